@@ -1,3 +1,35 @@
 """Train, sample and score variational autoencoders and small GANs at the speed of the hardware."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from vaefast import data, metrics, models, nets, ops
+    from vaefast.api import TwoStageVAE, load
+    from vaefast.training import History, StageSettings, Trainer
+
+_FROM = {"TwoStageVAE": "vaefast.api", "load": "vaefast.api", "History": "vaefast.training",
+         "StageSettings": "vaefast.training", "Trainer": "vaefast.training"}
+_ROOMS = ("data", "experiments", "metrics", "models", "nets", "ops", "training")
+__all__ = ["__version__", *_FROM, "data", "metrics", "models", "nets", "ops"]
+
+
+def __getattr__(name: str) -> Any:
+    # torch is imported when something is used, so that `vaefast --version` and setup tools stay quick
+    import importlib
+
+    if name in _FROM:
+        value = getattr(importlib.import_module(_FROM[name]), name)
+    elif name in _ROOMS:
+        value = importlib.import_module(f"vaefast.{name}")
+    else:
+        raise AttributeError(f"module 'vaefast' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,90 @@
+"""The reference's layers against independent formulas."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from vaefast.nets.layers import BatchNorm, SpectralConv2d, SpectralLinear, init_normal
+
+
+def test_batch_norm_moving_statistics_are_debiased_and_biased_variance():
+    norm = BatchNorm(5, decay=0.9).double()
+    mean = var = torch.zeros(5, dtype=torch.float64)
+    for step in range(1, 8):
+        x = torch.randn(7, 5, 3, dtype=torch.float64) * 2 + 1
+        norm(x)
+        rows = x.transpose(0, 1).flatten(1)
+        mean = 0.9 * mean + 0.1 * rows.mean(1)
+        var = 0.9 * var + 0.1 * rows.var(1, correction=0)
+        found_mean, found_var = norm.moving_statistics()
+        torch.testing.assert_close(found_mean, mean / (1 - 0.9**step))
+        torch.testing.assert_close(found_var, var / (1 - 0.9**step))
+
+
+def test_batch_norm_evaluates_well_after_one_step():
+    norm = BatchNorm(4)
+    x = torch.randn(4096, 4) * 3 + 5
+    trained = norm(x)
+    norm.eval()
+    torch.testing.assert_close(norm(x), trained, atol=2e-2, rtol=0)
+
+
+def test_batch_norm_before_training_is_the_affine_map():
+    norm = BatchNorm(3).eval()
+    x = torch.randn(6, 3)
+    torch.testing.assert_close(norm(x), x / (1 + 1e-5) ** 0.5)
+
+
+def test_batch_norm_gradients():
+    norm = BatchNorm(3).double()
+    x = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(norm, (x,))
+
+
+def test_spectral_norm_follows_the_reference_iteration():
+    layer = SpectralLinear(7, 5).double()
+    weight, u = layer.weight.detach().t(), layer.u.clone()  # the reference's W is [in, out]
+    x = torch.randn(3, 7, dtype=torch.float64)
+    for _ in range(3):
+        v = F.normalize(weight.t() @ u, dim=0)
+        u = F.normalize(weight @ v, dim=0)
+        sigma = u @ weight @ v
+        torch.testing.assert_close(layer(x), x @ weight / sigma + layer.bias)
+    torch.testing.assert_close(layer.u, u)
+
+
+def test_spectral_norm_gradient_flows_through_sigma_not_through_the_iterates():
+    layer = SpectralLinear(6, 4).double()
+    x = torch.randn(3, 6, dtype=torch.float64)
+    u0 = layer.u.clone()
+    out = layer(x)
+    out.square().sum().backward()
+    weight = layer.weight.detach().clone().requires_grad_()
+    v = F.normalize(weight.detach() @ u0, dim=0)
+    u = F.normalize(weight.detach().t() @ v, dim=0)
+    (F.linear(x, weight / (v @ weight @ u), layer.bias.detach())).square().sum().backward()
+    torch.testing.assert_close(layer.weight.grad, weight.grad)
+
+
+def test_largest_singular_value_tends_to_one():
+    for layer, x in ((SpectralLinear(40, 30), torch.randn(2, 40)),
+                     (SpectralConv2d(3, 16, 4, stride=2, padding=1), torch.randn(2, 3, 8, 8))):
+        for _ in range(200):
+            layer(x)
+        matrix = (layer.weight / layer.sigma()).flatten(1)
+        assert abs(torch.linalg.matrix_norm(matrix, 2).item() - 1) < 1e-3
+
+
+def test_evaluating_leaves_the_iterate_alone():
+    layer = SpectralLinear(6, 4).eval()
+    x, u = torch.randn(2, 6), layer.u.clone()
+    assert torch.equal(layer(x), layer(x)) and torch.equal(layer.u, u)
+
+
+def test_initialiser_truncates_convolutions_at_two_standard_deviations():
+    conv = SpectralConv2d(64, 128, 4, stride=2, padding=1)
+    init_normal(conv)
+    assert conv.weight.abs().max() <= 0.04
+    assert abs(conv.weight.std().item() - 0.0176) < 2e-4
+    assert not conv.bias.any()

@@ -1,0 +1,56 @@
+"""Imports run one way through the house, and importing costs little."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import vaefast
+
+ROOT = Path(vaefast.__file__).parent
+ALLOWED = {
+    "errors": set(), "nets": set(), "ops": {"_C", "kernels"}, "data": set(), "models": {"ops", "nets"}, "metrics": {"ops"},
+    "training": {"models", "metrics", "data", "ops"},
+    "api": {"training", "models", "metrics", "nets", "data", "ops"},
+    "experiments": {"api", "training", "models", "metrics", "data", "ops"},
+    "cli": {"experiments", "api", "training", "data", "models", "metrics"},
+    "__main__": {"cli"},
+}
+
+
+def imported(path: Path) -> set[str]:
+    """Rooms of vaefast that a file imports."""
+    rooms = set()
+    package = ("vaefast", *path.relative_to(ROOT).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            stem = ".".join((*base, *([node.module] if node.module else [])))
+            names = [f"{stem}.{alias.name}" for alias in node.names]
+        rooms |= {name.split(".")[1] for name in names if name.startswith("vaefast.") and name.count(".")}
+    return rooms
+
+
+def test_imports_run_one_way():
+    wrong = []
+    for path in ROOT.rglob("*.py"):
+        room = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        if room in ("__init__", "kernels"):
+            continue
+        allowed = ALLOWED[room] | {room, "errors", "__version__"}
+        wrong += [f"{path.relative_to(ROOT)} imports {other}" for other in imported(path) - allowed]
+    assert not wrong
+
+
+def test_import_is_clean_quick_and_touches_no_gpu():
+    code = ("import time, torch; t = time.perf_counter(); import vaefast, vaefast.api; d = time.perf_counter() - t;"
+            "assert not torch.cuda.is_initialized(); import sys;"
+            "assert 'matplotlib' not in sys.modules and 'sklearn' not in sys.modules; print(d)")
+    out = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr
+    assert float(out.stdout) < 3.0  # 0.3 s on an idle machine; this one may be busy

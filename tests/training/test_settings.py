@@ -1,0 +1,46 @@
+"""Schedules and budgets of a stage."""
+
+from __future__ import annotations
+
+import pytest
+
+from vaefast.errors import ArgumentError
+from vaefast.training import StageSettings
+
+
+def test_the_papers_halving():
+    first, second = StageSettings(epochs=400), StageSettings(epochs=800)
+    per_epoch = 937
+    for settings, every in ((first, 150), (second, 300)):
+        for epoch in (0, every - 1, every, 2 * every - 1, 2 * every, 399):
+            for step in (epoch * per_epoch, epoch * per_epoch + per_epoch - 1):
+                assert settings.lr_at(step, per_epoch) == pytest.approx(1e-4 * 0.5 ** (epoch // every))
+
+
+def test_halving_scales_with_the_epochs():
+    settings = StageSettings(epochs=1000)
+    assert settings.lr_at(375 * 10 - 1, 10) == 1e-4 and settings.lr_at(375 * 10, 10) == 5e-5
+
+
+def test_cosine_warmup_and_constant():
+    cosine = StageSettings(steps=100, lr=1.0, schedule="cosine", warmup_steps=10)
+    assert cosine.lr_at(0, 10) == pytest.approx(0.1)
+    assert cosine.lr_at(50, 10) == pytest.approx(0.5)
+    assert cosine.lr_at(99, 10) < 1e-3
+    assert StageSettings(steps=9, lr=0.3, schedule="constant").lr_at(8, 3) == 0.3
+
+
+def test_budget():
+    assert StageSettings(epochs=2).total_steps(10) == 20
+    assert StageSettings(epochs=0.5).total_steps(10) == 5
+    assert StageSettings(epochs=0.01).total_steps(10) == 1
+    assert StageSettings(steps=7).total_steps(10) == 7
+
+
+@pytest.mark.parametrize("values", [
+    {}, {"epochs": 1, "steps": 1}, {"epochs": 0}, {"epochs": -1}, {"steps": 0}, {"epochs": 1, "batch_size": 0},
+    {"epochs": 1, "lr": 0.0}, {"epochs": float("nan")}, {"epochs": 1, "schedule": "linear"}, {"epochs": 1, "ema": 1.0},
+    {"epochs": 1, "warmup_steps": -1}, {"epochs": "many"}])
+def test_settings_that_cannot_work_are_refused(values):
+    with pytest.raises(ArgumentError):
+        StageSettings(**values)

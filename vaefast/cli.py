@@ -1,0 +1,159 @@
+"""The command line: `vaefast {train,sample,evaluate,reproduce,info,demo}`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from vaefast import __version__
+from vaefast.errors import VaefastError
+
+
+def _numbers(kind: type) -> Any:
+    def parse(text: str) -> tuple:
+        return tuple(kind(part) for part in text.split(","))
+
+    parse.__name__ = f"{kind.__name__} or {kind.__name__},{kind.__name__}"
+    return parse
+
+
+def _gamma(text: str) -> str | float:
+    return text if text in ("learned", "optimal") else float(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    from vaefast import data
+    from vaefast.api import MODELS
+    from vaefast.experiments.presets import PRESETS
+    from vaefast.experiments.reproduce import EXPERIMENTS
+    from vaefast.training.device import PRECISIONS
+
+    parser = argparse.ArgumentParser(prog="vaefast", description="Train, sample and score VAEs and small GANs.")
+    parser.add_argument("--version", action="version", version=f"vaefast {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{train,sample,evaluate,reproduce,info,demo}")
+
+    machine = argparse.ArgumentParser(add_help=False)
+    machine.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (default: auto)")
+    machine.add_argument("--seed", type=int, default=0, metavar="S", help="seed (default: 0)")
+
+    train = commands.add_parser("train", parents=[machine], help="train a model into a run folder")
+    train.add_argument("model", choices=sorted(MODELS), help="what to train")
+    train.add_argument("--data", required=True, metavar="NAME", help="data set: " + ", ".join(data.names()))
+    train.add_argument("--data-root", metavar="DIR", help="folder of the data set's files (digits needs none)")
+    names = sorted({name for presets in PRESETS.values() for name in presets})
+    train.add_argument("--preset", default="quick", metavar="P", help=f"{', '.join(names)} (default: quick)")
+    budget = train.add_mutually_exclusive_group()
+    budget.add_argument("--epochs", type=_numbers(float), metavar="N[,N]", help="epochs of all stages, or of each")
+    budget.add_argument("--steps", type=_numbers(int), metavar="N[,N]", help="steps of all stages, or of each")
+    train.add_argument("--batch-size", type=int, metavar="B", help="examples a step, in all stages")
+    train.add_argument("--lr", type=float, help="learning rate, in all stages")
+    train.add_argument("--latent-dim", type=int, metavar="K", help="latent dimensions")
+    train.add_argument("--gamma", type=_gamma, metavar="G", help="decoder noise: learned, optimal or a number")
+    train.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
+    train.add_argument("--resume", action="store_true", help="go on with the run in RUN")
+    train.add_argument("--precision", choices=PRECISIONS, default="auto", help="precision of the networks (default: auto)")
+    train.set_defaults(call=_train)
+
+    sample = commands.add_parser("sample", parents=[machine], help="draw images from a trained run")
+    sample.add_argument("run", metavar="RUN", help="run folder")
+    sample.add_argument("-n", type=int, default=100, help="how many (default: 100)")
+    sample.add_argument("--out", required=True, metavar="FILE",
+                        help=".npz: all images, and a grid of the first 100 beside it as .png; .png: the grid alone")
+    sample.add_argument("--stage", type=int, choices=(1, 2), default=2, help="codes from the prior (1) or stage 2 (default)")
+    sample.set_defaults(call=_sample)
+
+    evaluate = commands.add_parser("evaluate", parents=[machine], help="score a trained run")
+    evaluate.add_argument("run", metavar="RUN", help="run folder")
+    evaluate.add_argument("--data-root", metavar="DIR", help="where the run's data lie now, if they moved")
+    evaluate.add_argument("-n", type=int, default=10_000, help="samples of each kind (default: 10000)")
+    evaluate.set_defaults(call=_evaluate)
+
+    reproduce = commands.add_parser("reproduce", parents=[machine], help="run a published or documented experiment")
+    reproduce.add_argument("experiment", choices=sorted(EXPERIMENTS), help="; ".join(
+        f"{name}: {experiment.about}" for name, experiment in sorted(EXPERIMENTS.items())))
+    reproduce.add_argument("--data-root", metavar="DIR", required=True, help="folder of the data set's files")
+    reproduce.add_argument("--out", required=True, metavar="DIR", help="folder for the run and its tables")
+    reproduce.set_defaults(call=_reproduce)
+
+    info = commands.add_parser("info", help="versions, devices, and which backend serves which op")
+    info.set_defaults(call=_info)
+
+    demo = commands.add_parser("demo", parents=[machine], help="a two-stage VAE on handwritten digits in a few minutes")
+    demo.add_argument("--out", default=None, metavar="RUN", help="run folder (default: vaefast-demo, or the next free name)")
+    demo.set_defaults(call=_demo)
+    return parser
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _train(args: argparse.Namespace) -> None:
+    from vaefast.experiments.run import train
+
+    train(args.model, data_name=args.data, data_root=args.data_root, out=args.out, preset_name=args.preset,
+          epochs=args.epochs, steps=args.steps, stage_overrides=_given(batch_size=args.batch_size, lr=args.lr),
+          model_overrides=_given(latent_dim=args.latent_dim, gamma=args.gamma), seed=args.seed, device=args.device,
+          precision=args.precision, resume=args.resume, command=args.line)
+    print(f"done: {args.out} holds the model, samples and report.html; score it with: vaefast evaluate {args.out}")
+
+
+def _sample(args: argparse.Namespace) -> None:
+    from vaefast.experiments.sampling import sample_to_file
+
+    for path in sample_to_file(args.run, Path(args.out), args.n, stage=args.stage, seed=args.seed, device=args.device):
+        print(path)
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from vaefast.experiments.evaluate import evaluate
+    from vaefast.experiments.tables import print_scores
+
+    result = evaluate(args.run, data_root=args.data_root, samples=args.n, seed=args.seed, device=args.device)
+    print_scores(result)
+    print(f"written to {Path(args.run) / 'evaluation.json'}")
+
+
+def _reproduce(args: argparse.Namespace) -> None:
+    from vaefast.experiments.reproduce import reproduce
+
+    reproduce(args.experiment, data_root=args.data_root, out=args.out, seed=args.seed, device=args.device, command=args.line)
+
+
+def _info(args: argparse.Namespace) -> None:
+    from vaefast.experiments.information import print_information
+
+    print_information()
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from vaefast.experiments.demo import demo
+
+    demo(args.out, seed=args.seed, device=args.device, command=args.line)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status (0, 2 for bad input, 130 after Ctrl-C)."""
+    words = sys.argv[1:] if argv is None else argv
+    args = _parser().parse_args(words)
+    args.line = shlex.join(["vaefast", *words])
+    try:
+        args.call(args)
+    except VaefastError as error:
+        print(f"vaefast: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        hint = ""
+        if args.command == "train" and (Path(args.out) / "config.json").exists():
+            line = args.line if args.resume else args.line + " --resume"
+            hint = f"; everything is saved, go on with: {line}"
+        print(f"\nvaefast: stopped{hint}", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Runs as a person orders them: presets, pictures, scores, reports, documented experiments."""

@@ -1,0 +1,38 @@
+"""`vaefast info`: what is installed, what the machine offers, and which backend serves which op."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+
+import torch
+
+from vaefast import __version__, ops
+from vaefast.training.device import resolve_device, resolve_precision
+
+PACKAGES = ("torch", "triton", "numpy", "safetensors", "pillow", "matplotlib", "rich", "scikit-learn", "pytorch-fid")
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def print_information() -> None:
+    """Print it."""
+    print(f"vaefast {__version__}  python {platform.python_version()}  {platform.platform()}")
+    print("packages  " + "  ".join(f"{name} {_version(name)}" for name in PACKAGES))
+    print(f"CPU       {os.cpu_count()} cores, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            p = torch.cuda.get_device_properties(index)
+            print(f"cuda:{index}    {p.name}, {p.total_memory / 2**30:.0f} GiB, sm_{p.major}{p.minor}")
+    else:
+        print("GPU       none that torch can use")
+    device = resolve_device("auto")
+    print(f"training  on {device} in {resolve_precision('auto', device)} unless told otherwise")
+    print(ops.describe())

@@ -1,0 +1,46 @@
+"""Samples of a trained run as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from vaefast import api
+from vaefast.errors import ArgumentError, RunFolderError
+from vaefast.experiments.pictures import image_grid, save_png
+from vaefast.experiments.run import GRID, sample_images
+from vaefast.training.device import resolve_device
+from vaefast.training.storage import write_atomically
+
+
+def sample_to_file(run: str, out: Path, n: int, *, stage: int = 2, seed: int = 0, device: str = "auto") -> list[Path]:
+    """Draw n images from the run (or saved model) in folder `run`; returns the files written.
+
+    A `.npz` holds `images`, uint8 [n, C, H, W], and a PNG grid of the first 100 goes beside it; a `.png` is the
+    grid alone.
+
+    Raises:
+        ArgumentError: n below 1, or another kind of file.
+        RunFolderError: a file of that name exists.
+    """
+    if n < 1:
+        raise ArgumentError(f"n is {n}; expected 1 or more.")
+    if out.suffix not in (".npz", ".png"):
+        raise ArgumentError(f"out is {str(out)!r}; expected a name that ends in .npz or .png.")
+    grid_path = out.with_suffix(".png")
+    files = [out] if out == grid_path else [out, grid_path]
+    for path in files:
+        if path.exists():
+            raise RunFolderError(f"{path} exists already; choose another --out.")
+    model = api.load(run, device=resolve_device(device))
+    images = sample_images(model, n if out.suffix == ".npz" else min(n, GRID * GRID), stage=stage, seed=seed)
+    if out.suffix == ".npz":
+        def write(path: Path) -> None:
+            with open(path, "wb") as file:
+                np.savez_compressed(file, images=images.numpy())
+
+        write_atomically(out, write)
+    side = min(GRID, max(1, round(len(images) ** 0.5)))
+    save_png(grid_path, image_grid(images[: side * GRID], -(-min(len(images), side * GRID) // side), side))
+    return files

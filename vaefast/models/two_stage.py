@@ -1,0 +1,71 @@
+"""The two-stage VAE of Dai & Wipf: a VAE on images, and a small VAE on samples of its aggregate posterior."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vaefast.errors import ArgumentError
+from vaefast.models.mode import evaluating
+from vaefast.models.posterior import DiagonalGaussian
+from vaefast.models.vae import VAE
+
+
+class TwoStageVAE(nn.Module):
+    """Stage 1 models images, stage 2 models stage 1's codes z ~ q(z|x); both are plain `VAE` modules.
+
+    Args:
+        first: VAE on images [C, H, W].
+        second: VAE on codes [k], where k is `first.latent_dim`.
+
+    Everything but training (encode, decode, reconstruct, sample) runs in eval mode, whatever mode the modules are in:
+    samples that depend on their batch's statistics are not samples of the model.
+
+    Source: Dai & Wipf 2019, section 4; sampling as in their code (`generate`).
+    """
+
+    def __init__(self, first: VAE, second: VAE) -> None:
+        super().__init__()
+        if second.data_shape != (first.latent_dim,):
+            raise ArgumentError(f"the second stage models examples of shape {second.data_shape}; the first stage's "
+                                f"codes have shape {(first.latent_dim,)}.")
+        self.first, self.second = first, second
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape (C, H, W) of one image."""
+        return self.first.data_shape
+
+    @property
+    def latent_dim(self) -> int:
+        """Dimensions k of a code z."""
+        return self.first.latent_dim
+
+    def encode(self, x: Tensor) -> DiagonalGaussian:
+        """q(z|x) of images [B, C, H, W]; uint8, or float in [0, 1]."""
+        with evaluating(self.first):
+            return self.first.encode(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Images [B, C, H, W] in [0, 1] of codes [B, k]."""
+        with evaluating(self.first):
+            return self.first.decode(z)
+
+    def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Images decoded from a *drawn* code of each image, [B, C, H, W] in [0, 1]."""
+        return self.decode(self.encode(x).sample(generator))
+
+    def sample_codes(self, n: int, *, stage: int = 2, generator: torch.Generator | None = None) -> Tensor:
+        """n codes z, [n, k]: from N(0, I) for stage 1; for stage 2 z = z_hat(u) + gamma_z eps with u ~ N(0, I)."""
+        if stage not in (1, 2):
+            raise ArgumentError(f"stage is {stage!r}; expected 1 (the prior) or 2 (the second stage).")
+        if stage == 1:
+            return self.first.prior(n, generator)
+        with evaluating(self.second):
+            z = self.second.sample(n, generator)
+        eps = torch.randn(z.shape, generator=generator, device=z.device, dtype=z.dtype)
+        return z + self.second.gamma * eps
+
+    def sample(self, n: int, *, stage: int = 2, generator: torch.Generator | None = None) -> Tensor:
+        """n images, [n, C, H, W] in [0, 1]. Codes get the second stage's noise, images never any."""
+        return self.decode(self.sample_codes(n, stage=stage, generator=generator))

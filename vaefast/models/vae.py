@@ -1,0 +1,138 @@
+"""A variational autoencoder with a Gaussian decoder of one noise level gamma, or a cross-entropy decoder."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaefast.errors import ArgumentError
+from vaefast.models.likelihood import bernoulli_nll, gaussian_nll, optimal_log_gamma
+from vaefast.models.posterior import DiagonalGaussian
+
+GAMMA_DECAY = 0.99
+"""Decay of the moving mean of the closed-form gamma, which is what evaluation uses."""
+
+
+def _full_precision(x: Tensor) -> Tensor:
+    """Losses, gamma and draws stay in float32 under autocast."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+class VAE(nn.Module):
+    """q(z|x) = N(mu, diag s^2), p(x|z) = N(x_hat(z), gamma^2 I), p(z) = N(0, I).
+
+    A plain `nn.Module`: `model(x)` returns the loss and its terms, so that any training loop can train it.
+
+    Args:
+        encoder: module x -> (mu, raw), or x -> [B, 2k] holding both; its attribute `scale_param` says how `raw`
+            gives s ("logvar" if it has none; see `vaefast.nets`).
+        decoder: module z -> x_hat; its attribute `output` says what that is ("image" if it has none).
+        data_shape: shape of one example, such as (1, 28, 28) or (64,).
+        latent_dim: k.
+        gamma: "learned" (a trained scalar, starting at `gamma_init`), "optimal" (the closed form gamma^2 = mean
+            squared error of each batch; Rybkin et al. 2021), or a number (fixed).
+        likelihood: "gaussian" or "bernoulli" (cross-entropy; gamma is then unused).
+        gamma_init: first value of a learned gamma.
+
+    Raises:
+        ArgumentError: a setting has a value that cannot work.
+
+    Source: Dai & Wipf 2019, sections 2 and 4; gamma is the standard deviation as in their code.
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, *, data_shape: tuple[int, ...], latent_dim: int,
+                 gamma: str | float = "learned", likelihood: str = "gaussian", gamma_init: float = 1.0) -> None:
+        super().__init__()
+        if likelihood not in ("gaussian", "bernoulli"):
+            raise ArgumentError(f"likelihood is {likelihood!r}; expected 'gaussian' or 'bernoulli'.")
+        if gamma not in ("learned", "optimal") and not (isinstance(gamma, (int, float)) and 0 < gamma < math.inf):
+            raise ArgumentError(f"gamma is {gamma!r}; expected 'learned', 'optimal' or a number above 0.")
+        if likelihood == "bernoulli" and getattr(decoder, "output", "image") != "logits":
+            raise ArgumentError("likelihood 'bernoulli' needs a decoder that returns logits (attribute output = 'logits').")
+        self.encoder, self.decoder = encoder, decoder
+        self.data_shape, self.latent_dim = tuple(data_shape), latent_dim
+        self.gamma_mode, self.likelihood = gamma, likelihood
+        start = torch.tensor(math.log(gamma_init if isinstance(gamma, str) else gamma))
+        if gamma == "learned" and likelihood == "gaussian":
+            self.log_gamma = nn.Parameter(start)
+        else:
+            self.register_buffer("log_gamma", start)
+
+    @property
+    def gamma(self) -> Tensor:
+        """Standard deviation of the decoder's noise, a scalar."""
+        return self.log_gamma.detach().exp()
+
+    def encode(self, x: Tensor) -> DiagonalGaussian:
+        """Posterior q(z|x) of inputs [B, *data_shape]; images as uint8, or float in [0, 1]."""
+        out = self.encoder(self._as_float(x))
+        mean, raw = out if isinstance(out, tuple) else out.chunk(2, dim=1)
+        return DiagonalGaussian(_full_precision(mean), _full_precision(raw),
+                                getattr(self.encoder, "scale_param", "logvar"))
+
+    def _as_float(self, x: Tensor) -> Tensor:
+        """uint8 to [0, 1] in the model's dtype; anything else as it is."""
+        return x.to(self.log_gamma.dtype).div_(255) if x.dtype == torch.uint8 else x
+
+    def _decode_raw(self, z: Tensor) -> Tensor:
+        return _full_precision(self.decoder(z))
+
+    def _activate(self, raw: Tensor) -> Tensor:
+        return torch.sigmoid(raw) if getattr(self.decoder, "output", "image") == "logits" else raw
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Mean x_hat of p(x|z), [B, *data_shape]; no noise is added."""
+        return self._activate(self._decode_raw(z))
+
+    def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """x_hat of a z *drawn* from q(z|x), as the reference does; [B, *data_shape]."""
+        return self.decode(self.encode(x).sample(generator))
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """x_hat of n draws from the prior, [n, *data_shape]; no gamma noise is added."""
+        return self.decode(self.prior(n, generator))
+
+    def prior(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n draws from N(0, I), [n, latent_dim], on the model's device."""
+        device = self.log_gamma.device
+        return torch.randn(n, self.latent_dim, generator=generator, device=device, dtype=self.log_gamma.dtype)
+
+    def loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Terms of the negative ELBO of a batch [B, *data_shape] (images uint8 or in [0, 1]), in nats per example (batch means).
+
+        Returns scalars `loss` = `reconstruction` + `kl` (with gradient) and, detached, `gamma` and
+        `active_dimensions`: the latent dimensions whose mean posterior variance is below 0.5.
+        """
+        x = self._as_float(x)
+        posterior = self.encode(x)
+        z, kl = posterior.sample_and_kl(generator)
+        raw = self._decode_raw(z)
+        if self.likelihood == "bernoulli":
+            nll = bernoulli_nll(x, raw)
+        else:
+            x_hat = self._activate(raw)
+            nll = gaussian_nll(x, x_hat, self._current_log_gamma(x, x_hat))
+        reconstruction, kl = nll.mean(), kl.mean()
+        terms = {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
+        if self.likelihood == "gaussian":
+            terms["gamma"] = self.gamma
+        with torch.no_grad():
+            terms["active_dimensions"] = (posterior.std.square().mean(0) < 0.5).sum()
+        return terms
+
+    forward = loss
+
+    def _current_log_gamma(self, x: Tensor, x_hat: Tensor) -> Tensor:
+        if self.gamma_mode != "optimal" or not self.training:
+            return self.log_gamma
+        log_gamma = optimal_log_gamma(x, x_hat)
+        with torch.no_grad():
+            self.log_gamma.lerp_(log_gamma.to(self.log_gamma.dtype), 1 - GAMMA_DECAY)
+        return log_gamma
+
+    def config(self) -> dict[str, Any]:
+        """What, besides the networks, this model was built with."""
+        return {"gamma": self.gamma_mode, "likelihood": self.likelihood}

@@ -1,0 +1,128 @@
+"""Layers of the TensorFlow reference networks that torch's own layers do not reproduce."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation with TensorFlow's zero-debiased moving statistics.
+
+    After t training steps the statistics used in eval mode are EMA_t / (1 - decay^t), so the initial
+    values never leak in and short runs evaluate correctly (with torch's update they would not: at decay
+    0.999 the initial value still weighs 37 % after 1,000 steps). The moving variance is that of the biased
+    batch variance, as in TensorFlow. Source: Dai & Wipf's code, `assign_moving_average`.
+
+    Args:
+        features: channels of an input [B, C, ...].
+        decay: decay of the moving statistics (torch's momentum is 1 - decay).
+        eps: added to the variance.
+
+    The buffers `running_mean` and `running_var` hold the raw averages, which start from 0.
+    """
+
+    def __init__(self, features: int, *, decay: float = 0.999, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.features, self.decay, self.eps = features, decay, eps
+        self.weight = nn.Parameter(torch.ones(features))
+        self.bias = nn.Parameter(torch.zeros(features))
+        self.register_buffer("running_mean", torch.zeros(features))
+        self.register_buffer("running_var", torch.zeros(features))
+        self.register_buffer("num_batches_tracked", torch.tensor(0, dtype=torch.long))
+
+    def moving_statistics(self) -> tuple[Tensor, Tensor]:
+        """Debiased moving mean and variance, [C] each; 0 and 1 before the first training step."""
+        steps = self.num_batches_tracked
+        seen = steps > 0
+        weight = torch.where(seen, 1.0 - self.decay ** steps.to(self.running_mean.dtype), 1.0)
+        return self.running_mean / weight, torch.where(seen, self.running_var / weight, 1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            mean, var = self.moving_statistics()
+            return F.batch_norm(x, mean, var, self.weight, self.bias, training=False, eps=self.eps)
+        count = x.numel() // x.shape[1]
+        mean, var = self.running_mean.clone(), self.running_var.clone()  # autograd keeps what it is given
+        y = F.batch_norm(x, mean, var, self.weight, self.bias, training=True, momentum=1.0 - self.decay, eps=self.eps)
+        self.running_mean.copy_(mean)
+        # torch averages the unbiased variance; turn this step's share of it into the biased one
+        self.running_var.mul_(self.decay / count).add_(var, alpha=(count - 1) / count)
+        self.num_batches_tracked.add_(1)
+        return y
+
+    def extra_repr(self) -> str:
+        return f"{self.features}, decay={self.decay}, eps={self.eps}"
+
+
+class _SpectralNorm:
+    """One power iteration per forward pass on the weight seen as [out, in * kernel]."""
+
+    weight: Tensor
+    u: Tensor
+    training: bool
+
+    def _init_u(self) -> None:
+        self.register_buffer("u", torch.randn(self.weight[0].numel()))  # type: ignore[attr-defined]
+
+    def sigma(self) -> Tensor:
+        """Largest singular value of the weight as power iteration sees it now (a scalar with gradient).
+
+        In train mode the iterate is kept; in eval mode it is not, so that evaluating a model never changes it.
+        """
+        weight = self.weight.flatten(1)
+        with torch.autocast(weight.device.type, enabled=False):
+            v = F.normalize(torch.mv(weight.detach(), self.u), dim=0, eps=1e-12)
+            # |W^T v| equals u^T W^T v for the next iterate u, and has the same gradient, v u^T
+            image = torch.mv(weight.t(), v)
+            if self.training:
+                self.u.copy_(F.normalize(image.detach(), dim=0, eps=1e-12))
+            return torch.linalg.vector_norm(image)
+
+
+class SpectralLinear(_SpectralNorm, nn.Linear):
+    """`nn.Linear` with its weight divided by its largest singular value; the bias is left alone.
+
+    Source: Dai & Wipf's code (`network/util.py`): gradients flow through the weight in sigma, not through
+    the iterates. The division is applied to the product, which is smaller than the weight.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
+        self._init_u()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.linear(x, self.weight)
+        return torch.addcdiv(self.bias, y.to(self.bias.dtype), self.sigma())
+
+
+class SpectralConv2d(_SpectralNorm, nn.Conv2d):
+    """`nn.Conv2d` with its weight divided by the largest singular value of [out, in * kh * kw]."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, padding: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding)
+        self._init_u()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.weight / self.sigma(), self.bias)
+
+
+def init_normal(module: nn.Module, std: float = 0.02) -> None:
+    """The reference's initialiser: convolutions truncated normal (at 2 std), everything else normal; biases 0."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+    elif isinstance(module, (nn.Linear, nn.ConvTranspose2d)):
+        nn.init.normal_(module.weight, std=std)
+    else:
+        return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+def init_glorot(module: nn.Module) -> None:
+    """TensorFlow's default initialiser: Glorot uniform weights, biases 0."""
+    if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,57 @@
+"""Which device and which precision a run uses."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import torch
+
+from vaefast.errors import ArgumentError, DeviceError
+
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+def resolve_device(device: str | torch.device | None) -> torch.device:
+    """`None` or "auto" is the first GPU, or the CPU where there is none.
+
+    Raises:
+        DeviceError: the device is not there.
+        ArgumentError: not the name of a device.
+    """
+    if device in (None, "auto"):
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ArgumentError(f"device is {device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'.") from None
+    if resolved.type not in ("cpu", "cuda"):
+        raise ArgumentError(f"device is {device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'.")
+    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"device is {str(device)!r}, but torch sees {torch.cuda.device_count()} CUDA devices here; "
+                          "use --device cpu, or install a torch build and a driver that match the GPU.")
+    return resolved
+
+
+@functools.cache
+def _cpu_has_amx() -> bool:
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """"fp32" or "bf16"; "auto" is bf16 where the hardware multiplies in it (CUDA from sm_80, CPUs with AMX)."""
+    if precision not in PRECISIONS:
+        raise ArgumentError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}.")
+    if precision != "auto":
+        return precision
+    fast = _cpu_has_amx() if device.type == "cpu" else torch.cuda.get_device_capability(device) >= (8, 0)
+    return "bf16" if fast else "fp32"
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """bf16 autocast of the networks when precision is "bf16"; losses and gamma stay float32 in the models."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

@@ -1,0 +1,107 @@
+"""What a person sees while a stage trains: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, Protocol
+
+SHOWN = (("loss", "loss"), ("reconstruction", "rec"), ("kl", "kl"), ("gamma", "gamma"), ("active_dimensions", "active"))
+LINE_SECONDS = 15.0
+
+
+class Progress(Protocol):
+    """Told of stages, steps and log records."""
+
+    def stage(self, name: str, total: int, start: int) -> None: ...
+
+    def step(self, done: int) -> None: ...
+
+    def log(self, record: dict[str, Any]) -> None: ...
+
+    def message(self, text: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def describe(record: dict[str, Any]) -> str:
+    """One line of a record's live terms, such as "loss -812.3  rec -840.1  kl 27.8  gamma 0.081  active 17"."""
+    parts = [f"{short} {record[name]:.4g}" for name, short in SHOWN if name in record]
+    return "  ".join(parts + [f"{record['images_per_second']:,.0f} img/s"])
+
+
+class Silent:
+    """Shows nothing."""
+
+    def stage(self, name: str, total: int, start: int) -> None:
+        pass
+
+    def step(self, done: int) -> None:
+        pass
+
+    def log(self, record: dict[str, Any]) -> None:
+        pass
+
+    def message(self, text: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Lines(Silent):
+    """A line every 15 seconds and at the end of a stage, for logs and pipes."""
+
+    def __init__(self) -> None:
+        self.last = 0.0
+        self.name, self.total, self.start, self.began = "", 0, 0, 0.0
+
+    def stage(self, name: str, total: int, start: int) -> None:
+        self.name, self.total, self.start, self.began, self.last = name, total, start, time.monotonic(), 0.0
+        self.message(f"{name}: {total:,} steps" + (f", from step {start:,}" if start else ""))
+
+    def log(self, record: dict[str, Any]) -> None:
+        now, done = time.monotonic(), record["step"]
+        if now - self.last < LINE_SECONDS and done < self.total:
+            return
+        self.last = now
+        left = (now - self.began) / max(1, done - self.start) * (self.total - done)
+        self.message(f"{self.name} {done / self.total:4.0%}  epoch {record['epoch']:.1f}  {describe(record)}  "
+                     f"{left:.0f} s left")
+
+    def message(self, text: str) -> None:
+        print(text, flush=True)
+
+
+class Bar(Silent):
+    """A rich progress bar with ETA and live terms."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, Progress as RichProgress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.rich = RichProgress(TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f}%"),
+                                 TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[terms]}"))
+        self.rich.start()
+        self.task: Any = None
+
+    def stage(self, name: str, total: int, start: int) -> None:
+        self.task = self.rich.add_task(name, total=total, completed=start, terms="")
+
+    def step(self, done: int) -> None:
+        self.rich.update(self.task, completed=done)
+
+    def log(self, record: dict[str, Any]) -> None:
+        self.rich.update(self.task, terms=describe(record))
+
+    def message(self, text: str) -> None:
+        self.rich.console.print(text, highlight=False)
+
+    def close(self) -> None:
+        self.rich.stop()
+
+
+def make_progress(show: bool = True) -> Progress:
+    """A bar where standard output is a terminal, lines elsewhere, nothing if not `show`."""
+    if not show:
+        return Silent()
+    return Bar() if sys.stdout.isatty() else Lines()

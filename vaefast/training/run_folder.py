@@ -1,0 +1,98 @@
+"""A run's folder: config.json, metrics.jsonl, checkpoints/, and what the experiments put beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from vaefast.errors import CheckpointError, RunFolderError
+from vaefast.training.checkpoint import Checkpoints
+from vaefast.training.storage import read_json, write_json
+
+VOLATILE = ("command", "versions", "device", "precision")
+"""Settings that may differ between a run and its resumption."""
+
+
+class RunFolder:
+    """Open with `create` or `open`."""
+
+    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+        self.path, self.config = path, config
+        self.checkpoints = Checkpoints(path / "checkpoints")
+        self.metrics_path = path / "metrics.jsonl"
+
+    @classmethod
+    def create(cls, path: str | os.PathLike, config: dict[str, Any]) -> "RunFolder":
+        """Make the folder and write its config.json.
+
+        Raises:
+            RunFolderError: the folder already holds something, or cannot be written.
+        """
+        path = Path(path)
+        if path.exists() and not path.is_dir():
+            raise RunFolderError(f"{path} is a file; a run needs a folder of its own. Choose another --out.")
+        if (path / "config.json").exists():
+            raise RunFolderError(f"{path} already holds a run; go on with it (--resume), or choose another --out.")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise RunFolderError(f"{path} is not empty and holds no run; choose another --out.")
+        except OSError as error:
+            raise RunFolderError(f"cannot use {path} as a run folder: {error.strerror or error}; choose an --out "
+                                 "that you may write to.") from error
+        write_json(path / "config.json", config)
+        return cls(path, config)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike) -> "RunFolder":
+        """A folder that `create` made. Raises `RunFolderError` if there is none."""
+        path = Path(path)
+        if not (path / "config.json").is_file():
+            raise RunFolderError(f"{path} holds no run (no config.json in it); name a folder that vaefast train made.")
+        try:
+            config = read_json(path / "config.json", "a run's settings")
+        except CheckpointError as error:
+            raise RunFolderError(str(error)) from None
+        return cls(path, config)
+
+    def require(self, config: dict[str, Any]) -> None:
+        """Raise `RunFolderError` naming the settings in which `config` differs from this run's."""
+        config = json.loads(json.dumps(config))  # as the file holds it: tuples are lists
+        differing = [key for key in sorted(set(config) | set(self.config))
+                     if key not in VOLATILE and config.get(key) != self.config.get(key)]
+        if differing:
+            was = "; ".join(f"{key} was {self.config.get(key)!r}, now {config.get(key)!r}" for key in differing[:3])
+            raise RunFolderError(f"{self.path} was started with other settings ({was}); resume with the same, or "
+                                 "choose another --out.")
+
+    def append_metrics(self, record: dict[str, Any]) -> None:
+        """One line more in metrics.jsonl."""
+        try:
+            with open(self.metrics_path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise RunFolderError(f"cannot write {self.metrics_path}: {error.strerror or error}.") from error
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Records of metrics.jsonl; a last line that a crash cut short is left out."""
+        if not self.metrics_path.exists():
+            return []
+        records = []
+        for line in self.metrics_path.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return records
+
+    def rewind_metrics(self, stage: int, step: int) -> list[dict[str, Any]]:
+        """Drop the records after `step` of stage number `stage`, which a resumed run will write again."""
+        kept = [r for r in self.read_metrics()
+                if (r["stage_number"], r["step"]) <= (stage, step)]
+        lines = "".join(json.dumps(r) + "\n" for r in kept)
+        temporary = self.metrics_path.with_suffix(".tmp")
+        temporary.write_text(lines, encoding="utf-8")
+        os.replace(temporary, self.metrics_path)
+        return kept

@@ -1,0 +1,85 @@
+"""Tensors and JSON on disk: written whole or not at all, checked when read. No pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vaefast.errors import CheckpointError, RunFolderError
+
+
+def write_atomically(path: Path, write: Any) -> None:
+    """Call `write(temporary_path)`, flush it to disk and rename it to `path`: readers see the old file or the new."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RunFolderError(f"cannot write {path}: {error.strerror or error}; free some space, or choose a folder "
+                             "that you may write to.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as indented JSON, atomically."""
+    write_atomically(path, lambda p: p.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8"))
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Parsed JSON. Raises `CheckpointError` naming `what` the file is if it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing; it should hold {what}.") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); it should hold {what}.") from None
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else \
+            hashlib.sha256(file.read()).hexdigest()
+
+
+def save_tensors(stem: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """`stem`.safetensors, then `stem`.json: `meta` and the checksum, which makes the pair count as complete.
+
+    An existing pair stays valid until the new one is: the new tensors are in place before the JSON that vouches for
+    them, and a checksum that does not fit is reported as damage, never loaded.
+    """
+    tensors = {name: t.detach().to("cpu").contiguous() for name, t in tensors.items()}
+    digest = ""
+
+    def write(path: Path) -> None:
+        nonlocal digest
+        save_file(tensors, path)
+        digest = _digest(path)
+
+    write_atomically(stem.with_name(stem.name + ".safetensors"), write)
+    write_json(stem.with_name(stem.name + ".json"), {**meta, "sha256": digest})
+
+
+def load_tensors(stem: Path, what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors (on the CPU) and meta of a pair that `save_tensors` wrote; `CheckpointError` if it is not whole."""
+    meta = read_json(stem.with_name(stem.name + ".json"), what)
+    path = stem.with_name(stem.name + ".safetensors")
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing; it should hold the tensors of {what}.")
+    if not isinstance(meta, dict) or _digest(path) != meta.get("sha256"):
+        raise CheckpointError(f"{path} is damaged: its checksum is not the one in {stem.name}.json.")
+    try:
+        return load_file(path), meta
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged: {error}.") from None
