@@ -153,7 +153,8 @@ def train_classifier(
                     break
                 schedule.step()
     model.info |= {"seed": seed, "steps": total}
-    return model.eval().requires_grad_(False)
+    # Plain memory order again, so that features are the same bits as from weights read back from a file.
+    return model.to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
 
 
 @torch.no_grad()
