@@ -89,7 +89,9 @@ def classifier_for(
     return model
 
 
-def _stem(image_set: LabelledImages, cache_dir: str | os.PathLike[str] | None, notice: Callable[[str], None]) -> Path | None:
+def _stem(
+    image_set: LabelledImages, cache_dir: str | os.PathLike[str] | None, notice: Callable[[str], None]
+) -> Path | None:
     """Path of the pair without its suffix; None where there is nowhere to cache."""
     # Sets with the same images and other labels (coarse, fine) must not share a classifier.
     labels = hashlib.sha256(image_set.labels.to(torch.int64).cpu().contiguous().numpy().tobytes()).hexdigest()
