@@ -1,0 +1,108 @@
+"""The training curves of a run as one picture."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import ArgumentError
+from .files import write_atomic
+
+# Columns in this order; what else the log holds follows under its own name.
+_TITLES = {
+    "loss": "loss (nats per image)",
+    "reconstruction": "reconstruction (nats per image)",
+    "kl": "KL (nats per image)",
+    "gamma": "gamma (std on the [0, 1] scale)",
+    "active_dimensions": "active dimensions",
+}
+# Where the run was and how fast, not how good.
+_COORDINATES = {"stage", "step", "epoch", "seconds", "images_per_second", "lr", "time"}
+# Okabe and Ito's colours, which people with any common colour blindness tell apart.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_LATENT_STAGE_GAMMA = "gamma (std, in latent units)"
+
+
+def draw_curves(records: Iterable[Mapping[str, Any]], path: str | os.PathLike[str]) -> Path:
+    """Draw one row of small panels a stage, one panel a quantity, against epochs (or steps, where none are logged).
+
+    Args:
+        records: log points as in metrics.jsonl: "stage" (str), "step" (int), "epoch" (float), and any numbers by
+            name; nats are per image. Values that are missing or not finite leave gaps.
+        path: PNG to write.
+
+    Returns:
+        The path.
+
+    Raises:
+        ArgumentError: no record holds a number to draw. RunFolderError: the folder cannot be written.
+    """
+    stages: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        stages.setdefault(str(record.get("stage", "training")), []).append(record)
+    names = {stage: _quantities(points) for stage, points in stages.items()}
+    columns = max((len(n) for n in names.values()), default=0)
+    if not columns:
+        raise ArgumentError("There is nothing to draw: the log holds no numbers beside steps and times.")
+
+    # Figure and Agg directly: pyplot would keep the figure alive and could look for a display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    per_row = min(columns, 5)
+    rows = [(s, n[i : i + per_row]) for s, n in names.items() for i in range(0, len(n), per_row)]
+    figure = Figure(figsize=(2.9 * per_row, 2.35 * len(rows)), dpi=110, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    colours = {stage: _COLOURS[i % len(_COLOURS)] for i, stage in enumerate(stages)}
+    grid = figure.add_gridspec(len(rows), per_row)
+    for row, (stage, quantities) in enumerate(rows):
+        for column, name in enumerate(quantities):
+            axes = figure.add_subplot(grid[row, column])
+            _panel(axes, stages[stage], name, _title(stage, name), colours[stage])
+            if column == 0:
+                axes.set_ylabel(stage.replace("stage", "stage "), fontsize=11, fontweight="bold", color=colours[stage])
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return write_atomic(path, buffer.getvalue())
+
+
+def _panel(axes: Any, points: list[Mapping[str, Any]], name: str, title: str, colour: str) -> None:
+    unit = "epoch" if all(_number(p.get("epoch")) for p in points) else "step"
+    x = [p.get(unit, i) for i, p in enumerate(points)]
+    y = [p[name] if _number(p.get(name)) else math.nan for p in points]
+    axes.plot(x, y, color=colour, linewidth=1.4, marker="o" if len(y) < 12 else None, markersize=3)
+    finite = [v for v in y if v == v]
+    if name.startswith("gamma") and min(finite) > 0 and max(finite) > 5 * min(finite):
+        axes.set_yscale("log")
+    elif name in ("loss", "reconstruction") and len(finite) > 20:
+        # The first steps fall from very far: leave them out, to show where the run is decided.
+        low, high = min(finite), max(finite[len(finite) // 20 :])
+        margin = 0.06 * (high - low) or 1.0
+        axes.set_ylim(low - margin, high + margin)
+    axes.set_title(title, fontsize=9)
+    axes.set_xlabel(unit, fontsize=8)
+    axes.tick_params(labelsize=8, length=2)
+    axes.grid(color="#e4e4e4", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    if name == "active_dimensions":
+        axes.set_ylim(bottom=0)
+        axes.yaxis.get_major_locator().set_params(integer=True)
+
+
+def _quantities(points: list[Mapping[str, Any]]) -> list[str]:
+    found = dict.fromkeys(k for p in points for k, v in p.items() if k not in _COORDINATES and _number(v))
+    return [n for n in _TITLES if n in found] + [n for n in found if n not in _TITLES]
+
+
+def _title(stage: str, name: str) -> str:
+    if name == "gamma" and stage == "stage2":
+        return _LATENT_STAGE_GAMMA  # the second stage reconstructs latents, not pixels
+    return _TITLES.get(name, name.replace("_", " "))
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,289 @@
+"""One HTML file that shows what a run was, what came out, and how to read it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunFolderError
+from .files import write_atomic
+from .report_style import CSS
+
+_MODELS = {
+    "two-stage": "A two-stage variational autoencoder: the first stage learns to code images and to draw them back; "
+    "the second learns how those codes are distributed, so that new ones can be drawn (Dai & Wipf 2019).",
+    "vae": "A variational autoencoder: an encoder and a decoder trained together, new images decoded from N(0, I).",
+}
+
+# Score name before the slash -> heading and how to read it.
+_SCORES = {
+    "fd_classifier": (
+        "FD-classifier",
+        "Fréchet distance to real images, in the features of a small classifier trained on this data set's labels. "
+        "Lower is better, 0 is a perfect match; it is not the FID and compares only within one data set and one "
+        "classifier version.",
+    ),
+    "mmd": (
+        "MMD²",
+        "How far the latents are from the N(0, I) they are drawn from (seven-scale kernel, unbiased). Lower is "
+        "better; a perfect match scatters around 0 and can be slightly negative.",
+    ),
+    "fid": (
+        "FID",
+        "Fréchet Inception distance to real images. Lower is better; it depends on the number of samples.",
+    ),
+    "kid": ("KID", "Kernel Inception distance to real images. Lower is better; a perfect match scatters around 0."),
+    "inception_score": ("Inception score", "How sure and how varied an Inception network finds samples. Higher is better."),
+    "reconstruction_error": ("Reconstruction error", "Mean squared error per pixel on the [0, 1] scale. Lower is better."),
+    "active_dimensions": ("Active dimensions", "Latent dimensions that carry information about the image."),
+}
+
+# Score name after the slash -> what was measured.
+_SUBJECTS = {
+    "stage1": "stage 1: decoded from N(0, I)",
+    "stage2": "stage 2: codes drawn by the second stage",
+    "reconstructions": "reconstructions of test images (about the best this decoder can do)",
+    "test_vs_train": "real test images against training images (the floor)",
+    "samples": "samples",
+    "reference": "two independent samples of N(0, I) (the floor)",
+}
+_MMD_SUBJECTS = {"stage1": "stage 1: codes z against N(0, I)", "stage2": "stage 2: codes u against N(0, I)"}
+
+_CAPTIONS = {
+    "samples_stage1.png": "Stage 1 samples: latents drawn from N(0, I)",
+    "samples_stage2.png": "Stage 2 samples: latents drawn by the second stage",
+    "reconstructions.png": "Test images, each with its reconstruction to the right",
+}
+
+# Settings shown first, in this order; all others follow.
+_FIRST = ("model", "data", "preset", "seed", "device", "precision", "versions", "command")
+
+
+def write_report(run_dir: str | os.PathLike[str]) -> Path:
+    """Write `report.html` into a run folder from what lies there.
+
+    Reads config.json, metrics.jsonl, evaluation.json and the PNG files; each may be missing, and the report then
+    says which command makes it. The report is a single file: pictures inside, no scripts, no network.
+
+    Args:
+        run_dir: folder of one run.
+
+    Returns:
+        Path of the report.
+
+    Raises:
+        RunFolderError: the folder is not there, or cannot be written.
+    """
+    run = Path(run_dir)
+    if not run.is_dir():
+        raise RunFolderError(f"There is no run folder {run}: `vaefast train` makes one.")
+    config, scores = _json_object(run / "config.json"), _json_object(run / "evaluation.json")
+    model, data = _name(config.get("model")), _name(config.get("data"))
+    title = " on ".join(part for part in (model, data) if part) or run.resolve().name
+    pictures = {p.name: p for p in sorted(run.glob("*.png"))}
+    curves = pictures.pop("curves.png", None)
+    body = [
+        f"<h1>{escape(title)}</h1>",
+        f"<p>{escape(_about(model, config, run))}</p>",
+        _section("Scores", _scores(scores, run)),
+        _section("Pictures", _pictures(pictures, run)),
+        _section("Training", _training(run, curves)),
+        _section("Settings", _settings(config)),
+    ]
+    page = (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)} - vaefast</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(body)
+        + "\n</main>\n</body>\n</html>\n"
+    )
+    return write_atomic(run / "report.html", page.encode())
+
+
+def _about(model: str, config: Mapping[str, Any], run: Path) -> str:
+    first = _MODELS.get(model, "")
+    if not first:
+        first = f"A {model} model." if model else "A run of vaefast."
+    return f"{first} This page shows the run in the folder {run.resolve().name}: its scores, its pictures, its settings."
+
+
+def _scores(scores: Mapping[str, Any], run: Path) -> str:
+    families: dict[str, list[tuple[str, Any]]] = {}
+    facts: dict[str, Any] = {}
+    for key, value in scores.items():
+        family, _, subject = key.partition("/")
+        if family == "classifier" or not subject:
+            facts[key] = value
+        else:
+            families.setdefault(family, []).append((subject, value))
+    if not families and not facts:
+        return _missing("scores", f"vaefast evaluate {run}")
+    rows = []
+    for family in sorted(families, key=lambda f: list(_SCORES).index(f) if f in _SCORES else len(_SCORES)):
+        heading, reading = _SCORES.get(family, (_words(family), ""))
+        cell = f"<strong>{escape(heading)}</strong>" + (f"<small>{escape(reading)}</small>" if reading else "")
+        subjects = {**_SUBJECTS, **(_MMD_SUBJECTS if family == "mmd" else {})}
+        for i, (subject, value) in enumerate(families[family]):
+            span = f'<th scope="rowgroup" rowspan="{len(families[family])}">{cell}</th>' if i == 0 else ""
+            what = escape(subjects.get(subject, _words(subject)))
+            rows.append(f'<tr>{span}<td>{what}</td><td class="number">{escape(_value(value))}</td></tr>')
+    table = (
+        '<div class="scroll"><table><thead><tr><th>Score</th><th>Of what</th><th class="number">Value</th></tr>'
+        f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
+        if rows
+        else ""
+    )
+    return table + _facts(facts)
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    facts = dict(facts)
+    lines = []
+    if _is_number(samples := facts.pop("samples", None)):
+        lines.append(f"Scores are over {samples:,} samples each.")
+    version, accuracy = facts.pop("classifier/version", None), facts.pop("classifier/test_accuracy", None)
+    if version is not None or accuracy is not None:
+        line = f"The classifier behind FD-classifier is version {version or 'unknown'}"
+        lines.append(line + (f", {accuracy:.2%} right on test images." if _is_number(accuracy) else "."))
+    lines += [f"{_words(key)}: {_value(value)}." for key, value in facts.items()]
+    return f'<p class="note">{escape(" ".join(lines))}</p>' if lines else ""
+
+
+def _pictures(pictures: Mapping[str, Path], run: Path) -> str:
+    if not pictures:
+        return _missing("pictures", f"vaefast sample {run}")
+    known = [n for n in _CAPTIONS if n in pictures]
+    names = known + [n for n in pictures if n not in _CAPTIONS]
+    return '<div class="pictures">' + "".join(_figure(pictures[n], _caption(n)) for n in names) + "</div>"
+
+
+def _figure(path: Path, caption: str, css: str = "") -> str:
+    try:
+        code = base64.b64encode(path.read_bytes()).decode()
+    except OSError as error:
+        return f'<p class="missing">{escape(path.name)} cannot be read ({escape(error.strerror or str(error))}).</p>'
+    alt = escape(caption, quote=True)
+    picture = f'<img src="data:image/png;base64,{code}" alt="{alt}">'
+    return f'<figure class="{css}">{picture}<figcaption>{escape(caption)}</figcaption></figure>'
+
+
+def _caption(name: str) -> str:
+    return _CAPTIONS.get(name) or _words(name.removesuffix(".png"))
+
+
+def _training(run: Path, curves: Path | None) -> str:
+    records = list(_records(run / "metrics.jsonl"))
+    parts = []
+    if curves is not None:
+        parts.append(_figure(curves, "Terms of the loss while training, one row a stage", "wide"))
+    elif records:
+        parts.append(_missing("curves", "vaefast train with --resume"))
+    if records:
+        parts.append(_last_values(records))
+    return "".join(parts) or _missing("training log (metrics.jsonl)", "vaefast train")
+
+
+def _last_values(records: Iterable[Mapping[str, Any]]) -> str:
+    """Table of the last logged number of each name, one column a stage."""
+    last: dict[str, dict[str, Any]] = {}
+    for record in records:
+        numbers = {k: v for k, v in record.items() if _is_number(v)}
+        last.setdefault(str(record.get("stage", "training")), {}).update(numbers)
+    names = list(dict.fromkeys(name for values in last.values() for name in values))
+    head = "".join(f'<th class="number">{escape(_stage(stage))}</th>' for stage in last)
+    rows = "".join(
+        f'<tr><th scope="row">{escape(_words(name))}</th>'
+        + "".join(f'<td class="number">{escape(_value(v[name]) if name in v else "")}</td>' for v in last.values())
+        + "</tr>"
+        for name in names
+    )
+    return (
+        '<details><summary>Last logged values</summary><div class="scroll"><table><thead><tr><th></th>'
+        f"{head}</tr></thead><tbody>{rows}</tbody></table></div></details>"
+    )
+
+
+def _settings(config: Mapping[str, Any]) -> str:
+    if not config:
+        return _missing("settings (config.json)", "vaefast train")
+    names = [n for n in _FIRST if n in config] + [n for n in config if n not in _FIRST]
+    rows = []
+    for name in names:
+        for label, value in _flat(name, config[name]):
+            shown = f"<code>{escape(_value(value))}</code>" if name == "command" else escape(_value(value))
+            rows.append(f'<tr><th scope="row">{escape(label)}</th><td class="value">{shown}</td></tr>')
+    return f'<div class="scroll"><table class="settings"><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _flat(label: str, value: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(f"{label} / {key}", inner)
+    else:
+        yield label.replace("_", " "), value
+
+
+def _section(heading: str, content: str) -> str:
+    return f"<section>\n<h2>{escape(heading)}</h2>\n{content}\n</section>"
+
+
+def _missing(what: str, command: str) -> str:
+    return f'<p class="missing">No {escape(what)} here yet; <code>{escape(command)}</code> makes them.</p>'
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is none to read: a report of the rest is still worth having."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _records(path: Path) -> Iterable[dict[str, Any]]:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # a run that was killed leaves half a line
+        if isinstance(record, dict):
+            yield record
+
+
+def _name(value: Any) -> str:
+    if isinstance(value, Mapping):
+        value = value.get("name", "")
+    return "" if value is None else str(value)
+
+
+def _words(name: str) -> str:
+    words = _stage(name).replace("_", " ").replace("/", ": ")
+    return words[:1].upper() + words[1:]
+
+
+def _stage(name: str) -> str:
+    return name.replace("stage1", "stage 1").replace("stage2", "stage 2")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "not set"}[value]
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:,.1f}" if 100 <= abs(value) < 1e6 else f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_value(v) for v in value)
+    return str(value)

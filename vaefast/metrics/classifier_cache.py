@@ -1,0 +1,148 @@
+"""Keep trained feature classifiers between runs: safetensors weights with a JSON file beside them.
+
+The folder is `cache_dir`, else the environment variable VAEFAST_CACHE, else ~/.cache/vaefast. The weights depend
+on the training images, their labels and the recipe alone, and so does the name of the file. Each file is written
+under another name and then renamed; the JSON carries the digest of the weights, so a torn pair is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from ..errors import DataError
+from .classifier import RECIPE, FeatureClassifier, classifier_accuracy, train_classifier
+
+
+class LabelledImages(Protocol):
+    """What is needed of a data set: `vaefast.data` sets have it."""
+
+    images: Tensor  # uint8 [N, C, H, W]
+    labels: Tensor | None  # int64 [N]
+    digest: str  # of the images
+    name: str
+
+
+def classifier_for(
+    image_set: LabelledImages,
+    *,
+    test_set: LabelledImages | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    device: str | torch.device = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+    notice: Callable[[str], None] = warnings.warn,
+) -> FeatureClassifier:
+    """The feature classifier of a data set: from the cache, or trained now and cached.
+
+    Args:
+        image_set: training images with labels.
+        test_set: images and labels that it was not trained on; the accuracy on them is measured once, kept in the
+            cache, and found in `info["test_accuracy"]` (0 to 1; None where no test set was ever given).
+        cache_dir: where to keep classifiers; see above. A folder that cannot be written costs a notice and the
+            caching, not the classifier.
+        device: where to train and leave the classifier.
+        progress: as for `train_classifier`; not called when the classifier comes from the cache.
+        notice: called with one sentence about anything odd, such as a damaged file; a warning by default.
+
+    Returns:
+        The classifier in evaluation mode. `info` holds "version", "data", "digest", "test_accuracy",
+        "train_seconds", "seed" and "steps".
+
+    Raises:
+        DataError: no labels. ArgumentError: images of a size or dtype that the classifier does not take.
+    """
+    if image_set.labels is None:
+        raise DataError(f"FD-classifier needs labels, and the data set {image_set.name!r} has none.")
+    if test_set is not None and test_set.labels is None:
+        raise DataError(f"FD-classifier needs labels, and the test images of {image_set.name!r} have none.")
+    stem = _stem(image_set, cache_dir, notice)
+    model = _read(stem, image_set, notice) if stem else None
+    fresh = model is None
+    if model is None:
+        began = time.perf_counter()
+        model = train_classifier(image_set.images, image_set.labels, device=device, progress=progress)
+        model.info |= {
+            "data": image_set.name,
+            "digest": image_set.digest,
+            "test_accuracy": None,
+            "test_digest": None,
+            "train_seconds": round(time.perf_counter() - began, 1),
+        }
+    model = model.to(device)
+    if test_set is not None and model.info.get("test_digest") != test_set.digest:
+        model.info["test_accuracy"] = classifier_accuracy(model, test_set.images, test_set.labels)
+        model.info["test_digest"] = test_set.digest
+        fresh = True
+    if fresh and stem:
+        _write(stem, model, notice)
+    return model
+
+
+def _stem(
+    image_set: LabelledImages, cache_dir: str | os.PathLike[str] | None, notice: Callable[[str], None]
+) -> Path | None:
+    """Path of the pair without its suffix; None where there is nowhere to cache."""
+    # Sets with the same images and other labels (coarse, fine) must not share a classifier.
+    labels = hashlib.sha256(image_set.labels.to(torch.int64).cpu().contiguous().numpy().tobytes()).hexdigest()
+    key = hashlib.sha256(f"{RECIPE}|{image_set.digest}|{labels}".encode()).hexdigest()[:24]
+    try:
+        chosen = cache_dir or os.environ.get("VAEFAST_CACHE")
+        folder = Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "vaefast"
+    except RuntimeError:
+        notice("No home folder to cache classifiers in: set VAEFAST_CACHE to a folder to train each one only once.")
+        return None
+    return folder / f"fd-classifier-{RECIPE}-{key}"
+
+
+def _read(stem: Path, image_set: LabelledImages, notice: Callable[[str], None]) -> FeatureClassifier | None:
+    weights, description = stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")
+    try:
+        raw, info = weights.read_bytes(), json.loads(description.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        notice(f"The cached classifier {description} cannot be read ({error}): training it anew.")
+        return None
+    try:
+        if hashlib.sha256(raw).hexdigest() != info.pop("sha256"):
+            raise ValueError("the weights do not have the digest noted beside them")
+        model = FeatureClassifier(tuple(image_set.images.shape[1:]), int(info.pop("classes")))
+        model.load_state_dict(load(raw))
+        model.info = dict(info)
+    except Exception as error:  # whatever a damaged file provokes, training anew mends it
+        notice(f"The cached classifier {weights} is damaged ({error}): training it anew.")
+        return None
+    return model.eval().requires_grad_(False)
+
+
+def _write(stem: Path, model: FeatureClassifier, notice: Callable[[str], None]) -> None:
+    raw = save({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()})
+    info: dict[str, Any] = {**model.info, "classes": model.classes, "sha256": hashlib.sha256(raw).hexdigest()}
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        _replace(stem.with_name(stem.name + ".safetensors"), raw)
+        _replace(stem.with_name(stem.name + ".json"), (json.dumps(info, indent=1) + "\n").encode())
+    except OSError as error:
+        notice(f"The classifier could not be cached in {stem.parent} ({error.strerror or error}): it works uncached.")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(prefix=path.name + ".", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
