@@ -39,8 +39,14 @@ _SCORES = {
         "Fréchet Inception distance to real images. Lower is better; it depends on the number of samples.",
     ),
     "kid": ("KID", "Kernel Inception distance to real images. Lower is better; a perfect match scatters around 0."),
-    "inception_score": ("Inception score", "How sure and how varied an Inception network finds samples. Higher is better."),
-    "reconstruction_error": ("Reconstruction error", "Mean squared error per pixel on the [0, 1] scale. Lower is better."),
+    "inception_score": (
+        "Inception score",
+        "How sure of each sample, and how varied over all of them, an Inception network is. Higher is better.",
+    ),
+    "reconstruction_error": (
+        "Reconstruction error",
+        "Mean squared error per pixel on the [0, 1] scale. Lower is better.",
+    ),
     "active_dimensions": ("Active dimensions", "Latent dimensions that carry information about the image."),
 }
 
@@ -110,7 +116,7 @@ def _about(model: str, config: Mapping[str, Any], run: Path) -> str:
     first = _MODELS.get(model, "")
     if not first:
         first = f"A {model} model." if model else "A run of vaefast."
-    return f"{first} This page shows the run in the folder {run.resolve().name}: its scores, its pictures, its settings."
+    return f"{first} This page is about the run in the folder {run.resolve().name}."
 
 
 def _scores(scores: Mapping[str, Any], run: Path) -> str:
@@ -183,10 +189,9 @@ def _training(run: Path, curves: Path | None) -> str:
     if curves is not None:
         parts.append(_figure(curves, "Terms of the loss while training, one row a stage", "wide"))
     elif records:
-        parts.append(_missing("curves", "vaefast train with --resume"))
-    if records:
-        parts.append(_last_values(records))
-    return "".join(parts) or _missing("training log (metrics.jsonl)", "vaefast train")
+        parts.append(_missing("curves", f"vaefast train --resume --out {run}"))
+    parts.append(_last_values(records) if records else _missing("training log (metrics.jsonl)", "vaefast train"))
+    return "".join(parts)
 
 
 def _last_values(records: Iterable[Mapping[str, Any]]) -> str:
@@ -234,7 +239,7 @@ def _section(heading: str, content: str) -> str:
 
 
 def _missing(what: str, command: str) -> str:
-    return f'<p class="missing">No {escape(what)} here yet; <code>{escape(command)}</code> makes them.</p>'
+    return f'<p class="missing">No {escape(what)} here yet: run <code>{escape(command)}</code>.</p>'
 
 
 def _json_object(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import ArgumentError
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-_TILE = 1024  # pairs are visited in tiles of 1024 x 1024: 8 MB each in float64, whatever n is
+_TILE = 256  # pairs are visited in tiles of 256 x 256: 0.5 MB in float64 stays in a core's cache, whatever n is
 
 
 @torch.no_grad()

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+import torch
+from vaefast.errors import ArgumentError, RunFolderError
+from vaefast.experiments.curves import draw_curves
+from vaefast.experiments.pictures import image_grid, reconstruction_grid, save_png
+
+Image = pytest.importorskip("PIL.Image")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grid_places_every_image(channels):
+    images = torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1).expand(6, channels, 5, 4) * 40
+    grid = image_grid(images, rows=2, cols=3, pad=1, scale=2)
+    assert grid.dtype == np.uint8 and grid.shape == (2 * 11 + 1, 3 * 9 + 1, channels)
+    for i in range(6):
+        top, left = 1 + (i // 3) * 11, 1 + (i % 3) * 9
+        assert (grid[top : top + 10, left : left + 8] == i * 40).all()
+
+
+def test_small_images_are_enlarged_and_large_ones_are_not():
+    assert image_grid(torch.zeros(1, 1, 8, 8), 1, 1, pad=0).shape == (48, 48, 1)
+    assert image_grid(torch.zeros(1, 3, 64, 64), 1, 1, pad=0).shape == (64, 64, 3)
+
+
+def test_floats_are_rounded_and_clipped():
+    images = torch.tensor([-1.0, 0.5, 2.0]).view(1, 1, 1, 3)
+    assert image_grid(images, 1, 1, pad=0, scale=1)[..., 0].tolist() == [[0, 128, 255]]
+    assert image_grid(images.bfloat16(), 1, 1, pad=0, scale=1)[0, 2, 0] == 255
+    assert image_grid(images.numpy(), 1, 1, pad=0, scale=1)[0, 2, 0] == 255
+
+
+def test_too_few_images_leave_the_rest_empty_and_too_many_are_left_out():
+    assert image_grid(torch.zeros(3, 1, 4, 4), 2, 2, pad=1, scale=1)[6:10, 6:10].tolist() == [[[128]] * 4] * 4
+    assert image_grid(torch.zeros(9, 1, 4, 4), 2, 2, pad=0, scale=1).shape == (8, 8, 1)
+    assert image_grid(torch.zeros(7, 1, 4, 4), pad=0, scale=1).shape == (12, 12, 1)
+
+
+def test_reconstructions_stand_right_of_their_originals():
+    originals, other = torch.zeros(3, 1, 4, 4), torch.ones(3, 1, 4, 4)
+    grid = reconstruction_grid(originals, other, cols=2, pad=1, scale=1)[..., 0]
+    assert grid.shape == (2 * 7 + 3, 2 * 12 + 3)
+    assert (grid[3:7, 3:7] == 0).all() and (grid[3:7, 8:12] == 255).all()
+    with_legend = reconstruction_grid(originals, other, cols=2, pad=1, scale=1, legend=True)
+    assert with_legend.shape[0] == grid.shape[0] + 24
+    with pytest.raises(ArgumentError, match="differ"):
+        reconstruction_grid(originals, other[:2])
+
+
+def test_bad_images_are_refused():
+    with pytest.raises(ArgumentError, match="1 or 3"):
+        image_grid(torch.zeros(2, 2, 4, 4), 1, 1)
+    with pytest.raises(ArgumentError, match="NaN"):
+        image_grid(torch.full((1, 1, 4, 4), float("nan")), 1, 1)
+    with pytest.raises(ArgumentError, match="uint8"):
+        image_grid(torch.zeros(1, 1, 4, 4, dtype=torch.int64), 1, 1)
+    with pytest.raises(ArgumentError, match="rows"):
+        image_grid(torch.zeros(1, 1, 4, 4), 0, 1)
+
+
+@pytest.mark.parametrize("shape", [(6, 7), (6, 7, 1), (6, 7, 3)])
+def test_png_gives_back_the_pixels(shape, tmp_path):
+    array = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    path = save_png(tmp_path / "new" / "a.png", array)
+    assert (np.asarray(Image.open(path)).reshape(shape) == array).all()
+    assert [p.name for p in path.parent.iterdir()] == ["a.png"]
+
+
+def test_png_refuses_what_it_cannot_write(tmp_path):
+    with pytest.raises(ArgumentError, match="uint8"):
+        save_png(tmp_path / "a.png", np.zeros((3, 3)))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="Cannot write"):
+        save_png(tmp_path / "file" / "a.png", np.zeros((3, 3), np.uint8))
+
+
+def test_curves(tmp_path):
+    pytest.importorskip("matplotlib")
+    records = [
+        {"stage": stage, "step": i, "epoch": i / 10, "lr": 1e-3, "loss": 10.0 / (i + 1), "gamma": 0.9**i, "note": "x"}
+        for stage in ("stage1", "stage2")
+        for i in range(30)
+    ]
+    records[3]["loss"] = float("nan")
+    del records[4]["gamma"]
+    records[-1]["latent_spread"] = 0.5  # a name nobody has heard of, once
+    path = draw_curves(records, tmp_path / "curves.png")
+    width, height = Image.open(path).size
+    assert width > height > 400
+    draw_curves([{"step": 1, "critic": 0.0}], path)
+    with pytest.raises(ArgumentError, match="nothing to draw"):
+        draw_curves([{"stage": "stage1", "step": 1}], path)

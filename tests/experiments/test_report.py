@@ -1,0 +1,128 @@
+import base64
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from vaefast.errors import RunFolderError
+from vaefast.experiments.pictures import save_png
+from vaefast.experiments.report import write_report
+
+pytest.importorskip("PIL")
+
+
+class Page(HTMLParser):
+    """Text, tags and attributes of a page; fails on tags that do not close."""
+
+    VOID = {"meta", "img"}
+
+    def __init__(self, path):
+        super().__init__()
+        self.text, self.open, self.tags, self.links = "", [], [], []
+        self.feed(path.read_text(encoding="utf-8"))
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for key, value in attrs if key in ("src", "href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text += data
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = tmp_path / "run"
+    config = {
+        "model": "two-stage",
+        "data": {"name": "mnist"},
+        "seed": 0,
+        "versions": {"torch": "2.15.0"},
+        "command": "vaefast train <b>two-stage</b> & more",
+        "option": None,
+    }
+    scores = {
+        "fd_classifier/stage1": 9.53,
+        "fd_classifier/stage2": 1.412,
+        "mmd/stage1": 0.07,
+        "something_new/odd<thing": 3,
+        "samples": 10000,
+        "classifier/version": "cnn128-v1",
+        "classifier/test_accuracy": 0.9927,
+    }
+    for name in ("samples_stage2", "samples_stage1", "curves", "latent_walk"):
+        save_png(run / f"{name}.png", np.full((4, 4), len(name), np.uint8))
+    (run / "config.json").write_text(json.dumps(config))
+    (run / "evaluation.json").write_text(json.dumps(scores))
+    lines = [{"stage": "stage1", "step": 5, "loss": 12.5}, {"stage": "stage2", "step": 9, "loss": -3.25}]
+    (run / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + '\n{"stage": "sta')
+    return run
+
+
+def test_all_parts(run):
+    path = write_report(run)
+    assert path == run / "report.html"
+    page = Page(path)
+    for text in (
+        "two-stage on mnist",
+        "9.53",
+        "1.412",
+        "Lower is better",
+        "10,000 samples",
+        "cnn128-v1, 99.27%",
+        "Something new",
+        "Odd<thing",
+        "Stage 1 samples",
+        "Latent walk",
+        "-3.25",
+        "versions / torch",
+        "vaefast train <b>two-stage</b> & more",
+        "not set",
+    ):
+        assert text in page.text, text
+    assert page.text.index("Stage 1 samples") < page.text.index("Stage 2 samples")
+    assert "b" not in page.tags and "script" not in page.tags
+
+
+def test_self_contained(run):
+    page = Page(write_report(run))
+    assert len(page.links) == 4 and all(link.startswith("data:image/png;base64,") for link in page.links)
+    pictures = [base64.b64decode(link.partition(",")[2]) for link in page.links]
+    assert (run / "samples_stage1.png").read_bytes() == pictures[0]
+
+
+def test_an_empty_run_says_what_to_run(tmp_path):
+    page = Page(write_report(tmp_path))
+    for command in ("vaefast evaluate", "vaefast sample", "vaefast train"):
+        assert command in page.text
+
+
+@pytest.mark.parametrize("gone", ["config.json", "evaluation.json", "metrics.jsonl", "curves.png"])
+def test_missing_or_damaged_files_cost_their_own_part_only(run, gone):
+    (run / gone).unlink()
+    text = Page(write_report(run)).text
+    if gone.endswith("json"):
+        (run / gone).write_text("{ damaged")
+        assert Page(write_report(run)).text == text
+    assert "here yet" in text
+    assert ("9.53" in text) == (gone != "evaluation.json")
+    assert ("two-stage on mnist" in text) == (gone != "config.json")
+
+
+def test_a_new_report_replaces_the_old(run):
+    write_report(run)
+    (run / "evaluation.json").write_text('{"fd_classifier/stage1": 7.77}')
+    assert "7.77" in Page(write_report(run)).text
+    assert not list(run.glob(".*"))
+
+
+def test_no_run_folder(tmp_path):
+    with pytest.raises(RunFolderError, match="no run folder"):
+        write_report(tmp_path / "nowhere")
