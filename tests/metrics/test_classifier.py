@@ -63,17 +63,17 @@ def test_features_stay_float32_whatever_the_caller_has_set(stripes):
 
 
 def test_subset_of_mnist(mnist):
-    """A tenth of the data: accurate, real images near, damaged ones far, in the right order."""
+    """A twentieth of the data: accurate, real images near, damaged ones far, in the right order."""
     images, labels, test_images, test_labels = mnist
-    model = train_classifier(images[:6000], labels[:6000], epochs=4)
-    assert classifier_accuracy(model, test_images[:2000], test_labels[:2000]) > 0.96
-    reference = classifier_features(model, images[6000:8000])
-    real = frechet_distance(classifier_features(model, test_images[:2000]), reference)
-    blurred = F.avg_pool2d(test_images[:2000].float() / 255, 5, 1, 2)
+    model = train_classifier(images[:3000], labels[:3000], epochs=4)
+    assert classifier_accuracy(model, test_images[:1000], test_labels[:1000]) > 0.93
+    reference = classifier_features(model, images[6000:7000])
+    real = frechet_distance(classifier_features(model, test_images[:1000]), reference)
+    blurred = F.avg_pool2d(test_images[:1000].float() / 255, 5, 1, 2)
     blurred = frechet_distance(classifier_features(model, blurred), reference)
-    noise = torch.rand(2000, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    noise = torch.rand(1000, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     noise = frechet_distance(classifier_features(model, noise), reference)
-    assert 10 * real < blurred < noise
+    assert 5 * real < blurred < noise
 
 
 @pytest.mark.slow
