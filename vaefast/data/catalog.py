@@ -7,9 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vaefast.data.cifar10 import load_cifar10
 from vaefast.data.digits import load_digits
+from vaefast.data.folder import load_folder
 from vaefast.data.image_set import ImageSet
+from vaefast.data.lfw import load_lfw
 from vaefast.data.mnist import load_fashion_mnist, load_mnist
+from vaefast.data.npz import load_npz
 from vaefast.errors import ArgumentError
 
 # Every loader takes (root, split, *, download, size) and whatever options it has of its own.
@@ -17,6 +21,10 @@ _LOADERS: dict[str, Callable[..., ImageSet]] = {
     "digits": load_digits,
     "mnist": load_mnist,
     "fashion-mnist": load_fashion_mnist,
+    "cifar10": load_cifar10,
+    "lfw": load_lfw,
+    "folder": load_folder,
+    "npz": load_npz,
 }
 
 

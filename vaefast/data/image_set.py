@@ -116,7 +116,8 @@ class ImageSet(Dataset):
             ArgumentError: an index is outside the set, the mask has another length, or nothing is selected.
         """
         if isinstance(indices, slice):
-            chosen = indices if (indices.step or 1) > 0 else torch.arange(len(self)).numpy()[indices].copy()
+            forward = (indices.step or 1) > 0  # torch slices only forwards
+            chosen = indices if forward else torch.tensor(range(len(self))[indices], dtype=torch.long)
         else:
             chosen = torch.as_tensor(indices)
             if chosen.dtype == torch.bool:
