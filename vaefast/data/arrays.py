@@ -1,0 +1,262 @@
+"""From what a training script has at hand - tensors, arrays, lists, torch Datasets - to an `ImageSet`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vaefast.data.image_set import ImageSet
+from vaefast.data.pixels import to_uint8
+from vaefast.errors import ArgumentError, DataError
+
+_TOLERANCE = 1e-6
+_CHANNELS = (1, 3, 4)
+_IMAGE_KEYS = ("image", "img", "images", "pixel_values")
+_LABEL_KEYS = ("label", "labels", "fine_label")
+_CHECK_VALUES = 1 << 24
+
+
+def as_image_set(
+    obj: Any,
+    *,
+    name: str = "array",
+    labels: Any = None,
+    layout: str | None = None,
+    split: str = "train",
+) -> ImageSet:
+    """Make an ImageSet of images in almost any form.
+
+    uint8 stays uint8. Floats in [0, 1] become float32 and stay floats (quantising them would change the data);
+    values up to 1e-6 outside are clamped. A contiguous CPU tensor or array is used without a copy.
+
+    Args:
+        obj: one of
+            - an ImageSet (returned as it is, but for `labels`);
+            - a tensor or array of uint8, bool or floats: [N, H, W] (grey), or four-dimensional. A tensor is taken as
+              [N, C, H, W]. An array is taken as [N, H, W, C] where its last size is 1, 3 or 4 and its second is not,
+              and as [N, C, H, W] in the opposite case; where both fit, `layout` has to say;
+            - a map-style torch Dataset, a list or a tuple; its items are an image, (image, label, ...), or a mapping
+              with "image" and perhaps "label". An image is a PIL image, a tensor [C, H, W] or [H, W], or an array
+              [H, W], [H, W, C] or [C, H, W] by the rule above.
+        labels: N integers (tensor, array or list); replaces the labels that `obj` has.
+        layout: "NCHW" or "NHWC", for four-dimensional arrays and tensors and the images of a Dataset.
+        name, split: of the ImageSet; left alone where `obj` is one.
+
+    Raises:
+        DataError: nothing in it, other shapes or dtypes, images of different sizes, NaN, infinities or values outside
+            [0, 1] (the first such image and value are named), labels that do not fit.
+        ArgumentError: `obj` is of another type, or an unknown layout.
+    """
+    if layout not in (None, "NCHW", "NHWC"):
+        raise ArgumentError(f'layout must be "NCHW" or "NHWC", not {layout!r}.')
+    if isinstance(obj, ImageSet):
+        if labels is None:
+            return obj
+        return replace(obj, labels=as_labels(labels, len(obj)), classes=None)
+    found: torch.Tensor | None = None
+    if isinstance(obj, torch.Tensor):
+        images = _from_tensor(obj, layout)
+    elif isinstance(obj, np.ndarray) and obj.dtype != object:
+        images = _from_array(obj, layout)
+    elif hasattr(obj, "__len__") and hasattr(obj, "__getitem__") and not isinstance(obj, (str, bytes, Mapping)):
+        images, found = _from_items(obj, layout)
+    else:
+        raise ArgumentError(
+            f"images cannot be taken from a {type(obj).__name__}; pass a tensor, an array, a map-style Dataset or an "
+            "ImageSet (vaefast.data.load reads files)."
+        )
+    if labels is not None:
+        found = as_labels(labels, len(images))
+    return ImageSet(images, found, name=name, split=split)
+
+
+def as_labels(labels: Any, count: int) -> torch.Tensor:
+    """Labels as int64 [count], from integers in a tensor, array or sequence of shape [count] or [count, 1].
+
+    Raises:
+        DataError: another number, shape or dtype, or a negative label.
+    """
+    try:
+        tensor = labels.detach().cpu() if isinstance(labels, torch.Tensor) else torch.from_numpy(_plain(labels))
+    except (TypeError, ValueError):
+        raise DataError("labels must be integers, one an image.") from None
+    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise DataError(f"labels must be integers, not {tensor.dtype}.")
+    if tensor.ndim == 2 and tensor.shape[1] == 1:
+        tensor = tensor[:, 0]
+    if tensor.ndim != 1 or len(tensor) != count:
+        raise DataError(f"labels have shape {list(tensor.shape)}; [{count}] was expected, one label an image.")
+    tensor = tensor.long()
+    if int(tensor.min()) < 0:
+        first = int((tensor < 0).nonzero()[0])
+        raise DataError(f"label {first} is {int(tensor[first])}; labels must be 0 or more.")
+    return tensor
+
+
+def _plain(labels: Any) -> np.ndarray:
+    """An array torch can take: native byte order, signed where torch has no such unsigned type."""
+    array = np.asarray(labels)
+    return array.astype(np.int64) if array.dtype.kind in "ui" else array
+
+
+def _from_tensor(tensor: torch.Tensor, layout: str | None) -> torch.Tensor:
+    tensor = tensor.detach().cpu()
+    if tensor.ndim == 3 and layout is None:
+        tensor = tensor[:, None]
+    if tensor.ndim != 4:
+        raise DataError(f"images have shape {list(tensor.shape)}; [N, C, H, W] or [N, H, W] was expected.")
+    if layout == "NHWC":
+        tensor = tensor.permute(0, 3, 1, 2)
+    elif layout is None and tensor.shape[1] not in _CHANNELS and tensor.shape[3] in _CHANNELS:
+        raise DataError(
+            f"a tensor of shape {list(tensor.shape)} looks like [N, H, W, C]; permute it to [N, C, H, W] or pass "
+            'layout="NHWC" (or layout="NCHW" if it is right).'
+        )
+    return _checked(tensor)
+
+
+def _from_array(array: np.ndarray, layout: str | None) -> torch.Tensor:
+    if array.ndim == 4:
+        layout = layout or _layout_of(array.shape[1:], f"an array of shape {list(array.shape)}")
+    if array.dtype.kind not in "bf" and array.dtype != np.uint8:
+        raise _wrong_dtype(array.dtype)
+    if array.dtype.kind == "f" and array.dtype not in (np.float16, np.float32, np.float64):
+        array = array.astype(np.float64)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+        array = array.copy()  # torch takes neither without a warning or an error
+    return _from_tensor(torch.from_numpy(array), layout)
+
+
+def _layout_of(shape: Sequence[int], what: str) -> str:
+    first, last = shape[0] in _CHANNELS, shape[2] in _CHANNELS
+    if first != last:
+        return "NCHW" if first else "NHWC"
+    why = "could be [N, C, H, W] or [N, H, W, C]" if first else "has no axis of 1, 3 or 4 channels first or last"
+    raise DataError(f'{what} {why}; pass layout="NCHW" or layout="NHWC".')
+
+
+def _from_items(items: Any, layout: str | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Fill one tensor from the items of a Dataset, one after the other."""
+    count = len(items)
+    if count == 0:
+        raise DataError("the Dataset is empty; at least one image is needed.")
+    images = torch.empty(0)
+    labels: list[int] = []
+    for i in range(count):
+        picture, label = _split_item(items[i], i)
+        image = _item_image(picture, i, layout)
+        if i == 0:
+            images = torch.empty((count, *image.shape), dtype=image.dtype)
+        if image.shape != images.shape[1:]:
+            raise DataError(
+                f"item 0 is an image [C, H, W] = {list(images.shape[1:])} but item {i} is {list(image.shape)}; all must "
+                "have the same shape: resize them first."
+            )
+        if image.dtype != images.dtype:
+            raise DataError(f"item 0 is {images.dtype} but item {i} is {image.dtype}; all must have the same dtype.")
+        images[i] = image
+        if label is not None:
+            labels.append(label)
+    return _checked(images), as_labels(labels, count) if len(labels) == count else None
+
+
+def _split_item(item: Any, index: int) -> tuple[Any, int | None]:
+    """The image of an item, and its label where there is an integer one."""
+    label: Any = None
+    if isinstance(item, Mapping):
+        key = next((k for k in _IMAGE_KEYS if k in item), None)
+        if key is None:
+            raise DataError(f"item {index} has the keys {sorted(map(str, item))}; one of {_IMAGE_KEYS} was expected.")
+        label = next((item[k] for k in _LABEL_KEYS if k in item), None)
+        item = item[key]
+    elif isinstance(item, (tuple, list)) and len(item) and not isinstance(item[0], (int, float)):
+        item, label = item[0], item[1] if len(item) > 1 else None
+    if isinstance(label, torch.Tensor):
+        label = label.detach().cpu().numpy()
+    if isinstance(label, np.ndarray) and label.size == 1:
+        label = label.reshape(-1)[0]
+    if isinstance(label, (int, np.integer)) and not isinstance(label, bool):
+        return item, int(label)
+    return item, None
+
+
+def _item_image(picture: Any, index: int, layout: str | None) -> torch.Tensor:
+    """One image [C, H, W], uint8 or floating point; its values are checked later, all at once."""
+    if isinstance(picture, Image.Image):
+        try:
+            array = to_uint8(picture, None)
+        except Exception as error:
+            raise DataError(f"item {index} is an image that cannot be decoded: {error}.") from None
+        return torch.from_numpy(array).permute(2, 0, 1)
+    if isinstance(picture, np.ndarray):
+        if picture.dtype.kind not in "bf" and picture.dtype != np.uint8:
+            raise _wrong_dtype(picture.dtype, f"item {index}")
+        if picture.ndim == 3:
+            order = layout or _layout_of(picture.shape, f"item {index}, an array of shape {list(picture.shape)},")
+            picture = np.moveaxis(picture, -1, 0) if order == "NHWC" else picture
+        picture = torch.from_numpy(np.ascontiguousarray(picture).copy())
+    elif isinstance(picture, torch.Tensor):
+        picture = picture.detach().cpu()
+        if picture.ndim == 3 and layout == "NHWC":
+            picture = picture.permute(2, 0, 1)
+    else:
+        raise DataError(f"item {index} is a {type(picture).__name__}; an image, a tensor or an array was expected.")
+    if picture.ndim == 2:
+        picture = picture[None]
+    if picture.ndim != 3 or 0 in picture.shape:
+        raise DataError(f"item {index} has shape {list(picture.shape)}; an image [C, H, W] or [H, W] was expected.")
+    if picture.dtype == torch.bool:
+        return picture.to(torch.uint8) * 255
+    if picture.is_floating_point():
+        return picture.float()
+    if picture.dtype != torch.uint8:
+        raise _wrong_dtype(picture.dtype, f"item {index}")
+    return picture
+
+
+def _wrong_dtype(dtype: Any, what: str = "images") -> DataError:
+    verb = "have" if what == "images" else "has"
+    return DataError(
+        f"{what} {verb} dtype {str(dtype).removeprefix('torch.')}; uint8 in 0..255 or floats in [0, 1] were expected: "
+        "convert first."
+    )
+
+
+def _checked(images: torch.Tensor) -> torch.Tensor:
+    """Images [N, C, H, W] of any dtype as uint8, or as float32 in [0, 1]."""
+    if 0 in images.shape:
+        raise DataError(f"images have shape {list(images.shape)}; there is nothing in them.")
+    if images.dtype == torch.uint8:
+        return images.contiguous()
+    if images.dtype == torch.bool:
+        return images.to(torch.uint8).mul_(255).contiguous()
+    if not images.is_floating_point():
+        raise _wrong_dtype(images.dtype)
+    outside = False
+    step = max(1, _CHECK_VALUES // images[0].numel())
+    for start in range(0, len(images), step):
+        part = images[start : start + step]
+        low, high = (float(v) for v in part.aminmax())
+        if not (low >= -_TOLERANCE and high <= 1.0 + _TOLERANCE):  # also true for NaN
+            raise _out_of_range(part, start)
+        outside = outside or low < 0.0 or high > 1.0
+    images = images.float().contiguous()
+    return images.clamp(0.0, 1.0) if outside else images
+
+
+def _out_of_range(part: torch.Tensor, start: int) -> DataError:
+    bad = ~((part >= -_TOLERANCE) & (part <= 1.0 + _TOLERANCE))
+    n, c, h, w = bad.nonzero()[0].tolist()
+    value = float(part[n, c, h, w])
+    where = f"image {start + n} holds {value:.6g} at channel {c}, row {h}, column {w}"
+    if not np.isfinite(value):
+        return DataError(f"{where}; every value must be finite: remove or repair that image.")
+    hint = "divide by 255 or pass uint8" if value > 2.0 else "rescale the images"
+    return DataError(f"{where}; floating-point images must lie in [0, 1]: {hint}.")

@@ -1,0 +1,81 @@
+"""The data sets by name. A new one is a file with its loader and a line here."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vaefast.data.cifar10 import load_cifar10
+from vaefast.data.digits import load_digits
+from vaefast.data.folder import load_folder
+from vaefast.data.image_set import ImageSet
+from vaefast.data.lfw import load_lfw
+from vaefast.data.mnist import load_fashion_mnist, load_mnist
+from vaefast.data.npz import load_npz
+from vaefast.errors import ArgumentError
+
+# Every loader takes (root, split, *, download, size) and whatever options it has of its own.
+_LOADERS: dict[str, Callable[..., ImageSet]] = {
+    "digits": load_digits,
+    "mnist": load_mnist,
+    "fashion-mnist": load_fashion_mnist,
+    "cifar10": load_cifar10,
+    "lfw": load_lfw,
+    "folder": load_folder,
+    "npz": load_npz,
+}
+
+
+def names() -> tuple[str, ...]:
+    """The names that `load` knows."""
+    return tuple(_LOADERS)
+
+
+def about(name: str) -> str:
+    """One line on a data set.
+
+    Raises:
+        ArgumentError: unknown name.
+    """
+    return (inspect.getdoc(_loader(name)) or "").split("\n")[0]
+
+
+def load(
+    name: str,
+    root: str | Path | None = None,
+    split: str = "train",
+    *,
+    download: bool = True,
+    size: int | tuple[int, int] | None = None,
+    **options: Any,
+) -> ImageSet:
+    """Load a data set by name.
+
+    Args:
+        name: one of `names()`; `about(name)` says what it is.
+        root: where its files are; see the loader of each. None: the cache's `data` folder.
+        split: "train" or "test"; some sets also have "all".
+        download: fetch missing files where the set has public mirrors.
+        size: the images' size where the set offers a choice, an int for squares or (H, W).
+        options: the loader's own, e.g. `verify` (mnist, fashion-mnist, cifar10), `crop`, `filter`, `on_bad` (folder).
+
+    Raises:
+        ArgumentError: unknown name, split or option, or a value that cannot work.
+        DataNotFoundError: files are missing.
+        DataError: files are damaged or of the wrong kind.
+    """
+    loader = _loader(name)
+    own = [p for p in inspect.signature(loader).parameters if p not in ("root", "split", "download", "size")]
+    for option in options:
+        if option not in own:
+            has = f"its options are {', '.join(own)}" if own else "it has none"
+            raise ArgumentError(f"data set {name!r} has no option {option!r}; {has}.")
+    return loader(root, split, download=download, size=size, **options)
+
+
+def _loader(name: str) -> Callable[..., ImageSet]:
+    if name not in _LOADERS:
+        raise ArgumentError(f"there is no data set {name!r}; choose one of {', '.join(_LOADERS)}.")
+    return _LOADERS[name]

@@ -1,0 +1,62 @@
+"""The UCI handwritten digits that ship inside scikit-learn: real data without any download.
+
+Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998
+(its test part): 1,797 grey images of 8x8, values 0..16.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vaefast.data.image_set import ImageSet
+from vaefast.data.roots import as_size, check_split
+from vaefast.errors import ArgumentError, DataNotFoundError
+
+
+def load_digits(
+    root: str | Path | None = None,
+    split: str = "train",
+    *,
+    download: bool = True,
+    size: int | tuple[int, int] | None = None,
+) -> ImageSet:
+    """The UCI digits, [N, 1, H, W] uint8: 1,442 to train on, 355 to test, or "all" 1,797.
+
+    Values 0..16 are scaled to 0..255, then enlarged bilinearly. The last fifth (rounded down) of each class in file
+    order is the test part.
+
+    Args:
+        root, download: not used; the data come with scikit-learn.
+        size: of the images, at least 8; default 32.
+
+    Raises:
+        DataNotFoundError: scikit-learn is not installed.
+        ArgumentError: an impossible split or size.
+    """
+    check_split(split, ("train", "test", "all"))
+    height, width = as_size(size) or (32, 32)
+    if min(height, width) < 8:
+        raise ArgumentError(f"size={size!r} is below the 8x8 pixels of the original digits.")
+    try:
+        from sklearn.datasets import load_digits as load_uci_digits
+    except ImportError:
+        raise DataNotFoundError("the digits come with scikit-learn, which is missing; install scikit-learn.") from None
+    uci = load_uci_digits()
+    labels = np.asarray(uci.target, np.int64)
+    test = np.zeros(len(labels), bool)
+    for label in range(10):
+        members = np.flatnonzero(labels == label)
+        test[members[len(members) - len(members) // 5 :]] = True
+    chosen = {"train": ~test, "test": test, "all": np.ones_like(test)}[split]
+    small = np.rint(np.asarray(uci.images)[chosen] * (255.0 / 16.0)).astype(np.uint8)
+    images = np.empty((len(small), 1, height, width), np.uint8)
+    for i, image in enumerate(small):
+        images[i, 0] = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    return ImageSet(
+        torch.from_numpy(images), torch.from_numpy(labels[chosen]), name="digits", split=split,
+        classes=tuple("0123456789"),
+    )
