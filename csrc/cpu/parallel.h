@@ -1,0 +1,32 @@
+// Rows over threads. Chunks are whole rows and no result depends on how rows are grouped, so the number
+// of threads never changes a bit of the output.
+#pragma once
+
+#include <cstdint>
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+namespace vaefast {
+
+// Under this many elements a thread costs more than it saves.
+constexpr int64_t kGrain = 16384;
+
+template <class Body>
+static inline void parallel_rows(int64_t rows, int64_t row_elements, int threads, const Body& body) {
+    const int64_t elements = rows * (row_elements > 0 ? row_elements : 1);
+    const int64_t useful = elements / kGrain;
+    int64_t parts = threads < useful ? threads : useful;
+    if (parts > rows) parts = rows;
+#if defined(_OPENMP)
+    if (parts > 1) {
+#pragma omp parallel for num_threads(int(parts)) schedule(static, 1)
+        for (int64_t part = 0; part < parts; ++part) body(rows * part / parts, rows * (part + 1) / parts);
+        return;
+    }
+#endif
+    if (rows > 0) body(int64_t(0), rows);
+}
+
+}  // namespace vaefast

@@ -1,0 +1,11 @@
+"""Fused operations with a PyTorch reference and C++, Triton and CUDA backends.
+
+`backends()` says which backend serves which op, and why not the others; `backend(name)` and the environment
+variable VAEFAST_BACKEND force one.
+"""
+
+from vaefast.ops._native import build_record
+from vaefast.ops._registry import BACKENDS, Served, backend, backends
+from vaefast.ops.reparam import reparam_kl
+
+__all__ = ["BACKENDS", "Served", "backend", "backends", "build_record", "reparam_kl"]

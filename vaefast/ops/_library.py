@@ -1,0 +1,27 @@
+"""The torch.library namespace `vaefast` and one helper that registers an op in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+_library = torch.library.Library("vaefast", "FRAGMENT")
+
+
+def define(schema: str, run: Callable[..., Any], fake: Callable[..., Any]) -> Callable[..., Any]:
+    """Register `vaefast::<schema>` with one implementation for every device and its fake; returns the overload.
+
+    `Library.define` and `impl` rather than `torch.library.custom_op`: a call costs a third of the time.
+    """
+    name = schema.partition("(")[0]
+    _library.define(schema)
+    _library.impl(name, run, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"vaefast::{name}", fake, lib=_library)
+    return getattr(torch.ops.vaefast, name).default
+
+
+def define_autograd(name: str, setup_context: Callable[..., None], backward: Callable[..., Any]) -> None:
+    """Register the derivative of `vaefast::<name>`."""
+    torch.library.register_autograd(f"vaefast::{name}", backward, setup_context=setup_context, lib=_library)

@@ -1,0 +1,84 @@
+"""Loads the compiled core vaefast._C and the Triton kernels, and keeps the reason when they do not load."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import sys
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+# The numbers of csrc/core/dtype.h.
+DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def build_record() -> dict[str, Any]:
+    """What the build wrote about itself: compiler, instruction sets, CUDA, or why there is none."""
+    try:
+        return json.loads((_PACKAGE / "_build.json").read_text())
+    except (OSError, ValueError):
+        return {"built": False, "reason": "the compiled core was never built (pip install . builds it)"}
+
+
+try:
+    # torch comes first (above), so that its OpenMP runtime and ours are one.
+    from vaefast import _C
+except ImportError as error:
+    _C = None
+    _record = build_record()
+    _missing: str | None = (
+        f"vaefast._C does not load: {error}" if _record.get("built") else str(_record.get("reason", error))
+    )
+else:
+    _missing = None
+
+
+def core() -> Any:
+    """The module vaefast._C. Only for callers that `why_missing` has let through."""
+    return _C
+
+
+def why_missing() -> str | None:
+    """Why the compiled core is not there, or None where it is."""
+    return _missing
+
+
+@cache
+def why_no_cuda() -> str | None:
+    """Why the compiled core has no CUDA kernels, or None where it has."""
+    if _missing:
+        return _missing
+    if _C.with_cuda:
+        return None
+    return "built without CUDA: " + str(build_record().get("cuda", {}).get("reason", "no reason recorded"))
+
+
+@cache
+def kernels(name: str) -> ModuleType:
+    """The Triton module vaefast.kernels.<name>, imported when it is first needed.
+
+    In a checkout that was built in place and not installed, the folder kernels/ is found beside vaefast/.
+    """
+    if importlib.util.find_spec("vaefast.kernels") is None:
+        folder = _PACKAGE.parent / "kernels"
+        spec = importlib.util.spec_from_file_location(
+            "vaefast.kernels", folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        if spec is None or spec.loader is None or not folder.is_dir():
+            raise ModuleNotFoundError("vaefast.kernels is not installed")
+        package = importlib.util.module_from_spec(spec)
+        sys.modules["vaefast.kernels"] = package
+        spec.loader.exec_module(package)
+    return importlib.import_module(f"vaefast.kernels.{name}")
+
+
+def unit_rows(x: torch.Tensor) -> torch.Tensor:
+    """`x` [B, k] itself where its rows have unit stride, as the kernels need, else a contiguous copy."""
+    return x if x.stride(1) == 1 or x.shape[1] <= 1 else x.contiguous()
