@@ -156,8 +156,8 @@ def _from_items(items: Any, layout: str | None) -> tuple[torch.Tensor, torch.Ten
             images = torch.empty((count, *image.shape), dtype=image.dtype)
         if image.shape != images.shape[1:]:
             raise DataError(
-                f"item 0 is an image [C, H, W] = {list(images.shape[1:])} but item {i} is {list(image.shape)}; all must "
-                "have the same shape: resize them first."
+                f"item 0 is an image [C, H, W] = {list(images.shape[1:])} but item {i} is {list(image.shape)}; all "
+                "must have the same shape: resize them first."
             )
         if image.dtype != images.dtype:
             raise DataError(f"item 0 is {images.dtype} but item {i} is {image.dtype}; all must have the same dtype.")

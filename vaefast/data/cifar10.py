@@ -150,7 +150,8 @@ def _read_pictures(
     options = DecodeOptions(channels=3)
     decoded = decode_files(source, files, options, cache=cache, progress=progress)
     if decoded.images.shape[2:] != (32, 32):
-        raise DataError(f"{source.where} holds images of {decoded.images.shape[2]}x{decoded.images.shape[3]}, not 32x32.")
+        height, width = decoded.images.shape[2:]
+        raise DataError(f"{source.where} holds images of {height}x{width}, where CIFAR-10 has 32x32; check the files.")
     return decoded.images, np.array([label(file) for file in decoded.files], np.int64)
 
 

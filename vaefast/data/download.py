@@ -56,7 +56,8 @@ def fetch(
                 _copy(url, partial, TIMEOUT_SECONDS if timeout is None else timeout, max_bytes)
                 check(partial)
             except DataError as error:
-                failures.append(f"{host}: {str(error).replace(str(partial), 'the file it sent').rstrip(".")}")
+                reason = str(error).replace(str(partial), "the file it sent").rstrip(".")
+                failures.append(f"{host}: {reason}")
             except urllib.error.HTTPError as error:
                 failures.append(f"{host}: HTTP status {error.code}")
             except _NETWORK_ERRORS as error:

@@ -67,7 +67,9 @@ def load_lfw(
     files = [file for file in source.files if file.path.lower().endswith((".jpg", ".jpeg", ".png"))]
     people = [PurePosixPath(file.path).parent.name for file in files]
     if len(set(people)) < 2 or "" in people:
-        raise DataError(f"{source.where} is not Labeled Faces in the Wild: images in one folder a person were expected.")
+        raise DataError(
+            f"{source.where} is not Labeled Faces in the Wild: images in one folder a person were expected."
+        )
     if split != "all":
         names = sorted(set(people))
         test = dict(zip(names, held_out(names, test_fraction), strict=True))

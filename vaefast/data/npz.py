@@ -32,8 +32,8 @@ def load_npz(
 
     In an .npz the images are the array `images`, `x`, `data` or `imgs`, else the first array of three or four
     dimensions; the labels, if any, `labels`, `y`, `label` or `targets`. Where it has such names for both splits
-    (`x_train` or `train_images`, `x_test` or `test_images`), these are the splits; else a tenth of the images, chosen by
-    a hash of their positions, is the test part. Nothing pickled is ever loaded.
+    (`x_train` or `train_images`, `x_test` or `test_images`), these are the splits; else a tenth of the images, chosen
+    by a hash of their positions, is the test part. Nothing pickled is ever loaded.
 
     Args:
         root: the file, or a folder that holds exactly one. (`download` has no effect.)
@@ -64,7 +64,7 @@ def load_npz(
         raise DataError(f"{path} cannot be read as a NumPy file ({error}); write it again.") from None
     found = _of_split(arrays, path, split)
     try:
-        whole = [as_image_set(images, name="npz", labels=labels, layout=layout, split=split) for images, labels in found]
+        whole = [as_image_set(x, name="npz", labels=y, layout=layout, split=split) for x, y in found]
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     result = whole[0] if len(whole) == 1 else _joined(whole, path)

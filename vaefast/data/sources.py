@@ -139,7 +139,8 @@ class _Tar:
                     continue
                 total += member.size
                 if total > _MAX_TAR_BYTES:
-                    raise DataError(f"{where} holds more than {_MAX_TAR_BYTES >> 30} GiB; unpack it and pass the folder.")
+                    limit = f"{_MAX_TAR_BYTES >> 30} GiB"
+                    raise DataError(f"{where} unpacks to more than {limit}; unpack it and pass the folder.")
                 stream = tar.extractfile(member)
                 data = stream.read() if stream is not None else b""
                 path = member.name.removeprefix("./")
