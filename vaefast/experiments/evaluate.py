@@ -43,16 +43,16 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
         raise DataError(f"{name} in {root} is not the data that {path} was trained on (its digest differs); "
                         "name the right folder with --data-root.")
     say(f"scoring {path}: {samples:,} samples of each stage against {min(samples, len(test)):,} {name} test images")
-    classifier = metrics.classifier_for(train, device=chosen)
+    classifier = metrics.classifier_for(train, test_set=test, device=chosen, notice=say)
     real = test.images[:samples]
-    statistics = _statistics(classifier, real, chosen)
+    statistics = metrics.classifier_statistics(classifier, real)
 
     def distance(images: Tensor) -> float:
-        other = _statistics(classifier, images, chosen)
-        return metrics.frechet_from_statistics(statistics.mean, statistics.cov, other.mean, other.cov)
+        return statistics.distance(metrics.classifier_statistics(classifier, images))
 
     result: dict[str, Any] = {"samples": samples, "real": len(real), "seed": seed,
-                              "classifier/version": classifier.version, "classifier/test_accuracy": classifier.accuracy(test)}
+                              "classifier/version": classifier.info["version"],
+                              "classifier/test_accuracy": classifier.info["test_accuracy"]}
     for stage in (1, 2):
         result[f"fd_classifier/stage{stage}"] = distance(sample_images(model, samples, stage=stage, seed=seed + stage))
     reconstructions, error = _reconstruct(model, real, chosen, seed)
@@ -64,13 +64,6 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     write_json(run.path / "evaluation.json", result)
     write_report(run.path)
     return result
-
-
-def _statistics(classifier: metrics.FeatureClassifier, images: Tensor, device: torch.device) -> metrics.GaussianStatistics:
-    features = metrics.classifier_features(classifier, images.to(device))
-    statistics = metrics.GaussianStatistics(features.shape[1])
-    statistics.update(features)
-    return statistics
 
 
 @torch.no_grad()

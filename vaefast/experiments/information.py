@@ -22,6 +22,16 @@ def _version(name: str) -> str:
         return "not installed"
 
 
+def _build() -> str:
+    """What the build made of the native core, from the record it left."""
+    record = ops.build_record()
+    if not record.get("built"):
+        return f"no native core: {record.get('reason', 'no record of a build')}; the ops run on PyTorch"
+    cuda = record["cuda"]
+    with_cuda = f"CUDA {cuda['nvcc']} for {cuda['archs']}" if cuda.get("built") else f"no CUDA: {cuda.get('reason')}"
+    return f"by {record['compiler']}, for {', '.join(record['instruction_sets'])}; {with_cuda}"
+
+
 def print_information() -> None:
     """Print it."""
     print(f"vaefast {__version__}  python {platform.python_version()}  {platform.platform()}")
@@ -35,4 +45,9 @@ def print_information() -> None:
         print("GPU       none that torch can use")
     device = resolve_device("auto")
     print(f"training  on {device} in {resolve_precision('auto', device)} unless told otherwise")
-    print(ops.describe())
+    print(f"compiled  {_build()}")
+    for op, devices in ops.backends().items():
+        for device, served in devices.items():
+            print(f"{op} on {device}: {served.backend or 'nothing'}")
+            for backend, reason in served.others.items():
+                print(f"    not {backend}: {reason}")
