@@ -1,0 +1,161 @@
+"""The command line, end to end on the UCI digits, and what it says to bad input."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vaefast.cli import main
+
+FAST = ["--steps", "8", "--batch-size", "32", "--latent-dim", "4", "--device", "cpu"]
+
+
+def run(*words: str) -> int:
+    return main([str(w) for w in words])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    assert run("train", "two-stage", "--data", "digits", "--out", out, *FAST) == 0
+    return out
+
+
+def test_train_leaves_model_pictures_and_report(trained):
+    names = {p.name for p in trained.iterdir()}
+    assert {"config.json", "metrics.jsonl", "model.json", "model.safetensors", "checkpoints", "samples_stage1.png",
+            "samples_stage2.png", "reconstructions.png", "curves.png", "report.html"} <= names
+    config = json.loads((trained / "config.json").read_text())
+    assert config["preset"] == "quick" and config["command"].startswith("vaefast train two-stage --data digits")
+    assert all(stage["steps"] == 8 for stage in config["stages"])
+
+
+def test_sample(trained, tmp_path, capsys):
+    assert run("sample", trained, "-n", "130", "--out", tmp_path / "s.npz", "--device", "cpu") == 0
+    with np.load(tmp_path / "s.npz", allow_pickle=False) as file:
+        assert file["images"].shape == (130, 1, 32, 32) and file["images"].dtype == np.uint8
+        again = file["images"].copy()
+    assert Image.open(tmp_path / "s.png").size[0] > 100
+    assert run("sample", trained, "-n", "130", "--out", tmp_path / "t.npz", "--device", "cpu") == 0
+    with np.load(tmp_path / "t.npz") as file:
+        assert np.array_equal(file["images"], again)
+    capsys.readouterr()
+    assert run("sample", trained, "--out", tmp_path / "s.png") == 2
+    assert "exists already" in capsys.readouterr().err
+    assert run("sample", trained, "--out", tmp_path / "s.jpg") == 2
+    assert run("sample", trained, "-n", "0", "--out", tmp_path / "u.png") == 2
+
+
+def test_evaluate(trained, capsys, cache):
+    assert run("evaluate", trained, "-n", "200", "--device", "cpu") == 0
+    result = json.loads((trained / "evaluation.json").read_text())
+    for key in ("fd_classifier/stage1", "fd_classifier/stage2", "fd_classifier/reconstructions", "mmd/stage1", "mmd/stage2",
+                "reconstruction_error", "active_dimensions"):
+        assert np.isfinite(result[key])
+    assert result["samples"] == 200
+    assert "FD-classifier" in capsys.readouterr().out
+    assert "fd_classifier" in (trained / "report.html").read_text() or "FD-classifier" in (trained / "report.html").read_text()
+
+
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path, trained, monkeypatch):
+    from vaefast.training import trainer
+
+    words = ["train", "two-stage", "--data", "digits", "--out", tmp_path / "cut", *FAST]
+    original = trainer.Trainer._run_stage
+
+    def interrupted(self, number, start, tensors, meta, stop):
+        stop.asked = number == 1  # as if Ctrl-C came when the second stage began
+        return original(self, number, start, tensors, meta, stop)
+
+    monkeypatch.setattr(trainer.Trainer, "_run_stage", interrupted)
+    assert run(*words) == 130
+    monkeypatch.undo()
+    assert not (tmp_path / "cut" / "model.json").exists()
+    assert run("sample", tmp_path / "cut", "--out", tmp_path / "x.png") == 2
+    assert run(*words, "--resume") == 0
+    assert (tmp_path / "cut" / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
+
+
+def test_info(capsys):
+    assert run("info") == 0
+    out = capsys.readouterr().out
+    assert "torch" in out and "reparam_kl on cpu" in out and "not cuda" in out
+
+
+def bad(capsys, *words: str) -> str:
+    """Status 2 and one line on standard error, which is returned."""
+    assert run(*words) == 2
+    err = capsys.readouterr().err.strip()
+    assert err.startswith("vaefast: ") and "\n" not in err and "Traceback" not in err
+    return err
+
+
+def test_bad_input_gets_one_sentence(tmp_path, capsys, trained):
+    out = tmp_path / "run"
+    train = ("train", "two-stage", "--out", out)
+    assert "nothing-there" in bad(capsys, *train, "--data", "mnist", "--data-root", tmp_path / "nothing-there") \
+        or "download" in capsys.readouterr().err
+    assert "latent_dim is 0" in bad(capsys, *train, "--data", "digits", "--latent-dim", "0")
+    assert "epochs is 0" in bad(capsys, *train, "--data", "digits", "--epochs", "0")
+    assert "2 stages" in bad(capsys, *train, "--data", "digits", "--epochs", "1,2,3")
+    assert "preset is 'tomorrow'" in bad(capsys, *train, "--data", "digits", "--preset", "tomorrow")
+    assert "already holds a run" in bad(capsys, "train", "two-stage", "--data", "digits", "--out", trained)
+    assert "holds no run" in bad(capsys, *train, "--data", "digits", "--resume")
+    assert "no data set 'cifar11'" in bad(capsys, *train, "--data", "cifar11")
+    assert "other settings" in bad(capsys, "train", "two-stage", "--data", "digits", "--out", trained, "--resume", "--seed", "4")
+    assert "holds no run" in bad(capsys, "evaluate", tmp_path)
+    assert "holds no model" in bad(capsys, "sample", tmp_path, "--out", tmp_path / "s.png")
+    if not torch.cuda.is_available():
+        assert "0 CUDA devices" in bad(capsys, *train, "--data", "digits", "--device", "cuda")
+    assert not out.exists()
+
+
+def test_damaged_data_is_named_and_makes_no_run_folder(tmp_path, capsys):
+    root = tmp_path / "mnist"
+    root.mkdir()
+    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+        (root / f"{name}.gz").write_bytes(gzip.compress(b"\x00\x00\x08\x03" + b"\x00" * 40))
+    message = bad(capsys, "train", "two-stage", "--data", "mnist", "--data-root", root, "--out", tmp_path / "run")
+    assert "idx" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_scoring_needs_labels(tmp_path, capsys, cache):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(40):
+        Image.fromarray(np.random.default_rng(i).integers(0, 255, (28, 28), dtype=np.uint8)).save(folder / f"{i}.png")
+    out = tmp_path / "run"
+    assert run("train", "two-stage", "--data", "folder", "--data-root", folder, "--out", out, "--steps", "2",
+               "--batch-size", "8", "--latent-dim", "2", "--device", "cpu") == 0
+    assert "labels" in bad(capsys, "evaluate", out, "-n", "10", "--device", "cpu")
+
+
+def test_images_that_the_network_cannot_take(tmp_path, capsys):
+    np.savez(tmp_path / "odd.npz", images=np.zeros((20, 30, 30), dtype=np.uint8))
+    assert "multiples of 4" in bad(capsys, "train", "two-stage", "--data", "npz", "--data-root", tmp_path / "odd.npz",
+                                   "--out", tmp_path / "run")
+    np.savez(tmp_path / "nan.npz", images=np.full((20, 28, 28), np.nan, dtype=np.float32))
+    assert "holds nan" in bad(capsys, "train", "two-stage", "--data", "npz", "--data-root", tmp_path / "nan.npz",
+                        "--out", tmp_path / "run")
+
+
+def test_as_a_process():
+    done = subprocess.run([sys.executable, "-m", "vaefast", "sample", "no-such-run", "--out", "x.png"],
+                          capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr and "no-such-run" in done.stderr
+
+
+@pytest.mark.slow
+def test_demo(tmp_path, monkeypatch, capsys, cache):
+    monkeypatch.chdir(tmp_path)
+    assert run("demo", "--device", "cpu") == 0
+    assert (tmp_path / "vaefast-demo" / "evaluation.json").exists()
+    assert "open" in capsys.readouterr().out
