@@ -105,7 +105,9 @@ def test_strided_expanded_and_leading_dimensions(cpu_backend):
         got = run(mu, a, grad_z, grad_kl, seed=3)
         expected = run(mu.contiguous(), a.contiguous(), grad_z.contiguous(), grad_kl.contiguous(), seed=3)
         for x, y in zip(got, expected, strict=True):
-            assert torch.equal(x, y)
+            # PyTorch's own sum, in the reference, depends on the strides in the last bit.
+            slack = 0 if cpu_backend == "cpp" else 1e-6
+            torch.testing.assert_close(x, y, rtol=slack, atol=slack)
         assert got[0].shape == mu.shape and got[0].is_contiguous() and got[1].shape == mu.shape[:-1]
 
 
