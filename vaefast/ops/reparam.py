@@ -233,7 +233,7 @@ _OP = Op(
     },
     prefer={"cpu": ("cpp",), "cuda": ("triton", "cuda")},
     because={
-        "cpu": "faster at every size in benchmarks/results/ops-cpu.json",
+        "cpu": "4 to 6 times the eager formula with torch.randn at 4,096, 2^20 and 2^24 elements (2 shared AVX-512 cores)",
         "cuda": "not yet measured on a GPU",
     },
 )
