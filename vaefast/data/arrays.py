@@ -121,6 +121,8 @@ def _from_tensor(tensor: torch.Tensor, layout: str | None) -> torch.Tensor:
 
 
 def _from_array(array: np.ndarray, layout: str | None) -> torch.Tensor:
+    if 0 in array.shape:
+        raise DataError(f"images have shape {list(array.shape)}; there is nothing in them.")
     if array.ndim == 4:
         layout = layout or _layout_of(array.shape[1:], f"an array of shape {list(array.shape)}")
     if array.dtype.kind not in "bf" and array.dtype != np.uint8:

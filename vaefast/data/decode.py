@@ -101,17 +101,15 @@ class _Colour(Exception):
     """A colour image where only grey ones had been seen."""
 
 
-def image_size(source: Source, file: SourceFile) -> tuple[int, int]:
-    """(H, W) of one file, from its header.
-
-    Raises:
-        DataError: it is not an image.
-    """
-    try:
-        with Image.open(io.BytesIO(source.read(file)), formats=_FORMATS) as image:
-            return image.height, image.width
-    except Exception as error:
-        raise DataError(_describe(source, file.path, _reason(error))) from None
+def first_size(source: Source, files: Sequence[SourceFile]) -> tuple[int, int] | None:
+    """(H, W) of the first file whose header can be read; None if there is none."""
+    for file in files:
+        try:
+            with Image.open(io.BytesIO(source.read(file)), formats=_FORMATS) as image:
+                return image.height, image.width
+        except Exception:  # a bad file is reported when it is decoded
+            continue
+    return None
 
 
 def decode_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import ssl
@@ -72,7 +73,8 @@ def fetch(
             f"or put {target.name} there yourself."
         ) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it may never have been made
+            partial.unlink()
     return failures
 
 

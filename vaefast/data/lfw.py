@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-from vaefast.data.decode import DecodeOptions, decode_files, image_size
+from vaefast.data.decode import DecodeOptions, decode_files, first_size
 from vaefast.data.folder import note_skipped
 from vaefast.data.image_set import ImageSet
 from vaefast.data.roots import check_split, held_out, required_root
@@ -74,7 +74,7 @@ def load_lfw(
         names = sorted(set(people))
         test = dict(zip(names, held_out(names, test_fraction), strict=True))
         files = [file for file, person in zip(files, people, strict=True) if test[person] == (split == "test")]
-    if crop == "auto" and image_size(source, files[0]) == _ORIGINAL_SIZE:
+    if crop == "auto" and first_size(source, files) == _ORIGINAL_SIZE:
         wanted = DecodeOptions.checked(
             size=wanted.size, filter=filter, crop=_ORIGINAL_CROP, channels=3, on_bad=on_bad
         )
