@@ -64,7 +64,7 @@ _MMD_SUBJECTS = {"stage1": "stage 1: codes z against N(0, I)", "stage2": "stage 
 _CAPTIONS = {
     "samples_stage1.png": "Stage 1 samples: latents drawn from N(0, I)",
     "samples_stage2.png": "Stage 2 samples: latents drawn by the second stage",
-    "reconstructions.png": "Test images, each with its reconstruction to the right",
+    "reconstructions.png": "Training images, each with its reconstruction to the right",
 }
 
 # Settings shown first, in this order; all others follow.
