@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunFolderError
-from .files import write_atomic
+from ..files import write_atomically
 from .report_style import CSS
 
 _MODELS = {
@@ -109,7 +109,7 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
         + "\n".join(body)
         + "\n</main>\n</body>\n</html>\n"
     )
-    return write_atomic(run / "report.html", page.encode())
+    return write_atomically(run / "report.html", page.encode())
 
 
 def _about(model: str, config: Mapping[str, Any], run: Path) -> str:
