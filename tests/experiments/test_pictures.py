@@ -70,7 +70,7 @@ def test_png_refuses_what_it_cannot_write(tmp_path):
     with pytest.raises(ArgumentError, match="uint8"):
         save_png(tmp_path / "a.png", np.zeros((3, 3)))
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunFolderError, match="Cannot write"):
+    with pytest.raises(RunFolderError, match="cannot write"):
         save_png(tmp_path / "file" / "a.png", np.zeros((3, 3), np.uint8))
 
 
