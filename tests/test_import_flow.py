@@ -11,7 +11,8 @@ import vaefast
 
 ROOT = Path(vaefast.__file__).parent
 ALLOWED = {
-    "errors": set(), "files": set(), "nets": set(), "ops": {"_C", "kernels"}, "data": set(), "models": {"ops", "nets"}, "metrics": {"ops"},
+    "errors": set(), "files": set(), "nets": set(), "ops": {"_C", "kernels"}, "data": set(),
+    "models": {"ops", "nets"}, "metrics": {"ops"},
     "training": {"models", "metrics", "data", "ops"},
     "api": {"training", "models", "metrics", "nets", "data", "ops"},
     "experiments": {"api", "training", "models", "metrics", "data", "ops"},

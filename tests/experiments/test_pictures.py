@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from vaefast.errors import ArgumentError, RunFolderError
 from vaefast.experiments.curves import draw_curves
 from vaefast.experiments.pictures import image_grid, reconstruction_grid, save_png
