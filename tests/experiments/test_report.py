@@ -42,7 +42,7 @@ class Page(HTMLParser):
 def run(tmp_path):
     run = tmp_path / "run"
     config = {
-        "model": "two-stage",
+        "kind": "two-stage",
         "data": {"name": "mnist"},
         "seed": 0,
         "versions": {"torch": "2.15.0"},
