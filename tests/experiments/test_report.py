@@ -101,7 +101,7 @@ def test_self_contained(run):
 
 def test_an_empty_run_says_what_to_run(tmp_path):
     page = Page(write_report(tmp_path))
-    for command in ("vaefast evaluate", "vaefast sample", "vaefast train"):
+    for command in ("vaefast evaluate", "vaefast train --resume", "vaefast train"):
         assert command in page.text
 
 
