@@ -137,9 +137,12 @@ def _demo(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status (0, 2 for bad input, 130 after Ctrl-C)."""
+    from vaefast.training.allocator import keep_freed_memory
+
     words = sys.argv[1:] if argv is None else argv
     args = _parser().parse_args(words)
     args.line = shlex.join(["vaefast", *words])
+    keep_freed_memory()
     try:
         args.call(args)
     except VaefastError as error:

@@ -25,13 +25,13 @@ TWO_STAGE = {
     "quick": Preset(
         "the best samples in about 10 minutes on 2 CPU cores",
         (StageSettings(epochs=5, batch_size=128, lr=1e-3, schedule="cosine"),
-         StageSettings(epochs=60, batch_size=256, lr=1e-3, schedule="cosine", ema=0.999)),
-        {"latent_dim": 32, "gamma": "learned"}),
+         StageSettings(epochs=64, batch_size=256, lr=2e-3, schedule="cosine", warmup_steps=200)),
+        {"latent_dim": 16, "gamma": "optimal", "second_width": 512}),
     "demo": Preset(
         "small data (the UCI digits) in about 2 minutes on 2 CPU cores",
-        (StageSettings(epochs=40, batch_size=64, lr=1e-3, schedule="cosine"),
-         StageSettings(epochs=200, batch_size=64, lr=1e-3, schedule="cosine", ema=0.999)),
-        {"latent_dim": 16, "gamma": "optimal", "second_width": 256}),
+        (StageSettings(epochs=25, batch_size=64, lr=1e-3, schedule="cosine"),
+         StageSettings(epochs=300, batch_size=64, lr=1e-3, schedule="cosine", warmup_steps=200)),
+        {"latent_dim": 12, "gamma": "optimal", "second_width": 256}),
 }
 
 PRESETS = {"two-stage": TWO_STAGE}
