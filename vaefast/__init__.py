@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 _FROM = {"TwoStageVAE": "vaefast.api", "load": "vaefast.api", "History": "vaefast.training",
          "StageSettings": "vaefast.training", "Trainer": "vaefast.training"}
 _ROOMS = ("data", "experiments", "metrics", "models", "nets", "ops", "training")
-__all__ = ["__version__", *_FROM, "data", "metrics", "models", "nets", "ops"]
+__all__ = ["History", "StageSettings", "Trainer", "TwoStageVAE", "__version__", "data", "load", "metrics", "models", "nets",
+           "ops"]
 
 
 def __getattr__(name: str) -> Any:

@@ -61,7 +61,8 @@ class Evil:
     (pickle.dumps({b"data": 1, b"labels": [1]}), "no data and labels"),
     (pickle.dumps({b"data": np.zeros((2, 5), np.uint8), b"labels": [1, 2]}, 2), "rows of 3,072"),
     (pickle.dumps({b"data": np.zeros((2, 3072), np.float32), b"labels": [1, 2]}, 2), "unsigned bytes"),
-    (b"", "damaged"), (b"junk", "damaged|invalid|could not|pickle"), (python_2_pickle(*batch())[:5000], "damaged|trunc"),
+    (b"", "damaged"), (b"junk", "damaged|invalid|could not|pickle"),
+    (python_2_pickle(*batch())[:5000], "damaged|trunc"),
 ])
 def test_bad_python_batch(content, message, capsys):
     with pytest.raises(ValueError, match=message):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from vaefast.errors import ArgumentError, RunFolderError
 from vaefast.experiments.curves import draw_curves
 from vaefast.experiments.pictures import image_grid, reconstruction_grid, save_png
@@ -70,7 +71,7 @@ def test_png_refuses_what_it_cannot_write(tmp_path):
     with pytest.raises(ArgumentError, match="uint8"):
         save_png(tmp_path / "a.png", np.zeros((3, 3)))
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunFolderError, match="Cannot write"):
+    with pytest.raises(RunFolderError, match="cannot write"):
         save_png(tmp_path / "file" / "a.png", np.zeros((3, 3), np.uint8))
 
 

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+
 from vaefast.errors import RunFolderError
 from vaefast.experiments.pictures import save_png
 from vaefast.experiments.report import write_report

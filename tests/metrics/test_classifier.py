@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch.nn import functional as F
+
 from vaefast.errors import ArgumentError, DataError
 from vaefast.metrics import (
     FeatureClassifier,

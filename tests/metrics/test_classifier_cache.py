@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+
 from vaefast.errors import DataError
 from vaefast.metrics import RECIPE, classifier_for
 from vaefast.metrics import classifier_cache as cache

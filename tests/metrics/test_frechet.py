@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from vaefast.errors import ArgumentError
 from vaefast.metrics import GaussianStatistics, frechet_distance, frechet_from_statistics
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from vaefast.errors import ArgumentError
 from vaefast.metrics import active_dimensions, reconstruction_error, singular_values
 

@@ -12,7 +12,8 @@ from torch import nn
 
 import vaefast
 from vaefast.errors import ArgumentError, CheckpointError, DeviceError, RunFolderError, TrainingError
-from vaefast.training import StageSettings, trainer as trainer_module
+from vaefast.training import StageSettings
+from vaefast.training import trainer as trainer_module
 from vaefast.training.progress import Lines, describe
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError
-from .files import write_atomic
+from ..files import write_atomically
 
 # Columns in this order; what else the log holds follows under its own name.
 _TITLES = {
@@ -67,7 +67,7 @@ def draw_curves(records: Iterable[Mapping[str, Any]], path: str | os.PathLike[st
                 axes.set_ylabel(stage.replace("stage", "stage "), fontsize=11, fontweight="bold", color=colours[stage])
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    return write_atomic(path, buffer.getvalue())
+    return write_atomically(path, buffer.getvalue())
 
 
 def _panel(axes: Any, points: list[Mapping[str, Any]], name: str, title: str, colour: str) -> None:

@@ -57,7 +57,7 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
         result[f"fd_classifier/stage{stage}"] = distance(sample_images(model, samples, stage=stage, seed=seed + stage))
     reconstructions, error = _reconstruct(model, real, chosen, seed)
     result["fd_classifier/reconstructions"] = distance(reconstructions)
-    result["fd_classifier/train_images"] = distance(train.images[torch.randperm(
+    result["fd_classifier/test_vs_train"] = distance(train.images[torch.randperm(
         len(train), generator=torch.Generator().manual_seed(seed))[:samples]])
     result["reconstruction_error"] = error
     result |= _latents(model, train, chosen, samples, seed)
@@ -92,7 +92,7 @@ def _latents(model: api.TwoStageVAE, train: data.ImageSet, device: torch.device,
     for stage, codes in (("stage1", z), ("stage2", u)):
         found = metrics.latent_mmd(codes, seed=seed)
         result |= {f"mmd/{stage}": found["value"], f"mmd/{stage}_standard_error": found["standard_error"]}
-    result["mmd/two_normal_samples"] = found["reference"]
+    result["mmd/reference"] = found["reference"]
     variance = source.posterior.std.square().mean(0)
     result |= {"active_dimensions": metrics.active_dimensions(variance), "latent_dim": model.latent_dim,
                "gamma/stage1": float(model.first.gamma), "gamma/stage2": float(model.second.gamma)}

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import ArgumentError
-from .files import write_atomic
+from ..files import write_atomically
 
 # A grey that neither a dark nor a light image melts into.
 _BACKGROUND = 128
@@ -109,7 +109,15 @@ def save_png(path: str | os.PathLike[str], array: np.ndarray) -> Path:
         raise ArgumentError(f"A PNG needs uint8 [height, width, 1 or 3], got {array.dtype} {array.shape}.")
     buffer = io.BytesIO()
     _pil_image(array).save(buffer, "PNG", optimize=True)
-    return write_atomic(path, buffer.getvalue())
+    return write_atomically(path, buffer.getvalue())
+
+
+def read_png(path: str | os.PathLike[str]) -> np.ndarray:
+    """A PNG as uint8 [height, width, 3]."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def _pil_image(array: np.ndarray) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunFolderError
-from .files import write_atomic
+from ..files import write_atomically
 from .report_style import CSS
 
 _MODELS = {
@@ -64,7 +64,7 @@ _MMD_SUBJECTS = {"stage1": "stage 1: codes z against N(0, I)", "stage2": "stage 
 _CAPTIONS = {
     "samples_stage1.png": "Stage 1 samples: latents drawn from N(0, I)",
     "samples_stage2.png": "Stage 2 samples: latents drawn by the second stage",
-    "reconstructions.png": "Test images, each with its reconstruction to the right",
+    "reconstructions.png": "Training images, each with its reconstruction to the right",
 }
 
 # Settings shown first, in this order; all others follow.
@@ -109,7 +109,7 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
         + "\n".join(body)
         + "\n</main>\n</body>\n</html>\n"
     )
-    return write_atomic(run / "report.html", page.encode())
+    return write_atomically(run / "report.html", page.encode())
 
 
 def _about(model: str, config: Mapping[str, Any], run: Path) -> str:

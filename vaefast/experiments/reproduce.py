@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vaefast.experiments.evaluate import evaluate
+from vaefast.experiments.pictures import read_png, save_png
 from vaefast.experiments.run import train
 from vaefast.experiments.tables import markdown_scores, print_scores
+from vaefast.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -28,10 +33,18 @@ EXPERIMENTS = {
 
 
 def reproduce(name: str, *, data_root: str, out: str, seed: int = 0, device: str = "auto", command: str = "") -> Path:
-    """Run experiment `name` into folder `out`: the run, evaluation.json, scores.md, pictures and report.html."""
+    """Run experiment `name` into folder `out`: a run with evaluation.json, and `scores.md` and `stages.png` for a page."""
     settings = EXPERIMENTS[name].settings
-    train(data_root=data_root, out=out, seed=seed, device=device, command=command, **settings)
+    began = time.monotonic()
+    _, run = train(data_root=data_root, out=out, seed=seed, device=device, command=command, **settings)
+    minutes = (time.monotonic() - began) / 60
     result = evaluate(out, seed=seed, device=device)
     print_scores(result)
-    (Path(out) / "scores.md").write_text(markdown_scores(result), encoding="utf-8")
-    return Path(out)
+    heading = (f"`{command}`, on {run.config['device']} in {run.config['precision']}, torch {run.config['versions']['torch']}, "
+               f"seed {seed}: trained in {minutes:.1f} minutes; {result['samples']:,} samples against {result['real']:,} test "
+               f"images; classifier {result['classifier/version']}, accuracy {result['classifier/test_accuracy']:.2%}.")
+    write_atomically(run.path / "scores.md", f"{heading}\n\n{markdown_scores(result)}".encode())
+    grids = [read_png(run.path / f"samples_stage{stage}.png") for stage in (1, 2)]
+    gap = np.full((grids[0].shape[0], 24, 3), 255, dtype=np.uint8)
+    save_png(run.path / "stages.png", np.concatenate([grids[0], gap, grids[1]], axis=1))
+    return run.path

@@ -10,8 +10,8 @@ from vaefast import api
 from vaefast.errors import ArgumentError, RunFolderError
 from vaefast.experiments.pictures import image_grid, save_png
 from vaefast.experiments.run import GRID, sample_images
+from vaefast.files import write_atomically
 from vaefast.training.device import resolve_device
-from vaefast.training.storage import write_atomically
 
 
 def sample_to_file(run: str, out: Path, n: int, *, stage: int = 2, seed: int = 0, device: str = "auto") -> list[Path]:

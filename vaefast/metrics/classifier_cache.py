@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -21,7 +20,8 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from ..errors import DataError
+from ..errors import DataError, RunFolderError
+from ..files import write_atomically
 from .classifier import RECIPE, FeatureClassifier, classifier_accuracy, train_classifier
 
 
@@ -130,19 +130,7 @@ def _write(stem: Path, model: FeatureClassifier, notice: Callable[[str], None]) 
     raw = save({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()})
     info: dict[str, Any] = {**model.info, "classes": model.classes, "sha256": hashlib.sha256(raw).hexdigest()}
     try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        _replace(stem.with_name(stem.name + ".safetensors"), raw)
-        _replace(stem.with_name(stem.name + ".json"), (json.dumps(info, indent=1) + "\n").encode())
-    except OSError as error:
-        notice(f"The classifier could not be cached in {stem.parent} ({error.strerror or error}): it works uncached.")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=path.name + ".", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        write_atomically(stem.with_name(stem.name + ".safetensors"), raw)
+        write_atomically(stem.with_name(stem.name + ".json"), (json.dumps(info, indent=1) + "\n").encode())
+    except RunFolderError as error:
+        notice(f"The classifier could not be cached ({error}): it works uncached.")

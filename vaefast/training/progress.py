@@ -77,10 +77,12 @@ class Bar(Silent):
     """A rich progress bar with ETA and live terms."""
 
     def __init__(self) -> None:
-        from rich.progress import BarColumn, Progress as RichProgress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
 
-        self.rich = RichProgress(TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f}%"),
-                                 TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[terms]}"))
+        self.rich = RichProgress(TextColumn("{task.description}"), BarColumn(bar_width=24),
+                                 TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(), TimeRemainingColumn(),
+                                 TextColumn("{task.fields[terms]}"))
         self.rich.start()
         self.task: Any = None
 

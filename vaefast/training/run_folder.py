@@ -24,7 +24,7 @@ class RunFolder:
         self.metrics_path = path / "metrics.jsonl"
 
     @classmethod
-    def create(cls, path: str | os.PathLike, config: dict[str, Any]) -> "RunFolder":
+    def create(cls, path: str | os.PathLike, config: dict[str, Any]) -> RunFolder:
         """Make the folder and write its config.json.
 
         Raises:
@@ -46,7 +46,7 @@ class RunFolder:
         return cls(path, config)
 
     @classmethod
-    def open(cls, path: str | os.PathLike) -> "RunFolder":
+    def open(cls, path: str | os.PathLike) -> RunFolder:
         """A folder that `create` made. Raises `RunFolderError` if there is none."""
         path = Path(path)
         if not (path / "config.json").is_file():

@@ -44,7 +44,7 @@ class PosteriorSource:
         self.posterior = posterior
 
     @classmethod
-    def of(cls, model: VAE, source: Source, device: torch.device, batch_size: int = 1000) -> "PosteriorSource":
+    def of(cls, model: VAE, source: Source, device: torch.device, batch_size: int = 1000) -> PosteriorSource:
         """Posteriors of every example of `source` under `model` in eval mode, in float32."""
         parts = []
         with evaluating(model), torch.no_grad():

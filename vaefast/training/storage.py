@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +11,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vaefast.errors import CheckpointError, RunFolderError
-
-
-def write_atomically(path: Path, write: Any) -> None:
-    """Call `write(temporary_path)`, flush it to disk and rename it to `path`: readers see the old file or the new."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise RunFolderError(f"cannot write {path}: {error.strerror or error}; free some space, or choose a folder "
-                             "that you may write to.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+from vaefast.errors import CheckpointError
+from vaefast.files import write_atomically
 
 
 def write_json(path: Path, value: Any) -> None:
     """`value` as indented JSON, atomically."""
-    write_atomically(path, lambda p: p.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8"))
+    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 def read_json(path: Path, what: str) -> Any:
