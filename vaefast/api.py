@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ class TwoStageVAE(models.TwoStageVAE):
 
     def fit(self, images: Any, *, epochs: Any = (400, 800), steps: Any = None, batch_size: Any = 64, lr: Any = 1e-4,
             schedule: Any = "halving", gamma_lr_factor: Any = 1.0, ema: Any = None,
-            settings: tuple[StageSettings, StageSettings] | None = None, out: str | os.PathLike | None = None,
+            settings: Sequence[StageSettings] | None = None, out: str | os.PathLike | None = None,
             resume: bool = False, seed: int = 0, device: str | torch.device | None = "auto", precision: str = "auto",
             progress: bool = True, info: dict[str, Any] | None = None) -> History:
         """Train stage 1 on the images, then stage 2 on fresh samples of stage 1's posteriors.
@@ -128,8 +129,8 @@ class TwoStageVAE(models.TwoStageVAE):
         if settings is None:
             given = {"epochs": None if steps is not None else epochs, "steps": steps, "batch_size": batch_size, "lr": lr,
                      "schedule": schedule, "gamma_lr_factor": gamma_lr_factor, "ema": ema}
-            settings = tuple(StageSettings(**{k: v[i] if isinstance(v, (tuple, list)) else v for k, v in given.items()})
-                             for i in range(2))
+            settings = [StageSettings(**{k: v[i] if isinstance(v, (tuple, list)) else v for k, v in given.items()})
+                        for i in range(2)]
         chosen = resolve_device(device)
         precision = resolve_precision(precision, chosen)
         config = {"format": FORMAT, "kind": self.kind, "model": self.config(), "data": describe_data(data), "seed": seed,

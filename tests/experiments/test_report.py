@@ -42,7 +42,7 @@ class Page(HTMLParser):
 def run(tmp_path):
     run = tmp_path / "run"
     config = {
-        "model": "two-stage",
+        "kind": "two-stage",
         "data": {"name": "mnist"},
         "seed": 0,
         "versions": {"torch": "2.15.0"},
@@ -101,7 +101,7 @@ def test_self_contained(run):
 
 def test_an_empty_run_says_what_to_run(tmp_path):
     page = Page(write_report(tmp_path))
-    for command in ("vaefast evaluate", "vaefast sample", "vaefast train"):
+    for command in ("vaefast evaluate", "vaefast train --resume", "vaefast train"):
         assert command in page.text
 
 

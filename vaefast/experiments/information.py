@@ -49,5 +49,5 @@ def print_information() -> None:
     for op, devices in ops.backends().items():
         for device, served in devices.items():
             print(f"{op} on {device}: {served.backend or 'nothing'}")
-            for backend, reason in served.others.items():
-                print(f"    not {backend}: {reason}")
+            for other, reason in served.others.items():
+                print(f"    not {other}: {reason}")

@@ -64,11 +64,12 @@ _MMD_SUBJECTS = {"stage1": "stage 1: codes z against N(0, I)", "stage2": "stage 
 _CAPTIONS = {
     "samples_stage1.png": "Stage 1 samples: latents drawn from N(0, I)",
     "samples_stage2.png": "Stage 2 samples: latents drawn by the second stage",
+    "stages.png": "Left: stage 1. Right: stage 2",
     "reconstructions.png": "Training images, each with its reconstruction to the right",
 }
 
 # Settings shown first, in this order; all others follow.
-_FIRST = ("model", "data", "preset", "seed", "device", "precision", "versions", "command")
+_FIRST = ("kind", "model", "data", "preset", "seed", "device", "precision", "versions", "command")
 
 
 def write_report(run_dir: str | os.PathLike[str]) -> Path:
@@ -90,7 +91,7 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
     if not run.is_dir():
         raise RunFolderError(f"There is no run folder {run}: `vaefast train` makes one.")
     config, scores = _json_object(run / "config.json"), _json_object(run / "evaluation.json")
-    model, data = _name(config.get("model")), _name(config.get("data"))
+    model, data = _name(config.get("kind")), _name(config.get("data"))
     title = " on ".join(part for part in (model, data) if part) or run.resolve().name
     pictures = {p.name: p for p in sorted(run.glob("*.png"))}
     curves = pictures.pop("curves.png", None)
@@ -163,7 +164,7 @@ def _facts(facts: Mapping[str, Any]) -> str:
 
 def _pictures(pictures: Mapping[str, Path], run: Path) -> str:
     if not pictures:
-        return _missing("pictures", f"vaefast sample {run}")
+        return _missing("pictures", f"vaefast train --resume --out {run}")
     known = [n for n in _CAPTIONS if n in pictures]
     names = known + [n for n in pictures if n not in _CAPTIONS]
     return '<div class="pictures">' + "".join(_figure(pictures[n], _caption(n)) for n in names) + "</div>"

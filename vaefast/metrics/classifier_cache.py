@@ -28,10 +28,17 @@ from .classifier import RECIPE, FeatureClassifier, classifier_accuracy, train_cl
 class LabelledImages(Protocol):
     """What is needed of a data set: `vaefast.data` sets have it."""
 
-    images: Tensor  # uint8 [N, C, H, W]
-    labels: Tensor | None  # int64 [N]
-    digest: str  # of the images
-    name: str
+    @property
+    def images(self) -> Tensor: ...  # uint8 [N, C, H, W]
+
+    @property
+    def labels(self) -> Tensor | None: ...  # int64 [N]
+
+    @property
+    def digest(self) -> str: ...  # of the images
+
+    @property
+    def name(self) -> str: ...
 
 
 def classifier_for(

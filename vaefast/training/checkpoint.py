@@ -84,7 +84,8 @@ class Checkpoints:
         Raises:
             CheckpointError: there are checkpoints, and all of them are damaged.
         """
-        stems, problems = self._stems(), []
+        stems = self._stems()
+        problems: list[str] = []
         for stem in reversed(stems):
             try:
                 tensors, meta = load_tensors(stem, "a checkpoint")

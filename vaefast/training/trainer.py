@@ -149,7 +149,7 @@ class Trainer:
 
     def _restore(self) -> tuple[int, int, dict[str, Tensor], dict[str, Any]]:
         found = self.run.checkpoints.newest() if self.run else None
-        if found is None:
+        if found is None or self.run is None:
             return 0, 0, {}, {}
         tensors, meta, origin, problems = found
         for problem in problems:
