@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -128,15 +127,14 @@ class Venv:
     def __init__(self, folder: Path) -> None:
         self.folder, self.python = folder, folder / "bin" / "python"
         succeed(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
-        paths = {sysconfig.get_paths()[kind] for kind in ("purelib", "platlib")}
+        paths = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
         (site,) = folder.glob("lib/python*/site-packages")
-        (site / "outer.pth").write_text("\n".join(sorted(paths)) + "\n")
+        (site / "outer.pth").write_text("\n".join(paths) + "\n")
 
     def install(self, *arguments: object, **variables: str) -> None:
         # --ignore-installed: a vaefast of the outer environment is neither enough nor to be touched.
         options = ("--quiet", "--no-deps", "--no-build-isolation", "--ignore-installed")
-        command = (sys.executable, "-m", "pip", "--python", self.python, "install", *options, *arguments)
-        succeed(*command, cwd=self.folder, **variables)
+        succeed(self.python, "-m", "pip", "install", *options, *arguments, cwd=self.folder, **variables)
 
     def report(self) -> dict:
         """What an installed vaefast says of itself, asked from another folder with warnings as errors."""

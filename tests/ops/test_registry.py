@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import vaefast
 import vaefast.ops as ops
 from vaefast.errors import BackendError
 from vaefast.ops import _native, _registry, reparam
@@ -89,10 +90,11 @@ def ran(tmp_path_factory) -> dict[str, Ran]:
     """What every scenario printed, in a process of its own with warnings as errors."""
     folder = tmp_path_factory.mktemp("scenarios")
     env = {k: v for k, v in os.environ.items() if k not in ("VAEFAST_BACKEND", "VAEFAST_CPU_LEVEL")}
-    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), env.get("PYTHONPATH", "")])
+    # The vaefast under test, which is the installed one or that of the checkout.
+    env["PYTHONPATH"] = os.pathsep.join([str(Path(vaefast.__file__).parents[1]), env.get("PYTHONPATH", "")])
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", RUNNER, str(folder)],
-        input=json.dumps(SCENARIOS), capture_output=True, text=True, env=env, cwd=ROOT,
+        input=json.dumps(SCENARIOS), capture_output=True, text=True, env=env, cwd=folder,
     )  # fmt: skip
     assert result.returncode == 0 and result.stderr == "", result.stderr
     codes = dict(line.split("=") for line in result.stdout.splitlines())

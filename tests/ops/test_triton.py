@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+import vaefast
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 
@@ -92,10 +92,10 @@ print("compiles")
 
 def python(code: str, **environment: str) -> str:
     env = {**os.environ, **environment}
-    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), env.get("PYTHONPATH", "")])
+    env["PYTHONPATH"] = os.pathsep.join([str(Path(vaefast.__file__).parents[1]), env.get("PYTHONPATH", "")])
     file = Path(env.pop("SCRIPT"))
     file.write_text(code)  # @triton.jit reads its source from a file
-    result = subprocess.run([sys.executable, file], capture_output=True, text=True, env=env, cwd=ROOT)
+    result = subprocess.run([sys.executable, file], capture_output=True, text=True, env=env, cwd=file.parent)
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout.strip()
 
