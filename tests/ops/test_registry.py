@@ -16,7 +16,7 @@ import torch
 import vaefast
 import vaefast.ops as ops
 from vaefast.errors import BackendError
-from vaefast.ops import _native, _registry, reparam
+from vaefast.ops import _native, reparam
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -74,7 +74,8 @@ def compile(kernel, element, compute, pointers, param, aligned, arch, **constant
         if name in constants:
             signature[name] = "constexpr"
         elif name.endswith("_ptr"):
-            signature[name] = {"seed_ptr": "*i64", "kl_ptr": "*" + pointers, "grad_kl_ptr": "*" + pointers}.get(name, "*" + element)
+            special = {"seed_ptr": "*i64", "kl_ptr": "*" + pointers, "grad_kl_ptr": "*" + pointers}
+            signature[name] = special.get(name, "*" + element)
         else:
             signature[name] = "i64"
     source = ASTSource(kernel, signature, {(kernel.arg_names.index(n),): v for n, v in constants.items()})
