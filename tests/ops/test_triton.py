@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+import vaefast
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 
@@ -59,7 +59,7 @@ print("agrees")
 """
 
 COMPILED = """
-import itertools, sys, triton
+import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 import triton.language as tl
@@ -74,29 +74,29 @@ def compile(kernel, element, compute, pointers, param, aligned, arch, **constant
         if name in constants:
             signature[name] = "constexpr"
         elif name.endswith("_ptr"):
-            signature[name] = {"seed_ptr": "*i64", "kl_ptr": "*" + pointers, "grad_kl_ptr": "*" + pointers}.get(name, "*" + element)
+            special = {"seed_ptr": "*i64", "kl_ptr": "*" + pointers, "grad_kl_ptr": "*" + pointers}
+            signature[name] = special.get(name, "*" + element)
         else:
             signature[name] = "i64"
     source = ASTSource(kernel, signature, {(kernel.arg_names.index(n),): v for n, v in constants.items()})
     code = triton.compile(source, target=GPUTarget("cuda", arch, 32)).asm
     assert code["ptx"] and code["cubin"]
 
-cases = [("fp32", tl.float32, "fp32", 0, True), ("bf16", tl.float32, "fp32", 2, False)]
-if int(sys.argv[1]) == 90:
-    cases.append(("fp64", tl.float64, "fp64", 2, True))
-for element, compute, pointers, param, aligned in cases:
-    compile(k.forward_kernel, element, compute, pointers, param, aligned, int(sys.argv[1]))
-    compile(k.backward_kernel, element, compute, pointers, param, aligned, int(sys.argv[1]), HAS_Z=True, HAS_KL=True)
+cases = [("fp32", tl.float32, "fp32", 0, True, 80), ("bf16", tl.float32, "fp32", 2, False, 80),
+         ("bf16", tl.float32, "fp32", 0, True, 90), ("fp64", tl.float64, "fp64", 2, True, 90)]
+for case in cases:
+    compile(k.forward_kernel, *case)
+    compile(k.backward_kernel, *case, HAS_Z=True, HAS_KL=True)
 print("compiles")
 """
 
 
-def python(code: str, *arguments: str, **environment: str) -> str:
+def python(code: str, **environment: str) -> str:
     env = {**os.environ, **environment}
-    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), env.get("PYTHONPATH", "")])
+    env["PYTHONPATH"] = os.pathsep.join([str(Path(vaefast.__file__).parents[1]), env.get("PYTHONPATH", "")])
     file = Path(env.pop("SCRIPT"))
     file.write_text(code)  # @triton.jit reads its source from a file
-    result = subprocess.run([sys.executable, file, *arguments], capture_output=True, text=True, env=env, cwd=ROOT)
+    result = subprocess.run([sys.executable, file], capture_output=True, text=True, env=env, cwd=file.parent)
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout.strip()
 
@@ -105,7 +105,7 @@ def test_interpreted_kernels_equal_the_reference(tmp_path):
     assert python(INTERPRETED, SCRIPT=str(tmp_path / "run.py"), TRITON_INTERPRET="1") == "agrees"
 
 
-@pytest.mark.parametrize("arch", ["80", "90"])
-def test_kernels_compile_without_a_gpu(tmp_path, arch):
+def test_kernels_compile_without_a_gpu(tmp_path):
+    """Both architectures, every element type once or twice, in one process."""
     env = {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path / "cache")}
-    assert python(COMPILED, arch, SCRIPT=str(tmp_path / "run.py"), **env) == "compiles"
+    assert python(COMPILED, SCRIPT=str(tmp_path / "run.py"), **env) == "compiles"

@@ -23,5 +23,10 @@ def define(schema: str, run: Callable[..., Any], fake: Callable[..., Any]) -> Ca
 
 
 def define_autograd(name: str, setup_context: Callable[..., None], backward: Callable[..., Any]) -> None:
-    """Register the derivative of `vaefast::<name>`."""
+    """Register the derivative of `vaefast::<name>`.
+
+    `register_autograd` rather than an `autograd.Function` around the op, although a call costs more: forward and
+    backward of reparam_kl on [64, 64], one thread, take 105 us against 87, of which the kernels are 33 (on a busier
+    machine 164 us against 100). It belongs to the op itself, so opcheck's test of the autograd registration passes.
+    """
     torch.library.register_autograd(f"vaefast::{name}", backward, setup_context=setup_context, lib=_library)

@@ -1,0 +1,136 @@
+"""Measures every op forward and backward, in turns with plain PyTorch and torch.compile, in one process.
+
+    python -m benchmarks.ops --out FILE.json [--ops NAME ...] [--threads N] [--quick]
+    python -m benchmarks.ops --out FILE.json --markdown     the table of a file that is there
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from benchmarks import machine, measure, reparam_kl
+from benchmarks.case import Case
+
+OPS: dict[str, Callable[[], Iterator[Case]]] = {"reparam_kl": reparam_kl.cases}
+MEMORY = {
+    "default": "The C library's default: large blocks go back to the system when freed, and new ones are paged in.",
+    "kept": "Freed memory is kept and used again, as allocators such as jemalloc do.",
+}
+
+
+def entry(case: Case, memory: str, seconds: float) -> dict:
+    """The measurement of one case, with what follows from it."""
+    variants = measure.measure(case.steps, seconds)
+    if memory == "default":
+        for name, step in case.steps.items():
+            variants[name]["peak_bytes"] = measure.peak_bytes(step)
+    faster = {
+        other: {
+            by: round(variants[other][f"{by}_us"] / variants["vaefast"][f"{by}_us"], 2) for by in ("median", "min")
+        }
+        for other in ("eager", "compiled")
+    }
+    over_better = {by: min(f[by] for f in faster.values()) for by in ("median", "min")}
+    return {
+        "op": case.op,
+        "shape": list(case.shape),
+        "elements": case.elements,
+        "dtype": case.dtype,
+        "memory": memory,
+        "variants": variants,
+        "faster_than": {**faster, "better": over_better},
+        "target": case.target,
+        "reached": min(over_better.values()) >= case.target,
+    }
+
+
+def run(names: list[str], quick: bool) -> dict:
+    """All cases of the ops `names`, first with the default allocator, then with memory kept."""
+    report = {"machine": machine.describe(), "quick": quick, "results": []}
+    cases = [case for name in names for case in OPS[name]()]
+    if quick:
+        cases = [case for case in cases if case.elements <= 2**20]
+    for memory in MEMORY:
+        if memory == "kept" and not measure.keep_memory():
+            break
+        for case in cases:
+            report["results"].append(entry(case, memory, 1.0 if quick else 8.0))
+            print(summary(report["results"][-1]), file=sys.stderr, flush=True)
+    return report
+
+
+def summary(result: dict) -> str:
+    times = ", ".join(f"{name} {v['median_us']:.0f} us" for name, v in result["variants"].items())
+    ratio = result["faster_than"]["better"]["median"]
+    return f"{result['op']} {result['shape']} memory {result['memory']}: {times}; {ratio} x the better of the two"
+
+
+def _time(us: float) -> str:
+    return f"{us:.0f} µs" if us < 1000 else f"{us / 1000:.1f} ms"
+
+
+def _peak(variant: dict) -> str:
+    peak = variant.get("peak_bytes")
+    return "" if peak is None else f"{peak / 2**20:.0f} MiB"
+
+
+def markdown(report: dict) -> str:
+    """The tables of a report: medians, minima in brackets; page faults of one call of each of the three."""
+    m = report["machine"]
+    lines = [
+        f"Measured {m['date'][:10]} at commit {m['commit']}: {m['cpu']['model']} ({m['cpu']['family']}; "
+        f"{', '.join(m['cpu']['flags'])}), {m['cpu']['cores']} cores, {m['threads']} threads, load {m['load_before']} "
+        f"before the start; torch {m['versions']['torch']}, {m['build'].get('compiler', 'no compiled core')}.",
+    ]
+    for memory, meaning in MEMORY.items():
+        results = [r for r in report["results"] if r["memory"] == memory]
+        if not results:
+            continue
+        lines += [
+            "",
+            f"**Memory {memory}.** {meaning}",
+            "",
+            "| op | elements | eager | compiled | vaefast | over eager | over compiled | target | page faults |",
+            "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        ]
+        for r in results:
+            cells = [f"{_time(v['median_us'])} ({_time(v['min_us'])})" for v in r["variants"].values()]
+            ratios = [
+                f"{r['faster_than'][o]['median']:.2f} ({r['faster_than'][o]['min']:.2f})" for o in ("eager", "compiled")
+            ]
+            faults = " / ".join(f"{v['page_faults']:,}" for v in r["variants"].values())
+            target = f"{r['target']:g}, {'reached' if r['reached'] else 'missed'}"
+            lines.append(f"| {' | '.join([r['op'], format(r['elements'], ','), *cells, *ratios, target, faults])} |")
+    peaks = [r for r in report["results"] if all(_peak(v) for v in r["variants"].values()) and r["elements"] >= 2**20]
+    if peaks:
+        lines += ["", "| peak extra memory | eager | compiled | vaefast |", "|---|---:|---:|---:|"]
+        for r in peaks:
+            lines.append(f"| {r['op']}, {r['elements']:,} | {' | '.join(_peak(v) for v in r['variants'].values())} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write, or to read for --markdown")
+    parser.add_argument("--ops", nargs="+", choices=OPS, default=list(OPS))
+    parser.add_argument("--threads", type=int, help="PyTorch's own choice by default")
+    parser.add_argument("--quick", action="store_true", help="small sizes and a second each, to see that it works")
+    parser.add_argument("--markdown", action="store_true", help="print the tables of the file, measure nothing")
+    options = parser.parse_args()
+    if not options.markdown:
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        report = run(options.ops, options.quick)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(report, indent=1) + "\n")
+    print(markdown(json.loads(options.out.read_text())), end="")
+
+
+if __name__ == "__main__":
+    main()

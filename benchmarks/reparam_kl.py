@@ -1,0 +1,43 @@
+"""reparam_kl, forward and backward, against the formula every VAE script writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+import vaefast.ops as ops
+from benchmarks.case import Case
+
+COLUMNS = 64
+TARGETS = {4_096: 1.0, 2**20: 4.0, 2**24: 8.0}  # elements: speed-up wished for
+
+
+def formula(mu: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor]:
+    z = mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
+    return z, 0.5 * (mu * mu + torch.exp(logvar) - logvar - 1).sum(1)
+
+
+def case(elements: int) -> Case:
+    """The op on [elements / 64, 64] in float32."""
+    shape = (elements // COLUMNS, COLUMNS)
+    generator = torch.Generator().manual_seed(0)
+    mu, logvar, grad_z = (torch.randn(shape, generator=generator) for _ in range(3))
+    mu.requires_grad_(), logvar.requires_grad_()
+    grad_kl = torch.ones(shape[0])
+
+    def step(f: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Callable[[], object]:
+        return lambda: torch.autograd.grad(f(mu, logvar), (mu, logvar), (grad_z, grad_kl))
+
+    steps = {
+        "eager": step(formula),
+        "compiled": step(torch.compile(formula, fullgraph=True, dynamic=False)),
+        "vaefast": step(ops.reparam_kl),
+    }
+    return Case("reparam_kl", shape, "float32", TARGETS[elements], steps)
+
+
+def cases() -> Iterator[Case]:
+    """Every size, smallest first."""
+    return map(case, TARGETS)

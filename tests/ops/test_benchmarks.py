@@ -1,0 +1,49 @@
+"""The benchmarks run, compare like with like, and the page shows what was measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _benchmarks(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+
+
+def test_the_page_shows_the_file():
+    from benchmarks.ops import markdown
+
+    page = (ROOT / "docs" / "performance.md").read_text()
+    shown = page.partition("<!-- ops-cpu -->\n")[2].partition("<!-- end -->")[0]
+    assert shown == markdown(json.loads((ROOT / "benchmarks" / "results" / "ops-cpu.json").read_text()))
+
+
+def test_every_case_has_every_variant():
+    from benchmarks.case import VARIANTS
+    from benchmarks.ops import OPS
+
+    for make in OPS.values():
+        case = next(iter(make()))
+        assert tuple(case.steps) == VARIANTS and case.elements == torch.Size(case.shape).numel()
+
+
+def test_the_eager_formula_is_the_op():
+    from benchmarks.reparam_kl import formula
+    from vaefast.ops import reparam_kl
+
+    mu, logvar = torch.randn(5, 64), torch.randn(5, 64)
+    torch.testing.assert_close(formula(mu, logvar)[1], reparam_kl(mu, logvar)[1])
+
+
+def test_measure_fills_in_every_figure():
+    from benchmarks.measure import measure
+
+    x = torch.randn(64)
+    result = measure({"a": x.exp, "b": x.sin}, seconds=0.0, rounds=(2, 2))
+    assert all(r["samples"] == 2 and 0 < r["min_us"] <= r["median_us"] for r in result.values())
