@@ -95,5 +95,5 @@ def _latents(model: api.TwoStageVAE, train: data.ImageSet, device: torch.device,
     result["mmd/reference"] = found["reference"]
     variance = source.posterior.std.square().mean(0)
     result |= {"active_dimensions": metrics.active_dimensions(variance), "latent_dim": model.latent_dim,
-               "gamma/stage1": float(model.first.gamma), "gamma/stage2": float(model.second.gamma)}
+               "gamma_x": float(model.first.gamma), "gamma_z": float(model.second.gamma)}
     return result

@@ -17,6 +17,7 @@ from vaefast.experiments.report import write_report
 from vaefast.training.run_folder import RunFolder
 
 GRID = 10
+PAIRS = 48
 
 
 def load_data(name: str, root: str | None, split: str, **options: Any) -> data.ImageSet:
@@ -64,7 +65,7 @@ def draw_pictures(model: api.TwoStageVAE, images: data.ImageSet, run: RunFolder,
     for stage in (1, 2):
         samples = model.sample(GRID * GRID, stage=stage, generator=generator)
         save_png(run.path / f"samples_stage{stage}.png", image_grid(samples.cpu(), GRID, GRID))
-    originals = data.to_float(images.images[: GRID * GRID // 2]).to(device)
+    originals = data.to_float(images.images[:PAIRS]).to(device)
     save_png(run.path / "reconstructions.png",
              reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
     draw_curves(run.read_metrics(), run.path / "curves.png")

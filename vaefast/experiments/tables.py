@@ -13,8 +13,8 @@ ROWS = (
     ("mmd/stage2", "MMD^2 of stage 2's codes to N(0, I)"),
     ("reconstruction_error", "squared error a pixel of reconstructions, [0, 1] scale"),
     ("active_dimensions", "active latent dimensions"),
-    ("gamma/stage1", "gamma of stage 1 (standard deviation)"),
-    ("gamma/stage2", "gamma of stage 2"),
+    ("gamma_x", "gamma of stage 1 (standard deviation, [0, 1] scale)"),
+    ("gamma_z", "gamma of stage 2 (standard deviation of codes)"),
 )
 """Keys of evaluation.json that a person reads first, and what to call them."""
 

@@ -87,10 +87,9 @@ class RunFolder:
                 break
         return records
 
-    def rewind_metrics(self, stage: int, step: int) -> list[dict[str, Any]]:
-        """Drop the records after `step` of stage number `stage`, which a resumed run will write again."""
-        kept = [r for r in self.read_metrics()
-                if (r["stage_number"], r["step"]) <= (stage, step)]
+    def rewind_metrics(self, steps: dict[str, float]) -> list[dict[str, Any]]:
+        """Keep each stage's records up to the step given for it, none without; a resumed run writes the rest again."""
+        kept = [r for r in self.read_metrics() if r["step"] <= steps.get(r["stage"], -1)]
         lines = "".join(json.dumps(r) + "\n" for r in kept)
         temporary = self.metrics_path.with_suffix(".tmp")
         temporary.write_text(lines, encoding="utf-8")

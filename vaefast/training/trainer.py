@@ -49,7 +49,7 @@ class Stage:
 class History:
     """What training logged: one record for every 50 steps, each the mean over those steps.
 
-    A record holds `stage`, `stage_number`, `step`, `epoch`, `seconds`, `lr`, `images_per_second` and the module's terms.
+    A record holds `stage`, `step`, `epoch`, `seconds`, `lr`, `images_per_second` and the module's terms.
     """
 
     records: list[dict[str, Any]] = field(default_factory=list)
@@ -155,9 +155,12 @@ class Trainer:
         for problem in problems:
             self.progress.message(f"skipped a damaged checkpoint: {problem}")
         restore(tensors, meta, origin, model=self.model, device=self.device)
-        self.history.records = self.run.rewind_metrics(meta["stage"], meta["step"])
+        number = meta["stage"]
+        steps = {stage.name: math.inf for stage in self.stages[:number]}
+        steps |= {stage.name: meta["step"] for stage in self.stages[number:number + 1]}
+        self.history.records = self.run.rewind_metrics(steps)
         self.seconds = meta["seconds"]
-        return meta["stage"], meta["step"], tensors, meta
+        return number, meta["step"], tensors, meta
 
     def _save(self, number: int, step: int, optimizer: torch.optim.Optimizer | None,
               average: WeightAverage | None) -> None:
@@ -212,7 +215,7 @@ class Trainer:
                 means = dict(zip(terms, (sums / (done - logged_step)).tolist()))
                 self._check_finite(stage.name, logged_step, done, means)
                 rate = (done - logged_step) * settings.batch_size / max(now - logged_at, 1e-9)
-                self._log({"stage": stage.name, "stage_number": number, "step": done, "epoch": done / per_epoch,
+                self._log({"stage": stage.name, "step": done, "epoch": done / per_epoch,
                            "seconds": round(self.seconds, 3), "lr": lr, "images_per_second": round(rate, 1), **means})
                 sums, logged_at, logged_step = None, now, done
                 # only here, so that a checkpoint never holds weights whose terms were not seen to be finite
