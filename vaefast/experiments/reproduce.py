@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from vaefast.experiments.pictures import read_png, save_png
 from vaefast.experiments.run import train
 from vaefast.experiments.tables import markdown_scores, print_scores
 from vaefast.files import write_atomically
+from vaefast.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -33,18 +34,28 @@ EXPERIMENTS = {
 
 
 def reproduce(name: str, *, data_root: str, out: str, seed: int = 0, device: str = "auto", command: str = "") -> Path:
-    """Run experiment `name` into folder `out`: a run with evaluation.json, and `scores.md` and `stages.png` for a page."""
-    settings = EXPERIMENTS[name].settings
-    began = time.monotonic()
-    _, run = train(data_root=data_root, out=out, seed=seed, device=device, command=command, **settings)
-    minutes = (time.monotonic() - began) / 60
+    """Run experiment `name` into folder `out`: a run with evaluation.json, and `scores.md` and `stages.png` for a page.
+
+    A folder that holds this experiment already is gone on with: training that was cut off resumes, finished training is
+    only scored again.
+    """
+    train(data_root=data_root, out=out, seed=seed, device=device, command=command,
+          resume=(Path(out) / "config.json").exists(), **EXPERIMENTS[name].settings)
     result = evaluate(out, seed=seed, device=device)
     print_scores(result)
-    heading = (f"`{command}`, on {run.config['device']} in {run.config['precision']}, torch {run.config['versions']['torch']}, "
-               f"seed {seed}: trained in {minutes:.1f} minutes; {result['samples']:,} samples against {result['real']:,} test "
-               f"images; classifier {result['classifier/version']}, accuracy {result['classifier/test_accuracy']:.2%}.")
-    write_atomically(run.path / "scores.md", f"{heading}\n\n{markdown_scores(result)}".encode())
+    run = RunFolder.open(out)
+    write_atomically(run.path / "scores.md", _page(name, run, result).encode())
     grids = [read_png(run.path / f"samples_stage{stage}.png") for stage in (1, 2)]
     gap = np.full((grids[0].shape[0], 24, 3), 255, dtype=np.uint8)
     save_png(run.path / "stages.png", np.concatenate([grids[0], gap, grids[1]], axis=1))
     return run.path
+
+
+def _page(name: str, run: RunFolder, result: dict[str, Any]) -> str:
+    """The scores with all that they depend on."""
+    minutes = run.read_metrics()[-1]["seconds"] / 60
+    config = run.config
+    return (f"`vaefast reproduce {name} --data-root DIR --out RUN --seed {config['seed']}`, on {config['device']} "
+            f"({os.cpu_count()} cores) in {config['precision']}, torch {config['versions']['torch']}: trained in {minutes:.1f} "
+            f"minutes; {result['samples']:,} samples against {result['real']:,} test images; classifier "
+            f"{result['classifier/version']}, accuracy {result['classifier/test_accuracy']:.2%}.\n\n{markdown_scores(result)}")

@@ -11,7 +11,7 @@ from vaefast.errors import CheckpointError, RunFolderError
 from vaefast.training.checkpoint import Checkpoints
 from vaefast.training.storage import read_json, write_json
 
-VOLATILE = ("command", "versions", "device", "precision")
+VOLATILE = ("command", "data_root", "versions", "device")
 """Settings that may differ between a run and its resumption."""
 
 
