@@ -87,6 +87,17 @@ def test_codes_get_the_second_stages_noise(model):
         torch.testing.assert_close(z, model.second.decode(u) + 0.3 * eps)
 
 
+def test_recoding_draws_u_from_the_second_encoder_and_adds_noise(model):
+    z = torch.randn(50, 4)
+    with torch.no_grad():
+        model.second.log_gamma.fill_(math.log(0.3))
+        found = model.recode(z, generator())
+        g = generator()
+        model.second.eval()
+        u = model.second.encode(z).sample(g)
+        torch.testing.assert_close(found, model.second.decode(u) + 0.3 * torch.randn(50, 4, generator=g))
+
+
 def test_images_get_no_noise(model):
     with torch.no_grad():
         model.first.log_gamma.fill_(math.log(10.0))  # would drown the images

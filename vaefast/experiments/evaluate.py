@@ -11,7 +11,7 @@ from torch import Tensor
 from vaefast import api, data, metrics
 from vaefast.errors import DataError, RunFolderError
 from vaefast.experiments.report import write_report
-from vaefast.experiments.run import finished, load_data, sample_images
+from vaefast.experiments.run import finished, load_data, sample_images, to_uint8
 from vaefast.models.mode import evaluating
 from vaefast.training.device import resolve_device
 from vaefast.training.sources import ImageSource, PosteriorSource
@@ -24,9 +24,10 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
              say: Callable[[str], None] = print) -> dict[str, Any]:
     """Score the run at `path` against its data set's test images; writes evaluation.json and the report.
 
-    Distances are taken between `samples` generated images and as many real test images (all, where there are fewer):
-    stage 1's and stage 2's samples, test images reconstructed, and, as the best that can be asked for, real training
-    images. The features are those of a classifier trained on the data set's own labels.
+    Distances are taken between `samples` generated images and as many real test images (all, where there are fewer): stage
+    1's and stage 2's samples, test images reconstructed (by stage 1 alone, and with their codes passed through stage 2), and,
+    as the best that can be asked for, real training images. The features are those of a classifier trained on the data
+    set's own labels.
 
     Raises:
         DataError: the data set has no labels, or is not the one that the run was trained on.
@@ -55,8 +56,9 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
                               "classifier/test_accuracy": classifier.info["test_accuracy"]}
     for stage in (1, 2):
         result[f"fd_classifier/stage{stage}"] = distance(sample_images(model, samples, stage=stage, seed=seed + stage))
-    reconstructions, error = _reconstruct(model, real, chosen, seed)
-    result["fd_classifier/reconstructions"] = distance(reconstructions)
+    once, twice, error = _reconstruct(model, real, chosen, seed)
+    result["fd_classifier/reconstructions"] = distance(once)
+    result["fd_classifier/reconstructions_both_stages"] = distance(twice)
     result["fd_classifier/test_vs_train"] = distance(train.images[torch.randperm(
         len(train), generator=torch.Generator().manual_seed(seed))[:samples]])
     result["reconstruction_error"] = error
@@ -67,16 +69,23 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
 
 
 @torch.no_grad()
-def _reconstruct(model: api.TwoStageVAE, images: Tensor, device: torch.device, seed: int) -> tuple[Tensor, float]:
-    """Reconstructions as uint8, and the mean squared error a pixel on the [0, 1] scale."""
+def _reconstruct(model: api.TwoStageVAE, images: Tensor, device: torch.device, seed: int) -> tuple[Tensor, Tensor, float]:
+    """Reconstructions as uint8, with codes of stage 1 and with codes that went through stage 2; squared error of the first.
+
+    The second kind differs from stage 2's samples in u alone, drawn from q(u|z) and not from N(0, I).
+    """
     generator = torch.Generator(device).manual_seed(seed)
-    parts, error = [], 0.0
+    once: list[Tensor] = []
+    twice: list[Tensor] = []
+    error = 0.0
     for batch in images.split(1000):
         x = data.to_float(batch.to(device))
-        x_hat = model.reconstruct(x, generator)
+        z = model.encode(x).sample(generator)
+        x_hat = model.decode(z)
         error += (x - x_hat).square().sum().item()
-        parts.append(x_hat.mul(255).round_().clamp_(0, 255).to(torch.uint8).cpu())
-    return torch.cat(parts), error / images.numel()
+        once.append(to_uint8(x_hat))
+        twice.append(to_uint8(model.decode(model.recode(z, generator))))
+    return torch.cat(once), torch.cat(twice), error / images.numel()
 
 
 @torch.no_grad()

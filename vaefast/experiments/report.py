@@ -55,6 +55,7 @@ _SUBJECTS = {
     "stage1": "stage 1: decoded from N(0, I)",
     "stage2": "stage 2: codes drawn by the second stage",
     "reconstructions": "reconstructions of test images (about the best this decoder can do)",
+    "reconstructions_both_stages": "the same, their codes passed through stage 2",
     "test_vs_train": "real test images against training images (the floor)",
     "samples": "samples",
     "reference": "two independent samples of N(0, I) (the floor)",

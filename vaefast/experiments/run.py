@@ -80,8 +80,13 @@ def sample_images(model: api.TwoStageVAE, n: int, *, stage: int = 2, seed: int =
     parts = []
     for start in range(0, n, batch_size):
         x = model.sample(min(batch_size, n - start), stage=stage, generator=generator)
-        parts.append(x.mul(255).round_().clamp_(0, 255).to(torch.uint8).cpu())
+        parts.append(to_uint8(x))
     return torch.cat(parts)
+
+
+def to_uint8(x: torch.Tensor) -> torch.Tensor:
+    """Images in [0, 1] as uint8 on the CPU, rounded to the nearest level."""
+    return x.mul(255).round_().clamp_(0, 255).to(torch.uint8).cpu()
 
 
 def finished(path: str) -> RunFolder:

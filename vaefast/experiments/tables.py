@@ -8,6 +8,7 @@ ROWS = (
     ("fd_classifier/stage1", "FD-classifier, stage 1 samples (codes from N(0, I))"),
     ("fd_classifier/stage2", "FD-classifier, stage 2 samples"),
     ("fd_classifier/reconstructions", "FD-classifier, reconstructions of test images"),
+    ("fd_classifier/reconstructions_both_stages", "FD-classifier, the same with their codes passed through stage 2"),
     ("fd_classifier/test_vs_train", "FD-classifier, real training images (the floor)"),
     ("mmd/stage1", "MMD^2 of stage 1's codes to N(0, I)"),
     ("mmd/stage2", "MMD^2 of stage 2's codes to N(0, I)"),

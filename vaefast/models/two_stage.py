@@ -61,8 +61,17 @@ class TwoStageVAE(nn.Module):
             raise ArgumentError(f"stage is {stage!r}; expected 1 (the prior) or 2 (the second stage).")
         if stage == 1:
             return self.first.prior(n, generator)
+        return self._second_codes(self.second.prior(n, generator), generator)
+
+    def recode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Codes z [B, k] passed through stage 2: u ~ q(u|z), z = z_hat(u) + gamma_z eps."""
         with evaluating(self.second):
-            z = self.second.sample(n, generator)
+            u = self.second.encode(z).sample(generator)
+        return self._second_codes(u, generator)
+
+    def _second_codes(self, u: Tensor, generator: torch.Generator | None) -> Tensor:
+        with evaluating(self.second):
+            z = self.second.decode(u)
         eps = torch.randn(z.shape, generator=generator, device=z.device, dtype=z.dtype)
         return z + self.second.gamma * eps
 
