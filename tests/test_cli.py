@@ -138,6 +138,18 @@ def test_scoring_needs_labels(tmp_path, capsys, cache):
     assert "labels" in bad(capsys, "evaluate", out, "-n", "10", "--device", "cpu")
 
 
+def test_image_size_makes_a_folder_of_mixed_sizes_usable(tmp_path, capsys):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(40):
+        Image.fromarray(np.random.default_rng(i).integers(0, 255, (30 + i % 3, 28), dtype=np.uint8)).save(folder / f"{i}.png")
+    words = ("train", "two-stage", "--data", "folder", "--data-root", folder, "--out", tmp_path / "run", "--steps", "2",
+             "--batch-size", "8", "--latent-dim", "2", "--device", "cpu")
+    assert "size" in bad(capsys, *words)
+    assert run(*words, "--image-size", "28") == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["data_options"] == {"size": 28}
+
+
 def test_images_that_the_network_cannot_take(tmp_path, capsys):
     np.savez(tmp_path / "odd.npz", images=np.zeros((20, 30, 30), dtype=np.uint8))
     assert "multiples of 4" in bad(capsys, "train", "two-stage", "--data", "npz", "--data-root", tmp_path / "odd.npz",

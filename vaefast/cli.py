@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("model", choices=sorted(MODELS), help="what to train")
     train.add_argument("--data", required=True, metavar="NAME", help="data set: " + ", ".join(data.names()))
     train.add_argument("--data-root", metavar="DIR", help="folder of the data set's files (digits needs none)")
+    train.add_argument("--image-size", type=int, metavar="N", help="resize to NxN, where the set offers it (folder, lfw)")
     names = sorted({name for presets in PRESETS.values() for name in presets})
     train.add_argument("--preset", default="quick", metavar="P", help=f"{', '.join(names)} (default: quick)")
     budget = train.add_mutually_exclusive_group()
@@ -97,7 +98,8 @@ def _train(args: argparse.Namespace) -> None:
     train(args.model, data_name=args.data, data_root=args.data_root, out=args.out, preset_name=args.preset,
           epochs=args.epochs, steps=args.steps, stage_overrides=_given(batch_size=args.batch_size, lr=args.lr),
           model_overrides=_given(latent_dim=args.latent_dim, gamma=args.gamma), seed=args.seed, device=args.device,
-          precision=args.precision, resume=args.resume, command=args.line)
+          precision=args.precision, resume=args.resume,
+          data_options=_given(size=args.image_size), command=args.line)
     print(f"done: {args.out} holds the model, samples and report.html; score it with: vaefast evaluate {args.out}")
 
 

@@ -24,10 +24,13 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], objec
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode
         if isinstance(write, bytes):
             temporary.write_bytes(write)
         else:
             write(temporary)
+            os.chmod(temporary, mode)  # safetensors makes its files private; a run is shared like any other file
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -39,7 +39,8 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     name, root = run.config.get("data_name"), data_root or run.config.get("data_root")
     if name is None:
         raise RunFolderError(f"{path} was not trained on a named data set; score it in Python with vaefast.metrics.")
-    train, test = load_data(name, root, "train"), load_data(name, root, "test")
+    options = run.config.get("data_options", {})
+    train, test = (load_data(name, root, split, **options) for split in ("train", "test"))
     if train.digest != run.config["data"]["digest"]:
         raise DataError(f"{name} in {root} is not the data that {path} was trained on (its digest differs); "
                         "name the right folder with --data-root.")

@@ -29,14 +29,14 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
           epochs: tuple[float, ...] | None = None, steps: tuple[int, ...] | None = None,
           stage_overrides: dict[str, Any] | None = None, model_overrides: dict[str, Any] | None = None, seed: int = 0,
           device: str = "auto", precision: str = "auto", resume: bool = False, command: str = "",
-          progress: bool = True) -> tuple[api.TwoStageVAE, RunFolder]:
+          data_options: dict[str, Any] | None = None, progress: bool = True) -> tuple[api.TwoStageVAE, RunFolder]:
     """Train `kind` on a data set into run folder `out`, and draw its pictures and report.
 
     `epochs` and `steps` hold one value for all stages or one each; they and the overrides replace what the preset
     says. Raises the package's errors, each with one clear sentence; nothing is overwritten.
     """
     chosen = preset(kind, preset_name)
-    images = load_data(data_name, data_root, "train")
+    images = load_data(data_name, data_root, "train", **(data_options or {}))
     stages = chosen.stages
     for name, values in (("epochs", epochs), ("steps", steps)):
         if values is not None:
@@ -49,7 +49,7 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
     torch.manual_seed(seed)
     model = api.MODELS[kind](images.image_shape, **{**chosen.model, **(model_overrides or {})})
     model.fit(images, settings=stages, out=out, resume=resume, seed=seed, device=device, precision=precision,
-              progress=progress, info={"preset": preset_name, "data_name": data_name,
+              progress=progress, info={"preset": preset_name, "data_name": data_name, "data_options": data_options or {},
                                        "data_root": str(Path(data_root).resolve()) if data_root else None,
                                        "command": command})
     run = RunFolder.open(out)
