@@ -12,19 +12,17 @@ VARIANTS = ("eager", "compiled", "vaefast")
 class Case:
     """One size of one op.
 
-    `steps` does the same work three ways, forward and backward: plain PyTorch, torch.compile of it, and the op.
-    `target` is the wished speed-up over the better of the first two.
+    `steps` does the same work three ways, forward and backward: plain PyTorch, torch.compile of it, and the op; a
+    library that is compared with may take the place of "compiled", and a variant that cannot run here is left out.
+    `target` is the wished speed-up over the better of the others, `eager_target` that over eager alone, `peak_target`
+    the bytes that resident memory may rise by in a call. `small` cases are what --quick measures.
     """
 
     op: str
-    shape: tuple[int, ...]
+    size: str
     dtype: str
     target: float
     steps: dict[str, Callable[[], object]]
-
-    @property
-    def elements(self) -> int:
-        n = 1
-        for size in self.shape:
-            n *= size
-        return n
+    eager_target: float | None = None
+    peak_target: int | None = None
+    small: bool = True

@@ -63,13 +63,14 @@ def peak_bytes(step: Callable[[], object]) -> int | None:
         return None
 
 
-def measure(steps: dict[str, Callable[[], object]], seconds: float, rounds: tuple[int, int] = (7, 300)) -> dict:
+def measure(steps: dict[str, Callable[[], object]], seconds: float, rounds: tuple[int, int] = (5, 300)) -> dict:
     """Median and minimum time, page faults and peak memory of every step, measured in turns for about `seconds`."""
     first = {}
     for name, step in steps.items():
-        for _ in range(3):  # compiles, warms caches
-            step()
+        step()  # compiles
         first[name] = _seconds(step, 1)
+        if first[name] < 1:  # warms caches
+            first[name] = _seconds(step, 2)
     repeats = {name: max(1, round(SAMPLE_SECONDS / t)) for name, t in first.items()}
     one_round = sum(first[name] * repeats[name] for name in steps)
     count = max(rounds[0], min(rounds[1], int(seconds / one_round)))

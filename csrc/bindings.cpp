@@ -1,6 +1,12 @@
 // vaefast._C: addresses, sizes, strides and a stream from Python to the launchers. No arithmetic here,
 // and nothing of torch: an address is an integer, and whoever calls keeps the memory alive.
+//
+// A kernel NAME becomes NAME_cpu(fields..., threads) and NAME_cuda(fields..., device, stream), the fields as its
+// argument struct lists them.
 #include <pybind11/pybind11.h>
+
+#include <string>
+#include <type_traits>
 
 #include "core/philox.h"
 #include "cpu/reparam_kl.h"
@@ -14,12 +20,54 @@ using namespace vaefast;
 
 namespace {
 
-using Address = std::uintptr_t;
-
 template <class T>
-T* at(Address address) {
-    return reinterpret_cast<T*>(address);
+void assign(T& field, py::handle value) {
+    if constexpr (std::is_pointer_v<T>) field = reinterpret_cast<T>(value.cast<std::uintptr_t>());
+    else if constexpr (std::is_enum_v<T>) field = T(value.cast<int>());
+    else field = value.cast<T>();
 }
+
+// The argument struct from the leading values; `rest` more must follow.
+template <class Args>
+Args args_from(const py::args& values, std::size_t rest) {
+    Args args{};
+    args.fields([&](auto&... field) {
+        if (values.size() != sizeof...(field) + rest)
+            throw py::type_error("expected " + std::to_string(sizeof...(field) + rest) + " arguments, got " +
+                                 std::to_string(values.size()));
+        std::size_t i = 0;
+        (assign(field, values[i++]), ...);
+    });
+    return args;
+}
+
+template <class Args>
+void def_cpu(py::module_& m, const char* name, void (*kernel)(const Args&)) {
+    m.def((std::string(name) + "_cpu").c_str(), [kernel](const py::args& values) {
+        Args args = args_from<Args>(values, 1);
+        args.threads = values[values.size() - 1].cast<int>();
+        py::gil_scoped_release unlocked;
+        kernel(args);
+    });
+}
+
+#if defined(VAEFAST_WITH_CUDA)
+template <class Args>
+void def_cuda(py::module_& m, const char* name, void (*kernel)(const Args&, CudaTarget)) {
+    m.def((std::string(name) + "_cuda").c_str(), [kernel](const py::args& values) {
+        const Args args = args_from<Args>(values, 2);
+        CudaTarget target{};
+        assign(target.device, values[values.size() - 2]);
+        assign(target.stream, values[values.size() - 1]);
+        kernel(args, target);
+    });
+}
+#define VAEFAST_DEF(name)                 \
+    def_cpu(m, #name, VAEFAST_PICK(name)); \
+    def_cuda(m, #name, &name##_cuda)
+#else
+#define VAEFAST_DEF(name) def_cpu(m, #name, VAEFAST_PICK(name))
+#endif
 
 // The four words of noise group `group`, for tests against the published vectors.
 py::tuple noise_words_of(std::uint64_t seed, std::uint64_t group, std::uint32_t stream) {
@@ -33,78 +81,19 @@ py::tuple philox_of(std::uint32_t c0, std::uint32_t c1, std::uint32_t c2, std::u
     return py::make_tuple(w.w0, w.w1, w.w2, w.w3);
 }
 
-ReparamKlForward forward_args(Address mu, Address scale, Address seed, Address z, Address kl, std::int64_t rows,
-                              std::int64_t k, std::int64_t mu_stride, std::int64_t scale_stride,
-                              std::int64_t row_offset, int dtype, int param) {
-    return {at<void>(mu), at<void>(scale), at<const int64_t>(seed), at<void>(z), at<void>(kl), rows, k, mu_stride,
-            scale_stride, row_offset, DType(dtype), ScaleParam(param), 1};
-}
-
-ReparamKlBackward backward_args(Address grad_z, Address grad_kl, Address mu, Address scale, Address seed,
-                                Address grad_mu, Address grad_scale, std::int64_t rows, std::int64_t k,
-                                std::int64_t grad_z_stride, std::int64_t grad_kl_stride, std::int64_t mu_stride,
-                                std::int64_t scale_stride, std::int64_t row_offset, int dtype, int param) {
-    return {at<void>(grad_z), at<void>(grad_kl), at<void>(mu), at<void>(scale), at<const int64_t>(seed),
-            at<void>(grad_mu), at<void>(grad_scale), rows, k, grad_z_stride, grad_kl_stride, mu_stride,
-            scale_stride, row_offset, DType(dtype), ScaleParam(param), 1};
-}
-
-template <class Kernel, class Args>
-void run_on_cpu(Kernel kernel, Args args, int threads) {
-    args.threads = threads;
-    py::gil_scoped_release unlocked;
-    kernel(args);
-}
-
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
     m.doc() = "Compiled kernels of vaefast. Private: vaefast.ops checks arguments and calls in here.";
-
+#if defined(VAEFAST_WITH_CUDA)
+    m.attr("with_cuda") = true;
+#else
+    m.attr("with_cuda") = false;
+#endif
     m.def("cpu_level", &cpu_level);
     m.def("philox4x32_10", &philox_of);
     m.def("noise_words", &noise_words_of);
 
-    m.def("reparam_kl_forward_cpu",
-          [](Address mu, Address scale, Address seed, Address z, Address kl, std::int64_t rows, std::int64_t k,
-             std::int64_t mu_stride, std::int64_t scale_stride, std::int64_t row_offset, int dtype, int param,
-             int threads) {
-              run_on_cpu(VAEFAST_PICK(reparam_kl_forward),
-                         forward_args(mu, scale, seed, z, kl, rows, k, mu_stride, scale_stride, row_offset, dtype, param),
-                         threads);
-          });
-    m.def("reparam_kl_backward_cpu",
-          [](Address grad_z, Address grad_kl, Address mu, Address scale, Address seed, Address grad_mu,
-             Address grad_scale, std::int64_t rows, std::int64_t k, std::int64_t grad_z_stride,
-             std::int64_t grad_kl_stride, std::int64_t mu_stride, std::int64_t scale_stride, std::int64_t row_offset,
-             int dtype, int param, int threads) {
-              run_on_cpu(VAEFAST_PICK(reparam_kl_backward),
-                         backward_args(grad_z, grad_kl, mu, scale, seed, grad_mu, grad_scale, rows, k, grad_z_stride,
-                                       grad_kl_stride, mu_stride, scale_stride, row_offset, dtype, param),
-                         threads);
-          });
-
-#if defined(VAEFAST_WITH_CUDA)
-    m.attr("with_cuda") = true;
-    m.def("reparam_kl_forward_cuda",
-          [](Address mu, Address scale, Address seed, Address z, Address kl, std::int64_t rows, std::int64_t k,
-             std::int64_t mu_stride, std::int64_t scale_stride, std::int64_t row_offset, int dtype, int param,
-             int device, Address stream) {
-              reparam_kl_forward_cuda(
-                  forward_args(mu, scale, seed, z, kl, rows, k, mu_stride, scale_stride, row_offset, dtype, param),
-                  CudaTarget{device, at<void>(stream)});
-          });
-    m.def("reparam_kl_backward_cuda",
-          [](Address grad_z, Address grad_kl, Address mu, Address scale, Address seed, Address grad_mu,
-             Address grad_scale, std::int64_t rows, std::int64_t k, std::int64_t grad_z_stride,
-             std::int64_t grad_kl_stride, std::int64_t mu_stride, std::int64_t scale_stride, std::int64_t row_offset,
-             int dtype, int param, int device, Address stream) {
-              reparam_kl_backward_cuda(
-                  backward_args(grad_z, grad_kl, mu, scale, seed, grad_mu, grad_scale, rows, k, grad_z_stride,
-                                grad_kl_stride, mu_stride, scale_stride, row_offset, dtype, param),
-                  CudaTarget{device, at<void>(stream)});
-          });
-#else
-    m.attr("with_cuda") = false;
-#endif
+    VAEFAST_DEF(reparam_kl_forward);
+    VAEFAST_DEF(reparam_kl_backward);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dtype.h"
+#include "fields.h"
 #include "gaussian.h"
 
 namespace vaefast {
@@ -14,7 +15,9 @@ struct ReparamKlForward {
     int64_t rows, k, mu_stride, scale_stride, row_offset;
     DType dtype;
     ScaleParam param;
-    int threads;  // CPU only
+    int threads = 1;  // CPU only
+
+    VAEFAST_FIELDS(mu, scale, seed, z, kl, rows, k, mu_stride, scale_stride, row_offset, dtype, param)
 };
 
 // Gradients to mu and scale, contiguous. grad_z and grad_kl may each be null.
@@ -25,7 +28,10 @@ struct ReparamKlBackward {
     int64_t rows, k, grad_z_stride, grad_kl_stride, mu_stride, scale_stride, row_offset;
     DType dtype;
     ScaleParam param;
-    int threads;  // CPU only
+    int threads = 1;  // CPU only
+
+    VAEFAST_FIELDS(grad_z, grad_kl, mu, scale, seed, grad_mu, grad_scale, rows, k, grad_z_stride, grad_kl_stride,
+                   mu_stride, scale_stride, row_offset, dtype, param)
 };
 
 }  // namespace vaefast

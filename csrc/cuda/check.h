@@ -33,4 +33,16 @@ private:
     bool changed_ = false;
 };
 
+// Enqueues `kernel`. Where the host compiler alone reads this, which is how the tests run the kernels on machines
+// without a GPU, tests/ops/cuda_on_cpu stands in for CUDA.
+template <class... Params, class... Args>
+void launch_kernel(void (*kernel)(Params...), dim3 grid, unsigned block, cudaStream_t stream, const Args&... args) {
+#if defined(__CUDACC__)
+    kernel<<<grid, block, 0, stream>>>(args...);
+#else
+    (void)stream;
+    run_grid(grid, block, [&] { kernel(args...); });
+#endif
+}
+
 }  // namespace vaefast

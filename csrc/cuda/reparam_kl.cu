@@ -118,11 +118,11 @@ template <class T, class Args>
 void launch_typed(const Args& a, cudaStream_t stream) {
     const int width = team_width(a.k);
     const unsigned grid = grid_size(a.rows, width);
-#define VAEFAST_LAUNCH(P)                                                                             \
-    if constexpr (std::is_same_v<Args, ReparamKlForward>)                                             \
-        forward_kernel<T, P><<<grid, kThreads, 0, stream>>>(a, width);                                \
-    else                                                                                              \
-        backward_kernel<T, P><<<grid, kThreads, 0, stream>>>(a, width)
+#define VAEFAST_LAUNCH(P)                                                           \
+    if constexpr (std::is_same_v<Args, ReparamKlForward>)                           \
+        launch_kernel(forward_kernel<T, P>, grid, kThreads, stream, a, width);      \
+    else                                                                            \
+        launch_kernel(backward_kernel<T, P>, grid, kThreads, stream, a, width)
     switch (a.param) {
         case ScaleParam::logvar: VAEFAST_LAUNCH(ScaleParam::logvar); break;
         case ScaleParam::logstd: VAEFAST_LAUNCH(ScaleParam::logstd); break;

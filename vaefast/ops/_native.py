@@ -79,6 +79,30 @@ def kernels(name: str) -> ModuleType:
     return importlib.import_module(f"vaefast.kernels.{name}")
 
 
+def values(fields: tuple) -> list:
+    """Fields of an argument struct as vaefast._C takes them: tensors as addresses (None as null), dtypes as numbers."""
+    return [
+        v.data_ptr() if isinstance(v, torch.Tensor)
+        else 0 if v is None
+        else DTYPES[v] if isinstance(v, torch.dtype)
+        else v
+        for v in fields
+    ]  # fmt: skip
+
+
+def run(name: str, x: torch.Tensor, *fields: object) -> None:
+    """Run the kernel `name` of the compiled core on x's device, its current stream and torch's number of threads.
+
+    `fields` are those of the kernel's struct in csrc/core/<op>_args.h, in order. Whoever calls holds the tensors;
+    addresses go out only for the length of the call.
+    """
+    if x.is_cuda:
+        target = x.device.index, torch.cuda.current_stream(x.device).cuda_stream
+        getattr(_C, name + "_cuda")(*values(fields), *target)
+    else:
+        getattr(_C, name + "_cpu")(*values(fields), torch.get_num_threads())
+
+
 def unit_rows(x: torch.Tensor) -> torch.Tensor:
     """`x` [B, k] itself where its rows have unit stride, as the kernels need, else a contiguous copy."""
     return x if x.stride(1) == 1 or x.shape[1] <= 1 else x.contiguous()

@@ -130,75 +130,36 @@ def reference_backward(
     return to_mu.to(mu.dtype), to_scale.to(mu.dtype)
 
 
-# The compiled backends. Addresses go out only for the length of a call, while the tensors are held here.
+# The compiled backends.
 
 
 def _outputs(mu: Tensor) -> tuple[Tensor, Tensor]:
     return mu.new_empty(mu.shape), mu.new_empty(mu.shape[:1], dtype=compute_dtype(mu.dtype))
 
 
-def _forward_args(mu: Tensor, scale: Tensor, seed: Tensor, z: Tensor, kl: Tensor, param: str, row_offset: int) -> tuple:
-    return (
-        mu.data_ptr(), scale.data_ptr(), seed.data_ptr(), z.data_ptr(), kl.data_ptr(), mu.shape[0], mu.shape[1],
-        mu.stride(0), scale.stride(0), row_offset, _native.DTYPES[mu.dtype], PARAMS.index(param),
+def native_forward(mu: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int) -> tuple[Tensor, Tensor]:
+    """`reference_forward` by csrc/{cpu,cuda}/reparam_kl."""
+    mu, scale = _native.unit_rows(mu), _native.unit_rows(scale)
+    z, kl = _outputs(mu)
+    _native.run(
+        "reparam_kl_forward", mu, mu, scale, seed, z, kl, *mu.shape, mu.stride(0), scale.stride(0), row_offset,
+        mu.dtype, PARAMS.index(param),
     )  # fmt: skip
+    return z, kl
 
 
-def _backward_args(
-    grad_z: Tensor | None, grad_kl: Tensor | None, mu: Tensor, scale: Tensor, seed: Tensor, grad_mu: Tensor,
-    grad_scale: Tensor, param: str, row_offset: int,
-) -> tuple:  # fmt: skip
-    return (
-        0 if grad_z is None else grad_z.data_ptr(), 0 if grad_kl is None else grad_kl.data_ptr(), mu.data_ptr(),
-        scale.data_ptr(), seed.data_ptr(), grad_mu.data_ptr(), grad_scale.data_ptr(), mu.shape[0], mu.shape[1],
+def native_backward(
+    grad_z: Tensor | None, grad_kl: Tensor | None, mu: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int
+) -> tuple[Tensor, Tensor]:
+    """`reference_backward` by csrc/{cpu,cuda}/reparam_kl."""
+    mu, scale = _native.unit_rows(mu), _native.unit_rows(scale)
+    grad_z = None if grad_z is None else _native.unit_rows(grad_z)
+    grad_mu, grad_scale = mu.new_empty(mu.shape), mu.new_empty(mu.shape)
+    _native.run(
+        "reparam_kl_backward", mu, grad_z, grad_kl, mu, scale, seed, grad_mu, grad_scale, *mu.shape,
         0 if grad_z is None else grad_z.stride(0), 0 if grad_kl is None else grad_kl.stride(0), mu.stride(0),
-        scale.stride(0), row_offset, _native.DTYPES[mu.dtype], PARAMS.index(param),
+        scale.stride(0), row_offset, mu.dtype, PARAMS.index(param),
     )  # fmt: skip
-
-
-def cpp_forward(mu: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int) -> tuple[Tensor, Tensor]:
-    """`reference_forward` by csrc/cpu/reparam_kl.cpp."""
-    mu, scale = _native.unit_rows(mu), _native.unit_rows(scale)
-    z, kl = _outputs(mu)
-    args = _forward_args(mu, scale, seed, z, kl, param, row_offset)
-    _native.core().reparam_kl_forward_cpu(*args, torch.get_num_threads())
-    return z, kl
-
-
-def cpp_backward(
-    grad_z: Tensor | None, grad_kl: Tensor | None, mu: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int
-) -> tuple[Tensor, Tensor]:
-    """`reference_backward` by csrc/cpu/reparam_kl.cpp."""
-    mu, scale = _native.unit_rows(mu), _native.unit_rows(scale)
-    grad_z = None if grad_z is None else _native.unit_rows(grad_z)
-    grad_mu, grad_scale = mu.new_empty(mu.shape), mu.new_empty(mu.shape)
-    args = _backward_args(grad_z, grad_kl, mu, scale, seed, grad_mu, grad_scale, param, row_offset)
-    _native.core().reparam_kl_backward_cpu(*args, torch.get_num_threads())
-    return grad_mu, grad_scale
-
-
-def _target(x: Tensor) -> tuple[int, int]:
-    return x.device.index, torch.cuda.current_stream(x.device).cuda_stream
-
-
-def cuda_forward(mu: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int) -> tuple[Tensor, Tensor]:
-    """`reference_forward` by csrc/cuda/reparam_kl.cu."""
-    mu, scale = _native.unit_rows(mu), _native.unit_rows(scale)
-    z, kl = _outputs(mu)
-    args = _forward_args(mu, scale, seed, z, kl, param, row_offset)
-    _native.core().reparam_kl_forward_cuda(*args, *_target(mu))
-    return z, kl
-
-
-def cuda_backward(
-    grad_z: Tensor | None, grad_kl: Tensor | None, mu: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int
-) -> tuple[Tensor, Tensor]:
-    """`reference_backward` by csrc/cuda/reparam_kl.cu."""
-    mu, scale = _native.unit_rows(mu), _native.unit_rows(scale)
-    grad_z = None if grad_z is None else _native.unit_rows(grad_z)
-    grad_mu, grad_scale = mu.new_empty(mu.shape), mu.new_empty(mu.shape)
-    args = _backward_args(grad_z, grad_kl, mu, scale, seed, grad_mu, grad_scale, param, row_offset)
-    _native.core().reparam_kl_backward_cuda(*args, *_target(mu))
     return grad_mu, grad_scale
 
 
@@ -227,9 +188,9 @@ _OP = Op(
     "reparam_kl",
     {
         "reference": Kernels(reference_forward, reference_backward),
-        "cpp": Kernels(cpp_forward, cpp_backward),
+        "cpp": Kernels(native_forward, native_backward),
         "triton": Kernels(triton_forward, triton_backward),
-        "cuda": Kernels(cuda_forward, cuda_backward),
+        "cuda": Kernels(native_forward, native_backward),
     },
     prefer={"cpu": ("cpp",), "cuda": ("triton", "cuda")},
     because={

@@ -1,0 +1,45 @@
+"""Compiles the Triton kernels of one op to sm_80 and sm_90 code, which needs no GPU: compile_triton.py OP.
+
+test_triton.py starts it, because a process that interprets kernels cannot compile them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+import triton
+import triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from vaefast.ops import _native
+
+
+def compile(kernel, arch: int, types: Mapping[str, str], **constants: object) -> None:
+    """Compile `kernel`: `types` maps argument names to Triton types ("*fp32", "fp32"); others are int64 ("i64")."""
+    signature = {n: "constexpr" if n in constants else types.get(n, "i64") for n in kernel.arg_names}
+    source = ASTSource(kernel, signature, {(kernel.arg_names.index(n),): v for n, v in constants.items()})
+    code = triton.compile(source, target=GPUTarget("cuda", arch, 32)).asm
+    assert code["ptx"] and code["cubin"]
+
+
+def reparam_kl() -> None:
+    k = _native.kernels("reparam_kl")
+    tensors = ("grad_z_ptr", "mu_ptr", "scale_ptr", "z_ptr", "grad_mu_ptr", "grad_scale_ptr")
+    for element, compute, param, aligned, arch in [
+        ("fp32", "fp32", 0, True, 80), ("bf16", "fp32", 2, False, 80), ("bf16", "fp32", 0, True, 90),
+        ("fp64", "fp64", 2, True, 90),
+    ]:  # fmt: skip
+        types = {n: "*" + element for n in tensors}
+        types |= {"seed_ptr": "*i64", "kl_ptr": "*" + compute, "grad_kl_ptr": "*" + compute}
+        f = tl.float64 if compute == "fp64" else tl.float32
+        constants = {"PARAM": param, "F": f, "ALIGNED": aligned, "ROWS": 16, "GROUPS": 16}
+        compile(k.forward_kernel, arch, types, **constants)
+        compile(k.backward_kernel, arch, types, HAS_Z=True, HAS_KL=True, **constants)
+
+
+OPS = {"reparam_kl": reparam_kl}
+
+if __name__ == "__main__":
+    OPS[sys.argv[1]]()
