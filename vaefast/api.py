@@ -15,14 +15,16 @@ from vaefast import __version__, models
 from vaefast.data import ImageSet, as_image_set
 from vaefast.errors import ArgumentError, CheckpointError, RunFolderError
 from vaefast.nets import NETS, SecondStageDecoder, SecondStageEncoder
+from vaefast.training.callbacks import Callback
 from vaefast.training.checkpoint import load_weights
 from vaefast.training.device import resolve_device, resolve_precision
 from vaefast.training.progress import make_progress
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.settings import StageSettings
 from vaefast.training.sources import ImageSource, PosteriorSource
+from vaefast.training.stage import History, Stage
 from vaefast.training.storage import load_tensors, save_tensors
-from vaefast.training.trainer import History, Stage, Trainer
+from vaefast.training.trainer import Trainer
 
 FORMAT = 1
 
@@ -98,7 +100,8 @@ class TwoStageVAE(models.TwoStageVAE):
             schedule: Any = "halving", gamma_lr_factor: Any = 1.0, ema: Any = None,
             settings: Sequence[StageSettings] | None = None, out: str | os.PathLike | None = None,
             resume: bool = False, seed: int = 0, device: str | torch.device | None = "auto", precision: str = "auto",
-            progress: bool = True, info: dict[str, Any] | None = None) -> History:
+            progress: bool = True, callbacks: Sequence[Callback] = (), compile: str = "auto", log_every: int = 50,
+            checkpoint_seconds: float = 120.0, info: dict[str, Any] | None = None) -> History:
         """Train stage 1 on the images, then stage 2 on fresh samples of stage 1's posteriors.
 
         Each training setting is one value for both stages or a pair; the defaults are the paper's.
@@ -111,8 +114,9 @@ class TwoStageVAE(models.TwoStageVAE):
             resume: go on with the run in `out`, from its newest checkpoint.
             seed: of noise and order.
             device: "auto", "cpu", "cuda", "cuda:1", ...
-            precision: "auto", "fp32" or "bf16" (autocast of the networks).
+            precision: "auto", "fp32", "bf16" (autocast of the networks) or "tf32".
             progress: show a progress bar, or lines where there is no terminal.
+            callbacks, compile, log_every, checkpoint_seconds: see `vaefast.Trainer`.
             info: written into config.json beside the settings.
 
         Returns:
@@ -134,14 +138,15 @@ class TwoStageVAE(models.TwoStageVAE):
         chosen = resolve_device(device)
         precision = resolve_precision(precision, chosen)
         config = {"format": FORMAT, "kind": self.kind, "model": self.config(), "data": describe_data(data), "seed": seed,
-                  "stages": [s.as_dict() for s in settings], **(info or {}),
+                  "stages": [s.as_dict() for s in settings], "compile": compile, **(info or {}),
                   "device": str(chosen), "precision": precision, "versions": versions()}
         run = self._open_run(out, config, resume)
         images_source = ImageSource(data.images, chosen)
         trainer = Trainer(self, [
             Stage("stage1", self.first, lambda: images_source, settings[0]),
             Stage("stage2", self.second, lambda: PosteriorSource.of(self.first, images_source, chosen), settings[1]),
-        ], device=chosen, precision=precision, seed=seed, run=run, progress=make_progress(progress))
+        ], device=chosen, precision=precision, seed=seed, run=run, progress=make_progress(progress), callbacks=callbacks,
+            compile=compile, log_every=log_every, checkpoint_seconds=checkpoint_seconds)
         history = trainer.fit(resume=resume)
         if run:
             self.save(run.path, overwrite=True)

@@ -10,6 +10,12 @@ from pathlib import Path
 from vaefast.errors import RunFolderError
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files that a process which was killed in `write_atomically` left in `folder`."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], object] | bytes) -> Path:
     """Write to a temporary file beside `path`, flush it to disk, rename it: readers see the old file or the new.
 

@@ -39,7 +39,7 @@ def test_budget():
 
 @pytest.mark.parametrize("values", [
     {}, {"epochs": 1, "steps": 1}, {"epochs": 0}, {"epochs": -1}, {"steps": 0}, {"epochs": 1, "batch_size": 0},
-    {"epochs": 1, "lr": 0.0}, {"epochs": float("nan")}, {"epochs": 1, "schedule": "linear"}, {"epochs": 1, "ema": 1.0},
+    {"epochs": 1, "lr": 0.0}, {"epochs": float("nan")}, {"epochs": 1, "schedule": "stepwise"}, {"epochs": 1, "ema": 1.0},
     {"epochs": 1, "warmup_steps": -1}, {"epochs": "many"}])
 def test_settings_that_cannot_work_are_refused(values):
     with pytest.raises(ArgumentError):

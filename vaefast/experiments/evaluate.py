@@ -96,7 +96,7 @@ def _latents(model: api.TwoStageVAE, train: data.ImageSet, device: torch.device,
     index = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:samples].to(device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []), evaluating(model.second):
         torch.manual_seed(seed)
-        z = source.batch(index)
+        (z,) = source.ready(source.raw(index))
         u = model.second.encode(z).sample()
     result: dict[str, Any] = {}
     for stage, codes in (("stage1", z), ("stage2", u)):

@@ -1,7 +1,10 @@
-"""The engine: stages, settings, precision, checkpoints, progress. Knows models only as modules that return losses."""
+"""The engine: stages, players, settings, precision, checkpoints, progress. Knows models only as modules with losses."""
 
+from vaefast.training.callbacks import Callback
 from vaefast.training.run_folder import RunFolder
-from vaefast.training.settings import StageSettings
-from vaefast.training.trainer import History, Stage, Trainer
+from vaefast.training.schedule import Ramp
+from vaefast.training.settings import PlayerSettings, StageSettings
+from vaefast.training.stage import History, Stage
+from vaefast.training.trainer import Trainer
 
-__all__ = ["History", "RunFolder", "Stage", "StageSettings", "Trainer"]
+__all__ = ["Callback", "History", "PlayerSettings", "Ramp", "RunFolder", "Stage", "StageSettings", "Trainer"]

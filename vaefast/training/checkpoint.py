@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vaefast.errors import CheckpointError
+from vaefast.errors import CheckpointError, RunFolderError
+from vaefast.files import remove_leftovers
 from vaefast.training.storage import load_tensors, save_tensors
 
-FORMAT = 1
+FORMAT = 2
+SUFFIXES = (".safetensors", ".json")
 
 
 def load_weights(module: nn.Module, tensors: dict[str, Tensor], origin: Path) -> None:
@@ -27,68 +32,101 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], origin: Path) ->
     module.load_state_dict(tensors)
 
 
-def _random_state(device: torch.device) -> dict[str, Tensor]:
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """States of torch's default generators that training draws from."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
     return states
 
 
-def _set_random_state(states: dict[str, Tensor], device: torch.device) -> None:
+def set_random_state(states: dict[str, Tensor], device: torch.device) -> None:
+    """Put `random_state` back."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name[len(prefix):]: t for name, t in tensors.items() if name.startswith(prefix)}
-
-
 class Checkpoints:
-    """The last `keep` checkpoints in a folder, named by stage and step.
+    """The last `keep` checkpoints in a folder, named by stage and step, and each stage's best by a metric.
+
+    Files are written by a thread of their own from a copy of the tensors, so that training does not wait; they are
+    written whole or not at all, and an old one goes only when a newer one is safe on the disk.
 
     Args:
         folder: where they lie; made when first written to.
-        keep: how many to keep; older ones are deleted after a newer one is safely written.
+        keep: how many to keep.
     """
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder, self.keep = folder, keep
+        self._pool: ThreadPoolExecutor | None = None
+        self._writing: Future[Path] | None = None
 
     def _stems(self) -> list[Path]:
         return sorted(p.with_suffix("") for p in self.folder.glob("stage*-*.json"))
 
-    def save(self, *, stage: int, step: int, seconds: float, model: nn.Module, optimizer: torch.optim.Optimizer | None,
-             average: dict[str, Tensor] | None, device: torch.device) -> Path:
-        """Write weights, optimizer, moving average and random states after `step` steps of stage number `stage`."""
-        tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-        groups: list[dict[str, Any]] = []
-        if optimizer is not None:
-            state = optimizer.state_dict()
-            groups = state["param_groups"]
-            tensors |= {f"optimizer.{i}.{k}": v for i, entry in state["state"].items() for k, v in entry.items()}
-        tensors |= {f"average.{k}": v for k, v in (average or {}).items()}
-        tensors |= {f"random.{k}": v for k, v in _random_state(device).items()}
-        stem = self.folder / f"stage{stage + 1}-{step:08d}"
-        # tied weights would be refused by safetensors; clones are cheap beside the disk
-        save_tensors(stem, {k: v.clone() for k, v in tensors.items()},
-                     {"format": FORMAT, "stage": stage, "step": step, "seconds": seconds, "optimizer": groups})
+    def path(self, stage: int, step: int) -> Path:
+        """Where the checkpoint after `step` steps of stage number `stage` lies, without its suffix."""
+        return self.folder / f"stage{stage + 1}-{step:08d}"
+
+    def save(self, stage: int, step: int, tensors: dict[str, Tensor], meta: dict[str, Any], *, best: str | None = None) -> None:
+        """Begin to write a checkpoint after `step` steps of stage number `stage`; the tensors are copied first.
+
+        With `best` it is kept under that name, too.
+
+        Raises:
+            RunFolderError: the one before could not be written.
+        """
+        self.wait()
+        # copies also because safetensors refuses tied weights
+        copies = {name: t.detach().to("cpu", copy=True) for name, t in tensors.items()}
+        meta = {"format": FORMAT, "stage": stage, "step": step, **meta}
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, "vaefast-checkpoint")
+        self._writing = self._pool.submit(self._write, self.path(stage, step), copies, meta, best)
+
+    def _write(self, stem: Path, tensors: dict[str, Tensor], meta: dict[str, Any], best: str | None) -> Path:
+        save_tensors(stem, tensors, meta)
+        if best:
+            for suffix in SUFFIXES:  # the JSON, which vouches for the tensors, last
+                _link(stem.with_suffix(suffix), self.folder / f"{best}{suffix}")
         for old in self._stems()[: -self.keep]:
-            for suffix in (".json", ".safetensors"):
+            for suffix in reversed(SUFFIXES):
                 old.with_suffix(suffix).unlink(missing_ok=True)
         return stem
+
+    def wait(self) -> None:
+        """Wait until what was saved is on the disk. Raises `RunFolderError` if it could not be written."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def close(self) -> None:
+        """`wait`, and end the thread."""
+        try:
+            self.wait()
+        finally:
+            if self._pool is not None:
+                self._pool.shutdown()
+                self._pool = None
+
+    def clean(self) -> None:
+        """Delete what a killed process left half-written."""
+        remove_leftovers(self.folder)
 
     def newest(self) -> tuple[dict[str, Tensor], dict[str, Any], Path, list[str]] | None:
         """Tensors, meta and stem of the newest whole checkpoint, and what was wrong with newer ones; None if none.
 
         Raises:
-            CheckpointError: there are checkpoints, and all of them are damaged.
+            CheckpointError: there are checkpoints, and all of them are damaged or of another format.
         """
-        stems = self._stems()
         problems: list[str] = []
-        for stem in reversed(stems):
+        for stem in reversed(self._stems()):
             try:
                 tensors, meta = load_tensors(stem, "a checkpoint")
+                if meta.get("format") != FORMAT:
+                    raise CheckpointError(f"{stem} is in format {meta.get('format')!r}; this version of vaefast reads {FORMAT}.")
                 return tensors, meta, stem, problems
             except CheckpointError as error:
                 problems.append(str(error))
@@ -97,22 +135,15 @@ class Checkpoints:
         return None
 
 
-def restore(tensors: dict[str, Tensor], meta: dict[str, Any], origin: Path, *, model: nn.Module,
-            device: torch.device) -> None:
-    """Put a checkpoint's weights and random states back."""
-    load_weights(model, _part(tensors, "model."), origin)
-    _set_random_state(_part(tensors, "random."), device)
-
-
-def restore_optimizer(tensors: dict[str, Tensor], meta: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
-    """Put a checkpoint's optimizer state back."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _part(tensors, "optimizer.").items():
-        index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": meta["optimizer"]})
-
-
-def averaged(tensors: dict[str, Tensor]) -> dict[str, Tensor] | None:
-    """A checkpoint's moving average of the weights, if it has one."""
-    return _part(tensors, "average.") or None
+def _link(source: Path, target: Path) -> None:
+    """`target` becomes the file `source` in one moment; a second name for it where the disk has such, else a copy."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        try:
+            shutil.copyfile(source, temporary)
+        except OSError as error:
+            raise RunFolderError(f"cannot write {target}: {error.strerror or error}; free some space.") from error
+    os.replace(temporary, target)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import torch
 
 from vaefast.errors import ArgumentError, DeviceError
 
-PRECISIONS = ("auto", "fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16", "tf32")
 
 
 def resolve_device(device: str | torch.device | None) -> torch.device:
@@ -43,13 +44,29 @@ def _cpu_has_amx() -> bool:
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """"fp32" or "bf16"; "auto" is bf16 where the hardware multiplies in it (CUDA from sm_80, CPUs with AMX)."""
+    """"fp32", "bf16" or "tf32"; "auto" is bf16 where the hardware multiplies in it (CUDA from sm_80, CPUs with AMX).
+
+    "tf32" (GPUs from sm_80) keeps float32 tensors and rounds the factors of matrix products to 10 bits.
+    """
     if precision not in PRECISIONS:
         raise ArgumentError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}.")
+    if precision == "tf32" and device.type == "cpu":
+        raise ArgumentError("precision is 'tf32', which only GPUs have; use fp32 or bf16.")
     if precision != "auto":
         return precision
     fast = _cpu_has_amx() if device.type == "cpu" else torch.cuda.get_device_capability(device) >= (8, 0)
     return "bf16" if fast else "fp32"
+
+
+@contextmanager
+def matmul_precision(precision: str) -> Iterator[None]:
+    """float32 products in TF32 inside if precision is "tf32", in full otherwise; the caller's setting again afterwards."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:

@@ -1,6 +1,9 @@
-"""Exponential moving average of a model's weights."""
+"""Exponential moving average of a player's weights."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -9,25 +12,50 @@ from torch import Tensor, nn
 class WeightAverage:
     """avg += (1 - d) (weights - avg) after every step, with d = min(decay, (1 + t) / (10 + t)) so that it warms up.
 
-    Floating-point buffers (batch-norm statistics, spectral-norm iterates) are copied at the end, not averaged.
+    Buffers (batch-norm statistics, spectral-norm iterates) are the live ones whenever the average is used.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, parameters: dict[str, nn.Parameter], decay: float) -> None:
         self.decay = decay
-        self.names = [name for name, p in model.named_parameters() if p.requires_grad]
-        self.live = [p for p in model.parameters() if p.requires_grad]
+        self.names, self.live = list(parameters), list(parameters.values())
         self.average = [p.detach().clone() for p in self.live]
+        device = self.live[0].device
+        # on a GPU the step is captured, and reads its share from the device
+        self._share = torch.zeros((), device=device) if device.type == "cuda" else None
+        self._value = 0.0
+
+    def set_step(self, step: int) -> None:
+        """Say which step (counted from 0) the next update belongs to."""
+        value = 1 - min(self.decay, (1 + step) / (10 + step))
+        if self._share is not None and value != self._value:
+            self._share.fill_(value)
+        self._value = value
 
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Take in the weights after step `step` (counted from 0)."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.average, self.live, 1 - decay)
+    def update(self) -> None:
+        """Take in the weights."""
+        if self._share is None:
+            torch._foreach_lerp_(self.average, self.live, self._value)
+        else:
+            difference = torch._foreach_sub(self.live, self.average)
+            torch._foreach_mul_(difference, self._share)
+            torch._foreach_add_(self.average, difference)
 
     @torch.no_grad()
     def apply(self) -> None:
         """Replace the model's weights by their average."""
         torch._foreach_copy_(self.live, self.average)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The average in the model's place inside, the weights again afterwards."""
+        weights = [p.detach().clone() for p in self.live]
+        self.apply()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                torch._foreach_copy_(self.live, weights)
 
     def state(self) -> dict[str, Tensor]:
         """The average by parameter name."""

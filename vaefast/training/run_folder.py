@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from vaefast.errors import CheckpointError, RunFolderError
+from vaefast.files import remove_leftovers, write_atomically
 from vaefast.training.checkpoint import Checkpoints
 from vaefast.training.storage import read_json, write_json
 
-VOLATILE = ("command", "data_root", "versions", "device")
+try:
+    import fcntl
+except ImportError:  # Windows has no flock; two runs in one folder are then not noticed
+    fcntl = None  # type: ignore[assignment]
+
+VOLATILE = ("command", "data_root", "versions", "device", "trainer")
 """Settings that may differ between a run and its resumption."""
 
 
@@ -22,6 +31,7 @@ class RunFolder:
         self.path, self.config = path, config
         self.checkpoints = Checkpoints(path / "checkpoints")
         self.metrics_path = path / "metrics.jsonl"
+        self._pending = ""
 
     @classmethod
     def create(cls, path: str | os.PathLike, config: dict[str, Any]) -> RunFolder:
@@ -67,13 +77,62 @@ class RunFolder:
             raise RunFolderError(f"{self.path} was started with other settings ({was}); resume with the same, or "
                                  "choose another --out.")
 
-    def append_metrics(self, record: dict[str, Any]) -> None:
-        """One line more in metrics.jsonl."""
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """This process alone trains in the folder, inside. The lock goes with the process, however it ends.
+
+        Raises:
+            RunFolderError: another process trains in it.
+        """
+        path = self.path / ".lock"
         try:
+            file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
+        except OSError as error:
+            raise RunFolderError(f"cannot write {path}: {error.strerror or error}; choose a folder that you may write "
+                                 "to.") from error
+        with file:
+            try:
+                if fcntl:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise RunFolderError(f"{self.path} is being trained in by another process ({file.read().strip() or 'unknown'}); "
+                                     "wait for it, or stop it first.") from None
+            except OSError:
+                pass  # a file system without locks
+            file.seek(0)
+            file.truncate()
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
+            self.checkpoints.clean()
+            remove_leftovers(self.path)
+            yield
+
+    def append_metrics(self, record: dict[str, Any]) -> None:
+        """One line more in metrics.jsonl. Lines that could not be written are kept, and written with a later one.
+
+        Raises:
+            RunFolderError: it could not be written now.
+        """
+        self._pending += json.dumps(record) + "\n"
+        self.flush_metrics()
+
+    def flush_metrics(self) -> None:
+        """Write the lines that are waiting; `RunFolderError` if they cannot be."""
+        if not self._pending:
+            return
+        try:
+            size = self.metrics_path.stat().st_size if self.metrics_path.exists() else 0
             with open(self.metrics_path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+                try:
+                    file.write(self._pending)
+                    file.flush()
+                except OSError:
+                    os.truncate(self.metrics_path, size)  # no half a line; the same lines come again later
+                    raise
         except OSError as error:
             raise RunFolderError(f"cannot write {self.metrics_path}: {error.strerror or error}.") from error
+        self._pending = ""
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Records of metrics.jsonl; a last line that a crash cut short is left out."""
@@ -90,8 +149,5 @@ class RunFolder:
     def rewind_metrics(self, steps: dict[str, float]) -> list[dict[str, Any]]:
         """Keep each stage's records up to the step given for it, none without; a resumed run writes the rest again."""
         kept = [r for r in self.read_metrics() if r["step"] <= steps.get(r["stage"], -1)]
-        lines = "".join(json.dumps(r) + "\n" for r in kept)
-        temporary = self.metrics_path.with_suffix(".tmp")
-        temporary.write_text(lines, encoding="utf-8")
-        os.replace(temporary, self.metrics_path)
+        write_atomically(self.metrics_path, "".join(json.dumps(r) + "\n" for r in kept).encode())
         return kept

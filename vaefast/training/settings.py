@@ -3,28 +3,97 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from vaefast.errors import ArgumentError
+from vaefast.training.schedule import SCHEDULES, Ramp, lr_factor
 
-SCHEDULES = ("halving", "cosine", "constant")
+OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
+
+
+def _positive(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not (isinstance(value, (int, float)) and 0 < value < math.inf):
+        raise ArgumentError(f"{name} is {value!r}; expected a number above 0.")
+
+
+def _whole(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ArgumentError(f"{name} is {value!r}; expected a whole number, {least} or more.")
 
 
 @dataclass(frozen=True)
-class StageSettings:
-    """Budget, optimizer and learning-rate schedule of one stage. The defaults are Dai & Wipf's.
+class PlayerSettings:
+    """Optimizer and schedule of one player. The defaults are Dai & Wipf's.
+
+    Args:
+        lr: first learning rate.
+        schedule: "halving" (lr * 0.5^floor(epoch / halve_every)), "cosine" or "linear" (down to 0), "constant", or
+            "plateau" (halved when an epoch's mean loss has not fallen for `plateau_patience` epochs).
+        halve_every: epochs between halvings; 0.375 of the epochs if None (150 of 400, 300 of 800).
+        warmup_steps: steps over which lr rises linearly from 0.
+        optimizer: "adam", "adamw", "rmsprop" or "sgd".
+        betas: of Adam and AdamW; RMSprop's decay is the second, SGD's momentum the first.
+        eps: of Adam, AdamW and RMSprop.
+        weight_decay: decoupled in AdamW, added to the gradient in the others.
+        gamma_lr_factor: times lr, for log gamma alone.
+        clip_norm: largest norm of the player's whole gradient, which is scaled down to it.
+        clip_value: largest absolute value of a gradient's element.
+        weight_clip: largest absolute value of a weight (the original WGAN's critic).
+        ema: decay of a moving average of the weights, which replaces them at the end; None for none.
+
+    Raises:
+        ArgumentError: a value that cannot work.
+    """
+
+    lr: float = 1e-4
+    schedule: str = "halving"
+    halve_every: float | None = None
+    warmup_steps: int = 0
+    optimizer: str = "adam"
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    gamma_lr_factor: float = 1.0
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    weight_clip: float | None = None
+    plateau_patience: int = 10
+    ema: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "halve_every", "gamma_lr_factor", "eps", "clip_norm", "clip_value", "weight_clip"):
+            value = getattr(self, name)
+            if value is not None:
+                _positive(name, value)
+        if self.schedule not in SCHEDULES:
+            raise ArgumentError(f"schedule is {self.schedule!r}; expected one of {', '.join(SCHEDULES)}.")
+        if self.optimizer not in OPTIMIZERS:
+            raise ArgumentError(f"optimizer is {self.optimizer!r}; expected one of {', '.join(OPTIMIZERS)}.")
+        object.__setattr__(self, "betas", tuple(self.betas))
+        if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):
+            raise ArgumentError(f"betas is {self.betas!r}; expected two numbers from 0 to below 1.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ArgumentError(f"weight_decay is {self.weight_decay!r}; expected 0 or more.")
+        _whole("warmup_steps", self.warmup_steps, 0)
+        _whole("plateau_patience", self.plateau_patience, 0)
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ArgumentError(f"ema is {self.ema!r}; expected a decay between 0 and 1, such as 0.999.")
+
+
+@dataclass(frozen=True)
+class StageSettings(PlayerSettings):
+    """Budget of one stage, and the optimizer and schedule of its players (`PlayerSettings`).
 
     Args:
         epochs: passes over the data; the last partial batch of each is dropped. May be a fraction.
-        steps: optimizer steps, instead of `epochs`.
-        batch_size: examples a step.
-        lr: first learning rate of Adam (beta 0.9 / 0.999, eps 1e-8).
-        schedule: "halving" (lr * 0.5^floor(epoch / halve_every)), "cosine" (down to 0) or "constant".
-        halve_every: epochs between halvings; 0.375 of the epochs if None (150 of 400, 300 of 800).
-        warmup_steps: steps over which lr rises linearly from 0.
-        gamma_lr_factor: times lr, for log gamma alone.
-        ema: decay of a moving average of the weights, which replaces them at the end; None for none.
+        steps: iterations, instead of `epochs`; in one iteration every player has its turn.
+        batch_size: examples an update, in each process of a distributed run.
+        accumulate: parts in which a batch goes through the networks, one after the other; the gradient is their mean.
+            For batches that do not fit into memory.
+        ramps: schedules of loss weights: the name of a scalar buffer of the stage's module, such as "beta", and its
+            `Ramp`.
+        players: settings of a player, by its name, where they are other than the stage's own.
 
     Raises:
         ArgumentError: a value that cannot work.
@@ -33,44 +102,40 @@ class StageSettings:
     epochs: float | None = None
     steps: int | None = None
     batch_size: int = 64
-    lr: float = 1e-4
-    schedule: str = "halving"
-    halve_every: float | None = None
-    warmup_steps: int = 0
-    gamma_lr_factor: float = 1.0
-    ema: float | None = None
+    accumulate: int = 1
+    ramps: dict[str, Ramp] = field(default_factory=dict)
+    players: dict[str, PlayerSettings] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
             raise ArgumentError(f"epochs is {self.epochs!r} and steps is {self.steps!r}; give one of the two.")
-        for name in ("epochs", "steps", "batch_size", "lr", "halve_every", "gamma_lr_factor"):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, (int, float)) and 0 < value < math.inf):
-                raise ArgumentError(f"{name} is {value!r}; expected a number above 0.")
-        if self.schedule not in SCHEDULES:
-            raise ArgumentError(f"schedule is {self.schedule!r}; expected one of {', '.join(SCHEDULES)}.")
-        if self.warmup_steps < 0:
-            raise ArgumentError(f"warmup_steps is {self.warmup_steps!r}; expected 0 or more.")
-        if self.ema is not None and not 0 < self.ema < 1:
-            raise ArgumentError(f"ema is {self.ema!r}; expected a decay between 0 and 1, such as 0.999.")
+        if self.epochs is not None:
+            _positive("epochs", self.epochs)
+        if self.steps is not None:
+            _whole("steps", self.steps, 1)
+        _whole("batch_size", self.batch_size, 1)
+        _whole("accumulate", self.accumulate, 1)
+        if self.batch_size % self.accumulate:
+            raise ArgumentError(f"accumulate is {self.accumulate}, which does not divide batch_size {self.batch_size}.")
+        super().__post_init__()
+
+    def of(self, player: str) -> PlayerSettings:
+        """Settings of the named player."""
+        return self.players.get(player, self)
 
     def total_steps(self, steps_per_epoch: int) -> int:
-        """Optimizer steps of the whole stage, at least one."""
+        """Iterations of the whole stage, at least one."""
         return self.steps if self.steps is not None else max(1, round(self.epochs * steps_per_epoch))
 
-    def lr_at(self, step: int, steps_per_epoch: int) -> float:
-        """Learning rate of step `step` (counted from 0)."""
-        total = self.total_steps(steps_per_epoch)
-        lr = self.lr * min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else self.lr
-        if self.schedule == "cosine":
-            return lr * 0.5 * (1 + math.cos(math.pi * step / total))
-        if self.schedule == "halving":
-            every = self.halve_every or 0.375 * total / steps_per_epoch
-            # whole epochs, as the reference counts; a period under one epoch counts in steps
-            epoch = step // steps_per_epoch if every >= 1 else step / steps_per_epoch
-            return lr * 0.5 ** math.floor(epoch / every)
-        return lr
+    def lr_at(self, step: int, steps_per_epoch: int, player: str = "model") -> float:
+        """Learning rate of iteration `step` (counted from 0), before a plateau lowers it."""
+        own = self.of(player)
+        return own.lr * lr_factor(own.schedule, step, self.total_steps(steps_per_epoch), steps_per_epoch,
+                                  halve_every=own.halve_every, warmup_steps=own.warmup_steps)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready copy."""
         return asdict(self)
+
+
+FIELDS = {f.name for f in fields(StageSettings)}

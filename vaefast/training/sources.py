@@ -1,4 +1,4 @@
-"""Where a stage's batches come from: everything resident on the device, gathered there by index."""
+"""Where a stage's batches come from: gathered on the device, or streamed to it when they do not fit."""
 
 from __future__ import annotations
 
@@ -10,28 +10,70 @@ from torch import Tensor, nn
 from vaefast.models.mode import evaluating
 from vaefast.models.posterior import DiagonalGaussian
 from vaefast.models.vae import VAE
+from vaefast.training.distributed import world
+
+RESIDENT_SHARE = 0.6
+"""Of a GPU's free memory: more than this, and images are streamed."""
 
 
 class Source(Protocol):
-    """A data set that gives a float batch for a tensor of indices."""
+    """A data set that gives a batch for a tensor of indices."""
+
+    device: torch.device
+    """Where its data lie, and where indices are wanted."""
+    resident: bool
+    """Whether that is the device of the training; if not, rows are read ahead and streamed there."""
 
     def __len__(self) -> int: ...
 
-    def batch(self, index: Tensor) -> Tensor: ...
+    def raw(self, index: Tensor) -> tuple[Tensor, ...]:
+        """The stored rows at `index`, on `device`."""
+        ...
+
+    def ready(self, raw: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """What the loss is given, from `raw` rows that are on the training device by now."""
+        ...
 
 
 class ImageSource:
-    """Images [N, C, H, W], uint8 (scaled to [0, 1] on the device, no dequantisation noise) or float in [0, 1]."""
+    """Images [N, C, H, W], uint8 or float in [0, 1], and labels [N] where the model wants them.
 
-    def __init__(self, images: Tensor, device: torch.device) -> None:
-        self.images = images.to(device)
+    Args:
+        images: the whole set, on the CPU; a memory map is fine.
+        device: where training happens.
+        labels: int64 [N], given to the loss after the images.
+        flip: mirror each image left to right with probability 1/2, on the device.
+        scale: give the loss floats in [0, 1]; False hands uint8 images on as they are, to a loss that scales them itself.
+        resident: keep the set on the device; False reads ahead in a thread (from a memory map, too) and streams. None
+            keeps it unless it takes more than 60 % of a GPU's free memory.
+    """
+
+    def __init__(self, images: Tensor, device: torch.device, *, labels: Tensor | None = None, flip: bool = False,
+                 scale: bool = True, resident: bool | None = None) -> None:
+        if resident is None:
+            resident = device.type == "cpu" or images.nbytes <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
+        self.resident, self.device = resident, device if resident else torch.device("cpu")
+        self.images = images.to(self.device)
+        self.labels = None if labels is None else labels.to(self.device)
+        self.flip, self.scale = flip, scale
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def batch(self, index: Tensor) -> Tensor:
-        x = self.images.index_select(0, index)
-        return x.float().div_(255) if x.dtype == torch.uint8 else x
+    def raw(self, index: Tensor) -> tuple[Tensor, ...]:
+        """The images (and labels) at `index`, as they are stored."""
+        images = self.images.index_select(0, index)
+        return (images,) if self.labels is None else (images, self.labels.index_select(0, index))
+
+    def ready(self, raw: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The batch for the loss: some images mirrored if `flip`, uint8 scaled if `scale`."""
+        images, *rest = raw
+        if self.flip:
+            own, group = len(images), world()
+            # drawn for the whole batch of all processes, of which each takes its own
+            mirrored = torch.rand(own * group.size, device=images.device)[own * group.rank:][:own] < 0.5
+            images = torch.where(mirrored.view(-1, *[1] * (images.ndim - 1)), images.flip(-1), images)
+        return (scaled(images) if self.scale else images, *rest)
 
 
 class PosteriorSource:
@@ -40,25 +82,36 @@ class PosteriorSource:
     Training the second stage on means, or on one frozen draw, leaves it as degenerate as the first.
     """
 
+    resident = True
+
     def __init__(self, posterior: DiagonalGaussian) -> None:
-        self.posterior = posterior
+        self.posterior, self.device = posterior, posterior.mean.device
 
     @classmethod
-    def of(cls, model: VAE, source: Source, device: torch.device, batch_size: int = 1000) -> PosteriorSource:
+    def of(cls, model: VAE, source: ImageSource, device: torch.device, batch_size: int = 1000) -> PosteriorSource:
         """Posteriors of every example of `source` under `model` in eval mode, in float32."""
         parts = []
         with evaluating(model), torch.no_grad():
-            for index in torch.arange(len(source), device=device).split(batch_size):
-                parts.append(model.encode(source.batch(index)))
+            for index in torch.arange(len(source), device=source.device).split(batch_size):
+                parts.append(model.encode(source.raw(index)[0].to(device)))
         return cls(DiagonalGaussian(torch.cat([p.mean for p in parts]), torch.cat([p.raw for p in parts]),
                                     parts[0].param))
 
     def __len__(self) -> int:
         return len(self.posterior.mean)
 
-    def batch(self, index: Tensor) -> Tensor:
-        p = self.posterior
-        return DiagonalGaussian(p.mean.index_select(0, index), p.raw.index_select(0, index), p.param).sample()
+    def raw(self, index: Tensor) -> tuple[Tensor, ...]:
+        """Means and raw scales at `index`."""
+        return self.posterior.mean.index_select(0, index), self.posterior.raw.index_select(0, index)
+
+    def ready(self, raw: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """A fresh draw of each posterior."""
+        return (DiagonalGaussian(*raw, self.posterior.param).sample(),)
+
+
+def scaled(x: Tensor) -> Tensor:
+    """uint8 as float32 in [0, 1] (no dequantisation noise); floats as they are."""
+    return x.float().div_(255) if x.dtype == torch.uint8 else x
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -2,106 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vaefast.errors import ArgumentError, TrainingError
-from vaefast.training.checkpoint import averaged, restore, restore_optimizer
-from vaefast.training.device import autocast
-from vaefast.training.ema import WeightAverage
+from vaefast.errors import ArgumentError, RunFolderError, TrainingError
+from vaefast.models.mode import evaluating
+from vaefast.models.player import players_of
+from vaefast.training import distributed
+from vaefast.training.batches import Batches
+from vaefast.training.callbacks import Callback
+from vaefast.training.checkpoint import load_weights, random_state, set_random_state
+from vaefast.training.device import matmul_precision, resolve_device, resolve_precision
+from vaefast.training.interruption import Stop
+from vaefast.training.iteration import Iteration, compiles, draws
+from vaefast.training.memory import explain_out_of_memory, used_megabytes
 from vaefast.training.progress import Progress, Silent
 from vaefast.training.run_folder import RunFolder
-from vaefast.training.settings import StageSettings
-from vaefast.training.sources import Source
+from vaefast.training.stage import History, Stage
+from vaefast.training.turn import part
 
-LOG_EVERY = 50
-CHECKPOINT_SECONDS = 120.0
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A module, its data and its budget.
-
-    Args:
-        name: as records and messages call it, such as "stage1".
-        module: its forward takes a batch and returns a dict of scalars, of which `loss` is minimised.
-        source: makes the stage's data when the stage starts (the second stage's come from the trained first).
-        settings: budget, optimizer, schedule.
-    """
-
-    name: str
-    module: nn.Module
-    source: Callable[[], Source]
-    settings: StageSettings
-
-
-@dataclass
-class History:
-    """What training logged: one record for every 50 steps, each the mean over those steps.
-
-    A record holds `stage`, `step`, `epoch`, `seconds`, `lr`, `images_per_second` and the module's terms.
-    """
-
-    records: list[dict[str, Any]] = field(default_factory=list)
-
-    def of(self, stage: str) -> list[dict[str, Any]]:
-        """Records of one stage."""
-        return [r for r in self.records if r["stage"] == stage]
-
-    def last(self, stage: str) -> dict[str, Any]:
-        """Newest record of one stage."""
-        return self.of(stage)[-1]
-
-
-class _Stop:
-    """Set by the first Ctrl-C (or SIGTERM); the second one interrupts at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def ask(number: int, frame: Any) -> None:
-            if self.asked:
-                raise KeyboardInterrupt
-            self.asked = True
-
-        previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-
-def _shuffled(count: int, seed: int, stage: int, epoch: int, device: torch.device) -> Tensor:
-    """The order of an epoch, a function of its arguments alone, so that resuming needs no state."""
-    key = hashlib.sha256(f"{seed}/{stage}/{epoch}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(key[:7], "big"))
-    return torch.randperm(count, generator=generator).to(device)
-
-
-def _optimizer(module: nn.Module, settings: StageSettings) -> torch.optim.Adam:
-    """Adam with log gamma in a group of its own; the groups remember their share of the learning rate."""
-    groups = [{"params": [p for n, p in module.named_parameters() if p.requires_grad and n != "log_gamma"], "factor": 1.0}]
-    gamma = [p for n, p in module.named_parameters() if p.requires_grad and n == "log_gamma"]
-    if gamma:
-        groups.append({"params": gamma, "factor": settings.gamma_lr_factor})
-    return torch.optim.Adam(groups, lr=settings.lr, betas=(0.9, 0.999), eps=1e-8, fused=True)
+SHOW_SECONDS = 0.1
 
 
 class Trainer:
@@ -110,42 +36,296 @@ class Trainer:
     Args:
         model: the whole model, whose weights the checkpoints hold; the stages' modules are parts of it.
         stages: in order.
-        device, precision: from `resolve_device` and `resolve_precision`.
+        device: "auto", "cpu", "cuda", "cuda:1", ...
+        precision: "auto", "fp32", "bf16" (autocast of the networks) or "tf32".
         seed: of noise and shuffling. The caller's own random state is left as it was.
         run: folder for metrics and checkpoints; None keeps everything in memory.
         progress: what to show.
+        callbacks: see `Callback`.
+        compile: "on", "off", or "auto": compile the losses of stages that are long enough to repay it.
+        cuda_graphs: replay each iteration as one CUDA graph; None does on a GPU.
+        log_every: iterations a record.
+        checkpoint_seconds: between two checkpoints; one is also written at each stage's end and at Ctrl-C.
     """
 
-    def __init__(self, model: nn.Module, stages: list[Stage], *, device: torch.device, precision: str, seed: int,
-                 run: RunFolder | None = None, progress: Progress | None = None) -> None:
-        self.model, self.stages = model, stages
-        self.device, self.precision, self.seed = device, precision, seed
-        self.run, self.progress = run, progress or Silent()
+    def __init__(self, model: nn.Module, stages: Sequence[Stage], *, device: str | torch.device | None = "auto",
+                 precision: str = "auto", seed: int = 0, run: RunFolder | None = None, progress: Progress | None = None,
+                 callbacks: Sequence[Callback] = (), compile: str = "auto", cuda_graphs: bool | None = None, log_every: int = 50,
+                 checkpoint_seconds: float = 120.0) -> None:
+        self.model, self.stages = model, list(stages)
+        self.device = distributed.join(resolve_device(device))
+        self.precision, self.seed = resolve_precision(precision, self.device), seed
+        self.group = distributed.world()
+        self.run = run
+        self.progress = progress if progress and self.group.writes else Silent()
+        self.callbacks = list(callbacks) if self.group.writes else []
+        self.compile, self.cuda_graphs = compile, cuda_graphs
+        if log_every < 1 or not checkpoint_seconds >= 0:
+            raise ArgumentError(f"log_every is {log_every!r} and checkpoint_seconds {checkpoint_seconds!r}; expected at least 1 "
+                                "and 0.")
+        self.log_every, self.checkpoint_seconds = log_every, checkpoint_seconds
+        compiles(compile, 1, self.device)  # refuses what is not a mode
         self.history = History()
         self.seconds = 0.0
-        self._saved_at = 0.0
+        self.stage, self.done, self.total, self.per_epoch = self.stages[0], 0, 0, 1
+        self._stop = Stop()
+        self._iteration: Iteration | None = None
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the stage's data so far."""
+        return self.done / self.per_epoch
+
+    def stop(self) -> None:
+        """End the run after this iteration, as Ctrl-C does: everything is saved, and `fit(resume=True)` goes on."""
+        self._stop.asked = True
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The moving averages of the weights in the model's place, inside; the model itself where there are none."""
+        with ExitStack() as stack:
+            for turn in self._iteration.turns if self._iteration else ():
+                if turn.average:
+                    stack.enter_context(turn.average.applied())
+            yield
 
     def fit(self, *, resume: bool = False) -> History:
         """Train every stage; with `resume`, from the run's newest checkpoint (from the start if it has none).
 
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM; everything is saved first.
-            TrainingError: a term of the loss became NaN or infinite; the newest checkpoint predates it.
+            TrainingError: the loss became NaN or infinite, or memory ran out; the newest checkpoint predates it.
+            RunFolderError: another process trains in the folder, or the last checkpoint cannot be written.
         """
         self.model.to(self.device)
-        stop = _Stop()
         devices = [self.device] if self.device.type == "cuda" else []
-        try:
-            with torch.random.fork_rng(devices), stop.listening():
-                torch.manual_seed(self.seed)
-                first, step, tensors, meta = self._restore() if resume else (0, 0, {}, {})
-                for number in range(first, len(self.stages)):
-                    self._run_stage(number, step, tensors, meta, stop)
-                    step, tensors, meta = 0, {}, {}
-        finally:
-            self.model.eval()
-            self.progress.close()
+        with ExitStack() as stack:
+            stack.callback(self.progress.close)
+            stack.callback(self.model.eval)
+            if self.run and self.group.writes:
+                stack.enter_context(self.run.locked())
+                stack.callback(self.run.checkpoints.close)
+            stack.enter_context(torch.random.fork_rng(devices))
+            stack.enter_context(matmul_precision(self.precision))
+            stack.enter_context(self._stop.listening())
+            stack.callback(self._call, "end")
+            torch.manual_seed(self.seed)
+            first, step, tensors, meta = self._restore() if resume else (0, 0, {}, {})
+            for number in range(first, len(self.stages)):
+                self._run_stage(number, step, tensors, meta)
+                step, tensors, meta = 0, {}, {}
         return self.history
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        """A method of every callback, which may draw random numbers of its own."""
+        if not self.callbacks:
+            return
+        devices = [self.device] if self.device.type == "cuda" else []
+        with nullcontext() if name == "step" else torch.random.fork_rng(devices):
+            for callback in self.callbacks:
+                getattr(callback, name)(self, *arguments)
+
+    # --- a stage -------------------------------------------------------------------------------------------------
+
+    def _run_stage(self, number: int, start: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        stage = self.stage = self.stages[number]
+        settings, players = stage.settings, players_of(stage.module)
+        unknown = set(settings.players) - {p.name for p in players}
+        if unknown:
+            raise ArgumentError(f"players has settings for {', '.join(sorted(unknown))}; {stage.name} has "
+                                f"{', '.join(p.name for p in players)}.")
+        with self._out_of_memory_named(stage):
+            source = stage.source()
+            if not source.resident and self.device.type != "cpu":
+                self.progress.message(f"{stage.name}: the data do not fit on {self.device} and are streamed to it")
+            batches = Batches(source, settings.batch_size, draws(players), seed=self.seed, stage=number, name=stage.name,
+                              device=self.device, group=self.group)
+            try:
+                self.per_epoch = batches.per_epoch
+                self.total = settings.total_steps(self.per_epoch)
+                capture = self.device.type == "cuda" and self.cuda_graphs is not False
+                iteration = self._iteration = Iteration(
+                    players, stage.module, settings, batches, device=self.device, precision=self.precision, group=self.group,
+                    compile=compiles(self.compile, self.total, self.device), capture=capture)
+                self._logged = start
+                if start:
+                    for turn in iteration.turns:
+                        turn.load(part(tensors, f"player/{turn.player.name}/"), meta["turns"][turn.player.name])
+                    self._logged = meta["logged"]
+                iteration.start(start)
+                self._loop(number, start, iteration, batches)
+                for turn in iteration.turns:
+                    if turn.average:
+                        turn.average.apply()
+            finally:
+                batches.close()
+        self._iteration = None
+        stage.module.eval()
+        self.done = 0
+        self._save(number + 1, 0, final=True)
+        if self._stop.asked:
+            raise KeyboardInterrupt
+
+    def _loop(self, number: int, start: int, iteration: Iteration, batches: Batches) -> None:
+        stage, total, ramps = self.stage, self.total, _ramps(self.stage)
+        stage.module.train()
+        self.done = start
+        self.progress.stage(stage.name, total, start)
+        self._call("start")
+        self._saved_at = self._began = self._logged_at = shown = time.monotonic()
+        self._earlier, self._resumed = self.seconds, start
+        on_cpu = self.device.type == "cpu"
+        while self.done < total:
+            step = self.done
+            batches.seek(step)
+            for turn in iteration.turns:
+                turn.set_step(step, total, self.per_epoch)
+            for set_weight in ramps:
+                set_weight(step)
+            iteration.run()
+            done = self.done = step + 1
+            if on_cpu and iteration.first_bad.item() >= 0:
+                self._report_not_finite(iteration)
+            self._call("step")
+            now = time.monotonic()
+            if now - shown > SHOW_SECONDS or done == total:
+                self.progress.step(done)
+                shown = now
+            at_log = done % self.log_every == 0 or done == total
+            if at_log:
+                scored = self._log(iteration)
+                # only here, so that a checkpoint never holds weights whose terms were not seen to be finite
+                if done < total and (self._due() or scored and self._best()):
+                    self._save(number, done)
+            # processes must stop at the same step, so they ask each other, which is not for every step
+            asked = self._stop.asked if self.group.size == 1 else at_log and self.group.any(self._stop.asked, self.device)
+            if asked and done < total:
+                self.seconds = self._earlier + time.monotonic() - self._began
+                if iteration.first_bad.item() >= 0:
+                    self._report_not_finite(iteration)
+                self._save(number, done, final=True)
+                raise KeyboardInterrupt
+
+    def _due(self) -> bool:
+        due = time.monotonic() - self._saved_at > self.checkpoint_seconds
+        return due and self.run is not None
+
+    # --- what is logged ------------------------------------------------------------------------------------------
+
+    def _log(self, iteration: Iteration) -> bool:
+        """Log the terms since the last record; whether the stage was evaluated, too."""
+        stage, done, group = self.stage, self.done, self.group
+        count = done - self._logged
+        terms: dict[str, float] = {}
+        for turn in iteration.turns:
+            prefix = "" if len(iteration.turns) == 1 else f"{turn.player.name}/"
+            means = turn.means(count * turn.player.updates, group)
+            terms |= {prefix + name: value for name, value in means.items()}
+            turn.sums.zero_()
+        now = time.monotonic()
+        self.seconds = self._earlier + now - self._began
+        if iteration.first_bad.item() >= 0 or not all(math.isfinite(v) for v in terms.values()):
+            self._report_not_finite(iteration, terms)
+        # of a resumed window, only the steps of this process count
+        own = done - max(self._logged, self._resumed)
+        batch = stage.settings.batch_size * group.size
+        images = own * batch * draws([t.player for t in iteration.turns])
+        record = {"stage": stage.name, "step": done, "epoch": self.epoch, "seconds": round(self.seconds, 3),
+                  **({"lr": iteration.turns[0].lr} if len(iteration.turns) == 1 else
+                     {f"{t.player.name}/lr": t.lr for t in iteration.turns}),
+                  "images_per_second": round(images / max(now - self._logged_at, 1e-9), 1),
+                  "memory_mb": used_megabytes(self.device), **terms}
+        crossed = done // self.per_epoch > self._logged // self.per_epoch
+        self._plateaus(iteration, terms, count, crossed)
+        scored = self._evaluates(done)
+        if scored:
+            self._evaluate(record)
+        self._call("log", record)
+        self.history.records.append(record)
+        self.progress.log(record)
+        if self.run and self.group.writes:
+            self._or_later(lambda: self.run.append_metrics(record))
+        self._logged, self._logged_at = done, time.monotonic()
+        return scored
+
+    def _plateaus(self, iteration: Iteration, terms: dict[str, float], count: int, epoch_ended: bool) -> None:
+        for turn in iteration.turns:
+            if turn.plateau is None:
+                continue
+            prefix = "" if len(iteration.turns) == 1 else f"{turn.player.name}/"
+            turn.plateau.add(terms[f"{prefix}loss"], count)
+            if epoch_ended:
+                turn.plateau.epoch()
+
+    def _evaluates(self, done: int) -> bool:
+        stage = self.stage
+        if stage.evaluate is None:
+            return False
+        every = stage.evaluate_every
+        return done == self.total or (every is not None and
+                                      math.floor(self.epoch / every) > math.floor(self._logged / self.per_epoch / every))
+
+    def _evaluate(self, record: dict[str, Any]) -> None:
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), evaluating(self.model), self.averaged(), torch.no_grad():
+            record |= self.stage.evaluate()
+        self._call("evaluate", record)
+
+    def _report_not_finite(self, iteration: Iteration, terms: dict[str, float] | None = None) -> None:
+        stage, first = self.stage, int(iteration.first_bad.item())
+        kept = f"; the newest checkpoint in {self.run.path} is from before it" if self.run else ""
+        advice = "Lower lr, clip the gradient (clip_norm), or look for bad values in the data."
+        if first < 0:
+            bad = [name for name, value in (terms or {}).items() if not math.isfinite(value)]
+            raise TrainingError(f"{', '.join(bad)} of {stage.name} became NaN or infinite between steps {self._logged + 1} and "
+                                f"{self.done}{kept}. {advice}")
+        raise TrainingError(f"the loss of {stage.name} became NaN or infinite at step {first + 1}: {iteration.culprit(first)}"
+                            f"{kept}. {advice}")
+
+    # --- what is kept --------------------------------------------------------------------------------------------
+
+    def _or_later(self, write: Callable[[], None]) -> None:
+        """Write to the run folder; a full disk is told of, and does not end the training."""
+        try:
+            write()
+        except RunFolderError as error:
+            self.progress.message(f"{error} Training goes on, and tries again.")
+
+    def _best(self) -> bool:
+        """Whether the newest record is the best of its stage."""
+        if not self.stage.best or not self.history.records:
+            return False
+        name = self.stage.best.removeprefix("-")
+        sign = -1 if self.stage.best.startswith("-") else 1
+        values = [sign * r[name] for r in self.history.of(self.stage.name) if name in r]
+        return bool(values) and name in self.history.records[-1] and values[-1] <= min(values)
+
+    def _save(self, number: int, step: int, *, final: bool = False) -> None:
+        self._saved_at = time.monotonic()
+        if not self.run:
+            return
+        if not all(torch.isfinite(p).all() for p in self.model.parameters()):
+            self._report_not_finite(self._iteration)
+        if not self.group.writes:
+            return
+        tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"random/{k}": v for k, v in random_state(self.device).items()}
+        meta: dict[str, Any] = {"seconds": self.seconds, "logged": self._logged if step else 0, "turns": {}}
+        for turn in self._iteration.turns if self._iteration else ():
+            tensors |= {f"player/{turn.player.name}/{k}": v for k, v in turn.tensors().items()}
+            meta["turns"][turn.player.name] = turn.meta()
+        checkpoints = self.run.checkpoints
+
+        def write() -> None:
+            checkpoints.save(number, step, tensors, meta, best=f"best-{self.stage.name}" if self._best() else None)
+            if final:
+                checkpoints.wait()
+
+        if final:
+            write()
+        else:
+            self._or_later(write)
+        self._call("checkpoint", checkpoints.path(number, step))
 
     def _restore(self) -> tuple[int, int, dict[str, Tensor], dict[str, Any]]:
         found = self.run.checkpoints.newest() if self.run else None
@@ -154,94 +334,45 @@ class Trainer:
         tensors, meta, origin, problems = found
         for problem in problems:
             self.progress.message(f"skipped a damaged checkpoint: {problem}")
-        restore(tensors, meta, origin, model=self.model, device=self.device)
+        load_weights(self.model, part(tensors, "model/"), origin)
+        set_random_state(part(tensors, "random/"), self.device)
         number = meta["stage"]
         steps = {stage.name: math.inf for stage in self.stages[:number]}
         steps |= {stage.name: meta["step"] for stage in self.stages[number:number + 1]}
-        self.history.records = self.run.rewind_metrics(steps)
+        self.history.records = self.run.rewind_metrics(steps) if self.group.writes else []
         self.seconds = meta["seconds"]
         return number, meta["step"], tensors, meta
 
-    def _save(self, number: int, step: int, optimizer: torch.optim.Optimizer | None,
-              average: WeightAverage | None) -> None:
-        self._saved_at = time.monotonic()
-        if self.run:
-            self.run.checkpoints.save(stage=number, step=step, seconds=self.seconds, model=self.model, optimizer=optimizer,
-                                      average=average.state() if average else None, device=self.device)
+    @contextmanager
+    def _out_of_memory_named(self, stage: Stage) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            explained = explain_out_of_memory(error, stage.settings.batch_size, stage.settings.accumulate, self.device)
+            if explained is None:
+                raise
+            raise TrainingError(f"{stage.name}: {explained}") from error
 
-    def _run_stage(self, number: int, start: int, tensors: dict[str, Tensor], meta: dict[str, Any], stop: _Stop) -> None:
-        stage = self.stages[number]
-        settings, module = stage.settings, stage.module
-        source = stage.source()
-        per_epoch = len(source) // settings.batch_size
-        if per_epoch == 0:
-            raise ArgumentError(f"batch_size is {settings.batch_size}, but {stage.name} has only {len(source)} examples; "
-                                "lower batch_size.")
-        total = settings.total_steps(per_epoch)
-        optimizer = _optimizer(module, settings)
-        average = WeightAverage(module, settings.ema) if settings.ema else None
-        if start:
-            restore_optimizer(tensors, meta, optimizer)
-            if average:
-                average.load(averaged(tensors) or {})
-        module.train()
-        self.progress.stage(stage.name, total, start)
-        self._saved_at = began = time.monotonic()
-        earlier, logged_at, logged_step = self.seconds, began, start
-        sums: Tensor | None = None
-        order: Tensor | None = None
-        for step in range(start, total):
-            epoch, position = divmod(step, per_epoch)
-            if position == 0 or order is None:
-                order = _shuffled(len(source), self.seed, number, epoch, self.device)
-            lr = settings.lr_at(step, per_epoch)
-            for group in optimizer.param_groups:
-                group["lr"] = lr * group["factor"]
-            batch = source.batch(order[position * settings.batch_size:(position + 1) * settings.batch_size])
-            with autocast(self.device, self.precision):
-                terms = module(batch)
-            optimizer.zero_grad(set_to_none=True)
-            terms["loss"].backward()
-            optimizer.step()
-            if average:
-                average.update(step)
-            values = torch.stack([v.detach().float() for v in terms.values()])
-            sums = values if sums is None else sums + values
-            done = step + 1
-            self.progress.step(done)
-            if done % LOG_EVERY == 0 or done == total:
-                now = time.monotonic()
-                self.seconds = earlier + now - began
-                means = dict(zip(terms, (sums / (done - logged_step)).tolist()))
-                self._check_finite(stage.name, logged_step, done, means)
-                rate = (done - logged_step) * settings.batch_size / max(now - logged_at, 1e-9)
-                self._log({"stage": stage.name, "step": done, "epoch": done / per_epoch,
-                           "seconds": round(self.seconds, 3), "lr": lr, "images_per_second": round(rate, 1), **means})
-                sums, logged_at, logged_step = None, now, done
-                # only here, so that a checkpoint never holds weights whose terms were not seen to be finite
-                if done < total and now - self._saved_at > CHECKPOINT_SECONDS:
-                    self._save(number, done, optimizer, average)
-            if stop.asked and done < total:
-                self.seconds = earlier + time.monotonic() - began
-                self._check_finite(stage.name, logged_step, done, dict(zip(terms, values.tolist())))
-                self._save(number, done, optimizer, average)
-                raise KeyboardInterrupt
-        if average:
-            average.apply()
-        module.eval()
-        self._save(number + 1, 0, None, None)
-        if stop.asked:
-            raise KeyboardInterrupt
 
-    def _log(self, record: dict[str, Any]) -> None:
-        self.history.records.append(record)
-        self.progress.log(record)
-        if self.run:
-            self.run.append_metrics(record)
+def _ramps(stage: Stage) -> list[Callable[[int], None]]:
+    """Functions that set the stage's scheduled loss weights to their values at a step."""
+    buffers = dict(stage.module.named_buffers())
+    found = []
+    for name, ramp in stage.settings.ramps.items():
+        if name not in buffers:
+            raise ArgumentError(f"ramps names {name!r}; the loss weights of {stage.name} are "
+                                f"{', '.join(n for n, b in buffers.items() if b.ndim == 0) or 'none'}.")
+        found.append(_setter(buffers[name], ramp.at))
+    return found
 
-    def _check_finite(self, stage: str, start: int, end: int, means: dict[str, float]) -> None:
-        bad = [name for name, value in means.items() if not math.isfinite(value)]
-        if bad:
-            kept = f"; the newest checkpoint in {self.run.path} is from before it" if self.run else ""
-            raise TrainingError(f"{', '.join(bad)} of {stage} became NaN or infinite between steps {start + 1} and "
-                                f"{end}{kept}. Lower lr, or look for bad values in the data.")
+
+def _setter(buffer: Tensor, at: Callable[[int], float]) -> Callable[[int], None]:
+    last: list[float] = []
+
+    def set_weight(step: int) -> None:
+        value = at(step)
+        if last != [value]:
+            buffer.fill_(value)
+            last[:] = [value]
+
+    return set_weight

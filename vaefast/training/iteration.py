@@ -1,0 +1,163 @@
+"""One iteration of a stage, every player's turn: run as it is, compiled, or replayed as a CUDA graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from vaefast.errors import ArgumentError
+from vaefast.models.player import Player
+from vaefast.training.batches import Batches
+from vaefast.training.device import autocast
+from vaefast.training.distributed import World, averaged_over_processes
+from vaefast.training.settings import StageSettings
+from vaefast.training.turn import Turn
+
+MODES = ("auto", "on", "off")
+COMPILE_FROM = {"cpu": 20_000, "cuda": 5_000}
+"""Iterations from which "auto" compiles."""
+WARM_UP = 3
+WARM_UP_DISTRIBUTED = 11
+"""Iterations that run before one is captured; DDP asks for 11."""
+
+
+def compiles(mode: str, total: int, device: torch.device) -> bool:
+    """Whether a stage of `total` iterations is compiled; a function of the settings, so that a resumed run does the same."""
+    if mode not in MODES:
+        raise ArgumentError(f"compile is {mode!r}; expected one of {', '.join(MODES)}.")
+    return mode == "on" or (mode == "auto" and total >= COMPILE_FROM[device.type])
+
+
+class Iteration:
+    """All players' turns on their batches.
+
+    Args:
+        players, module: of the stage.
+        settings: of the stage.
+        batches: made with as many draws as `draws` says.
+        compile: compile the losses.
+        capture: replay the iteration as a CUDA graph.
+    """
+
+    def __init__(self, players: list[Player], module: nn.Module, settings: StageSettings, batches: Batches, *,
+                 device: torch.device, precision: str, group: World, compile: bool, capture: bool) -> None:
+        self.module, self.batches, self.device, self.precision, self.group = module, batches, device, precision, group
+        self.turns = []
+        for player in players:
+            others = [p for other in players if other is not player for p in other.parameters.values()]
+            loss: Callable[..., dict[str, Tensor]] = player.loss
+            if compile:
+                loss = torch.compile(loss, dynamic=False)
+            if group.size > 1:
+                loss = averaged_over_processes(player, loss, device)
+            self.turns.append(Turn(player, others, settings, loss=loss, device=device, precision=precision))
+        # the first iteration in which something was not finite, counted from `start` on; -1 while there is none
+        self.first_bad = torch.full((), -1, dtype=torch.long, device=device)
+        self._done = torch.zeros((), dtype=torch.long, device=device)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._warm_up = (WARM_UP_DISTRIBUTED if group.size > 1 else WARM_UP) if capture else -1
+
+    def start(self, done: int) -> None:
+        """Say how many iterations of the stage lie behind."""
+        self._done.fill_(done)
+
+    def run(self) -> None:
+        """One iteration; `Batches.seek` and `Turn.set_step` have prepared it."""
+        if self._graph is not None:
+            self._graph.replay()
+        elif self._warm_up > 0:
+            self._warm_up -= 1
+            with _side_stream(self.device):
+                self._body()
+        elif self._warm_up == 0:
+            self._capture()
+            self.run()
+        else:
+            self._body()
+
+    def _body(self) -> None:
+        draws = self.batches.iterate()
+        batch = None
+        bad = torch.zeros_like(self.first_bad, dtype=torch.float)
+        for turn in self.turns:
+            for _ in range(turn.player.updates):
+                if turn.player.new_batch or batch is None:
+                    batch = next(draws)
+                turn.update(batch, self.group)
+                bad = torch.maximum(bad, turn.bad)
+        self.first_bad.copy_(torch.where((bad > 0) & (self.first_bad < 0), self._done, self.first_bad))
+        self._done.add_(1)
+
+    def _capture(self) -> None:
+        torch.cuda.synchronize(self.device)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._body()
+        self._graph = graph
+
+    def culprit(self, step: int) -> str:
+        """Which tensor is the first that is not finite in iteration `step`, found by a look at weights, batch,
+        activations and gradients."""
+        for name, tensor in (*self.module.named_parameters(), *self.module.named_buffers()):
+            if not torch.isfinite(tensor).all():
+                return f"the weights {name} are not finite: an earlier gradient of theirs was not"
+        batch = None
+        draws = iter(self.batches.at(step))
+        for turn in self.turns:
+            if turn.player.new_batch or batch is None:
+                batch = next(draws)
+            if not all(torch.isfinite(t).all() for t in batch):
+                return "the batch itself holds a value that is not finite"
+            found = _first_bad_output(self.module, lambda turn=turn, batch=batch: self._loss(turn, batch))
+            if found:
+                return found
+        return "no tensor could be found that stays so when the iteration is repeated"
+
+    def _loss(self, turn: Turn, batch: tuple[Tensor, ...]) -> Tensor:
+        with autocast(self.device, self.precision):
+            return turn.player.loss(*batch)["loss"]
+
+
+def draws(players: list[Player]) -> int:
+    """Batches that an iteration takes."""
+    return max(1, sum(p.updates for p in players if p.new_batch))
+
+
+@contextmanager
+def _side_stream(device: torch.device) -> Iterator[None]:
+    """A stream of its own for the work inside, as capture asks for."""
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        yield
+    torch.cuda.current_stream(device).wait_stream(stream)
+
+
+def _first_bad_output(module: nn.Module, loss: Callable[[], Tensor]) -> str:
+    """Name of the first submodule whose output is not finite, or of the first weights whose gradient is not; or ""."""
+    found: list[str] = []
+
+    def watch(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+            tensors = output.values() if isinstance(output, dict) else output if isinstance(output, tuple) else (output,)
+            if not found and any(isinstance(t, Tensor) and not torch.isfinite(t).all() for t in tensors):
+                found.append(f"first in the output of {name or 'the loss'}")
+        return hook
+
+    hooks = [m.register_forward_hook(watch(name)) for name, m in module.named_modules()]
+    try:
+        value = loss()
+        if found:
+            return found[0]
+        if not torch.isfinite(value):
+            return "first in the loss itself, of finite network outputs"
+        named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+        gradients = torch.autograd.grad(value, [p for _, p in named], allow_unused=True)
+        bad = [name for (name, _), g in zip(named, gradients) if g is not None and not torch.isfinite(g).all()]
+        return f"first in the gradient of {bad[-1]}" if bad else ""
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,93 @@
+"""Learning rates and loss weights as functions of the step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vaefast.errors import ArgumentError
+
+SCHEDULES = ("halving", "cosine", "linear", "constant", "plateau")
+PLATEAU_FACTOR = 0.5
+PLATEAU_THRESHOLD = 1e-4
+
+
+def lr_factor(schedule: str, step: int, total: int, steps_per_epoch: int, *, halve_every: float | None,
+              warmup_steps: int) -> float:
+    """What the first learning rate is multiplied by at `step` (counted from 0) of `total`.
+
+    "halving" is 0.5^floor(epoch / halve_every) (Dai & Wipf's code), "cosine" and "linear" fall to 0 at the end, the
+    others stay at 1 ("plateau" is lowered by what `Plateau` sees). Warm-up multiplies all of them.
+    """
+    factor = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
+    if schedule == "cosine":
+        return factor * 0.5 * (1 + math.cos(math.pi * step / total))
+    if schedule == "linear":
+        return factor * (1 - step / total)
+    if schedule == "halving":
+        every = halve_every or 0.375 * total / steps_per_epoch
+        # whole epochs, as the reference counts; a period under one epoch counts in steps
+        epoch = step // steps_per_epoch if every >= 1 else step / steps_per_epoch
+        return factor * 0.5 ** math.floor(epoch / every)
+    return factor
+
+
+@dataclass
+class Plateau:
+    """Halves the learning rate once an epoch's mean loss has not improved for more than `patience` epochs."""
+
+    patience: int
+    scale: float = 1.0
+    best: float | None = None
+    bad: int = 0
+    sum: float = 0.0
+    count: int = 0
+
+    def add(self, loss: float, count: int) -> None:
+        """Take in the mean loss of `count` iterations."""
+        self.sum, self.count = self.sum + loss * count, self.count + count
+
+    def epoch(self) -> None:
+        """An epoch has ended."""
+        loss, self.sum, self.count = self.sum / max(1, self.count), 0.0, 0
+        if self.best is None or loss < self.best - PLATEAU_THRESHOLD * abs(self.best):
+            self.best, self.bad = loss, 0
+            return
+        self.bad += 1
+        if self.bad > self.patience:
+            self.scale, self.bad = self.scale * PLATEAU_FACTOR, 0
+
+    def state(self) -> dict[str, Any]:
+        """JSON-ready; `load` puts it back."""
+        return asdict(self)
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Put a `state` back."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A loss weight that goes from `start` to `end` in a straight line over `steps` steps, and stays there.
+
+    With `cycle` it starts again every `cycle` steps (cyclical annealing; Fu et al. 2019).
+    """
+
+    start: float = 0.0
+    end: float = 1.0
+    steps: int = 1
+    cycle: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.steps >= 1 or (self.cycle is not None and self.cycle < self.steps):
+            raise ArgumentError(f"a ramp has steps {self.steps!r} and cycle {self.cycle!r}; expected steps of 1 or more, and a "
+                                "cycle no shorter.")
+        if not (math.isfinite(self.start) and math.isfinite(self.end)):
+            raise ArgumentError(f"a ramp goes from {self.start!r} to {self.end!r}; expected finite numbers.")
+
+    def at(self, step: int) -> float:
+        """Weight at `step`, counted from 0."""
+        step = step % self.cycle if self.cycle else step
+        return self.start + (self.end - self.start) * min(1.0, step / self.steps)

@@ -1,0 +1,56 @@
+"""A stage of training: a module, its data and its budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from vaefast.training.settings import StageSettings
+from vaefast.training.sources import Source
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A module, its data and its budget.
+
+    Args:
+        name: as records and messages call it, such as "stage1".
+        module: either says with `players()` what is trained and how (`vaefast.models.Player`), or its forward takes a
+            batch and returns a dict of scalars, of which `loss` is minimised.
+        source: makes the stage's data when the stage starts (the second stage's come from the trained first).
+        settings: budget, optimizer, schedule.
+        evaluate: scores of the stage as it is, by name; called in eval mode with the averaged weights in place.
+        evaluate_every: epochs between evaluations; None evaluates at the end alone.
+        best: name of the record's entry whose lowest value marks the checkpoint to keep as best-NAME; "-entry" for the
+            highest. A score of `evaluate` is saved as soon as it is best, a term of the loss when a checkpoint is due.
+    """
+
+    name: str
+    module: nn.Module
+    source: Callable[[], Source]
+    settings: StageSettings
+    evaluate: Callable[[], dict[str, float]] | None = None
+    evaluate_every: float | None = None
+    best: str | None = None
+
+
+@dataclass
+class History:
+    """What training logged: one record for every 50 steps, each the mean over those steps.
+
+    A record holds `stage`, `step`, `epoch`, `seconds`, `lr`, `images_per_second`, `memory_mb` and the module's terms
+    ("player/term" where there are several players).
+    """
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+    def of(self, stage: str) -> list[dict[str, Any]]:
+        """Records of one stage."""
+        return [r for r in self.records if r["stage"] == stage]
+
+    def last(self, stage: str) -> dict[str, Any]:
+        """Newest record of one stage."""
+        return self.of(stage)[-1]

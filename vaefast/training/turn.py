@@ -1,0 +1,140 @@
+"""One player's turn: its loss, the gradient, the optimizer's step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaefast.models.player import Player
+from vaefast.training.batches import Rows
+from vaefast.training.device import autocast
+from vaefast.training.distributed import World
+from vaefast.training.ema import WeightAverage
+from vaefast.training.optimizer import make_optimizer, set_lr, skips
+from vaefast.training.schedule import Plateau, lr_factor
+from vaefast.training.settings import StageSettings
+
+
+class Turn:
+    """A player with its optimizer, schedule and moving average.
+
+    Args:
+        player: whose turn it is.
+        others: parameters of the other players; their gradients are not computed in this turn.
+        settings: of the stage.
+        loss: the player's loss as it is called (compiled, or averaged over processes).
+        device, precision: as resolved.
+    """
+
+    def __init__(self, player: Player, others: list[nn.Parameter], settings: StageSettings, *,
+                 loss: Callable[..., dict[str, Tensor]], device: torch.device, precision: str) -> None:
+        self.player, self.others, self.stage, self.settings = player, others, settings, settings.of(player.name)
+        self.loss, self.device, self.precision = loss, device, precision
+        self.parameters = list(player.parameters.values())
+        self.optimizer = make_optimizer(player, self.settings, device)
+        self.average = WeightAverage(player.parameters, self.settings.ema) if self.settings.ema else None
+        self.plateau = Plateau(self.settings.plateau_patience) if self.settings.schedule == "plateau" else None
+        self.lr = self.settings.lr
+        self.terms: tuple[str, ...] = ()
+        self.sums: Tensor | None = None
+        # 1 where the loss (or the clipped gradient's norm) of the update just made was not finite
+        self.bad = torch.zeros((), device=device)
+        self._skips = skips(self.optimizer)
+
+    def set_step(self, step: int, total: int, per_epoch: int) -> None:
+        """Learning rate and averaging share of iteration `step`. Outside any captured step."""
+        own = self.settings
+        factor = lr_factor(own.schedule, step, total, per_epoch, halve_every=own.halve_every, warmup_steps=own.warmup_steps)
+        self.lr = own.lr * factor * (self.plateau.scale if self.plateau else 1.0)
+        set_lr(self.optimizer, self.lr)
+        if self.average:
+            self.average.set_step(step)
+
+    def update(self, batch: Rows, group: World) -> None:
+        """One optimizer step on a batch. Where the loss is not finite, weights and optimizer stay as they are."""
+        for parameter in self.others:
+            parameter.requires_grad_(False)
+        self.optimizer.zero_grad(set_to_none=True)
+        values = self._backward(batch)
+        for parameter in self.others:
+            parameter.requires_grad_(True)
+        self.bad = 1.0 - torch.isfinite(values[self.terms.index("loss")]).float()
+        self._clip()
+        group.agree(self.bad)
+        if self._skips:
+            self.optimizer.grad_scale, self.optimizer.found_inf = None, self.bad
+        if self._skips or self.device.type == "cuda" or not self.bad.item():
+            self.optimizer.step()
+        if self.settings.weight_clip is not None:
+            with torch.no_grad():
+                torch._foreach_clamp_min_(self.parameters, -self.settings.weight_clip)
+                torch._foreach_clamp_max_(self.parameters, self.settings.weight_clip)
+        if self.average:
+            self.average.update()
+        if self.sums is None:
+            self.sums = torch.zeros_like(values)
+        self.sums.add_(values)
+
+    def _backward(self, batch: Rows) -> Tensor:
+        parts = self.stage.accumulate
+        values: Tensor | None = None
+        for i in range(parts):
+            part = batch if parts == 1 else tuple(t.chunk(parts)[i] for t in batch)
+            with autocast(self.device, self.precision):
+                terms = self.loss(*part)
+            (terms["loss"] if parts == 1 else terms["loss"] / parts).backward()
+            self.terms = tuple(terms)
+            found = torch.stack([v.detach().float() for v in terms.values()])
+            values = found if values is None else values + found
+        assert values is not None
+        return values if parts == 1 else values / parts
+
+    def _clip(self) -> None:
+        own = self.settings
+        if own.clip_value is not None:
+            nn.utils.clip_grad_value_(self.parameters, own.clip_value)
+        if own.clip_norm is not None:
+            norm = nn.utils.clip_grad_norm_(self.parameters, own.clip_norm)
+            self.bad = torch.maximum(self.bad, 1.0 - torch.isfinite(norm).float())
+
+    def means(self, count: int, group: World) -> dict[str, float]:
+        """Mean of each term over `count` updates and all processes, by name; waits for the device."""
+        assert self.sums is not None
+        return dict(zip(self.terms, group.mean(self.sums / count).tolist()))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint needs of this turn, besides the weights."""
+        state = self.optimizer.state_dict()["state"]
+        found = {f"optimizer.{i}.{k}": v for i, entry in state.items() for k, v in entry.items() if isinstance(v, Tensor)}
+        if self.average:
+            found |= {f"average.{k}": v for k, v in self.average.state().items()}
+        if self.sums is not None:
+            found["sums"] = self.sums
+        return found
+
+    def meta(self) -> dict[str, Any]:
+        """The JSON-ready rest of it."""
+        return {"terms": list(self.terms), "plateau": self.plateau.state() if self.plateau else None}
+
+    def load(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Put back what `tensors` and `meta` gave."""
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in part(tensors, "optimizer.").items():
+            index, _, key = name.partition(".")
+            state.setdefault(int(index), {})[key] = tensor
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        if self.average:
+            self.average.load(part(tensors, "average."))
+        if self.plateau:
+            self.plateau.load(meta["plateau"])
+        self.terms = tuple(meta["terms"])
+        if "sums" in tensors:
+            self.sums = tensors["sums"].to(self.device)
+
+
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it."""
+    return {name[len(prefix):]: t for name, t in tensors.items() if name.startswith(prefix)}
