@@ -13,7 +13,7 @@ ROOT = Path(vaefast.__file__).parent
 ALLOWED = {
     "errors": set(), "files": set(), "nets": set(), "ops": {"_C", "kernels"}, "data": set(),
     "models": {"ops", "nets"}, "metrics": {"ops"},
-    "training": {"models", "metrics", "data", "ops"},
+    "training": {"models", "nets", "metrics", "data", "ops"},
     "api": {"training", "models", "metrics", "nets", "data", "ops"},
     "experiments": {"api", "training", "models", "metrics", "data", "ops"},
     "cli": {"experiments", "api", "training", "data", "models", "metrics"},

@@ -15,6 +15,7 @@ from vaefast import __version__, models
 from vaefast.data import ImageSet, as_image_set
 from vaefast.errors import ArgumentError, CheckpointError, RunFolderError
 from vaefast.nets import NETS, SecondStageDecoder, SecondStageEncoder
+from vaefast.training import distributed
 from vaefast.training.callbacks import Callback
 from vaefast.training.checkpoint import load_weights
 from vaefast.training.device import resolve_device, resolve_precision
@@ -100,8 +101,9 @@ class TwoStageVAE(models.TwoStageVAE):
             schedule: Any = "halving", gamma_lr_factor: Any = 1.0, ema: Any = None,
             settings: Sequence[StageSettings] | None = None, out: str | os.PathLike | None = None,
             resume: bool = False, seed: int = 0, device: str | torch.device | None = "auto", precision: str = "auto",
-            progress: bool = True, callbacks: Sequence[Callback] = (), compile: str = "auto", log_every: int = 50,
-            checkpoint_seconds: float = 120.0, info: dict[str, Any] | None = None) -> History:
+            progress: bool = True, callbacks: Sequence[Callback] = (), compile: str = "auto", sync: bool = False,
+            log_every: int = 50, checkpoint_seconds: float = 120.0,
+            info: dict[str, Any] | None = None) -> History:
         """Train stage 1 on the images, then stage 2 on fresh samples of stage 1's posteriors.
 
         Each training setting is one value for both stages or a pair; the defaults are the paper's.
@@ -116,7 +118,7 @@ class TwoStageVAE(models.TwoStageVAE):
             device: "auto", "cpu", "cuda", "cuda:1", ...
             precision: "auto", "fp32", "bf16" (autocast of the networks) or "tf32".
             progress: show a progress bar, or lines where there is no terminal.
-            callbacks, compile, log_every, checkpoint_seconds: see `vaefast.Trainer`.
+            callbacks, compile, sync, log_every, checkpoint_seconds: see `vaefast.Trainer`.
             info: written into config.json beside the settings.
 
         Returns:
@@ -135,21 +137,29 @@ class TwoStageVAE(models.TwoStageVAE):
                      "schedule": schedule, "gamma_lr_factor": gamma_lr_factor, "ema": ema}
             settings = [StageSettings(**{k: v[i] if isinstance(v, (tuple, list)) else v for k, v in given.items()})
                         for i in range(2)]
-        chosen = resolve_device(device)
+        chosen = distributed.join(resolve_device(device))
         precision = resolve_precision(precision, chosen)
         config = {"format": FORMAT, "kind": self.kind, "model": self.config(), "data": describe_data(data), "seed": seed,
-                  "stages": [s.as_dict() for s in settings], "compile": compile, **(info or {}),
+                  "stages": [s.as_dict() for s in settings], "compile": compile, "processes": distributed.world().size,
+                  "sync": sync, **(info or {}),
                   "device": str(chosen), "precision": precision, "versions": versions()}
-        run = self._open_run(out, config, resume)
+        group = distributed.world()
+        if out is not None and distributed.restarted() and (Path(out) / "config.json").exists():
+            resume = True  # torchrun started this process again; the command line is still the first one
+        run = self._open_run(out, config, resume) if group.writes else None
+        group.barrier()
+        if out is not None and not group.writes:
+            run = RunFolder.open(out)
         images_source = ImageSource(data.images, chosen)
         trainer = Trainer(self, [
             Stage("stage1", self.first, lambda: images_source, settings[0]),
             Stage("stage2", self.second, lambda: PosteriorSource.of(self.first, images_source, chosen), settings[1]),
         ], device=chosen, precision=precision, seed=seed, run=run, progress=make_progress(progress), callbacks=callbacks,
-            compile=compile, log_every=log_every, checkpoint_seconds=checkpoint_seconds)
+            compile=compile, sync=sync, log_every=log_every, checkpoint_seconds=checkpoint_seconds)
         history = trainer.fit(resume=resume)
-        if run:
+        if run and group.writes:
             self.save(run.path, overwrite=True)
+        group.barrier()
         return history
 
     @staticmethod

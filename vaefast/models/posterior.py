@@ -30,8 +30,12 @@ class DiagonalGaussian:
         return torch.exp(self.raw if self.param == "logstd" else 0.5 * self.raw)
 
     def sample_and_kl(self, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """A draw z [B, k] and KL(q(z|x) || N(0, I)) in nats [B], in one pass."""
-        return ops.reparam_kl(self.mean, self.raw, param=self.param, generator=generator)
+        """A draw z [B, k] and KL(q(z|x) || N(0, I)) in nats [B], in one pass.
+
+        Processes that train together draw the rows of one global batch: with the same seed, other noise for each.
+        """
+        return ops.reparam_kl(self.mean, self.raw, param=self.param, generator=generator,
+                              row_offset=ops.row_offset(len(self.mean)))
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """A draw z = mean + std * eps, [B, k], differentiable."""

@@ -5,10 +5,12 @@ deviation s ("logvar", "logstd" or "softplus": s = 1e-6 + softplus(raw)). A deco
 what it returns: "logits" (the image is their sigmoid), "image" or "linear".
 """
 
+from vaefast.nets.global_batch import use_global_batch
 from vaefast.nets.infogan import InfoGANDecoder, InfoGANEncoder
+from vaefast.nets.layers import BatchNorm
 from vaefast.nets.second_stage import SecondStageDecoder, SecondStageEncoder
 
-__all__ = ["InfoGANDecoder", "InfoGANEncoder", "SecondStageDecoder", "SecondStageEncoder"]
+__all__ = ["BatchNorm", "InfoGANDecoder", "InfoGANEncoder", "SecondStageDecoder", "SecondStageEncoder", "use_global_batch"]
 
 NETS = {"infogan": (InfoGANEncoder, InfoGANDecoder)}
 """Encoder and decoder by name; each is built from (image_shape, latent_dim)."""

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vaefast.nets.global_batch import global_mean, processes
+
 
 class BatchNorm(nn.Module):
     """Batch normalisation with TensorFlow's zero-debiased moving statistics.
@@ -20,12 +22,13 @@ class BatchNorm(nn.Module):
         decay: decay of the moving statistics (torch's momentum is 1 - decay).
         eps: added to the variance.
 
-    The buffers `running_mean` and `running_var` hold the raw averages, which start from 0.
+    The buffers `running_mean` and `running_var` hold the raw averages, which start from 0. With `sync` set, statistics
+    are those of the batch of all processes that train together.
     """
 
     def __init__(self, features: int, *, decay: float = 0.999, eps: float = 1e-5) -> None:
         super().__init__()
-        self.features, self.decay, self.eps = features, decay, eps
+        self.features, self.decay, self.eps, self.sync = features, decay, eps, False
         self.weight = nn.Parameter(torch.ones(features))
         self.bias = nn.Parameter(torch.zeros(features))
         self.register_buffer("running_mean", torch.zeros(features))
@@ -43,6 +46,8 @@ class BatchNorm(nn.Module):
         if not self.training:
             mean, var = self.moving_statistics()
             return F.batch_norm(x, mean, var, self.weight, self.bias, training=False, eps=self.eps)
+        if self.sync and processes() > 1:
+            return self._over_processes(x)
         count = x.numel() // x.shape[1]
         mean, var = self.running_mean.clone(), self.running_var.clone()  # autograd keeps what it is given
         y = F.batch_norm(x, mean, var, self.weight, self.bias, training=True, momentum=1.0 - self.decay, eps=self.eps)
@@ -51,6 +56,19 @@ class BatchNorm(nn.Module):
         self.running_var.mul_(self.decay / count).add_(var, alpha=(count - 1) / count)
         self.num_batches_tracked.add_(1)
         return y
+
+    def _over_processes(self, x: Tensor) -> Tensor:
+        wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        dims, shape = [0, *range(2, x.ndim)], (1, -1, *[1] * (x.ndim - 2))
+        mean = global_mean(wide.mean(dims))
+        centred = wide - mean.view(shape)
+        var = global_mean(centred.square().mean(dims))
+        with torch.no_grad():
+            self.running_mean.lerp_(mean.detach().to(self.running_mean.dtype), 1 - self.decay)
+            self.running_var.lerp_(var.detach().to(self.running_var.dtype), 1 - self.decay)
+            self.num_batches_tracked.add_(1)
+        y = centred * torch.rsqrt(var + self.eps).view(shape) * self.weight.view(shape) + self.bias.view(shape)
+        return y.to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"{self.features}, decay={self.decay}, eps={self.eps}"

@@ -41,6 +41,12 @@ class World:
         self.agree(flag)
         return bool(flag.item())
 
+    def share(self, module: nn.Module) -> None:
+        """Give every process rank 0's buffers: those of layers that were not synchronised differ."""
+        if self.size > 1:
+            for buffer in module.buffers():
+                dist.broadcast(buffer, 0)
+
     def agree(self, flag: Tensor) -> None:
         """Make `flag` the largest of the processes' flags, in place."""
         if self.size > 1:

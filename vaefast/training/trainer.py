@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vaefast.errors import ArgumentError, RunFolderError, TrainingError
 from vaefast.models.mode import evaluating
 from vaefast.models.player import players_of
+from vaefast.nets import use_global_batch
 from vaefast.training import distributed
 from vaefast.training.batches import Batches
 from vaefast.training.callbacks import Callback
@@ -43,6 +44,7 @@ class Trainer:
         progress: what to show.
         callbacks: see `Callback`.
         compile: "on", "off", or "auto": compile the losses of stages that are long enough to repay it.
+        sync: take batch statistics over the processes of a distributed run (`vaefast.nets.use_global_batch`).
         cuda_graphs: replay each iteration as one CUDA graph; None does on a GPU.
         log_every: iterations a record.
         checkpoint_seconds: between two checkpoints; one is also written at each stage's end and at Ctrl-C.
@@ -50,8 +52,8 @@ class Trainer:
 
     def __init__(self, model: nn.Module, stages: Sequence[Stage], *, device: str | torch.device | None = "auto",
                  precision: str = "auto", seed: int = 0, run: RunFolder | None = None, progress: Progress | None = None,
-                 callbacks: Sequence[Callback] = (), compile: str = "auto", cuda_graphs: bool | None = None, log_every: int = 50,
-                 checkpoint_seconds: float = 120.0) -> None:
+                 callbacks: Sequence[Callback] = (), compile: str = "auto", cuda_graphs: bool | None = None, sync: bool = False,
+                 log_every: int = 50, checkpoint_seconds: float = 120.0) -> None:
         self.model, self.stages = model, list(stages)
         self.device = distributed.join(resolve_device(device))
         self.precision, self.seed = resolve_precision(precision, self.device), seed
@@ -59,7 +61,7 @@ class Trainer:
         self.run = run
         self.progress = progress if progress and self.group.writes else Silent()
         self.callbacks = list(callbacks) if self.group.writes else []
-        self.compile, self.cuda_graphs = compile, cuda_graphs
+        self.compile, self.cuda_graphs, self.sync = compile, cuda_graphs, sync
         if log_every < 1 or not checkpoint_seconds >= 0:
             raise ArgumentError(f"log_every is {log_every!r} and checkpoint_seconds {checkpoint_seconds!r}; expected at least 1 "
                                 "and 0.")
@@ -98,6 +100,8 @@ class Trainer:
             RunFolderError: another process trains in the folder, or the last checkpoint cannot be written.
         """
         self.model.to(self.device)
+        if self.sync and self.group.size > 1:
+            use_global_batch(self.model)
         devices = [self.device] if self.device.type == "cuda" else []
         with ExitStack() as stack:
             stack.callback(self.progress.close)
@@ -160,6 +164,7 @@ class Trainer:
             finally:
                 batches.close()
         self._iteration = None
+        self.group.share(stage.module)
         stage.module.eval()
         self.done = 0
         self._save(number + 1, 0, final=True)

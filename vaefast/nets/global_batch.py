@@ -1,0 +1,42 @@
+"""Statistics of the batch of all processes that train together."""
+
+from __future__ import annotations
+
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from vaefast.errors import ArgumentError
+
+
+def processes() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def global_mean(x: Tensor) -> Tensor:
+    """Mean over the processes of their tensors, with gradients to all of them."""
+    if processes() == 1:
+        return x
+    from torch.distributed.nn.functional import all_reduce
+
+    return all_reduce(x) / processes()
+
+
+def use_global_batch(model: nn.Module) -> None:
+    """Let every layer and objective of `model` take its statistics over the batch of all processes.
+
+    These are the modules with an attribute `sync`; torch's own batch-norm layers become `nn.SyncBatchNorm`, which needs
+    GPUs. Parameters and their names stay as they are.
+
+    Raises:
+        ArgumentError: a layer of torch's own that is on the CPU.
+    """
+    for parent in list(model.modules()):
+        if hasattr(parent, "sync"):
+            parent.sync = True
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, nn.SyncBatchNorm):
+                if any(p.device.type == "cpu" for p in child.parameters()):
+                    raise ArgumentError(f"{name} is torch's {type(child).__name__}, which is not synchronised between CPUs; use "
+                                        "vaefast.nets.BatchNorm.")
+                setattr(parent, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
