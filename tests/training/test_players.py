@@ -133,7 +133,7 @@ def test_a_players_own_average(train, Duel):
     assert torch.equal(seen[0], model.generator.weight)  # the average, which is also what training leaves
 
 
-def test_batch_norm_takes_no_gradient_from_the_other_players_turn(train):
+def test_batch_norm_takes_no_gradient_from_the_other_players_turn(train, Duel):
     class WithNorm(Duel):
         def __init__(self) -> None:
             super().__init__()

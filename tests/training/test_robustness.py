@@ -122,7 +122,7 @@ def test_another_architecture_names_the_keys(tmp_path, train, Line):
         train(other, run=RunFolder.open(run.path), resume=True)
 
 
-def test_running_out_of_memory_says_what_to_lower(train):
+def test_running_out_of_memory_says_what_to_lower(train, Line):
     class Greedy(Line):
         def forward(self, x):
             torch.empty(2**60, dtype=torch.uint8)
@@ -132,7 +132,7 @@ def test_running_out_of_memory_says_what_to_lower(train):
         train(Greedy())
 
 
-def test_callbacks_see_the_run_and_leave_its_noise_alone(tmp_path, train):
+def test_callbacks_see_the_run_and_leave_its_noise_alone(tmp_path, train, Line):
     events = []
 
     class Watcher(Callback):
