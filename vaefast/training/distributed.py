@@ -78,7 +78,11 @@ def join(device: torch.device) -> torch.device:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        store, rank, size = next(dist.rendezvous("env://"))
+        if os.environ.get("GROUP_WORLD_SIZE") == "1":
+            # torchrun keeps its store over a restart, and with it the addresses of processes that are gone (pytorch#135712)
+            store = dist.PrefixStore(f"attempt{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=size)
     set_rank(dist.get_rank())
     return device
 
@@ -111,5 +115,6 @@ class _Loss(nn.Module):
 def averaged_over_processes(player: Player, loss: Callable[..., dict[str, Tensor]],
                             device: torch.device) -> Callable[..., dict[str, Any]]:
     """The player's `loss`; its backward leaves the mean gradient of all processes."""
+    # the module has no buffers to broadcast; each process keeps its own until the stage ends
     return DistributedDataParallel(_Loss(player, loss), device_ids=[device] if device.type == "cuda" else None,
-                                   broadcast_buffers=False, gradient_as_bucket_view=True)
+                                   gradient_as_bucket_view=True)
