@@ -30,6 +30,8 @@ def _parser() -> argparse.ArgumentParser:
     from vaefast.experiments.presets import PRESETS
     from vaefast.experiments.reproduce import EXPERIMENTS
     from vaefast.training.device import PRECISIONS
+    from vaefast.training.iteration import MODES
+    from vaefast.training.schedule import SCHEDULES
 
     parser = argparse.ArgumentParser(prog="vaefast", description="Train, sample and score VAEs and small GANs.")
     parser.add_argument("--version", action="version", version=f"vaefast {__version__}")
@@ -56,6 +58,20 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
     train.add_argument("--resume", action="store_true", help="go on with the run in RUN")
     train.add_argument("--precision", choices=PRECISIONS, default="auto", help="precision of the networks (default: auto)")
+    train.add_argument("--schedule", choices=SCHEDULES, help="learning-rate schedule, in all stages")
+    train.add_argument("--clip-norm", type=float, metavar="X", help="largest norm of the gradient, in all stages")
+    train.add_argument("--ema", type=float, metavar="D", help="decay of a moving average of the weights, in all stages")
+    train.add_argument("--accumulate", type=int, metavar="N", help="send each batch through in N parts, to save memory")
+    train.add_argument("--compile", choices=MODES, default="auto", help="torch.compile: auto does for long runs (default: auto)")
+    train.add_argument("--sync", action="store_true", help="batch statistics over all processes of a torchrun")
+    train.add_argument("--trials", type=int, metavar="N", help="train N times from derived seeds: RUN/trial-01, ..., trials.json")
+    watching = train.add_argument_group("to watch it")
+    watching.add_argument("--log-every", type=int, default=50, metavar="N", help="steps a record (default: 50)")
+    watching.add_argument("--sample-every", type=float, metavar="E", help="samples as a picture every E epochs: RUN/samples")
+    watching.add_argument("--checkpoint-seconds", type=float, default=120.0, metavar="S",
+                          help="seconds between checkpoints (default: 120)")
+    watching.add_argument("--tensorboard", action="store_true", help="write RUN/tensorboard, too")
+    watching.add_argument("--wandb", metavar="PROJECT", help="send records to this Weights & Biases project, too")
     train.set_defaults(call=_train)
 
     sample = commands.add_parser("sample", parents=[machine], help="draw images from a trained run")
@@ -94,13 +110,29 @@ def _given(**values: Any) -> dict[str, Any]:
 
 def _train(args: argparse.Namespace) -> None:
     from vaefast.experiments.run import train
+    from vaefast.experiments.trials import run_trials
+    from vaefast.training.distributed import leave, world
 
-    train(args.model, data_name=args.data, data_root=args.data_root, out=args.out, preset_name=args.preset,
-          epochs=args.epochs, steps=args.steps, stage_overrides=_given(batch_size=args.batch_size, lr=args.lr),
-          model_overrides=_given(latent_dim=args.latent_dim, gamma=args.gamma), seed=args.seed, device=args.device,
-          precision=args.precision, resume=args.resume,
-          data_options=_given(size=args.image_size), command=args.line)
-    print(f"done: {args.out} holds the model, samples and report.html; score it with: vaefast evaluate {args.out}")
+    stages = _given(batch_size=args.batch_size, lr=args.lr, schedule=args.schedule, clip_norm=args.clip_norm, ema=args.ema,
+                    accumulate=args.accumulate)
+    options = dict(
+        data_name=args.data, data_root=args.data_root, out=args.out, preset_name=args.preset, epochs=args.epochs,
+        steps=args.steps, stage_overrides=stages, model_overrides=_given(latent_dim=args.latent_dim, gamma=args.gamma),
+        seed=args.seed, device=args.device, precision=args.precision, resume=args.resume,
+        data_options=_given(size=args.image_size), command=args.line, sample_every=args.sample_every,
+        tensorboard=args.tensorboard, wandb=args.wandb,
+        trainer={"compile": args.compile, "sync": args.sync, "log_every": args.log_every,
+                 "checkpoint_seconds": args.checkpoint_seconds})
+    try:
+        if args.trials is not None:
+            run_trials(args.model, args.trials, **options)
+            print(f"done: {args.out} holds {args.trials} trials; their mean and spread are in {Path(args.out) / 'trials.json'}")
+            return
+        train(args.model, **options)
+        if world().writes:
+            print(f"done: {args.out} holds the model, samples and report.html; score it with: vaefast evaluate {args.out}")
+    finally:
+        leave()
 
 
 def _sample(args: argparse.Namespace) -> None:

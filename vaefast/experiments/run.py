@@ -14,6 +14,10 @@ from vaefast.experiments.curves import draw_curves
 from vaefast.experiments.pictures import image_grid, reconstruction_grid, save_png
 from vaefast.experiments.presets import preset
 from vaefast.experiments.report import write_report
+from vaefast.experiments.snapshots import SampleGrids
+from vaefast.training import Callback
+from vaefast.training.distributed import world
+from vaefast.training.loggers import TensorBoard, WeightsAndBiases
 from vaefast.training.run_folder import RunFolder
 
 GRID = 10
@@ -29,11 +33,14 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
           epochs: tuple[float, ...] | None = None, steps: tuple[int, ...] | None = None,
           stage_overrides: dict[str, Any] | None = None, model_overrides: dict[str, Any] | None = None, seed: int = 0,
           device: str = "auto", precision: str = "auto", resume: bool = False, command: str = "",
-          data_options: dict[str, Any] | None = None, progress: bool = True) -> tuple[api.TwoStageVAE, RunFolder]:
+          data_options: dict[str, Any] | None = None, sample_every: float | None = None, tensorboard: bool = False,
+          wandb: str | None = None, trainer: dict[str, Any] | None = None,
+          progress: bool = True) -> tuple[api.TwoStageVAE, RunFolder]:
     """Train `kind` on a data set into run folder `out`, and draw its pictures and report.
 
     `epochs` and `steps` hold one value for all stages or one each; they and the overrides replace what the preset
-    says. Raises the package's errors, each with one clear sentence; nothing is overwritten.
+    says. `trainer` holds options of `vaefast.Trainer`. Raises the package's errors, each with one clear sentence; nothing
+    is overwritten.
     """
     chosen = preset(kind, preset_name)
     images = load_data(data_name, data_root, "train", **(data_options or {}))
@@ -48,13 +55,25 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
     stages = tuple(replace(s, **(stage_overrides or {})) for s in stages)
     torch.manual_seed(seed)
     model = api.MODELS[kind](images.image_shape, **{**chosen.model, **(model_overrides or {})})
+    info = {"preset": preset_name, "data_name": data_name, "data_options": data_options or {},
+            "data_root": str(Path(data_root).resolve()) if data_root else None, "command": command}
     model.fit(images, settings=stages, out=out, resume=resume, seed=seed, device=device, precision=precision,
-              progress=progress, info={"preset": preset_name, "data_name": data_name, "data_options": data_options or {},
-                                       "data_root": str(Path(data_root).resolve()) if data_root else None,
-                                       "command": command})
+              progress=progress, callbacks=_callbacks(sample_every, tensorboard, wandb), info=info, **(trainer or {}))
     run = RunFolder.open(out)
-    draw_pictures(model, images, run)
+    if world().writes:
+        draw_pictures(model, images, run)
     return model, run
+
+
+def _callbacks(sample_every: float | None, tensorboard: bool, wandb: str | None) -> list[Callback]:
+    found: list[Callback] = []
+    if sample_every is not None:
+        found.append(SampleGrids(sample_every))
+    if tensorboard:
+        found.append(TensorBoard())
+    if wandb is not None:
+        found.append(WeightsAndBiases(wandb))
+    return found
 
 
 @torch.no_grad()

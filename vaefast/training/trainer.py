@@ -27,6 +27,7 @@ from vaefast.training.progress import Progress, Silent
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.stage import History, Stage
 from vaefast.training.turn import part
+from vaefast.training.watch import CollapseWarning
 
 SHOW_SECONDS = 0.1
 
@@ -60,7 +61,7 @@ class Trainer:
         self.group = distributed.world()
         self.run = run
         self.progress = progress if progress and self.group.writes else Silent()
-        self.callbacks = list(callbacks) if self.group.writes else []
+        self.callbacks = [CollapseWarning(self.progress.message), *callbacks] if self.group.writes else []
         self.compile, self.cuda_graphs, self.sync = compile, cuda_graphs, sync
         if log_every < 1 or not checkpoint_seconds >= 0:
             raise ArgumentError(f"log_every is {log_every!r} and checkpoint_seconds {checkpoint_seconds!r}; expected at least 1 "
