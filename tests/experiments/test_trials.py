@@ -16,7 +16,8 @@ FAST = ["--data", "digits", "--steps", "6", "--preset", "demo"]
 @pytest.fixture(scope="module")
 def trials(tmp_path_factory):
     out = tmp_path_factory.mktemp("trials") / "run"
-    assert main(["train", "two-stage", *FAST, "--out", str(out), "--trials", "2", "--log-every", "2", "--sample-every", "0.1"]) == 0
+    words = ["--trials", "2", "--log-every", "2", "--sample-every", "0.1"]
+    assert main(["train", "two-stage", *FAST, "--out", str(out), *words]) == 0
     return out
 
 
