@@ -67,20 +67,30 @@ VAEFAST_HD void noise_words_of_run(uint64_t seed, uint64_t group, uint32_t strea
 }
 #endif
 
+// Fetches the cache lines of x[0 .. N - 1]; any address will do.
+template <int N, class T>
+inline void prefetch(const T* x) {
+    for (int byte = 0; byte < N * int(sizeof(T)); byte += 64) __builtin_prefetch(reinterpret_cast<const char*>(x) + byte);
+}
+
 // Room for up to N normals that start anywhere within a group of four.
 template <class F, int N>
 struct NoiseBuffer {
-    static constexpr int run = 2 * kWords;
+    static constexpr int run = 2 * kWords, run_elements = 4 * run;
     static constexpr int groups = (N / 4 + 2 + run - 1) / run * run;
     alignas(64) uint32_t w0[groups], w1[groups], w2[groups], w3[groups];
     alignas(64) F normals[4 * groups];
 
-    // Noise of elements first .. first + count - 1 of the stream.
-    const F* fill(uint64_t seed, uint64_t first, int count, uint32_t stream) {
+    // Noise of elements first .. first + count - 1 of the stream. On the way it calls meanwhile(i) for each i that is
+    // a multiple of run_elements, for the caller to prefetch what it needs of its elements i .. i + run_elements - 1.
+    template <class Meanwhile>
+    const F* fill(uint64_t seed, uint64_t first, int count, uint32_t stream, const Meanwhile& meanwhile) {
         const uint64_t group = first / 4;
         const int skip = int(first % 4), runs = ((skip + count + 3) / 4 + run - 1) / run;
-        for (int i = 0; i < runs * run; i += run)
+        for (int i = 0; i < runs * run; i += run) {
+            meanwhile(4 * i);
             noise_words_of_run(seed, group + uint64_t(i), stream, w0 + i, w1 + i, w2 + i, w3 + i);
+        }
         for (int i = 0; i < runs * run; ++i) {
             box_muller(w0[i], w1[i], normals[4 * i], normals[4 * i + 1]);
             box_muller(w2[i], w3[i], normals[4 * i + 2], normals[4 * i + 3]);

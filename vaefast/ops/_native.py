@@ -104,5 +104,5 @@ def run(name: str, x: torch.Tensor, *fields: object) -> None:
 
 
 def unit_rows(x: torch.Tensor) -> torch.Tensor:
-    """`x` [B, k] itself where its rows have unit stride, as the kernels need, else a contiguous copy."""
-    return x if x.stride(1) == 1 or x.shape[1] <= 1 else x.contiguous()
+    """`x` [..., k] itself where its rows have unit stride, as the kernels need, else a contiguous copy."""
+    return x if x.stride(-1) == 1 or x.shape[-1] <= 1 else x.contiguous()
