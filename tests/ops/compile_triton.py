@@ -35,8 +35,10 @@ def reparam_kl() -> None:
         types |= {"seed_ptr": "*i64", "kl_ptr": "*" + compute, "grad_kl_ptr": "*" + compute}
         f = tl.float64 if compute == "fp64" else tl.float32
         constants = {"PARAM": param, "F": f, "ALIGNED": aligned, "ROWS": 16, "GROUPS": 16}
-        compile(k.forward_kernel, arch, types, **constants)
-        compile(k.backward_kernel, arch, types, HAS_Z=True, HAS_KL=True, **constants)
+        compile(k.forward_kernel, arch, types, HAS_KL=True, **constants)
+        compile(k.backward_kernel, arch, types, HAS_Z=True, HAS_KL=True, TO_MU=True, **constants)
+        compile(k.forward_kernel, arch, types, HAS_KL=False, draws=1, **constants)
+        compile(k.backward_kernel, arch, types, HAS_Z=True, HAS_KL=False, TO_MU=False, draws=1, **constants)
 
 
 OPS = {"reparam_kl": reparam_kl}
