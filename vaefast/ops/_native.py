@@ -82,7 +82,8 @@ def kernels(name: str) -> ModuleType:
 def values(fields: tuple) -> list:
     """Fields of an argument struct as vaefast._C takes them: tensors as addresses (None as null), dtypes as numbers."""
     return [
-        v.data_ptr() if isinstance(v, torch.Tensor)
+        v if type(v) is int  # the most common, and isinstance(v, torch.Tensor) is slow where it is not so
+        else v.data_ptr() if isinstance(v, torch.Tensor)
         else 0 if v is None
         else DTYPES[v] if isinstance(v, torch.dtype)
         else v

@@ -47,9 +47,9 @@ def reparameterize(
         The samples, contiguous, in the dtype of mu (after promotion): of mu's shape, or [n_samples, ..., k]. Draw 0
         of several is the one draw of the same seed.
 
-    Differentiable: the gradient to mu is that of z, summed over draws, and can be differentiated again; the gradient
-    to scale makes the noise again from the seed, and cannot. Nothing is kept besides `scale`. Equal seeds give equal
-    noise on every backend, to rounding, and the same z as `reparam_kl`.
+    Differentiable: the gradient to mu is that of z, summed over draws, and without `n_samples` can be differentiated
+    again; the gradient to scale makes the noise again from the seed, and cannot. Nothing is kept besides `scale`. Equal
+    seeds give equal noise on every backend, to rounding, and the same z as `reparam_kl`.
 
     Raises:
         ArgumentError: shapes, dtypes or devices that do not fit, an unknown `param`, a bad `n_samples`, `seed` or
@@ -203,12 +203,17 @@ def reference_backward(
 # The compiled backends.
 
 
+def _new(x: Tensor) -> Tensor:
+    """Contiguous, like x; in half the time of x.new_empty(x.shape)."""
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
 def _new_z(mu: Tensor, n_samples: int | None) -> Tensor:
-    return mu.new_empty(mu.shape if n_samples is None else (n_samples, *mu.shape))
+    return _new(mu) if n_samples is None else mu.new_empty((n_samples, *mu.shape))
 
 
 def _new_kl(mu: Tensor) -> Tensor:
-    return mu.new_empty(mu.shape[:1], dtype=compute_dtype(mu.dtype))
+    return mu.new_empty(mu.shape[0], dtype=compute_dtype(mu.dtype))
 
 
 def native_forward(
@@ -232,7 +237,7 @@ def native_backward(
     scale = _native.unit_rows(scale)
     mu = None if mu is None else _native.unit_rows(mu)
     grad_z = None if grad_z is None else _native.unit_rows(grad_z)
-    grad_mu, grad_scale = None if mu is None else scale.new_empty(scale.shape), scale.new_empty(scale.shape)
+    grad_mu, grad_scale = None if mu is None else _new(scale), _new(scale)
     _native.run(
         "reparam_kl_backward", scale, grad_z, grad_kl, mu, scale, seed, grad_mu, grad_scale, n_samples or 1,
         *scale.shape, 0 if grad_z is None or n_samples is None else grad_z.stride(0),
@@ -257,7 +262,7 @@ def triton_backward(
     row_offset: int, n_samples: int | None,
 ) -> tuple[Tensor | None, Tensor]:  # fmt: skip
     """`reference_backward` by kernels/reparam_kl.py."""
-    grad_mu, grad_scale = None if mu is None else scale.new_empty(scale.shape), scale.new_empty(scale.shape)
+    grad_mu, grad_scale = None if mu is None else _new(scale), _new(scale)
     scale = _native.unit_rows(scale)
     mu = None if mu is None else _native.unit_rows(mu)
     grad_z = None if grad_z is None else _native.unit_rows(grad_z)
@@ -311,7 +316,7 @@ def _fake_backward(
     grad_z: Tensor | None, grad_kl: Tensor | None, mu: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int,
     n_samples: int | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    return mu.new_empty(mu.shape), mu.new_empty(mu.shape)
+    return _new(mu), _new(mu)
 
 
 def _run_draw(
@@ -331,7 +336,7 @@ def _fake_draw(
 
 
 def _fake_scale_backward(grad_z: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int) -> Tensor:
-    return scale.new_empty(scale.shape)
+    return _new(scale)
 
 
 _reparam_kl = _library.define(
