@@ -11,8 +11,11 @@ namespace vaefast {
 
 // Says that a large output is about to be written from end to end, best before anything has touched it. glibc takes
 // large blocks anew from the kernel for every tensor, and a page fault for each 4 KiB can cost more than the arithmetic;
-// under transparent huge pages set to "madvise", the usual setting, this makes them 2 MiB each. It is a hint: where it
-// cannot be followed, nothing happens.
+// under transparent huge pages set to "madvise", the usual setting, this makes them 2 MiB each: reparam_kl forward and
+// backward at 2^24 elements, one thread, takes 80 ms in place of 139 (55 either way where malloc keeps what is freed). On a
+// virtual machine that hands free memory back to its host, pages that lay free for seconds must come from there again, which
+// took 550 ms; calls that follow each other within a second or two do not meet this. It is a hint: where it cannot be
+// followed, nothing happens.
 static inline void will_write(void* p, int64_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     constexpr uintptr_t huge = uintptr_t(1) << 21;

@@ -71,7 +71,8 @@ def test_equals_the_formulas(cpu_backend, close, dtype, shape, param):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 def test_several_draws_equal_the_formulas(cpu_backend, close, dtype, shape, kl):
-    for n_samples, param in [(1, "logvar"), (3, "softplus"), (4, "logstd")]:
+    cases = [(3, "softplus"), (1, "logvar"), (4, "logstd")]
+    for n_samples, param in cases[:1] if cpu_backend == "triton" else cases:  # the interpreter is slow
         inputs = make(shape, n_samples, dtype)
         options = dict(kl=kl, param=param, n_samples=n_samples, row_offset=2)
         got, expected = run(*inputs, seed=5, **options), truth(*inputs, **options)
