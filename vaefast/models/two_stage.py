@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vaefast import ops
 from vaefast.errors import ArgumentError
 from vaefast.models.mode import evaluating
 from vaefast.models.posterior import DiagonalGaussian
@@ -73,8 +72,8 @@ class TwoStageVAE(nn.Module):
     def _second_codes(self, u: Tensor, generator: torch.Generator | None) -> Tensor:
         with evaluating(self.second):
             z = self.second.decode(u)
-        log_gamma = self.second.log_gamma.detach().expand_as(z)
-        return ops.reparameterize(z, log_gamma, param="logstd", generator=generator)
+        eps = torch.randn(z.shape, generator=generator, device=z.device, dtype=z.dtype)
+        return z + self.second.gamma * eps
 
     def sample(self, n: int, *, stage: int = 2, generator: torch.Generator | None = None) -> Tensor:
         """n images, [n, C, H, W] in [0, 1]. Codes get the second stage's noise, images never any."""
