@@ -6,6 +6,7 @@ variable VAEFAST_BACKEND force one.
 
 from vaefast.ops._native import build_record
 from vaefast.ops._registry import BACKENDS, Served, backend, backends
+from vaefast.ops.mixture_density import mixture_log_density
 from vaefast.ops.reparam import reparam_kl
 
-__all__ = ["BACKENDS", "Served", "backend", "backends", "build_record", "reparam_kl"]
+__all__ = ["BACKENDS", "Served", "backend", "backends", "build_record", "mixture_log_density", "reparam_kl"]
