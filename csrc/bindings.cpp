@@ -13,6 +13,7 @@
 #include "cpu/reparam_kl.h"
 #if defined(VAEFAST_WITH_CUDA)
 #include "cuda/launch.h"
+#include "cuda/mixture_density.h"
 #include "cuda/reparam_kl.h"
 #endif
 

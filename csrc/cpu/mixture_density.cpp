@@ -139,15 +139,15 @@ struct Packed {
     const F* constants(int64_t t) const { return constant + t * tile; }
 };
 
-// True where some l = c - q / 2 of the tile is not below its row's limit.
+// True where some c - half q of the tile is not below its row's limit; with half = 1/2 the first term is l.
 template <class F>
-inline __attribute__((always_inline)) bool any_above(const F* q, const F* c, const F* limit) {
+inline __attribute__((always_inline)) bool any_above(const F* q, const F* c, const F* limit, F half) {
     constexpr int lanes = Simd<F>::lanes;
-    Vec<F> best0 = at(c) - F(0.5) * at(q) - limit[0], best1 = at(c + lanes) - F(0.5) * at(q + lanes) - limit[0];
+    Vec<F> best0 = at(c) - half * at(q) - limit[0], best1 = at(c + lanes) - half * at(q + lanes) - limit[0];
 #pragma GCC unroll 8
     for (int r = 1; r < kRows; ++r) {
-        const Vec<F> x0 = at(c) - F(0.5) * at(q + 2 * r * lanes) - limit[r];
-        const Vec<F> x1 = at(c + lanes) - F(0.5) * at(q + (2 * r + 1) * lanes) - limit[r];
+        const Vec<F> x0 = at(c) - half * at(q + 2 * r * lanes) - limit[r];
+        const Vec<F> x1 = at(c + lanes) - half * at(q + (2 * r + 1) * lanes) - limit[r];
         best0 = x0 > best0 ? x0 : best0;
         best1 = x1 > best1 ? x1 : best1;
     }
@@ -184,14 +184,17 @@ inline __attribute__((always_inline)) void add_squares(const F* z, int64_t strid
     }
 }
 
-// q[kRows][tile]; false as soon as no l can reach its row's limit any more.
+// q[kRows][tile]; false as soon as no l can reach its row's limit any more. That is looked at every 16 dimensions, or not
+// again where the first 16 make it unlikely.
 template <class F>
 bool distances(const F* z, int64_t stride, const F* tile, const F* c, int64_t k, const F* limit, bool may_stop, F* q) {
     for (int64_t d0 = 0, d1; d0 < k; d0 = d1) {
-        const int64_t step = d0 == 0 ? 16 : d0 == 16 ? 48 : 128;
+        const int64_t step = d0 == 0 || (may_stop && d0 < 64) ? 16 : d0 < 64 ? 64 - d0 : 64;
         d1 = d0 + step < k ? d0 + step : k;
         add_squares(z, stride, tile, d0, d1, q);
-        if (may_stop && !any_above(q, c, limit)) return false;
+        if (!may_stop) continue;
+        if (!any_above(q, c, limit, F(0.5))) return false;
+        if (d0 == 0 && any_above(q, c, limit, F(0.5) * F(k) / F(d1))) may_stop = false;
     }
     return true;
 }
@@ -259,6 +262,8 @@ void forward_joint(const MixtureDensityForward& a) {
                         at(&terms[r][n + lanes]) = at(c + lanes) - F(0.5) * at(q + r * tile + lanes);
                         const int64_t self = row0 + i + r - t * tile;
                         if (a.exclude_self && self >= 0 && self < tile) terms[r][n + self] = -INFINITY;
+                        // Padding, which is NaN for points at infinity.
+                        for (int64_t j = a.components - t * tile; j < tile; ++j) terms[r][n + j] = -INFINITY;
                     }
                     n += tile;
                 }

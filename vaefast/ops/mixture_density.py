@@ -56,8 +56,8 @@ def mixture_log_density(
         ArgumentError: shapes, dtypes or devices that do not fit, no component, an unknown `param`.
         BackendError: a forced backend cannot run here.
 
-    Source: Hoffman and Johnson, "ELBO surgery" (2016), equation 5 onwards, for q(z); Chen et al., "Isolating sources of
-    disentanglement in VAEs" (2018), section 4.1, for its marginals.
+    Source: Hoffman and Johnson, "ELBO surgery" (2016), for q(z); Chen et al., "Isolating sources of disentanglement in
+    VAEs" (2018), for its marginals.
     """
     for name, x in (("z", z), ("mu", mu), ("scale", scale)):
         _check.float_tensor(name, x, min_dim=2)
@@ -112,7 +112,7 @@ def _finish(scale: Tensor, param: str, inverse: Tensor, s0: Tensor, s1: Tensor, 
         to_scale = 0.5 * to_scale
     elif param == "softplus":
         to_scale = to_scale * inverse * torch.sigmoid(scale.to(inverse.dtype))
-    return to_mu.to(scale.dtype), to_scale.to(scale.dtype)
+    return to_mu.to(scale.dtype).contiguous(), to_scale.to(scale.dtype).contiguous()
 
 
 # The reference: the meaning of the op, in plain PyTorch, on any device. Rows go through in groups, so that the
@@ -188,10 +188,10 @@ def _output(z: Tensor, per_dimension: bool) -> Tensor:
 def _splits(owners: int, streamed: int, dimensions: int, device_type: str) -> int:
     """Into how many ranges, merged in their order, what a block streams through is cut, for enough blocks at work.
 
-    A function of the sizes alone, so that results do not depend on the machine.
+    A function of the sizes alone, so that results do not depend on how many threads or processors there are.
     """
-    blocks = dimensions * -(-owners // 64)
-    return max(1, min((512 if device_type == "cuda" else 64) // max(1, blocks), -(-streamed // 256)))
+    blocks, most, least = dimensions * -(-owners // 64), *((512, 64) if device_type == "cuda" else (64, 256))
+    return max(1, min(most // max(1, blocks), -(-streamed // least)))
 
 
 def _operand(x: Tensor, per_dimension: bool) -> Tensor:
@@ -245,7 +245,40 @@ def native_backward(
     if per_dimension:
         to_z, s0, s1, s2 = (x.t() for x in (to_z, s0, s1, s2))
     to_mu, to_scale = _finish(scale, param, c.inverse, s0, s1, s2)
-    return to_z.to(z.dtype).contiguous(), to_mu.contiguous(), to_scale.contiguous()
+    return to_z.to(z.dtype).contiguous(), to_mu, to_scale
+
+
+def triton_forward(
+    z: Tensor, mu: Tensor, scale: Tensor, param: str, per_dimension: bool, exclude_self: bool
+) -> tuple[Tensor, Tensor]:
+    """`reference_forward` by kernels/mixture_density.py."""
+    if z.numel() == 0:
+        return reference_forward(z, mu, scale, param, per_dimension, exclude_self)
+    (m, k), n = z.shape, mu.shape[0]
+    c = _components(scale, param, per_dimension, exclude_self)
+    operands = [_operand(x, True) for x in (z, mu, c.inverse, c.constant)]
+    splits = _splits(m, n, k if per_dimension else 1, z.device.type)
+    out = _native.kernels("mixture_density").forward(*operands, not per_dimension, exclude_self, splits)
+    log_sum = out.t().contiguous() if per_dimension else out
+    return log_sum + c.offset, log_sum
+
+
+def triton_backward(
+    grad: Tensor, log_sum: Tensor, z: Tensor, mu: Tensor, scale: Tensor, param: str, per_dimension: bool,
+    exclude_self: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """`reference_backward` by kernels/mixture_density.py."""
+    if z.numel() == 0:
+        return reference_backward(grad, log_sum, z, mu, scale, param, per_dimension, exclude_self)
+    (m, k), n = z.shape, mu.shape[0]
+    c = _components(scale, param, per_dimension, exclude_self)
+    operands = [_operand(x, True) for x in (grad, log_sum, z, mu, c.inverse, c.constant)]
+    planes = k if per_dimension else 1
+    splits = _splits(m, n, planes, z.device.type), _splits(n, m, planes, z.device.type)
+    to_z, s0, s1, s2 = _native.kernels("mixture_density").backward(*operands, not per_dimension, exclude_self, *splits)
+    sums = (x.t() if x.dim() == 2 else x for x in (s0, s1, s2))
+    to_mu, to_scale = _finish(scale, param, c.inverse, *sums)
+    return to_z.t().to(z.dtype).contiguous(), to_mu, to_scale
 
 
 _OP = Op(
@@ -253,9 +286,10 @@ _OP = Op(
     {
         "reference": Kernels(reference_forward, reference_backward),
         "cpp": Kernels(native_forward, native_backward),
+        "triton": Kernels(triton_forward, triton_backward),
         "cuda": Kernels(native_forward, native_backward),
     },
-    prefer={"cpu": ("cpp",), "cuda": ("cuda",)},
+    prefer={"cpu": ("cpp",), "cuda": ("cuda", "triton")},
     because={"cpu": "not yet measured", "cuda": "not yet measured on a GPU"},
 )
 
