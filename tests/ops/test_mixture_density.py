@@ -209,7 +209,8 @@ def test_every_instruction_set(level):
 
     if _native.why_missing():
         pytest.skip(_native.why_missing())
-    code = ("import torch, vaefast.ops as ops; torch.manual_seed(0); x = [torch.randn(90, 70, requires_grad=True) for _ in 'zms'];"
+    code = ("import torch, vaefast.ops as ops; torch.manual_seed(0);"
+            "x = [torch.randn(90, 70, requires_grad=True) for _ in 'zms'];"
             "out = [ops.mixture_log_density(*x, per_dimension=p, exclude_self=True) for p in (False, True)];"
             "g = torch.autograd.grad(out[0].sum() + out[1].sum(), x);"
             "print(*[y.double().pow(2).sum().sqrt().item() for y in (*out, *g)])")
