@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -116,10 +117,53 @@ def test_minibatch_weights_are_a_shift():
     torch.testing.assert_close(weighted.dimension_wise_kl, plain.dimension_wise_kl - 5 * shift)
 
 
+def test_stratified_weights_of_the_whole_data_set_are_the_plain_mean():
+    z, mu, a = (x.double() for x in posteriors(40, 5))
+    plain, stratified = ops.elbo_surgery(z, mu, a), ops.elbo_surgery(z, mu, a, dataset_size=40, stratified=True)
+    for x, y in zip(plain, stratified, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-12)
+
+
+def test_stratified_weights_are_right_on_average():
+    """Of q(z_0), over all batches of 3 with image 0 in them from a data set of 6."""
+    z, mu, a = (x.double() for x in posteriors(6, 2, logvar=0.0))
+    batch = ops.aggregate_posterior._Batch(False, 6, True)
+    for per_dimension in (False, True):
+        whole = ops.mixture_log_density(z, mu, a, per_dimension=per_dimension)[0].exp()
+        batches = [[0, *others] for others in itertools.combinations(range(1, 6), 2)]
+        parts = [batch.log_density(z[b], mu[b], a[b], "logvar", per_dimension)[0].exp() for b in batches]
+        torch.testing.assert_close(torch.stack(parts).mean(0), whole, rtol=1e-12, atol=0)
+
+
+def test_one_gaussian_has_its_closed_form():
+    """Equal posteriors N(m, s^2) make q(z) the same Gaussian: no information, no correlation, and its KL to N(0, I)."""
+    n, k = 20_000, 3
+    m, logvar = torch.tensor([0.5, -2.0, 0.0]), torch.tensor([-2.0, 0.7, 0.0])
+    mu, a = m.expand(n, k), logvar.expand(n, k)
+    z = draw(mu, a)
+    expected = 0.5 * (m.square() + logvar.exp() - logvar - 1)
+    # One component is enough for the terms that take any z.
+    assert abs(ops.marginal_kl(z, mu[:1], a[:1]) - expected.sum()) < 0.05
+    assert abs(ops.dimension_wise_kl(z, mu[:1], a[:1]) - expected.sum()) < 0.05
+    assert abs(ops.total_correlation(z, mu[:1], a[:1])) < 1e-5
+    t = ops.elbo_surgery(z[:500], mu[:500], a[:500])
+    assert abs(t.mutual_information) < 1e-5 and abs(t.total_correlation) < 1e-5
+    assert (t.per_dimension_kl - expected).abs().max() < 0.4
+
+
+def test_separated_clusters_tell_the_cluster():
+    """Of 4 groups of 50 equal posteriors only the group can be told: log 4."""
+    centres = 100 * torch.randn(4, 5, generator=torch.Generator().manual_seed(5))
+    mu, a = centres.repeat_interleave(50, 0), torch.zeros(200, 5)
+    assert abs(ops.mutual_information(draw(mu, a), mu, a) - math.log(4)) < 1e-4
+
+
 @pytest.mark.parametrize("param", ["logvar", "logstd", "softplus"])
 def test_gradcheck(param):
     inputs = [torch.randn(4, 3, dtype=torch.float64, requires_grad=True) for _ in range(3)]
     assert torch.autograd.gradcheck(lambda *x: tuple(ops.elbo_surgery(*x, param=param)), inputs)
+    weights = {"dataset_size": 9, "stratified": True}
+    assert torch.autograd.gradcheck(lambda *x: tuple(ops.elbo_surgery(*x, param=param, **weights)), inputs)
 
 
 def test_compiles_in_one_graph_as_a_loss():
@@ -150,6 +194,11 @@ def test_sixteen_bit_inputs_give_float32():
         ("elbo_surgery", (torch.ones(3, 2),) * 3, {"dataset_size": 1.5}, ["dataset_size", "1.5"]),
         ("dimension_wise_kl", (torch.ones(3, 2),) * 3, {"dataset_size": 9, "exclude_self": True},
          ["dataset_size", "exclude_self"]),
+        ("elbo_surgery", (torch.ones(3, 2),) * 3, {"stratified": True}, ["stratified", "dataset_size is None"]),
+        ("elbo_surgery", (torch.ones(3, 2),) * 3, {"stratified": 1}, ["stratified", "1", "True or False"]),
+        ("elbo_surgery", (torch.ones(3, 2),) * 3, {"stratified": True, "dataset_size": 2}, ["dataset_size", "2", ">= 3"]),
+        ("marginal_kl", (torch.ones(2, 2), torch.ones(3, 2), torch.ones(3, 2)), {"stratified": True, "dataset_size": 9},
+         ["z", "[2, 2]", "mu"]),
     ],
 )  # fmt: skip
 def test_bad_arguments_are_named(name, arguments, options, words):

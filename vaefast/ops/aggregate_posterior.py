@@ -35,7 +35,7 @@ class ElboSurgery(NamedTuple):
 
 def elbo_surgery(
     z: Tensor, mu: Tensor, scale: Tensor, *, param: str = "logvar", exclude_self: bool = False,
-    dataset_size: int | None = None,
+    dataset_size: int | None = None, stratified: bool = False,
 ) -> ElboSurgery:  # fmt: skip
     """All terms of the KL divergence of posteriors to N(0, I), from one sample of each.
 
@@ -48,6 +48,10 @@ def elbo_surgery(
         dataset_size: where the N images are a batch of so many, weigh as beta-TCVAE's minibatch-weighted sampling does:
             q(z_i) is taken as 1 / (N dataset_size) sum_j q(z_i | x_j), and each marginal likewise. This shifts the terms
             by constants and leaves their gradients as they are. None: the plain mean over the N posteriors.
+        stratified: weigh as minibatch stratified sampling does instead, with the posteriors that are not i's own taken
+            for all dataset_size - 1 others: q(z_i) = q(z_i | x_i) / dataset_size + (1 - 1 / dataset_size) times the mean
+            of q(z_i | x_j) over the other N - 1. Over random batches that is right on average; needs 2 <= N <=
+            dataset_size.
 
     Returns:
         The terms. kl = mutual_information + total_correlation + dimension_wise_kl for these samples, not only in
@@ -60,11 +64,13 @@ def elbo_surgery(
         ArgumentError: shapes, dtypes or devices that do not fit, a bad option.
 
     Sources: Hoffman and Johnson, "ELBO surgery" (2016); Chen et al., "Isolating sources of disentanglement in VAEs"
-    (2018), the ELBO TC-decomposition and minibatch-weighted sampling.
+    (2018), the ELBO TC-decomposition; minibatch-weighted and stratified sampling, appendix C. The stratified
+    weights are those of the paper averaged over which of the others comes last, so that no order matters.
     """
-    conditional = _log_conditional(z, mu, scale, param).mean()
-    joint = _log_joint(z, mu, scale, param, exclude_self, dataset_size).mean()
-    marginals = _log_marginals(z, mu, scale, param, exclude_self, dataset_size).mean(0)
+    conditional = _log_conditional(z, mu, scale, param).sum(1).mean()
+    batch = _Batch(exclude_self, dataset_size, stratified)
+    joint = batch.log_density(z, mu, scale, param, False).mean()
+    marginals = batch.log_density(z, mu, scale, param, True).mean(0)
     prior = _log_prior(z, marginals.dtype).mean(0)
     per_dimension_kl = marginals - prior
     return ElboSurgery(
@@ -79,46 +85,48 @@ def elbo_surgery(
 
 def mutual_information(
     z: Tensor, mu: Tensor, scale: Tensor, *, param: str = "logvar", exclude_self: bool = False,
-    dataset_size: int | None = None,
+    dataset_size: int | None = None, stratified: bool = False,
 ) -> Tensor:  # fmt: skip
     """mean_i [log q(z_i | x_i) - log q(z_i)] in nats: what the samples tell about the images. Arguments of
     `elbo_surgery`. At most log N with neither option, so a value near log N means "at least that"."""
-    conditional = _log_conditional(z, mu, scale, param)
-    return (conditional - _log_joint(z, mu, scale, param, exclude_self, dataset_size)).mean()
+    conditional = _log_conditional(z, mu, scale, param).sum(1)
+    batch = _Batch(exclude_self, dataset_size, stratified)
+    return (conditional - batch.log_density(z, mu, scale, param, False)).mean()
 
 
 def marginal_kl(
     z: Tensor, mu: Tensor, scale: Tensor, *, param: str = "logvar", exclude_self: bool = False,
-    dataset_size: int | None = None,
+    dataset_size: int | None = None, stratified: bool = False,
 ) -> Tensor:  # fmt: skip
     """mean_i [log q(z_i) - log p(z_i)] in nats: KL(q(z) || N(0, I)). Arguments of `elbo_surgery`; z may be any [M, k]
     drawn from q(z)."""
-    joint = _log_joint(z, mu, scale, param, exclude_self, dataset_size)
+    joint = _Batch(exclude_self, dataset_size, stratified).log_density(z, mu, scale, param, False)
     return (joint - _log_prior(z, joint.dtype).sum(1)).mean()
 
 
 def total_correlation(
     z: Tensor, mu: Tensor, scale: Tensor, *, param: str = "logvar", exclude_self: bool = False,
-    dataset_size: int | None = None,
+    dataset_size: int | None = None, stratified: bool = False,
 ) -> Tensor:  # fmt: skip
     """mean_i [log q(z_i) - sum_d log q(z_id)] in nats: how dependent the dimensions of q(z) are. Arguments of
     `elbo_surgery`; z may be any [M, k] drawn from q(z). The weight of beta-TCVAE goes on this term."""
-    marginals = _log_marginals(z, mu, scale, param, exclude_self, dataset_size)
-    return (_log_joint(z, mu, scale, param, exclude_self, dataset_size) - marginals.sum(1)).mean()
+    batch = _Batch(exclude_self, dataset_size, stratified)
+    marginals = batch.log_density(z, mu, scale, param, True)
+    return (batch.log_density(z, mu, scale, param, False) - marginals.sum(1)).mean()
 
 
 def dimension_wise_kl(
     z: Tensor, mu: Tensor, scale: Tensor, *, param: str = "logvar", exclude_self: bool = False,
-    dataset_size: int | None = None,
+    dataset_size: int | None = None, stratified: bool = False,
 ) -> Tensor:  # fmt: skip
     """sum_d mean_i [log q(z_id) - log p(z_id)] in nats: sum_d KL(q(z_d) || N(0, 1)). Arguments of `elbo_surgery`; z may
     be any [M, k] drawn from q(z)."""
-    marginals = _log_marginals(z, mu, scale, param, exclude_self, dataset_size)
+    marginals = _Batch(exclude_self, dataset_size, stratified).log_density(z, mu, scale, param, True)
     return (marginals - _log_prior(z, marginals.dtype)).sum(1).mean()
 
 
 def _log_conditional(z: Tensor, mu: Tensor, scale: Tensor, param: str) -> Tensor:
-    """log q(z_i | x_i), [N]."""
+    """log q(z_id | x_i), [N, k]."""
     _check.float_tensor("z", z, min_dim=2)
     _check.float_tensor("mu", mu, min_dim=2)
     _check.float_tensor("scale", scale, min_dim=2)
@@ -127,7 +135,7 @@ def _log_conditional(z: Tensor, mu: Tensor, scale: Tensor, param: str) -> Tensor
     _check.choice("param", param, PARAMS)
     dtype = compute_dtype(torch.promote_types(torch.promote_types(z.dtype, mu.dtype), scale.dtype))
     s, two_log_s, _ = _scale(scale.to(dtype), param)
-    return -0.5 * (((z.to(dtype) - mu.to(dtype)) / s).square() + two_log_s + LOG_TWO_PI).sum(1)
+    return -0.5 * (((z.to(dtype) - mu.to(dtype)) / s).square() + two_log_s + LOG_TWO_PI)
 
 
 def _log_prior(z: Tensor, dtype: torch.dtype) -> Tensor:
@@ -135,29 +143,38 @@ def _log_prior(z: Tensor, dtype: torch.dtype) -> Tensor:
     return -0.5 * (z.to(dtype).square() + LOG_TWO_PI)
 
 
-def _weight(exclude_self: bool, dataset_size: int | None) -> float:
-    """What minibatch-weighted sampling takes off each log density."""
-    if dataset_size is None:
-        return 0.0
-    _check.whole_number("dataset_size", dataset_size)
-    if dataset_size < 1:
-        _check.fail("dataset_size", dataset_size, "an int >= 1 or None")
-    if exclude_self:
-        _check.fail("dataset_size", dataset_size, "None where exclude_self is True")
-    return math.log(dataset_size)
+class _Batch(NamedTuple):
+    """How q(z_i) is made of the posteriors of a batch."""
 
+    exclude_self: bool
+    dataset_size: int | None
+    stratified: bool
 
-def _log_joint(
-    z: Tensor, mu: Tensor, scale: Tensor, param: str, exclude_self: bool, dataset_size: int | None
-) -> Tensor:
-    """log q(z_i), [M]."""
-    weight = _weight(exclude_self, dataset_size)
-    return mixture_log_density(z, mu, scale, param=param, exclude_self=exclude_self) - weight
+    def _checked(self, n: int) -> None:
+        size = self.dataset_size
+        if not isinstance(self.stratified, bool):
+            _check.fail("stratified", repr(self.stratified), "True or False")
+        if size is None:
+            if self.stratified:
+                _check.fail("stratified", True, "False where dataset_size is None")
+            return
+        _check.whole_number("dataset_size", size)
+        least = max(2, n) if self.stratified else 1
+        if size < least:
+            _check.fail("dataset_size", size, f"an int >= {least} or None")
+        if self.exclude_self:
+            _check.fail("dataset_size", size, "None where exclude_self is True")
 
-
-def _log_marginals(
-    z: Tensor, mu: Tensor, scale: Tensor, param: str, exclude_self: bool, dataset_size: int | None
-) -> Tensor:
-    """log q(z_id), [M, k]."""
-    weight = _weight(exclude_self, dataset_size)
-    return mixture_log_density(z, mu, scale, param=param, exclude_self=exclude_self, per_dimension=True) - weight
+    def log_density(self, z: Tensor, mu: Tensor, scale: Tensor, param: str, per_dimension: bool) -> Tensor:
+        """log q(z_i), [M], or log q(z_id), [M, k]."""
+        self._checked(mu.shape[0] if isinstance(mu, Tensor) and mu.dim() else 0)
+        exclude = self.exclude_self
+        if self.stratified:
+            own, exclude = _log_conditional(z, mu, scale, param), True
+        log_q = mixture_log_density(z, mu, scale, param=param, per_dimension=per_dimension, exclude_self=exclude)
+        if self.dataset_size is None:
+            return log_q
+        if not self.stratified:
+            return log_q - math.log(self.dataset_size)
+        own = own if per_dimension else own.sum(1)
+        return torch.logaddexp(own - math.log(self.dataset_size), log_q + math.log1p(-1 / self.dataset_size))
