@@ -290,7 +290,12 @@ _OP = Op(
         "cuda": Kernels(native_forward, native_backward),
     },
     prefer={"cpu": ("cpp",), "cuda": ("cuda", "triton")},
-    because={"cpu": "not yet measured", "cuda": "not yet measured on a GPU"},
+    because={
+        "cpu": "28 and 60 times the compiled and eager formula at 4,096 x 4,096 x 64 where all pairs count, 170 times eager "
+        "for narrow posteriors; 1.6 and 8 times the compiled Gram form, which keeps fewer digits; below about 64 x 64 x 10 "
+        "plain PyTorch is quicker, by some 0.2 ms (one AVX-512 thread)",
+        "cuda": "not yet measured on a GPU",
+    },
 )
 
 
