@@ -124,13 +124,14 @@ def test_rows_without_a_component_near_them(cpu_backend, close, per_dimension):
 
 @BOTH
 def test_nan_comes_through(cpu_backend, per_dimension):
-    z, mu, a, grad = make(40, 70, 20)
-    z[2, 19] = math.nan
+    k = 20 if cpu_backend != "triton" else 4
+    z, mu, a, grad = make(40, 70, k)
+    z[2, -1] = math.nan
     value, *_ = run(z, mu, a, grad, per_dimension=per_dimension)
     where = value.isnan() if per_dimension else value.isnan()[:, None]
     assert where[2, -1] and where.sum() == 1
-    z, mu, a, grad = make(40, 70, 20)
-    mu[69, 19] = math.nan
+    z, mu, a, grad = make(40, 70, k)
+    mu[69, -1] = math.nan
     value, *_ = run(z, mu, a, grad, per_dimension=per_dimension)
     assert value[..., -1].isnan().all() if per_dimension else value.isnan().all()
 
