@@ -31,7 +31,17 @@ def reparam_kl(device: str) -> Iterator[list[Tensor]]:
                 yield _both_ways(lambda m, s, p=param: ops.reparam_kl(m, s, param=p), mu, scale)
 
 
-EXERCISES = {"reparam_kl": reparam_kl}
+def mixture_log_density(device: str) -> Iterator[list[Tensor]]:
+    shapes = ((1, 1, 1), (7, 5, 3), (70, 70, 64), (2, 9, 513), (3, 1500, 17), (1500, 3, 2), (300, 300, 5))
+    for dtype in DTYPES:
+        for m, n, k in shapes:
+            for per_dimension in (False, True):
+                z, mu, scale = (torch.randn(rows, k, device=device, dtype=dtype) for rows in (m, n, n))
+                options = {"per_dimension": per_dimension, "exclude_self": m == n > 1}
+                yield _both_ways(lambda *x, o=options: (ops.mixture_log_density(*x, **o),), z, mu, scale)
+
+
+EXERCISES = {"mixture_log_density": mixture_log_density, "reparam_kl": reparam_kl}
 
 
 def main(name: str) -> None:

@@ -9,9 +9,11 @@
 #include <type_traits>
 
 #include "core/philox.h"
+#include "cpu/mixture_density.h"
 #include "cpu/reparam_kl.h"
 #if defined(VAEFAST_WITH_CUDA)
 #include "cuda/launch.h"
+#include "cuda/mixture_density.h"
 #include "cuda/reparam_kl.h"
 #endif
 
@@ -94,6 +96,8 @@ PYBIND11_MODULE(_C, m) {
     m.def("philox4x32_10", &philox_of);
     m.def("noise_words", &noise_words_of);
 
+    VAEFAST_DEF(mixture_density_forward);
+    VAEFAST_DEF(mixture_density_backward);
     VAEFAST_DEF(reparam_kl_forward);
     VAEFAST_DEF(reparam_kl_backward);
 }

@@ -41,7 +41,17 @@ def reparam_kl() -> None:
         compile(k.backward_kernel, arch, types, HAS_Z=True, HAS_KL=False, TO_MU=False, draws=1, **constants)
 
 
-OPS = {"reparam_kl": reparam_kl}
+def mixture_density() -> None:
+    k = _native.kernels("mixture_density")
+    for element, joint, arch in [("fp32", True, 80), ("fp32", False, 90), ("fp64", True, 90)]:
+        f = tl.float64 if element == "fp64" else tl.float32
+        constants = {"JOINT": joint, "EXCLUDE": joint, "F": f, "BM": 32, "BN": 64 if element == "fp32" else 32}
+        for kernel in (k.forward_kernel, k.grad_rows_kernel, k.grad_components_kernel):
+            types = {n: "*" + element for n in kernel.arg_names if n.endswith("_ptr")}
+            compile(kernel, arch, types, **constants)
+
+
+OPS = {"mixture_density": mixture_density, "reparam_kl": reparam_kl}
 
 if __name__ == "__main__":
     OPS[sys.argv[1]]()
