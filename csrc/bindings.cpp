@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "core/philox.h"
+#include "cpu/mmd.h"
 #include "cpu/reparam_kl.h"
 #if defined(VAEFAST_WITH_CUDA)
 #include "cuda/launch.h"
@@ -94,6 +95,8 @@ PYBIND11_MODULE(_C, m) {
     m.def("philox4x32_10", &philox_of);
     m.def("noise_words", &noise_words_of);
 
+    def_cpu(m, "mmd_center", VAEFAST_PICK(mmd_center));
+    def_cpu(m, "mmd_pairs", VAEFAST_PICK(mmd_pairs));
     VAEFAST_DEF(reparam_kl_forward);
     VAEFAST_DEF(reparam_kl_backward);
 }

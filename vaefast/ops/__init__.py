@@ -6,6 +6,7 @@ variable VAEFAST_BACKEND force one.
 
 from vaefast.ops._native import build_record
 from vaefast.ops._registry import BACKENDS, Served, backend, backends
+from vaefast.ops.mmd import median_distance, mmd2
 from vaefast.ops.reparam import reparam_kl
 
-__all__ = ["BACKENDS", "Served", "backend", "backends", "build_record", "reparam_kl"]
+__all__ = ["BACKENDS", "Served", "backend", "backends", "build_record", "median_distance", "mmd2", "reparam_kl"]
