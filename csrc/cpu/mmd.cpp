@@ -187,60 +187,89 @@ void dot_products(const F* pi, int rows_i, const F* pj, int rows_j, int64_t k, F
     }
 }
 
-// The rational form of the imq kernels, a few vectors at a time.
-template <class F, bool Grad>
-void imq_row(const F* __restrict u, const MmdCoefs<F>& c, F* __restrict f, F* __restrict g) {
+// Vectors that are worked on together: their chains of operations hide one another's latency.
+constexpr int kTogether = 4;
+
+// f and g of kTogether vectors of pairs.
+template <MmdKernel K, class F, bool Grad>
+VAEFAST_HD void kernel_of(const F* u, const F* dot, bool rational, const MmdCoefs<F>& c,
+                          typename Vector<F>::type (&f)[kTogether], typename Vector<F>::type (&g)[kTogether]) {
     using V = typename Vector<F>::type;
-    constexpr int lanes = Vector<F>::lanes, together = 4;
-    const int s = c.count;
-    for (int j = 0; j < kPanel; j += together * lanes) {
-        V x[together], top[together], bottom[together], slope[together];
+    constexpr int lanes = Vector<F>::lanes, n = kTogether * lanes;
+    if (K == MmdKernel::imq && rational) {
+        V x[kTogether], top[kTogether], bottom[kTogether], slope[kTogether];
+        const int s = c.count;
 #pragma GCC unroll 8
-        for (int v = 0; v < together; ++v) {
-            x[v] = load_vector(u + j + v * lanes);
+        for (int v = 0; v < kTogether; ++v) {
+            x[v] = load_vector(u + v * lanes);
             top[v] = V{} + c.top[s - 1];
-            bottom[v] = V{} + c.bottom[s];
-            if (Grad) slope[v] = V{} + c.slope[2 * s - 2];
+            bottom[v] = x[v] + c.bottom[s - 1];
+            slope[v] = V{} + c.slope[2 * s - 2];
         }
-        for (int i = s - 1; i >= 0; --i)
-#pragma GCC unroll 8
-            for (int v = 0; v < together; ++v) bottom[v] = bottom[v] * x[v] + c.bottom[i];
         for (int i = s - 2; i >= 0; --i)
 #pragma GCC unroll 8
-            for (int v = 0; v < together; ++v) top[v] = top[v] * x[v] + c.top[i];
-        if (Grad)
-            for (int i = 2 * s - 3; i >= 0; --i)
+            for (int v = 0; v < kTogether; ++v) {
+                top[v] = top[v] * x[v] + c.top[i];
+                bottom[v] = bottom[v] * x[v] + c.bottom[i];
+                if (Grad) {
+                    slope[v] = slope[v] * x[v] + c.slope[2 * i + 1];
+                    slope[v] = slope[v] * x[v] + c.slope[2 * i];
+                }
+            }
 #pragma GCC unroll 8
-                for (int v = 0; v < together; ++v) slope[v] = slope[v] * x[v] + c.slope[i];
-#pragma GCC unroll 8
-        for (int v = 0; v < together; ++v) {
-            const V inverse = F(1) / bottom[v];
-            store_vector(f + j + v * lanes, top[v] * inverse);
-            if (Grad) store_vector(g + j + v * lanes, -(slope[v] * inverse) * inverse);
+        for (int v = 0; v < kTogether; ++v) {
+            const V inverse = reciprocal<F>(bottom[v]);
+            f[v] = top[v] * inverse;
+            if (Grad) g[v] = -(slope[v] * inverse) * inverse;
         }
+        return;
     }
-}
-
-template <MmdKernel K, class F, bool Grad>
-void kernel_row(const F* __restrict u, const F* __restrict dot, F largest, const MmdCoefs<F>& c, F* __restrict f,
-                F* __restrict g) {
-    if constexpr (K == MmdKernel::imq) {
-        if (largest <= c.limit) return imq_row<F, Grad>(u, c, f, g);
-    }
-    if constexpr (K == MmdKernel::polynomial || K == MmdKernel::energy) {
-        for (int j = 0; j < kPanel; ++j) mmd_pair<K>(u[j], dot[j], c, f[j], g[j]);
-    } else {  // scale by scale, so that the compiler vectorises over the pairs
-        MmdCoefs<F> one;
-        one.count = 1;
-        for (int s = 0; s < c.count; ++s) {
-            one.a[0] = c.a[s];
-            for (int j = 0; j < kPanel; ++j) {
-                F fs, gs;
-                mmd_pair<K>(u[j], F(0), one, fs, gs);
-                f[j] = s ? f[j] + fs : fs;
-                g[j] = s ? g[j] + gs : gs;
+    alignas(64) F fs[n], gs[n];
+    if constexpr (K == MmdKernel::energy) {
+        for (int j = 0; j < n; ++j) energy_of(u[j], c, fs[j], gs[j]);
+    } else if constexpr (K == MmdKernel::polynomial) {
+        // As polynomial_of, term by term, so that the compiler vectorises over the pairs.
+        for (int j = 0; j < n; ++j) fs[j] = gs[j] = F(0);
+        for (int i = c.count - 1; i >= 1; --i) {
+            const F a = c.a[i], b = F(i + 1) * a;
+            for (int j = 0; j < n; ++j) {
+                fs[j] = fs[j] * u[j] + a;
+                if (Grad) gs[j] = gs[j] * u[j] + b;
             }
         }
+        for (int j = 0; j < n; ++j) {
+            fs[j] = fs[j] * u[j] * u[j] + c.a[0] * dot[j];
+            gs[j] = gs[j] * u[j];
+        }
+    } else {
+        // Scale by scale, so that the compiler vectorises over the pairs.
+        alignas(64) F d[n], half[n];
+        for (int j = 0; j < n; ++j) {
+            fs[j] = gs[j] = F(0);
+            if (K == MmdKernel::laplacian) {
+                d[j] = sqrt_of(u[j]);
+                half[j] = u[j] > F(0) ? F(-0.5) / d[j] : F(0);
+            }
+        }
+        for (int s = 0; s < c.count; ++s) {
+            const F a = c.a[s];
+            for (int j = 0; j < n; ++j) {
+                if constexpr (K == MmdKernel::imq) {
+                    const F inverse = F(1) / (a + u[j]);
+                    fs[j] += a * inverse;
+                    if (Grad) gs[j] -= a * inverse * inverse;
+                } else {
+                    const F e = exp_of((K == MmdKernel::rbf ? u[j] : d[j]) * -a);
+                    fs[j] += e;
+                    if (Grad) gs[j] += e * (K == MmdKernel::rbf ? -a : half[j] * a);
+                }
+            }
+        }
+    }
+#pragma GCC unroll 8
+    for (int v = 0; v < kTogether; ++v) {
+        f[v] = load_vector(fs + v * lanes);
+        if (Grad) g[v] = load_vector(gs + v * lanes);
     }
 }
 
@@ -259,6 +288,44 @@ void near_row(const F* pi, int i, const F* pj, int64_t k, F ei, const F* ej, F* 
     for (int j = 0; j < kPanel; ++j) u[j] = u[j] < F(kNear) * (ei + ej[j]) ? again[j] : u[j];
 }
 
+// u = |z_i - z_j|^2 of the pairs of a tile from its dot products, in place. True where some rows are near each other;
+// those pairs are right all the same. `largest` is the greatest u.
+template <class F>
+bool distances(const F* pi, int rows_i, const F* pj, int64_t k, const F* ei, const F* ej, F* d, F& largest) {
+    using V = typename Vector<F>::type;
+    constexpr int lanes = Vector<F>::lanes, vectors = kPanel / lanes;
+    V low = {}, high = {};
+    for (int i = 0; i < rows_i; ++i) {
+#pragma GCC unroll 16
+        for (int v = 0; v < vectors; ++v) {
+            F* at = d + i * kPanel + v * lanes;
+            const V both = ei[i] + load_vector(ej + v * lanes);
+            const V u = both - F(2) * load_vector(at);
+            const V margin = u - F(kNear) * both;
+            low = margin < low ? margin : low;
+            high = u > high ? u : high;
+            store_vector(at, u);
+        }
+    }
+    alignas(64) F lows[lanes], highs[lanes];
+    store_vector(lows, low);
+    store_vector(highs, high);
+    F nearest = F(0);
+    largest = F(0);
+    for (int l = 0; l < lanes; ++l) {
+        nearest = lows[l] < nearest ? lows[l] : nearest;
+        largest = highs[l] > largest ? highs[l] : largest;
+    }
+    if (!(nearest < F(0))) return false;
+    for (int i = 0; i < rows_i; ++i) {
+        F* u = d + i * kPanel;
+        bool near = false;
+        for (int j = 0; j < kPanel; ++j) near |= u[j] < F(kNear) * (ei[i] + ej[j]);
+        if (near) near_row(pi, i, pj, k, ei[i], ej, u);
+    }
+    return true;
+}
+
 template <class F>
 struct TileSums {
     alignas(64) F column[kPanel];  // sums of g over the rows
@@ -272,70 +339,61 @@ struct TileSums {
 template <MmdKernel K, class F, bool Grad>
 void apply_kernel(const Problem<F>& p, const Panel& pi, const Panel& pj, const F* panel_i, const F* panel_j, int64_t k,
                   int64_t skip, F* d, TileSums<F>& sums) {
+    using V = typename Vector<F>::type;
     constexpr bool distance = K != MmdKernel::polynomial;
-    alignas(64) F u[kPanel], f[kPanel], g[kPanel], ej[kPanel], wj[kPanel];
+    constexpr int lanes = Vector<F>::lanes, vectors = kPanel / lanes;
+    static_assert(vectors % kTogether == 0 || kTogether % vectors == 0, "rows are whole groups of vectors");
+    const F *ei = p.e + pi.row, *wi = p.w + pi.row;
+    alignas(64) F ej[kPanel], wj[kPanel], u[kPanel];
     for (int j = 0; j < kPanel; ++j) {
         ej[j] = j < pj.rows ? p.e[pj.row + j] : F(0);
         wj[j] = j < pj.rows ? p.w[pj.row + j] : F(0);
-        sums.column[j] = F(0);
     }
-    sums.value = 0;
+    for (int i = pi.rows; i < rounded_up(pi.rows, kVectorRows); ++i)
+        for (int j = 0; j < kPanel; ++j) d[i * kPanel + j] = F(0);
+    const int width = rounded_up(pj.rows, kVectorColumns * lanes);
+    if (width < kPanel)
+        for (int i = 0; i < pi.rows; ++i)
+            for (int j = width; j < kPanel; ++j) d[i * kPanel + j] = F(0);
+    const auto skips = [&](int i) { return skip + i >= 0 && skip + i < kPanel; };
+    F largest = F(0);
     sums.near = false;
-    const int rows = rounded_up(pi.rows, kVectorRows);
-    for (int i = 0; i < rows; ++i) {
+    if (distance) {
+        for (int i = 0; i < pi.rows; ++i)
+            if (skips(i)) d[i * kPanel + skip + i] = F(0);  // looks like any distant pair
+        sums.near = distances(panel_i, pi.rows, panel_j, k, ei, ej, d, largest);
+    }
+    const bool rational = largest <= p.coefs.limit;
+    V total = {}, column[vectors] = {};
+    for (int i = 0; i < pi.rows; ++i) {
         F* row = d + i * kPanel;
-        if (i >= pi.rows) {
-            for (int j = 0; j < kPanel; ++j) row[j] = F(0);
-            sums.row[i] = F(0);
-            continue;
-        }
-        const F ei = p.e[pi.row + i], wi = p.w[pi.row + i];
-        const int64_t off = skip + i;
-        const bool skips = off >= 0 && off < kPanel;
-        F kept_weight = F(0);
-        if (skips) {
-            kept_weight = wj[off];
-            wj[off] = F(0);
-            if (distance) row[off] = F(0);  // looks like any distant pair
-        }
-        if (pj.rows < kPanel)
-            for (int j = pj.rows; j < kPanel; ++j) row[j] = F(0);
-        F largest = F(0);
-        if constexpr (distance) {
-            F nearest = F(0);
-            for (int j = 0; j < kPanel; ++j) {
-                const F both = ei + ej[j];
-                u[j] = both - F(2) * row[j];
-                const F margin = u[j] - F(kNear) * both;
-                nearest = margin < nearest ? margin : nearest;
-                largest = u[j] > largest ? u[j] : largest;
-            }
-            if (nearest < F(0)) {
-                near_row(panel_i, i, panel_j, k, ei, ej, u);
-                sums.near = true;
-            }
-        } else {
-            for (int j = 0; j < kPanel; ++j) u[j] = ei + ej[j] + row[j];
-        }
-        kernel_row<K, F, Grad>(u, row, largest, p.coefs, f, g);
-        F total = F(0), slope = F(0);
-        constexpr int lanes = kVectorBytes / int(sizeof(F));
-        F totals[lanes] = {}, slopes[lanes] = {};
-        for (int j = 0; j < kPanel; j += lanes)
-            for (int l = 0; l < lanes; ++l) {
-                totals[l] += f[j + l] * wj[j + l];
+        F kept = F(0);
+        if (skips(i)) kept = wj[skip + i], wj[skip + i] = F(0);
+        V slopes = {};
+        if (!distance)
+            for (int j = 0; j < kPanel; ++j) u[j] = ei[i] + ej[j] + row[j];
+#pragma GCC unroll 16
+        for (int v0 = 0; v0 < vectors; v0 += kTogether) {
+            V f[kTogether], g[kTogether];
+            kernel_of<K, F, Grad>((distance ? row : u) + v0 * lanes, row + v0 * lanes, rational, p.coefs, f, g);
+#pragma GCC unroll 8
+            for (int v = 0; v < kTogether; ++v) {
+                const V weight = wi[i] * load_vector(wj + (v0 + v) * lanes);
+                total += f[v] * weight;
                 if (Grad) {
-                    const F weighted = g[j + l] * (wi * wj[j + l]);
-                    row[j + l] = weighted;
-                    sums.column[j + l] += weighted;
-                    slopes[l] += weighted;
+                    const V weighted = g[v] * weight;
+                    store_vector(row + (v0 + v) * lanes, weighted);
+                    column[v0 + v] += weighted;
+                    slopes += weighted;
                 }
             }
-        for (int l = 0; l < lanes; ++l) total += totals[l], slope += slopes[l];
-        sums.value += double(wi) * double(total);
-        sums.row[i] = slope;
-        if (skips) wj[off] = kept_weight;
+        }
+        if (Grad) sums.row[i] = lane_sum<F>(slopes);
+        if (skips(i)) wj[skip + i] = kept;
     }
+    sums.value = double(lane_sum<F>(total));
+    if (Grad)
+        for (int v = 0; v < vectors; ++v) store_vector(sums.column + v * lanes, column[v]);
 }
 
 // to[r][.] += factor sum_s g(r, s) z_s, or g(r, s) (z_s - z_r) where `Near`, for one group of vectors of columns.

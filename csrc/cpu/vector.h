@@ -4,6 +4,10 @@
 
 #include "../core/macros.h"
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 namespace vaefast {
 namespace {
 
@@ -42,6 +46,28 @@ VAEFAST_HD typename Vector<F>::type load_vector(const F* p) {
 template <class F>
 VAEFAST_HD void store_vector(F* p, typename Vector<F>::type v) {
     memcpy(p, &v, sizeof(v));
+}
+
+// 1 / x to about an ulp, for x within the square root of the type's range.
+template <class F>
+VAEFAST_HD typename Vector<F>::type reciprocal(typename Vector<F>::type x) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(F) == 4) {  // a division takes the place of eight multiplications
+        const auto r = (typename Vector<F>::type)_mm512_maskz_rcp14_ps(__mmask16(-1), (__m512)x);
+        return r + r * (F(1) - x * r);
+    }
+#endif
+    return F(1) / x;
+}
+
+// The sum of a vector's elements.
+template <class F>
+VAEFAST_HD F lane_sum(typename Vector<F>::type v) {
+    alignas(64) F part[Vector<F>::lanes];
+    store_vector(part, v);
+    for (int width = Vector<F>::lanes / 2; width > 0; width /= 2)
+        for (int l = 0; l < width; ++l) part[l] += part[l + width];
+    return part[0];
 }
 
 // sum[i][l] += a(i, s) b(s, l) over s < depth; a(i, s) = a[i a_row + s a_step], b(s, .) the vectors at b + s b_step.
