@@ -13,6 +13,7 @@
 #include "cpu/reparam_kl.h"
 #if defined(VAEFAST_WITH_CUDA)
 #include "cuda/launch.h"
+#include "cuda/mmd.h"
 #include "cuda/reparam_kl.h"
 #endif
 
@@ -96,7 +97,7 @@ PYBIND11_MODULE(_C, m) {
     m.def("noise_words", &noise_words_of);
 
     def_cpu(m, "mmd_center", VAEFAST_PICK(mmd_center));
-    def_cpu(m, "mmd_pairs", VAEFAST_PICK(mmd_pairs));
+    VAEFAST_DEF(mmd_pairs);
     VAEFAST_DEF(reparam_kl_forward);
     VAEFAST_DEF(reparam_kl_backward);
 }

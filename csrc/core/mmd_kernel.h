@@ -57,19 +57,26 @@ static inline void imq_rational(MmdCoefs<F>& c, double largest) {
     c.limit = usable ? F(limit) : F(-1);
 }
 
+// The coefficients of (offset + t)^degree - offset^degree.
+template <class F>
+VAEFAST_HD void polynomial_coefs(MmdCoefs<F>& c, int degree, double offset) {
+    c.count = degree;
+    double binomial = 1;
+    for (int i = 1; i <= degree; ++i) {
+        binomial *= double(degree - i + 1) / i;
+        double power = 1;
+        for (int j = 0; j < degree - i; ++j) power *= offset;
+        c.a[i - 1] = F(binomial * power);
+    }
+}
+
 // `scales` in units that the rows are scaled by; `offset` of a polynomial: what is raised to the power at t = 0.
 template <class F>
 static inline MmdCoefs<F> mmd_coefs(MmdKernel kernel, const double* scales, int count, double offset) {
     MmdCoefs<F> c{};
     c.count = count;
-    if (kernel == MmdKernel::polynomial) {  // (offset + t)^count - offset^count
-        double binomial = 1;
-        for (int i = 1; i <= count; ++i) {
-            binomial *= double(count - i + 1) / i;
-            double power = 1;
-            for (int j = 0; j < count - i; ++j) power *= offset;
-            c.a[i - 1] = F(binomial * power);
-        }
+    if (kernel == MmdKernel::polynomial) {
+        polynomial_coefs(c, count, offset);
         return c;
     }
     for (int i = 0; i < count; ++i)
@@ -82,6 +89,20 @@ static inline MmdCoefs<F> mmd_coefs(MmdKernel kernel, const double* scales, int 
 
 template <class F>
 VAEFAST_HD void imq_of(F u, const MmdCoefs<F>& c, F& f, F& g) {
+    if (u <= c.limit) {
+        const int s = c.count;
+        F top = c.top[s - 1], bottom = u + c.bottom[s - 1], slope = c.slope[2 * s - 2];
+        for (int i = s - 2; i >= 0; --i) {
+            top = top * u + c.top[i];
+            bottom = bottom * u + c.bottom[i];
+            slope = slope * u + c.slope[2 * i + 1];
+            slope = slope * u + c.slope[2 * i];
+        }
+        const F inverse = F(1) / bottom;
+        f = top * inverse;
+        g = -(slope * inverse) * inverse;
+        return;
+    }
     f = F(0), g = F(0);
     for (int s = 0; s < c.count; ++s) {
         const F inverse = F(1) / (c.a[s] + u);

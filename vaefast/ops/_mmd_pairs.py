@@ -10,7 +10,6 @@ from torch import Tensor
 from vaefast.ops import _mmd_reference as reference
 from vaefast.ops import _native
 
-TILE = 64  # rows, in all backends
 _BLOCKS = 512  # of threads that keep a large GPU busy
 
 
@@ -19,9 +18,13 @@ def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def splits(problems: int, rows: int) -> int:
+def tiles(rows: int, dtype: torch.dtype) -> int:
+    """Tiles of rows, each a block of threads on a GPU (kTile of csrc/cuda/mmd.cu, and kernels/mmd.py)."""
+    return -(-rows // (32 if dtype == torch.float64 else 64))
+
+
+def splits(problems: int, tiles: int) -> int:
     """Into how many parts a GPU cuts the sum over a row's partners, where there are few rows. The shape alone decides."""
-    tiles = max(1, -(-rows // TILE))
     return max(1, min(tiles, -(-_BLOCKS // max(1, problems * tiles))))
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from vaefast.errors import ArgumentError
 from vaefast.ops import _check, _library, _native
 from vaefast.ops import _mmd_reference as reference
-from vaefast.ops._mmd_pairs import TILE, Prepared, compute_dtype, splits
+from vaefast.ops._mmd_pairs import Prepared, compute_dtype, splits, tiles
 from vaefast.ops._mmd_reference import KERNELS, Spec
 from vaefast.ops._registry import Op
 
@@ -292,10 +292,10 @@ def triton_forward(x, y, wx, wy, bandwidth, spec, grad_x, grad_y):
 def _pairs(x, y, wx, wy, bandwidth, spec, grad_x, grad_y, run):
     ready = Prepared(x, y, wx, wy, bandwidth, spec)
     rows, count = ready.n + ready.m, spec.degree if ready.dot else len(spec.scales)
-    parts = splits(ready.problems, rows)
-    # The number of values a problem is split in: one for every tile of rows on a GPU. Those that a backend does not
-    # fill stay 0.
-    value = x.new_zeros((parts * -(-rows // TILE), ready.problems), dtype=torch.float64)
+    # On a GPU one part of the value comes from every block of threads. The CPU's kernel writes the first part alone.
+    blocks = tiles(rows, ready.dtype)
+    parts = splits(ready.problems, blocks)
+    value = x.new_zeros((parts * blocks, ready.problems), dtype=torch.float64)
     shape = (parts, ready.problems, rows) if grad_x or grad_y else (0, 0, 0)
     sums = x.new_zeros(shape, dtype=torch.float64)
     out = x.new_zeros((*shape, ready.k), dtype=ready.dtype)
