@@ -45,8 +45,8 @@ __global__ void __launch_bounds__(kThreads) pairs_kernel(MmdPairs a, MmdCoefs<F>
     constexpr bool distance = K != MmdKernel::polynomial;
     using Each = Pack<F, each>;
     // The panels of both tiles, and after the dot products the partners' rows.
-    __shared__ alignas(16) F panels[2 * kDepth * pitch];
-    __shared__ alignas(16) F g[tile * pitch];  // [partner][row]
+    alignas(16) __shared__ F panels[2 * kDepth * pitch];
+    alignas(16) __shared__ F g[tile * pitch];  // [partner][row]
     __shared__ F e_row[tile], w_row[tile], e_partner[tile], w_partner[tile];
     __shared__ double warp_value[kThreads / 32];
     __shared__ int near;

@@ -50,7 +50,7 @@ def profile(spec: Spec, t: Tensor, k: int, bandwidth: Tensor | None, slope: bool
             f = f + part
             g = g - part * part / c if slope else None
         return f, g
-    apart = t > 0
+    apart = t != 0  # so is NaN
     d = torch.where(apart, torch.where(apart, t, 1).sqrt(), 0)  # the derivative at distance 0 is 0
     half = torch.where(apart, 0.5 / torch.where(apart, d, 1), 0) if slope else None
     if spec.kernel == "energy":

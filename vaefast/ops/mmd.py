@@ -168,7 +168,7 @@ def _number(argument: str, value: object, positive: bool = True) -> float:
     expected = "a number > 0" if positive else "a number"
     if isinstance(value, bool) or not isinstance(value, (int, float, torch.SymFloat, torch.SymInt)):
         _check.fail(argument, repr(value), expected)
-    if not math.isfinite(value) or (positive and value <= 0):
+    if not (0 if positive else -math.inf) < value < math.inf:
         _check.fail(argument, value, expected)
     return float(value)
 
@@ -197,7 +197,7 @@ def checked_spec(
         found = tuple(_number("scales", s) for s in given)
     if isinstance(degree, bool) or not isinstance(degree, int) or not 1 <= degree <= MAX_DEGREE:
         _check.fail("degree", repr(degree), f"an int from 1 to {MAX_DEGREE}")
-    gamma = 1.0 / k if gamma is None else _number("gamma", gamma)
+    gamma = _number("gamma", 1.0 / k if gamma is None and kernel == "polynomial" else 1.0 if gamma is None else gamma)
     return Spec(kernel, found, "unbiased", degree, gamma, _number("coef0", coef0, positive=False))
 
 
@@ -342,7 +342,7 @@ def _run(
         return _outputs(x, y, grad_x, grad_y)
     found = _OP.pick(x.device.type).forward(x, y, weights_x, weights_y, bandwidth, spec, grad_x, grad_y)
     dtype = compute_dtype(x.dtype)
-    return tuple(x.new_empty((0,), dtype=dtype) if f is None else f.to(dtype) for f in found)
+    return tuple(x.new_empty((0,), dtype=dtype) if f is None else f.to(dtype).contiguous() for f in found)
 
 
 def _fake(
@@ -361,30 +361,59 @@ _mmd2 = _library.define(
 )
 
 
+def _run_backward(
+    grad: Tensor, to_x: Tensor, to_y: Tensor, x: Tensor, y: Tensor, grad_x: bool, grad_y: bool
+) -> tuple[Tensor, Tensor]:
+    grad = grad[:, None, None]
+    return (
+        (grad * to_x).to(x.dtype) if grad_x else x.new_empty((0,)),
+        (grad * to_y).to(y.dtype) if grad_y else y.new_empty((0,)),
+    )
+
+
+def _fake_backward(
+    grad: Tensor, to_x: Tensor, to_y: Tensor, x: Tensor, y: Tensor, grad_x: bool, grad_y: bool
+) -> tuple[Tensor, Tensor]:
+    return x.new_empty(x.shape if grad_x else (0,)), y.new_empty(y.shape if grad_y else (0,))
+
+
+# x and y are there for their dtypes, and so that a second derivative is noticed.
+_mmd2_backward = _library.define(
+    "mmd2_backward(Tensor grad, Tensor to_x, Tensor to_y, Tensor x, Tensor y, bool grad_x, bool grad_y) "
+    "-> (Tensor grad_of_x, Tensor grad_of_y)",
+    _run_backward,
+    _fake_backward,
+)
+
+
 def _setup_context(ctx, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
     x, y, wx, wy, bandwidth, *ctx.constants, grad_x, grad_y = inputs
     needs = ctx.needs_input_grad[:2]
-    ctx.dtypes = x.dtype, y.dtype
     ctx.ready = (grad_x or not needs[0]) and (grad_y or not needs[1])
-    ctx.save_for_backward(*(output[1:] if ctx.ready else (x, y, wx, wy, bandwidth)))
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.save_for_backward(x, y, *(output[1:] if ctx.ready else (wx, wy, bandwidth)))
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx, grad: Tensor | None, *to_gradients: Tensor | None) -> tuple:
-    if any(g is not None for g in to_gradients):
-        raise ArgumentError("mmd2 is differentiable once; create_graph=True through it is not supported.")
+def _backward(ctx, grad: Tensor | None, *_: object) -> tuple:
     nothing = (None,) * 13
     if grad is None:
         return nothing
     needs = ctx.needs_input_grad[:2]
-    if ctx.ready:
-        gradients = ctx.saved_tensors
-    else:  # the op was called without its gradients
-        gradients = _mmd2(*ctx.saved_tensors, *ctx.constants, *needs)[1:]
-    scaled = [
-        (grad[:, None, None] * g).to(dtype) if need else None for g, need, dtype in zip(gradients, needs, ctx.dtypes)
-    ]
-    return (*scaled, *nothing[2:])
+    x, y, *rest = ctx.saved_tensors
+    if not ctx.ready:  # the op was called without its gradients
+        rest = _mmd2(x, y, *rest, *ctx.constants, *needs)[1:]
+    gradients = _mmd2_backward(grad, *rest, x, y, *needs)
+    return (*(g if need else None for g, need in zip(gradients, needs)), *nothing[2:])
+
+
+def _setup_nothing(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+    pass
+
+
+def _no_second_derivative(ctx, *grads: Tensor) -> tuple:
+    raise ArgumentError("mmd2 is differentiable once; create_graph=True through it is not supported.")
 
 
 _library.define_autograd("mmd2", _setup_context, _backward)
+_library.define_autograd("mmd2_backward", _setup_nothing, _no_second_derivative)
