@@ -31,7 +31,19 @@ def reparam_kl(device: str) -> Iterator[list[Tensor]]:
                 yield _both_ways(lambda m, s, p=param: ops.reparam_kl(m, s, param=p), mu, scale)
 
 
-EXERCISES = {"reparam_kl": reparam_kl}
+def mmd2(device: str) -> Iterator[list[Tensor]]:
+    for dtype in DTYPES:
+        for n, m, k in ((2, 3, 1), (65, 70, 64), (33, 5, 513)):
+            for kernel in ("imq", "rbf", "laplacian", "energy", "polynomial"):
+                x = torch.randn(2, n, k, device=device, dtype=dtype)
+                y = torch.randn(2, m, k, device=device, dtype=dtype)
+                y[:, 0] = x[:, 0]  # where distances are computed again
+                yield _both_ways(lambda a, b, kernel=kernel: (ops.mmd2(a, b, kernel=kernel),), x, y)
+            weights = torch.rand(2, n, device=device), None
+            yield [ops.mmd2(x, y, weights=weights, estimator="biased"), ops.mmd2(x, y, estimator="block")]
+
+
+EXERCISES = {"reparam_kl": reparam_kl, "mmd2": mmd2}
 
 
 def main(name: str) -> None:

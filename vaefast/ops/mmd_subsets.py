@@ -71,9 +71,7 @@ def mmd2_subsets(
         if _pairs(len(x), len(y)) * (x.shape[1] + 2 * count) < count * _pairs(n, m) * x.shape[1]:
             value = _together(polynomial, x, y, rows_x, rows_y)
         else:
-            value = torch.stack(
-                [_alone(polynomial, x, y, a, b) for a, b in zip(rows_x.unbind(), rows_y.unbind(), strict=True)]
-            )
+            value = _each(polynomial, x, y, rows_x, rows_y)
     return value.to(polynomial.mean.dtype)
 
 
@@ -89,25 +87,30 @@ class _Polynomial(NamedTuple):
 
     @staticmethod
     def of(x: Tensor, y: Tensor, spec: reference.Spec) -> _Polynomial:
-        total = x.sum(0, dtype=reference.wide(x)) + y.sum(0, dtype=reference.wide(y))
         dtype = compute_dtype(x.dtype)
-        mean = (total / (len(x) + len(y))).to(dtype)
-        offset = spec.gamma * mean.to(total.dtype).square().sum() + spec.coef0
+        # Any point near the middle serves, as e and the offset make up for it.
+        mean = (x.sum(0, dtype=dtype) + y.sum(0, dtype=dtype)) / (len(x) + len(y))
+        offset = spec.gamma * mean.to(reference.wide(x)).square().sum() + spec.coef0
         d = spec.degree
         coefs = [(math.comb(d, i) * offset ** (d - i)).to(dtype) for i in range(1, d + 1)]
         return _Polynomial(mean, spec.gamma, coefs)
 
     def centred(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """z and e of rows."""
-        z = rows.to(self.mean.dtype) - self.mean
+        """z, in place where rows have the dtype of the arithmetic, and e."""
+        z = rows.to(self.mean.dtype).sub_(self.mean)
         return z, (z @ self.mean).mul_(self.gamma)
 
-    def tile(self, a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> Tensor:
-        """The polynomial of the pairs of rows of a and b, each (z, e)."""
-        t = torch.addmm(b[1], a[0], b[0].T, alpha=self.gamma).add_(a[1][:, None])
+    def tile(self, a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], work: Tensor) -> Tensor:
+        """The polynomial of the pairs of rows of a and b, each (z, e), in the second part of `work` [2, elements].
+
+        Fresh memory for every tile would cost as much as the arithmetic on it.
+        """
+        shape = len(a[0]), len(b[0])
+        t, p = (w[: shape[0] * shape[1]].view(shape) for w in work)
+        torch.addmm(b[1], a[0], b[0].T, alpha=self.gamma, out=t).add_(a[1][:, None])
         if len(self.coefs) == 1:
-            return t.mul_(self.coefs[0])
-        p = (t * self.coefs[-1]).add_(self.coefs[-2])
+            return torch.mul(t, self.coefs[0], out=p)
+        torch.mul(t, self.coefs[-1], out=p).add_(self.coefs[-2])
         for c in self.coefs[-3::-1]:
             p.mul_(t).add_(c)
         return p.mul_(t)
@@ -136,20 +139,31 @@ def _tiles(rows: int) -> list[slice]:
     return [slice(rows * i // parts, rows * (i + 1) // parts) for i in range(parts)]
 
 
-def _alone(polynomial: _Polynomial, x: Tensor, y: Tensor, rows_x: Tensor, rows_y: Tensor) -> Tensor:
-    """MMD^2 of one pair of sub-samples."""
-    wide = reference.wide(x)
-    sides = [polynomial.centred(x[rows_x]), polynomial.centred(y[rows_y])]
-    n, m = len(rows_x), len(rows_y)
-    value = torch.zeros((), dtype=wide, device=x.device)
-    for (z, e), count in zip(sides, (n, m), strict=True):
-        half = -(-count // 2)  # of a symmetric matrix, three quarters are computed
-        for a in (slice(0, half), slice(half, count)):
-            own = polynomial.tile((z[a], e[a]), (z[a], e[a]))
-            value += (own.sum(1).sum(dtype=wide) - own.diagonal().sum(dtype=wide)) / (count * (count - 1))
-        other = polynomial.tile((z[:half], e[:half]), (z[half:], e[half:]))
-        value += 2 * other.sum(1).sum(dtype=wide) / (count * (count - 1))
-    return value - 2 * polynomial.tile(*sides).sum(1).sum(dtype=wide) / (n * m)
+def _each(polynomial: _Polynomial, x: Tensor, y: Tensor, rows_x: Tensor, rows_y: Tensor) -> Tensor:
+    """MMD^2 [S], one pair of sub-samples after the other."""
+    wide, (count, n), m = reference.wide(x), rows_x.shape, rows_y.shape[1]
+    value = torch.zeros(count, dtype=wide, device=x.device)
+    gathered = x.new_empty((n, x.shape[1])), y.new_empty((m, x.shape[1]))
+    half = -(-max(n, m) // 2)
+    work = polynomial.mean.new_empty((2, max(n * m, half * half)))
+
+    def mean(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], pairs: float) -> Tensor:
+        return polynomial.tile(a, b, work).sum(1).sum(dtype=wide) / pairs
+
+    for s in range(count):
+        sides = []
+        for z, rows, to in ((x, rows_x, gathered[0]), (y, rows_y, gathered[1])):
+            sides.append(polynomial.centred(torch.index_select(z, 0, rows[s], out=to)))
+        for (z, e), size in zip(sides, (n, m), strict=True):
+            # Of a symmetric matrix three of four quarters are computed.
+            middle, pairs = -(-size // 2), size * (size - 1)
+            first, second = (z[:middle], e[:middle]), (z[middle:], e[middle:])
+            for part in (first, second):
+                own = polynomial.tile(part, part, work)
+                value[s] += (own.sum(1).sum(dtype=wide) - own.diagonal().sum(dtype=wide)) / pairs
+            value[s] += 2 * mean(first, second, pairs)
+        value[s] -= 2 * mean(*sides, n * m)
+    return value
 
 
 def _together(polynomial: _Polynomial, x: Tensor, y: Tensor, rows_x: Tensor, rows_y: Tensor) -> Tensor:
@@ -159,15 +173,16 @@ def _together(polynomial: _Polynomial, x: Tensor, y: Tensor, rows_x: Tensor, row
     for z, rows in ((x, rows_x), (y, rows_y)):
         member = z.new_zeros((len(z), count), dtype=polynomial.mean.dtype)
         member.scatter_(0, rows.T, 1)
-        sides.append((*polynomial.centred(z), member))
+        sides.append((*polynomial.centred(z.clone()), member))
     value = torch.zeros(count, dtype=wide, device=x.device)
+    work = polynomial.mean.new_empty((2, min(_TILE, len(x) + len(y)) ** 2))
     for first, second, factor in ((0, 0, 1 / (n * (n - 1))), (1, 1, 1 / (m * (m - 1))), (0, 1, -2 / (n * m))):
         (za, ea, sa), (zb, eb, sb) = sides[first], sides[second]
         for i, a in enumerate(_tiles(len(za))):
             for j, b in enumerate(_tiles(len(zb))):
                 if first == second and j < i:
                     continue
-                f = polynomial.tile((za[a], ea[a]), (zb[b], eb[b]))
+                f = polynomial.tile((za[a], ea[a]), (zb[b], eb[b]), work)
                 twice = 2 if first == second and i != j else 1
                 if first == second and i == j:
                     f.fill_diagonal_(0)
