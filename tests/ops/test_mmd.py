@@ -80,10 +80,12 @@ SHAPES = [(1, 2, 3, 1), (2, 70, 33, 3), (1, 65, 130, 64), (3, 9, 5, 513)]
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_equals_the_definition(cpu_backend, close, kernel, shape):
     problems, n, m, k = shape
-    for estimator in ("unbiased", "biased"):
-        for dtype in (torch.float32, torch.float64):
-            x, y = make((problems, n, k), (problems, m, k), dtype)
-            compare(close, x, y, TOLERANCE[dtype], kernel=kernel, scales=KERNELS[kernel], estimator=estimator)
+    ways = [("unbiased", torch.float32), ("biased", torch.float64)]
+    if cpu_backend in ("reference", "cpp"):  # the others take long
+        ways += [("biased", torch.float32), ("unbiased", torch.float64)]
+    for estimator, dtype in ways:
+        x, y = make((problems, n, k), (problems, m, k), dtype)
+        compare(close, x, y, TOLERANCE[dtype], kernel=kernel, scales=KERNELS[kernel], estimator=estimator)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
@@ -339,9 +341,14 @@ def test_fake_strides_are_the_real_ones(cpu_backend):
             assert (r.shape, r.stride(), r.dtype) == (f.shape, f.stride(), f.dtype)
 
 
-@pytest.mark.parametrize("dynamic", [None, True])
-@pytest.mark.parametrize("options", [{}, {"kernel": "rbf"}, {"kernel": "polynomial"}, {"estimator": "linear"},
-                                     {"estimator": "block", "block_size": 3}], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "dynamic, options",
+    [
+        (None, {}), (True, {}), (None, {"kernel": "rbf"}), (True, {"kernel": "polynomial"}), (None, {"estimator": "linear"}),
+        (None, {"estimator": "block", "block_size": 3}), (True, {"estimator": "block", "block_size": 3}),
+    ],
+    ids=str,
+)  # fmt: skip
 def test_compiles_in_one_graph(dynamic, options):
     def loss(x, y):
         return ops.mmd2((x * 2).tanh(), y, **options).sum().sin()

@@ -45,9 +45,12 @@ class Prepared:
         self.problems, self.n, self.k = x.shape
         self.m = y.shape[1]
         self.dot = spec.kernel == "polynomial"
-        self.wx = reference.weights_or_ones(weights_x, x, torch.float64)
-        self.wy = reference.weights_or_ones(weights_y, y, torch.float64)
-        self.factors = reference.factors(spec, self.wx, self.wy)
+        plain = weights_x is None and weights_y is None
+        if not plain or self.dot or spec.sums == "biased":
+            self.wx = reference.weights_or_ones(weights_x, x, torch.float64)
+            self.wy = reference.weights_or_ones(weights_y, y, torch.float64)
+        # Small samples take less time than the sums over ones would.
+        self.factors = self._plain_factors(x) if plain else reference.factors(spec, self.wx, self.wy)
         unit = {"imq": 1 / math.sqrt(2 * self.k), "rbf": math.sqrt(0.5), "polynomial": math.sqrt(abs(spec.gamma))}
         self.scale = x.new_full((self.problems,), unit.get(spec.kernel, 1.0), dtype=torch.float64)
         if bandwidth is not None:
@@ -67,12 +70,24 @@ class Prepared:
                 y.stride(0), y.stride(1), self.stride, x.dtype, int(self.dot),
             )  # fmt: skip
             _native.core().mmd_center_cpu(*_native.values(fields), torch.get_num_threads())
-        self.w = torch.cat((self.wx, self.wy), 1).to(self.dtype)
+        if plain:
+            self.w = x.new_ones((self.problems, rows), dtype=self.dtype)
+        else:
+            self.w = torch.cat((self.wx, self.wy), 1).to(self.dtype)
         if self.dot:
             self.middle = self.mean * self.scale[:, None]
             self.offset = (self.middle * self.middle).sum(1) + spec.coef0
         else:
             self.offset = None
+
+    def _plain_factors(self, x: Tensor) -> Tensor:
+        """`reference.factors` of weights 1."""
+        own, paired = self.spec.sums != "biased", self.spec.sums == "paired"
+        n, m = self.n, self.m
+        found = x.new_empty((self.problems, 3), dtype=torch.float64)
+        for i, pairs in enumerate((n * n - own * n, m * m - own * m, n * m - paired * n)):
+            found[:, i] = 1 / pairs if pairs else math.inf
+        return found
 
     def _center(self, x: Tensor, y: Tensor) -> None:
         n, k = self.n, self.k
