@@ -41,7 +41,19 @@ def mixture_log_density(device: str) -> Iterator[list[Tensor]]:
                 yield _both_ways(lambda *x, o=options: (ops.mixture_log_density(*x, **o),), z, mu, scale)
 
 
-EXERCISES = {"mixture_log_density": mixture_log_density, "reparam_kl": reparam_kl}
+def mmd2(device: str) -> Iterator[list[Tensor]]:
+    for dtype in DTYPES:
+        for n, m, k in ((2, 3, 1), (65, 70, 64), (33, 5, 513)):
+            for kernel in ("imq", "rbf", "laplacian", "energy", "polynomial"):
+                x = torch.randn(2, n, k, device=device, dtype=dtype)
+                y = torch.randn(2, m, k, device=device, dtype=dtype)
+                y[:, 0] = x[:, 0]  # where distances are computed again
+                yield _both_ways(lambda a, b, kernel=kernel: (ops.mmd2(a, b, kernel=kernel),), x, y)
+            weights = torch.rand(2, n, device=device), None
+            yield [ops.mmd2(x, y, weights=weights, estimator="biased"), ops.mmd2(x, y, estimator="block")]
+
+
+EXERCISES = {"mixture_log_density": mixture_log_density, "mmd2": mmd2, "reparam_kl": reparam_kl}
 
 
 def main(name: str) -> None:

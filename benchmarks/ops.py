@@ -14,16 +14,20 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import machine, measure, mixture_density, reparam_kl
+from benchmarks import kid, machine, measure, mixture_density, mmd, reparam_kl
 from benchmarks.case import VARIANTS, Case
 
 OPS: dict[str, dict[str, Callable[[], Case]]] = {
     "reparam_kl": reparam_kl.CASES,
     "mixture_log_density": mixture_density.CASES,
+    "mmd2": mmd.CASES,
+    "kid": kid.CASES,
 }
 GPU: dict[str, dict[str, Callable[[str], Case]]] = {
     "reparam_kl": reparam_kl.GPU_CASES,
     "mixture_log_density": mixture_density.GPU_CASES,
+    "mmd2": mmd.GPU_CASES,
+    "kid": kid.GPU_CASES,
 }
 MEMORY = {
     "default": "The C library's default: large blocks go back to the system when freed, and new ones are paged in.",

@@ -10,10 +10,12 @@
 
 #include "core/philox.h"
 #include "cpu/mixture_density.h"
+#include "cpu/mmd.h"
 #include "cpu/reparam_kl.h"
 #if defined(VAEFAST_WITH_CUDA)
 #include "cuda/launch.h"
 #include "cuda/mixture_density.h"
+#include "cuda/mmd.h"
 #include "cuda/reparam_kl.h"
 #endif
 
@@ -98,6 +100,8 @@ PYBIND11_MODULE(_C, m) {
 
     VAEFAST_DEF(mixture_density_forward);
     VAEFAST_DEF(mixture_density_backward);
+    def_cpu(m, "mmd_center", VAEFAST_PICK(mmd_center));
+    VAEFAST_DEF(mmd_pairs);
     VAEFAST_DEF(reparam_kl_forward);
     VAEFAST_DEF(reparam_kl_backward);
 }

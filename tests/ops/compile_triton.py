@@ -16,7 +16,7 @@ from triton.compiler import ASTSource
 from vaefast.ops import _native
 
 
-def compile(kernel, arch: int, types: Mapping[str, str], **constants: object) -> None:
+def compile(kernel, arch: int, types: Mapping[str, str | tuple[str, ...]], **constants: object) -> None:
     """Compile `kernel`: `types` maps argument names to Triton types ("*fp32", "fp32"); others are int64 ("i64")."""
     signature = {n: "constexpr" if n in constants else types.get(n, "i64") for n in kernel.arg_names}
     source = ASTSource(kernel, signature, {(kernel.arg_names.index(n),): v for n, v in constants.items()})
@@ -51,7 +51,22 @@ def mixture_density() -> None:
             compile(kernel, arch, types, **constants)
 
 
-OPS = {"mixture_density": mixture_density, "reparam_kl": reparam_kl}
+def mmd() -> None:
+    k = _native.kernels("mmd")
+    tensors = ("z_ptr", "e_ptr", "w_ptr", "out_ptr")
+    for element, kernel, count, in_registers, arch in [
+        ("fp32", 0, 7, True, 80), ("fp32", 0, 7, True, 90), ("fp32", 4, 3, False, 90), ("fp64", 2, 2, True, 90),
+    ]:  # fmt: skip
+        types = {n: "*" + element for n in tensors} | {n: "*fp64" for n in ("factors_ptr", "offset_ptr", "value_ptr", "rows_ptr")}
+        types |= {n: ("fp32",) * (1 if kernel == 4 else count) for n in ("high", "low")}
+        double = element == "fp64"
+        compile(
+            k.forward_kernel, arch, types, COUNT=count, KERNEL=kernel, PAIRED=False, TO_X=True, TO_Y=not double,
+            IN_REGISTERS=in_registers, F=tl.float64 if double else tl.float32, T=32 if double else 64, DEPTH=32, COLUMNS=64,
+        )  # fmt: skip
+
+
+OPS = {"mixture_density": mixture_density, "mmd": mmd, "reparam_kl": reparam_kl}
 
 if __name__ == "__main__":
     OPS[sys.argv[1]]()
