@@ -9,8 +9,10 @@
 #include <type_traits>
 
 #include "core/philox.h"
+#include "cpu/error_sums.h"
 #include "cpu/reparam_kl.h"
 #if defined(VAEFAST_WITH_CUDA)
+#include "cuda/error_sums.h"
 #include "cuda/launch.h"
 #include "cuda/reparam_kl.h"
 #endif
@@ -94,6 +96,8 @@ PYBIND11_MODULE(_C, m) {
     m.def("philox4x32_10", &philox_of);
     m.def("noise_words", &noise_words_of);
 
+    VAEFAST_DEF(error_sums_forward);
+    VAEFAST_DEF(error_sums_backward);
     VAEFAST_DEF(reparam_kl_forward);
     VAEFAST_DEF(reparam_kl_backward);
 }

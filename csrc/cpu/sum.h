@@ -4,10 +4,9 @@
 
 namespace vaefast {
 
-// Sum in an order that depends on n alone, never on alignment or threads.
-template <class F>
+// Sum in an order that depends on n alone, never on alignment or threads. More lanes keep more additions in flight.
+template <int lanes = 16, class F>
 VAEFAST_HD F ordered_sum(const F* x, int n) {
-    constexpr int lanes = 16;
     F part[lanes] = {};
     int j = 0;
     for (; j + lanes <= n; j += lanes)

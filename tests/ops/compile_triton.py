@@ -39,7 +39,23 @@ def reparam_kl() -> None:
         compile(k.backward_kernel, arch, types, HAS_Z=True, HAS_KL=True, **constants)
 
 
-OPS = {"reparam_kl": reparam_kl}
+def error_sums() -> None:
+    k = _native.kernels("error_sums")
+    for data, element, compute, kind, logits, arch in [
+        ("u8", "fp32", "fp32", 0, True, 80), ("fp32", "bf16", "fp32", 1, True, 90), ("bf16", "bf16", "fp32", 2, True, 80),
+        ("fp64", "fp64", "fp64", 2, False, 90), ("fp32", "fp32", "fp32", 0, False, 90),
+    ]:  # fmt: skip
+        types = {"x_ptr": "*" + data, "grad_x_ptr": "*" + data, "parts_ptr": "*fp64"}
+        types |= {n: "*" + element for n in ("x_hat_ptr", "grad_x_hat_ptr")}
+        types |= {n: "*" + compute for n in ("weight_ptr", "sums_ptr", "weighted_ptr", "grad_sums_ptr", "grad_weighted_ptr")}
+        f = tl.float64 if compute == "fp64" else tl.float32
+        constants = {"IS_BYTES": data == "u8", "KIND": kind, "LOGITS": logits, "F": f}
+        compile(k.forward_kernel, arch, types, HAS_WEIGHT=logits, ROWS=1, COLUMNS=1024, **constants)
+        compile(k.backward_kernel, arch, types, HAS_SUMS=True, HAS_WEIGHTED=logits, TO_X=data != "u8", TO_X_HAT=True,
+                TO_WEIGHT=logits, ROWS=4, COLUMNS=256, **constants)  # fmt: skip
+
+
+OPS = {"error_sums": error_sums, "reparam_kl": reparam_kl}
 
 if __name__ == "__main__":
     OPS[sys.argv[1]]()
