@@ -10,10 +10,12 @@
 
 #include "core/philox.h"
 #include "cpu/error_sums.h"
+#include "cpu/mixture_moments.h"
 #include "cpu/reparam_kl.h"
 #if defined(VAEFAST_WITH_CUDA)
 #include "cuda/error_sums.h"
 #include "cuda/launch.h"
+#include "cuda/mixture_moments.h"
 #include "cuda/reparam_kl.h"
 #endif
 
@@ -98,6 +100,8 @@ PYBIND11_MODULE(_C, m) {
 
     VAEFAST_DEF(error_sums_forward);
     VAEFAST_DEF(error_sums_backward);
+    VAEFAST_DEF(mixture_moments_forward);
+    VAEFAST_DEF(mixture_moments_backward);
     VAEFAST_DEF(reparam_kl_forward);
     VAEFAST_DEF(reparam_kl_backward);
 }
