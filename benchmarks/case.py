@@ -15,7 +15,8 @@ class Case:
     `steps` does the same work three ways, forward and backward: plain PyTorch, torch.compile of it, and the op; a
     library that is compared with may take the place of "compiled", and a variant that cannot run here is left out.
     `target` is the wished speed-up over the better of the others, `eager_target` that over eager alone, `peak_target`
-    the bytes that resident memory may rise by in a call. `small` cases are what --quick measures.
+    the bytes that resident memory may rise by in a call, `traffic` the least bytes that the work reads and writes, where
+    that bounds it. `small` cases are what --quick measures.
     """
 
     op: str
@@ -25,4 +26,5 @@ class Case:
     steps: dict[str, Callable[[], object]]
     eager_target: float | None = None
     peak_target: int | None = None
+    traffic: int | None = None
     small: bool = True

@@ -18,6 +18,7 @@ from benchmarks import machine, measure, reparam_kl
 from benchmarks.case import VARIANTS, Case
 
 OPS: dict[str, dict[str, Callable[[], Case]]] = {"reparam_kl": reparam_kl.CASES}
+GPU: dict[str, dict[str, Callable[[str], Case]]] = {"reparam_kl": reparam_kl.GPU_CASES}
 MEMORY = {
     "default": "The C library's default: large blocks go back to the system when freed, and new ones are paged in.",
     "kept": "Freed memory is kept and used again, as allocators such as jemalloc do.",

@@ -20,13 +20,13 @@ def formula(mu: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor]:
     return z, 0.5 * (mu * mu + torch.exp(logvar) - logvar - 1).sum(1)
 
 
-def case(elements: int) -> Case:
+def case(elements: int, device: str = "cpu") -> Case:
     """The op on [elements / 64, 64] in float32."""
     shape = (elements // COLUMNS, COLUMNS)
-    generator = torch.Generator().manual_seed(0)
-    mu, logvar, grad_z = (torch.randn(shape, generator=generator) for _ in range(3))
+    generator = torch.Generator(device).manual_seed(0)
+    mu, logvar, grad_z = (torch.randn(shape, generator=generator, device=device) for _ in range(3))
     mu.requires_grad_(), logvar.requires_grad_()
-    grad_kl = torch.ones(shape[0])
+    grad_kl = torch.ones(shape[0], device=device)
 
     def step(f: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Callable[[], object]:
         return lambda: torch.autograd.grad(f(mu, logvar), (mu, logvar), (grad_z, grad_kl))
@@ -36,7 +36,11 @@ def case(elements: int) -> Case:
         "compiled": step(torch.compile(formula, fullgraph=True, dynamic=False)),
         "vaefast": step(ops.reparam_kl),
     }
-    return Case("reparam_kl", f"{elements:,}", "float32", TARGETS[elements], steps, small=elements <= 2**20)
+    return Case(
+        "reparam_kl", f"{elements:,}", "float32", TARGETS.get(elements, 1.0), steps, traffic=8 * 4 * elements,
+        small=elements <= 2**20,
+    )  # fmt: skip
 
 
 CASES = {f"{elements:,}": partial(case, elements) for elements in TARGETS}
+GPU_CASES = {f"{elements:,}": partial(case, elements) for elements in (2**14, 2**20, 2**26, 2**28)}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,3 +51,17 @@ def test_measure_fills_in_every_figure():
     x = torch.randn(64)
     result = measure({"a": x.exp, "b": x.sin}, seconds=0.0, rounds=(2, 2))
     assert all(r["samples"] == 2 and 0 < r["min_us"] <= r["median_us"] for r in result.values())
+
+
+@pytest.mark.slow
+def test_gpu_check_runs_through_on_the_cpu(tmp_path):
+    """The script that a GPU machine runs, in its own checkout, with the CPU in the GPU's place."""
+    clone = tmp_path / "vaefast"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+    environment = {**os.environ, "PYTHON": sys.executable, "GPU_CHECK_DEVICE": "cpu", "VAEFAST_NO_CUDA": "1"}
+    environment.pop("PYTHONPATH", None)
+    command = ["bash", str(clone / "benchmarks" / "gpu_check.sh"), str(tmp_path / "out")]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "FAILED" not in (tmp_path / "out" / "summary.txt").read_text()
+    assert (tmp_path / "out" / "ops-gpu.md").read_text().startswith("Measured")

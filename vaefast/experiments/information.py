@@ -46,8 +46,21 @@ def print_information() -> None:
     device = resolve_device("auto")
     print(f"training  on {device} in {resolve_precision('auto', device)} unless told otherwise")
     print(f"compiled  {_build()}")
-    for op, devices in ops.backends().items():
-        for device, served in devices.items():
-            print(f"{op} on {device}: {served.backend or 'nothing'}")
-            for other, reason in served.others.items():
-                print(f"    not {other}: {reason}")
+    print()
+    print_backends(ops.backends())
+
+
+def print_backends(served: dict[str, dict[str, ops.Served]]) -> None:
+    """Print a line an op, then why the other backends do not serve it, each reason once."""
+    width = max(map(len, served)) + 2
+    print(f"{'op':{width}}{'on cpu':12}on cuda")
+    reasons: dict[tuple[str, str, str], list[str]] = {}
+    for op, devices in served.items():
+        print(f"{op:{width}}{devices['cpu'].backend or 'nothing':12}{devices['cuda'].backend or 'nothing'}")
+        for device, choice in devices.items():
+            for other, reason in choice.others.items():
+                reasons.setdefault((device, other, reason), []).append(op)
+    print()
+    for (device, other, reason), names in sorted(reasons.items(), key=lambda item: item[0][:2]):
+        whose = "every op" if len(names) == len(served) else ", ".join(names)
+        print(f"on {device}, not {other} ({whose}): {reason}")

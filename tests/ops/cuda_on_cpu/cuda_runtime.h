@@ -144,14 +144,17 @@ inline void run_block() {
         f.state = Fiber::running;
         makecontext(&f.context, fiber_main, 0);
     }
-    for (;;) {
+    // Every other block and round runs its threads backwards, so that a missing barrier shows in one order or the other.
+    for (unsigned round = m.block.x + m.block.y + m.block.z;; ++round) {
         bool alive = false;
-        for (unsigned t = 0; t < n; ++t)
+        for (unsigned i = 0; i < n; ++i) {
+            const unsigned t = round % 2 ? n - 1 - i : i;
             if (m.fibers[t].state == Fiber::running) {
                 m.current = t;
                 m.thread = {t, 0, 0};
                 swapcontext(&m.home, &m.fibers[t].context);
             }
+        }
         for (const Fiber& f : m.fibers) alive |= f.state != Fiber::done;
         if (!alive) return;
         if (!release()) fail("a barrier or a shuffle is never reached by all of its threads");

@@ -1,0 +1,194 @@
+"""Measures every op on a GPU, forward and backward: plain PyTorch, torch.compile of it, and each GPU backend in turns.
+
+    python -m benchmarks.gpu --out FILE.json [--ops NAME ...] [--quick]
+    python -m benchmarks.gpu --out FILE.json --markdown     the table of a file that is there
+
+Times are those of CUDA events. "of copy" is the bandwidth over the least bytes the work must move, as a share of what
+a large device-to-device copy reaches on the same GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from benchmarks import machine, ops
+from benchmarks.case import Case
+from vaefast.ops import backend
+from vaefast.ops._registry import why_not
+
+KERNELS = ("triton", "cuda", "cpp")
+COPY_BYTES = 2**30
+
+
+class Clock:
+    """Seconds of a step on a device."""
+
+    def __init__(self, device: str) -> None:
+        self.cuda = device == "cuda"
+
+    def __call__(self, step: Callable[[], object], repeats: int) -> float:
+        if not self.cuda:
+            start = time.perf_counter()
+            for _ in range(repeats):
+                step()
+            return (time.perf_counter() - start) / repeats
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        for _ in range(repeats):
+            step()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) / 1000 / repeats
+
+
+def copy_bandwidth(device: str, size: int) -> float:
+    """Bytes read plus bytes written a second by a large copy."""
+    a, b, clock = torch.empty(size // 4, device=device), torch.empty(size // 4, device=device), Clock(device)
+    a.normal_()
+    b.copy_(a)
+    return 2 * size / statistics.median(clock(lambda: b.copy_(a), 3) for _ in range(7))
+
+
+def steps_of(case: Case, device: str) -> dict[str, Callable[[], object]]:
+    """Plain PyTorch, compiled, and the op under every backend that runs on the device."""
+    steps = {name: step for name, step in case.steps.items() if name != "vaefast"}
+
+    def forced(name: str) -> Callable[[], object]:
+        def step() -> object:
+            with backend(name):
+                return case.steps["vaefast"]()
+
+        return step
+
+    return steps | {name: forced(name) for name in KERNELS if why_not(name, device) is None}
+
+
+def measure(case: Case, device: str, seconds: float) -> dict:
+    """Median and minimum time and peak memory of every variant; an out-of-memory error is a result too."""
+    clock, steps, result, first = Clock(device), steps_of(case, device), {}, {}
+    for name, step in steps.items():
+        try:
+            for _ in range(3):  # compiles, warms caches
+                step()
+            first[name] = clock(step, 1)
+            if device == "cuda":
+                torch.cuda.synchronize()
+                torch.cuda.reset_peak_memory_stats()
+                before = torch.cuda.memory_allocated()
+                step()
+                result[name] = {"peak_bytes": torch.cuda.max_memory_allocated() - before}
+            else:
+                result[name] = {}
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            result[name] = {"error": "out of memory"}
+    repeats = {name: max(1, min(200, round(0.005 / t))) for name, t in first.items()}
+    rounds = max(5, min(50, int(seconds / sum(first[n] * repeats[n] for n in first)))) if first else 0
+    samples: dict[str, list[float]] = {name: [] for name in first}
+    for _ in range(rounds):
+        for name in first:
+            samples[name].append(clock(steps[name], repeats[name]))
+    for name, times in samples.items():
+        result[name] |= {
+            "median_us": round(statistics.median(times) * 1e6, 2), "min_us": round(min(times) * 1e6, 2), "samples": rounds,
+        }  # fmt: skip
+    return result
+
+
+def entry(case: Case, device: str, bandwidth: float, seconds: float) -> dict:
+    """The measurement of one case, with what follows from it."""
+    variants = measure(case, device, seconds)
+    timed = {name: v["median_us"] for name, v in variants.items() if "median_us" in v}
+    if case.traffic:
+        for name, us in timed.items():
+            variants[name]["of_copy"] = round(case.traffic / (us * 1e-6) / bandwidth, 3)
+    kernels = {name: us for name, us in timed.items() if name in KERNELS}
+    best = min(kernels, key=kernels.get) if kernels else None
+    ratios = {o: round(timed[o] / kernels[best], 2) for o in ("eager", "compiled") if best and o in timed}
+    return {"op": case.op, "size": case.size, "dtype": case.dtype, "variants": variants, "best": best, "over": ratios}
+
+
+def gpu() -> dict | None:
+    """The device, its driver and its memory."""
+    if not torch.cuda.is_available():
+        return None
+    p = torch.cuda.get_device_properties(0)
+    return {
+        "name": p.name, "capability": f"{p.major}.{p.minor}", "multiprocessors": p.multi_processor_count,
+        "memory": p.total_memory, "cuda": torch.version.cuda,
+    }  # fmt: skip
+
+
+def run(names: list[str], device: str, quick: bool) -> dict:
+    """All GPU cases of the ops `names`."""
+    bandwidth = copy_bandwidth(device, 2**24 if quick else COPY_BYTES)
+    report = {"machine": machine.describe(), "gpu": gpu(), "copy_bytes_per_second": round(bandwidth), "results": []}
+    for make in (make for name in names for make in ops.GPU.get(name, {}).values()):
+        case = make(device)
+        if quick and not case.small:
+            continue
+        report["results"].append(entry(case, device, bandwidth, 0.2 if quick else 2.0))
+        r = report["results"][-1]
+        times = ", ".join(f"{n} {v.get('median_us', v.get('error'))}" for n, v in r["variants"].items())
+        print(f"{r['op']} {r['size']} (us): {times}", file=sys.stderr, flush=True)
+        del case
+        if device == "cuda":
+            torch.cuda.empty_cache()
+    return report
+
+
+def _cell(variant: dict) -> str:
+    if "median_us" not in variant:
+        return variant.get("error", "")
+    us = variant["median_us"]
+    share = f", {variant['of_copy']:.0%} of copy" if "of_copy" in variant else ""
+    peak = f", {variant['peak_bytes'] / 2**20:,.0f} MiB" if "peak_bytes" in variant else ""
+    return (f"{us:.0f} µs" if us < 1000 else f"{us / 1000:.2f} ms") + share + peak
+
+
+def markdown(report: dict) -> str:
+    """The table of a report: median time, share of the copy bandwidth, peak extra memory."""
+    m, g = report["machine"], report["gpu"]
+    device = f"{g['name']} ({g['multiprocessors']} multiprocessors, CUDA {g['cuda']})" if g else "no GPU"
+    columns = ("eager", "compiled", *(k for k in KERNELS if any(k in r["variants"] for r in report["results"])))
+    lines = [
+        f"Measured {m['date'][:10]} at commit {m['commit']}: {device}; torch {m['versions']['torch']}, triton "
+        f"{m['versions']['triton']}; a large copy moves {report['copy_bytes_per_second'] / 1e9:,.0f} GB/s.",
+        "",
+        f"| op | size | {' | '.join(columns)} | best over eager | over compiled |",
+        f"|---|---:|{'---:|' * len(columns)}---:|---:|",
+    ]
+    for r in report["results"]:
+        cells = [_cell(r["variants"].get(c, {})) for c in columns]
+        ratios = [f"{r['over'][o]:.2f}" if o in r["over"] else "" for o in ("eager", "compiled")]
+        lines.append(f"| {' | '.join([r['op'], r['size'], *cells, *ratios])} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write, or to read for --markdown")
+    parser.add_argument("--ops", nargs="+", choices=ops.GPU, default=list(ops.GPU))
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: to see that it works")
+    parser.add_argument("--quick", action="store_true", help="small sizes only")
+    parser.add_argument("--markdown", action="store_true", help="print the table of the file, measure nothing")
+    options = parser.parse_args()
+    if not options.markdown:
+        if options.device == "cuda" and not torch.cuda.is_available():
+            parser.error("PyTorch sees no CUDA GPU here; --device cpu --quick shows that the benchmark works")
+        report = run(options.ops, options.device, options.quick)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(report, indent=1) + "\n")
+    print(markdown(json.loads(options.out.read_text())), end="")
+
+
+if __name__ == "__main__":
+    main()
