@@ -55,7 +55,20 @@ def error_sums() -> None:
                 TO_WEIGHT=logits, ROWS=4, COLUMNS=256, **constants)  # fmt: skip
 
 
-OPS = {"error_sums": error_sums, "reparam_kl": reparam_kl}
+def mixture_moments() -> None:
+    k = _native.kernels("mixture_moments")
+    for element, param, arch in [("fp32", 0, 80), ("bf16", 2, 80), ("fp16", 1, 90), ("fp64", 2, 90)]:
+        types = {n: "*fp64" for n in ("parts_ptr", "mean_ptr", "between_ptr", "within_ptr", "grad_mean_ptr",
+                                      "grad_between_ptr", "grad_within_ptr")}  # fmt: skip
+        types |= {n: "*" + element for n in ("mu_ptr", "scale_ptr", "grad_mu_ptr", "grad_scale_ptr")}
+        constants = {"HAS_SCALE": element != "fp16", "PARAM": param, "F": tl.float64 if element == "fp64" else tl.float32}
+        constants |= {"ROWS": 16, "COLUMNS": 64}
+        compile(k.forward_kernel, arch, types, **constants)
+        compile(k.merge_kernel, arch, types, PARTS=128, COLUMNS=8)
+        compile(k.backward_kernel, arch, types, HAS_MEAN=True, HAS_BETWEEN=True, HAS_WITHIN=param != 1, **constants)
+
+
+OPS = {"error_sums": error_sums, "mixture_moments": mixture_moments, "reparam_kl": reparam_kl}
 
 if __name__ == "__main__":
     OPS[sys.argv[1]]()

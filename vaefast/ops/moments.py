@@ -199,9 +199,12 @@ def _gradients(mu: Tensor, scale: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def _parts(mu: Tensor) -> Tensor:
-    """Room for the moments of parts of the rows, whose number depends on the shape alone."""
+    """Room for the sums of parts of the rows, whose number depends on the shape and the kind of device alone."""
     rows, k = mu.shape
-    parts = max(1, min(256, -(-rows // (64 if mu.is_cuda else 1024))))
+    if mu.is_cuda:  # eight blocks of 128 columns a multiprocessor of an H200
+        parts = max(1, min(1056 // max(1, -(-k // 128)), -(-rows // 64)))
+    else:
+        parts = max(1, min(256, -(-rows // 1024)))
     return mu.new_empty((parts, 3, k), dtype=_moment_dtype(mu))
 
 
