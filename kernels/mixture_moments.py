@@ -45,7 +45,7 @@ def forward_kernel(
     part = tl.program_id(1).to(tl.int64)
     begin = rows * part // parts
     end = rows * (part + 1) // parts
-    first = tl.load(mu_ptr + column, in_row & (begin < end), other=0.0).to(tl.float64)
+    first = tl.load(mu_ptr + column, in_row, other=0.0).to(tl.float64)
     sums = tl.zeros([ROWS, COLUMNS], tl.float64)
     squares = tl.zeros([ROWS, COLUMNS], tl.float64)
     widths = tl.zeros([ROWS, COLUMNS], tl.float64)
@@ -82,10 +82,10 @@ def merge_kernel(
         sums += tl.load(at, mask, other=0.0)
         squares += tl.load(at + k, mask, other=0.0)
         widths += tl.load(at + 2 * k, mask, other=0.0)
-    n = tl.zeros([COLUMNS], tl.float64) + tl.where(rows > 0, rows, 1)
+    n = tl.zeros([COLUMNS], tl.float64) + rows
     offset = tl.sum(sums, 0) / n
     between = tl.sum(squares, 0) / n - offset * offset
-    first = tl.load(mu_ptr + column, in_row & (rows > 0), other=0.0).to(tl.float64)
+    first = tl.load(mu_ptr + column, in_row, other=0.0).to(tl.float64)
     tl.store(mean_ptr + column, first + offset, in_row)
     tl.store(between_ptr + column, tl.where(between < 0, 0.0, between), in_row)  # rounding alone; NaN stays
     tl.store(within_ptr + column, tl.sum(widths, 0) / n, in_row)
@@ -146,7 +146,9 @@ def forward(
 ) -> None:  # fmt: skip
     """Fill mean, between and within [k]; parts [parts, 3, k] is room, and rows of mu and scale have unit stride."""
     (rows, k), count, tile = mu.shape, parts.shape[0], _tile(mu.shape[1])
-    if k == 0:
+    if rows == 0 or k == 0:
+        for moment in (mean, between, within):
+            moment.zero_()
         return
     none = mu  # stands for a tensor that is not there
     with _device(mu):

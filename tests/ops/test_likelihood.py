@@ -76,7 +76,8 @@ def compare(close, bound, name, x, x_hat, log_gamma, grad, from_logits):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 def test_equals_the_formulas(cpu_backend, close, dtype, shape, name):
-    for x_dtype, from_logits in [(dtype, False), (torch.uint8, True), (torch.uint8, False), (dtype, True)]:
+    options = [(dtype, False), (torch.uint8, True), (torch.uint8, False), (dtype, True)]
+    for x_dtype, from_logits in options[:2] if cpu_backend == "triton" else options:  # the interpreter is slow
         x, x_hat, grad = make(shape, dtype, x_dtype)
         if name == "bernoulli" and not from_logits:
             x_hat = torch.sigmoid(x_hat)
@@ -309,6 +310,8 @@ def test_the_backward_pass_keeps_inputs_alone():
 @pytest.mark.parametrize("name", NLLS)
 @pytest.mark.parametrize("from_logits", [False, True])
 def test_gradcheck(cpu_backend, name, from_logits):
+    if cpu_backend == "triton":
+        pytest.skip("slow in the interpreter, and test_equals_the_formulas holds every gradient")
     x, x_hat, _ = make((2, 2, 16), torch.float64)
     x_hat = x_hat.sigmoid() if name == "bernoulli" and not from_logits else x_hat
     x.requires_grad_(), x_hat.requires_grad_()

@@ -203,6 +203,8 @@ def test_the_backward_pass_keeps_inputs_and_the_mean():
 
 @pytest.mark.parametrize("param", moments.PARAMS)
 def test_gradcheck(cpu_backend, param):
+    if cpu_backend == "triton":
+        pytest.skip("slow in the interpreter, and test_equals_the_formulas holds every gradient")
     mu, a, *_ = make((6, 3), torch.float64)
     mu.requires_grad_(), a.requires_grad_()
     for f in (ops.mixture_moments, ops.mixture_kl):
