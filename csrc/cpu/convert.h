@@ -7,6 +7,10 @@
 #include "../core/error.h"
 #include "element.h"
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 namespace vaefast {
 namespace {
 
@@ -72,6 +76,31 @@ void write_run(void* p, DType dtype, int64_t first, int64_t n, const C* __restri
             for (int64_t j = 0; j < n; ++j) to[j] = Element<Float16>::store(room[j]);
         }
     }
+}
+
+// Results of this many bytes leave the caches before anybody reads them.
+constexpr int64_t kStreamBytes = int64_t(8) << 20;
+
+// Copies n elements past the caches where whole cache lines are written, which then need not be read first.
+template <class C>
+void stream_run(C* to, const C* __restrict room, int64_t n) {
+#if defined(__AVX512F__)
+    constexpr int64_t line = 64 / sizeof(C);
+    if (reinterpret_cast<uintptr_t>(to) % 64 == 0) {
+        int64_t j = 0;
+        for (; j + line <= n; j += line)
+            _mm512_stream_si512(reinterpret_cast<__m512i*>(to + j), _mm512_loadu_si512(room + j));
+        to += j, room += j, n -= j;
+    }
+#endif
+    memcpy(to, room, sizeof(C) * size_t(n));
+}
+
+// To be called by every thread that has streamed, before others read what it wrote.
+inline void end_streams() {
+#if defined(__AVX512F__)
+    _mm_sfence();
+#endif
 }
 
 }  // namespace

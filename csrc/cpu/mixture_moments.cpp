@@ -117,23 +117,32 @@ struct Backward {
 
     static void rows(const MixtureMomentsBackward& a, int64_t row0, int64_t row1) {
         alignas(64) C room[kColumns], out_room[kColumns];
+        // Gradients larger than the caches that are computed in their own type.
+        const bool stream = a.dtype == (sizeof(C) == 8 ? DType::float64 : DType::float32) &&
+                            a.rows * a.k * int64_t(sizeof(C)) >= kStreamBytes;
+        const auto place = [&](void* to, int64_t first) { return stream ? out_room : place_run(to, a.dtype, first, out_room); };
+        const auto finish = [&](void* to, int64_t first, int n, const C* from) {
+            if (stream) stream_run(static_cast<C*>(to) + first, from, n);
+            else write_run(to, a.dtype, first, n, from);
+        };
         for (int64_t column0 = 0; column0 < a.k; column0 += kColumns) {
             const int n = at_most(a.k - column0, kColumns);
             const Columns of(a, column0, n);
             for (int64_t row = row0; row < row1; ++row) {
                 const int64_t first = row * a.k + column0;
                 const C* __restrict m = read_run(a.mu, a.dtype, row * a.mu_stride + column0, n, room);
-                C* __restrict to_mu = place_run(a.grad_mu, a.dtype, first, out_room);
+                C* __restrict to_mu = place(a.grad_mu, first);
                 for (int c = 0; c < n; ++c)
                     to_mu[c] = of.level[c] + of.slope[c] * ((m[c] - of.mean[c]) - of.rest[c]);
-                write_run(a.grad_mu, a.dtype, first, n, to_mu);
+                finish(a.grad_mu, first, n, to_mu);
                 if (!a.grad_scale) continue;
                 const C* __restrict s = read_run(a.scale, a.dtype, row * a.scale_stride + column0, n, room);
-                C* __restrict to_scale = place_run(a.grad_scale, a.dtype, first, out_room);
+                C* __restrict to_scale = place(a.grad_scale, first);
                 for (int c = 0; c < n; ++c) to_scale[c] = of.width[c] * variance_of<P>(s[c]).derivative;
-                write_run(a.grad_scale, a.dtype, first, n, to_scale);
+                finish(a.grad_scale, first, n, to_scale);
             }
         }
+        if (stream) end_streams();
     }
 
     static void launch(const MixtureMomentsBackward& a) {

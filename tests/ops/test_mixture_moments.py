@@ -192,6 +192,19 @@ def test_threads_change_no_bit():
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("dtype, k", [(torch.float32, 64), (torch.float32, 67), (torch.float64, 33)])
+def test_gradients_larger_than_the_caches(close, dtype, k):
+    """They are written past the caches, in whole lines where rows are aligned."""
+    if _native.why_missing():
+        pytest.skip(_native.why_missing())
+    inputs = make((36_000, k), dtype)
+    with ops.backend("cpp"):
+        got = both_ways(ops.mixture_moments, *inputs)
+    expected = both_ways(formula, *(x.double() for x in inputs))
+    for x, y in zip(got, expected, strict=True):
+        close(x, y, 2e-6)
+
+
 def test_the_backward_pass_keeps_inputs_and_the_mean():
     mu, a, *_ = make((64, 8))
     mu.requires_grad_(), a.requires_grad_()

@@ -208,7 +208,8 @@ _OP = Op(
     },
     prefer={"cpu": ("cpp",), "cuda": ("triton", "cuda")},
     because={
-        "cpu": "not yet measured",
+        "cpu": "2.3 to 5 times the eager formula and as fast as the compiled one at 64 x 3 x 64 x 64, forward and backward "
+        "of gaussian_nll with logits and uint8 data (one AVX-512 thread)",
         "cuda": "not yet measured on a GPU",
     },
 )
