@@ -53,7 +53,36 @@ def mmd2(device: str) -> Iterator[list[Tensor]]:
             yield [ops.mmd2(x, y, weights=weights, estimator="biased"), ops.mmd2(x, y, estimator="block")]
 
 
-EXERCISES = {"mixture_log_density": mixture_log_density, "mmd2": mmd2, "reparam_kl": reparam_kl}
+EXERCISES = {"likelihood": likelihood, "mixture_log_density": mixture_log_density, "mixture_moments": mixture_moments,
+             "mmd2": mmd2, "reparam_kl": reparam_kl}
+def likelihood(device: str) -> Iterator[list[Tensor]]:
+    for dtype in DTYPES:
+        for shape in ((1, 1), (5, 3), (300, 7), (3, 513), (2, 9001)):
+            data = torch.randint(0, 256, shape, device=device, dtype=torch.uint8)
+            for x in (data, torch.rand(shape, device=device, dtype=dtype)):
+                x_hat = torch.rand(shape, device=device, dtype=dtype)
+                for logits in (False, True):
+                    yield _both_ways(lambda h, x=x, g=logits: (ops.bernoulli_nll(x, h, from_logits=g),), x_hat.clone())
+                    for nll in (ops.gaussian_nll, ops.laplace_nll):
+                        for gamma in ((), shape[1:]):
+                            yield _both_ways(
+                                lambda h, s, f=nll, x=x, g=logits: (f(x, h, s, from_logits=g),), x_hat.clone(),
+                                torch.zeros(gamma, device=device),
+                            )  # fmt: skip
+
+
+def mixture_moments(device: str) -> Iterator[list[Tensor]]:
+    for dtype in DTYPES:
+        for shape in ((1, 1), (5, 3), (700, 64), (3, 513), (2, 5000)):
+            for param in ("logvar", "logstd", "softplus"):
+                mu, scale = (torch.randn(shape, device=device, dtype=dtype) for _ in range(2))
+                yield _both_ways(lambda m, s, p=param: ops.mixture_moments(m, s, param=p), mu, scale)
+            mu = torch.randn(shape, device=device, dtype=dtype)
+            yield _both_ways(lambda m: (ops.mixture_kl(m, m.detach(), var="means"),), mu)
+
+
+EXERCISES = {"likelihood": likelihood, "mixture_log_density": mixture_log_density, "mixture_moments": mixture_moments,
+             "mmd2": mmd2, "reparam_kl": reparam_kl}
 
 
 def main(name: str) -> None:

@@ -9,22 +9,11 @@ import torch
 import triton
 import triton.language as tl
 
+from .log1p import log1p
 from .noise import normals
 
 LOGVAR = tl.constexpr(0)
 LOGSTD = tl.constexpr(1)
-
-
-@triton.jit
-def _log1p(t, F: tl.constexpr):
-    """log(1 + t) for 0 <= t <= 1 as 2 atanh(t / (2 + t)), to full relative accuracy for small t."""
-    TERMS: tl.constexpr = 18 if F == tl.float64 else 9
-    y = t / (2.0 + t)
-    y2 = y * y
-    p = tl.zeros(t.shape, F)
-    for i in tl.static_range(TERMS - 1, 0, -1):
-        p = (p + 1.0 / (2 * i + 1)) * y2
-    return 2.0 * y + 2.0 * y * p
 
 
 @triton.jit
@@ -43,7 +32,7 @@ def _scale(a, PARAM: tl.constexpr, F: tl.constexpr):
     else:
         t = tl.exp(-tl.abs(a))
         # max(a, 0) by a comparison, which lets NaN through.
-        s = 1e-6 + (tl.where(a < 0, 0.0, a) + _log1p(t, F))
+        s = 1e-6 + (tl.where(a < 0, 0.0, a) + log1p(t, F))
         two_log_s = 2.0 * tl.log(s)
         ds_da = tl.where(a < 0, t, 1.0) / (1.0 + t)
         dkl_da = (s - 1.0 / s) * ds_da

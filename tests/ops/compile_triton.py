@@ -66,7 +66,37 @@ def mmd() -> None:
         )  # fmt: skip
 
 
-OPS = {"mixture_density": mixture_density, "mmd": mmd, "reparam_kl": reparam_kl}
+def error_sums() -> None:
+    k = _native.kernels("error_sums")
+    for data, element, compute, kind, logits, arch in [
+        ("u8", "fp32", "fp32", 0, True, 80), ("fp32", "bf16", "fp32", 1, True, 90), ("bf16", "bf16", "fp32", 2, True, 80),
+        ("fp64", "fp64", "fp64", 2, False, 90), ("fp32", "fp32", "fp32", 0, False, 90),
+    ]:  # fmt: skip
+        types = {"x_ptr": "*" + data, "grad_x_ptr": "*" + data, "parts_ptr": "*fp64"}
+        types |= {n: "*" + element for n in ("x_hat_ptr", "grad_x_hat_ptr")}
+        types |= {n: "*" + compute for n in ("weight_ptr", "sums_ptr", "weighted_ptr", "grad_sums_ptr", "grad_weighted_ptr")}
+        f = tl.float64 if compute == "fp64" else tl.float32
+        constants = {"IS_BYTES": data == "u8", "KIND": kind, "LOGITS": logits, "F": f}
+        compile(k.forward_kernel, arch, types, HAS_WEIGHT=logits, ROWS=1, COLUMNS=1024, **constants)
+        compile(k.backward_kernel, arch, types, HAS_SUMS=True, HAS_WEIGHTED=logits, TO_X=data != "u8", TO_X_HAT=True,
+                TO_WEIGHT=logits, ROWS=4, COLUMNS=256, **constants)  # fmt: skip
+
+
+def mixture_moments() -> None:
+    k = _native.kernels("mixture_moments")
+    for element, param, arch in [("fp32", 0, 80), ("bf16", 2, 80), ("fp16", 1, 90), ("fp64", 2, 90)]:
+        types = {n: "*fp64" for n in ("parts_ptr", "mean_ptr", "between_ptr", "within_ptr", "grad_mean_ptr",
+                                      "grad_between_ptr", "grad_within_ptr")}  # fmt: skip
+        types |= {n: "*" + element for n in ("mu_ptr", "scale_ptr", "grad_mu_ptr", "grad_scale_ptr")}
+        constants = {"HAS_SCALE": element != "fp16", "PARAM": param, "F": tl.float64 if element == "fp64" else tl.float32}
+        constants |= {"ROWS": 16, "COLUMNS": 64}
+        compile(k.forward_kernel, arch, types, **constants)
+        compile(k.merge_kernel, arch, types, PARTS=128, COLUMNS=8)
+        compile(k.backward_kernel, arch, types, HAS_MEAN=True, HAS_BETWEEN=True, HAS_WITHIN=param != 1, **constants)
+
+
+OPS = {"error_sums": error_sums, "mixture_density": mixture_density, "mixture_moments": mixture_moments, "mmd": mmd,
+       "reparam_kl": reparam_kl}
 
 if __name__ == "__main__":
     OPS[sys.argv[1]]()

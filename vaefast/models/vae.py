@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
-from vaefast.models.likelihood import bernoulli_nll, gaussian_nll, optimal_log_gamma
+from vaefast.models.likelihood import bernoulli_nll, gaussian_nll, optimally_scaled_nll
 from vaefast.models.posterior import DiagonalGaussian
 
 GAMMA_DECAY = 0.99
@@ -80,8 +80,11 @@ class VAE(nn.Module):
     def _decode_raw(self, z: Tensor) -> Tensor:
         return _full_precision(self.decoder(z))
 
+    def _gives_logits(self) -> bool:
+        return getattr(self.decoder, "output", "image") == "logits"
+
     def _activate(self, raw: Tensor) -> Tensor:
-        return torch.sigmoid(raw) if getattr(self.decoder, "output", "image") == "logits" else raw
+        return torch.sigmoid(raw) if self._gives_logits() else raw
 
     def decode(self, z: Tensor) -> Tensor:
         """Mean x_hat of p(x|z), [B, *data_shape]; no noise is added."""
@@ -106,15 +109,13 @@ class VAE(nn.Module):
         Returns scalars `loss` = `reconstruction` + `kl` (with gradient) and, detached, `gamma` and
         `active_dimensions`: the latent dimensions whose mean posterior variance is below 0.5.
         """
-        x = self._as_float(x)
         posterior = self.encode(x)
         z, kl = posterior.sample_and_kl(generator)
         raw = self._decode_raw(z)
         if self.likelihood == "bernoulli":
             nll = bernoulli_nll(x, raw)
         else:
-            x_hat = self._activate(raw)
-            nll = gaussian_nll(x, x_hat, self._current_log_gamma(x, x_hat))
+            nll = self._gaussian_nll(x, raw)
         reconstruction, kl = nll.mean(), kl.mean()
         terms = {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
         if self.likelihood == "gaussian":
@@ -125,13 +126,15 @@ class VAE(nn.Module):
 
     forward = loss
 
-    def _current_log_gamma(self, x: Tensor, x_hat: Tensor) -> Tensor:
+    def _gaussian_nll(self, x: Tensor, raw: Tensor) -> Tensor:
+        """-log p(x|z), [B], of the decoder's output as it comes: its sigmoid is taken within the sum."""
+        from_logits = self._gives_logits()
         if self.gamma_mode != "optimal" or not self.training:
-            return self.log_gamma
-        log_gamma = optimal_log_gamma(x, x_hat)
+            return gaussian_nll(x, raw, self.log_gamma, from_logits=from_logits)
+        nll, log_gamma = optimally_scaled_nll(x, raw, from_logits=from_logits)
         with torch.no_grad():
             self.log_gamma.lerp_(log_gamma.to(self.log_gamma.dtype), 1 - GAMMA_DECAY)
-        return log_gamma
+        return nll
 
     def config(self) -> dict[str, Any]:
         """What, besides the networks, this model was built with."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 # The numbers of csrc/core/dtype.h.
-DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3, torch.uint8: 4}
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
