@@ -53,8 +53,6 @@ def mmd2(device: str) -> Iterator[list[Tensor]]:
             yield [ops.mmd2(x, y, weights=weights, estimator="biased"), ops.mmd2(x, y, estimator="block")]
 
 
-EXERCISES = {"likelihood": likelihood, "mixture_log_density": mixture_log_density, "mixture_moments": mixture_moments,
-             "mmd2": mmd2, "reparam_kl": reparam_kl}
 def likelihood(device: str) -> Iterator[list[Tensor]]:
     for dtype in DTYPES:
         for shape in ((1, 1), (5, 3), (300, 7), (3, 513), (2, 9001)):

@@ -10,7 +10,7 @@ from .classifier import (
 )
 from .classifier_cache import classifier_for
 from .frechet import GaussianStatistics, frechet_distance, frechet_from_statistics
-from .kid import KernelInceptionDistance, kid
+from .kernel_inception import KernelInceptionDistance, kid
 from .latents import active_dimensions, reconstruction_error, singular_values
 from .mmd import latent_mmd, mmd2_imq
 

@@ -18,8 +18,8 @@ from vaefast.ops.likelihood import HALF_LOG_2PI, bernoulli_nll, gaussian_nll, la
 from vaefast.ops.mixture_density import mixture_log_density
 from vaefast.ops.mmd import median_distance, mmd2
 from vaefast.ops.mmd_subsets import mmd2_subsets
-from vaefast.ops.mmd_test import MMDTest, mmd_test
 from vaefast.ops.moments import mixture_kl, mixture_moments
+from vaefast.ops.permutations import MMDTest, mmd_test
 from vaefast.ops.reparam import reparam_kl, reparameterize
 
 __all__ = ["BACKENDS", "HALF_LOG_2PI", "ElboSurgery", "MMDTest", "Served", "backend", "backends", "bernoulli_nll",
