@@ -14,11 +14,25 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import machine, measure, reparam_kl
+from benchmarks import kid, likelihood, machine, measure, mixture_density, mixture_moments, mmd, reparam_kl
 from benchmarks.case import VARIANTS, Case
 
-OPS: dict[str, dict[str, Callable[[], Case]]] = {"reparam_kl": reparam_kl.CASES}
-GPU: dict[str, dict[str, Callable[[str], Case]]] = {"reparam_kl": reparam_kl.GPU_CASES}
+OPS: dict[str, dict[str, Callable[[], Case]]] = {
+    "reparam_kl": reparam_kl.CASES,
+    "gaussian_nll": likelihood.CASES,
+    "mixture_moments": mixture_moments.CASES,
+    "mixture_log_density": mixture_density.CASES,
+    "mmd2": mmd.CASES,
+    "kid": kid.CASES,
+}
+GPU: dict[str, dict[str, Callable[[str], Case]]] = {
+    "reparam_kl": reparam_kl.GPU_CASES,
+    "gaussian_nll": likelihood.GPU_CASES,
+    "mixture_moments": mixture_moments.GPU_CASES,
+    "mixture_log_density": mixture_density.GPU_CASES,
+    "mmd2": mmd.GPU_CASES,
+    "kid": kid.GPU_CASES,
+}
 MEMORY = {
     "default": "The C library's default: large blocks go back to the system when freed, and new ones are paged in.",
     "kept": "Freed memory is kept and used again, as allocators such as jemalloc do.",

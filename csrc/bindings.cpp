@@ -9,9 +9,17 @@
 #include <type_traits>
 
 #include "core/philox.h"
+#include "cpu/error_sums.h"
+#include "cpu/mixture_density.h"
+#include "cpu/mixture_moments.h"
+#include "cpu/mmd.h"
 #include "cpu/reparam_kl.h"
 #if defined(VAEFAST_WITH_CUDA)
+#include "cuda/error_sums.h"
 #include "cuda/launch.h"
+#include "cuda/mixture_density.h"
+#include "cuda/mixture_moments.h"
+#include "cuda/mmd.h"
 #include "cuda/reparam_kl.h"
 #endif
 
@@ -94,6 +102,14 @@ PYBIND11_MODULE(_C, m) {
     m.def("philox4x32_10", &philox_of);
     m.def("noise_words", &noise_words_of);
 
+    VAEFAST_DEF(error_sums_forward);
+    VAEFAST_DEF(error_sums_backward);
+    VAEFAST_DEF(mixture_density_forward);
+    VAEFAST_DEF(mixture_density_backward);
+    VAEFAST_DEF(mixture_moments_forward);
+    VAEFAST_DEF(mixture_moments_backward);
+    def_cpu(m, "mmd_center", VAEFAST_PICK(mmd_center));
+    VAEFAST_DEF(mmd_pairs);
     VAEFAST_DEF(reparam_kl_forward);
     VAEFAST_DEF(reparam_kl_backward);
 }

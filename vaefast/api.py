@@ -150,7 +150,7 @@ class TwoStageVAE(models.TwoStageVAE):
         group.barrier()
         if out is not None and not group.writes:
             run = RunFolder.open(out)
-        images_source = ImageSource(data.images, chosen)
+        images_source = ImageSource(data.images, chosen, scale=False)  # the likelihood scales uint8 itself
         trainer = Trainer(self, [
             Stage("stage1", self.first, lambda: images_source, settings[0]),
             Stage("stage2", self.second, lambda: PosteriorSource.of(self.first, images_source, chosen), settings[1]),

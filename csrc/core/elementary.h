@@ -1,6 +1,6 @@
 // exp, log, log1p and sine/cosine of a turn as short polynomials without branches or calls, so that
 // the compiler vectorises any loop they stand in. Errors stay within about 2 ulp (float and double).
-// On the GPU exp and log are CUDA's own.
+// On the GPU exp and log are CUDA's own, but for the log of a number known to be finite and normal.
 #pragma once
 
 #include <cmath>
@@ -29,7 +29,6 @@ struct Format<float> {
     static constexpr float round_magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
     static constexpr float ln2_hi = 0.693145751953125f, ln2_lo = 1.42860682030941723212e-6f;
     static constexpr float exp_low = -104.0f, exp_high = 89.0f;
-    static constexpr int exp_terms = 7, log_terms = 5, log1p_terms = 9, sin_terms = 5, cos_terms = 6;
 };
 
 template <>
@@ -40,11 +39,31 @@ struct Format<double> {
     static constexpr double round_magic = 6755399441055744.0;  // 1.5 * 2^52
     static constexpr double ln2_hi = 6.93147180369123816490e-1, ln2_lo = 1.90821492927058770002e-10;
     static constexpr double exp_low = -746.0, exp_high = 710.0;
-    static constexpr int exp_terms = 13, log_terms = 12, log1p_terms = 18, sin_terms = 9, cos_terms = 10;
 };
 
-// exp(x): x = n ln 2 + r with |r| <= ln 2 / 2, a Taylor polynomial in r, and 2^n in two factors so that
-// subnormal results and the step to infinity come out right. NaN stays NaN.
+// c0 + x (c1 + x (c2 + ...)).
+template <class F>
+VAEFAST_HD F horner(F, F c0) {
+    return c0;
+}
+template <class F, class... More>
+VAEFAST_HD F horner(F x, F c0, More... more) {
+    return c0 + x * horner(x, F(more)...);
+}
+
+// The polynomials: least maximal error for float, with coefficients rounded one after the other; series for double.
+
+// exp(r) for |r| <= ln 2 / 2.
+VAEFAST_HD float exp_near_zero(float r) {
+    return horner(r, 1.0f, 1.0f, 0.49999994f, 0.16666521f, 0.041668259f, 0.0083686681f, 0.0013821303f);
+}
+VAEFAST_HD double exp_near_zero(double r) {
+    return horner(r, 1.0, 1.0, 1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320,
+                  1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800);
+}
+
+// exp(x): x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial in r, and 2^n in two factors so that subnormal results
+// and the step to infinity come out right. NaN stays NaN.
 template <class F>
 VAEFAST_HD F exp_poly(F x) {
     using Fmt = Format<F>;
@@ -55,41 +74,51 @@ VAEFAST_HD F exp_poly(F x) {
     const F n = shifted - Fmt::round_magic;
     const Int k = bit_cast<Int>(shifted) - bit_cast<Int>(F(Fmt::round_magic));
     const F r = (x - n * Fmt::ln2_hi) - n * Fmt::ln2_lo;
-    F p = F(1);
-    for (int i = Fmt::exp_terms; i >= 1; --i) p = F(1) + p * r * (F(1) / F(i));
-    const Int k1 = k / 2, k2 = k - k1;
+    const Int k1 = k >> 1, k2 = k - k1;
     const F s1 = bit_cast<F>(Int((k1 + Fmt::bias) << Fmt::mantissa_bits));
     const F s2 = bit_cast<F>(Int((k2 + Fmt::bias) << Fmt::mantissa_bits));
-    return p * s1 * s2;
+    return exp_near_zero(r) * s1 * s2;
 }
 
-// 2 atanh(y) = log((1 + y) / (1 - y)) by its series, for |y| small enough for `terms`.
-template <class F>
-VAEFAST_HD F two_atanh(F y, int terms) {
-    const F y2 = y * y;
-    F p = F(0);
-    for (int i = terms - 1; i >= 1; --i) p = (p + F(1) / F(2 * i + 1)) * y2;
-    return F(2) * y + F(2) * y * p;
+// n ln 2 + log(1 + x) for sqrt(1/2) <= 1 + x < sqrt(2); of full relative accuracy for n = 0 and small x.
+VAEFAST_HD float log_near_one(float x, float n) {
+    using Fmt = Format<float>;
+    const float x2 = x * x;
+    const float p = horner(x, 0.33333331f, -0.25000820f, 0.20001242f, -0.16623409f, 0.14201580f, -0.13159610f,
+                           0.12762217f, -0.076364391f);
+    const float tail = x * x2 * p + (n * Fmt::ln2_lo - 0.5f * x2);
+    return n * Fmt::ln2_hi + (x + tail);
+}
+VAEFAST_HD double log_near_one(double x, double n) {  // 2 atanh(y) by its series
+    using Fmt = Format<double>;
+    const double y = x / (2.0 + x), y2 = y * y;
+    const double p = y2 * horner(y2, 1.0 / 3, 1.0 / 5, 1.0 / 7, 1.0 / 9, 1.0 / 11, 1.0 / 13, 1.0 / 15, 1.0 / 17,
+                                 1.0 / 19, 1.0 / 21, 1.0 / 23);
+    return n * Fmt::ln2_hi + (2.0 * y + (2.0 * y * p + n * Fmt::ln2_lo));
 }
 
-// log(x) for positive normal x; infinity and NaN come back as they are.
+// log(x) for positive normal x.
 template <class F>
-VAEFAST_HD F log_poly(F x) {
+VAEFAST_HD F log_finite_poly(F x) {
     using Fmt = Format<F>;
     using Int = typename Fmt::Int;
     const Int bits = bit_cast<Int>(x);
     const Int e = (bits - Fmt::sqrt_half_bits) >> Fmt::mantissa_bits;
     const F m = bit_cast<F>(Int(bits - (e << Fmt::mantissa_bits)));
-    const F y = (m - F(1)) / (m + F(1));
-    const F n = F(e);
-    const F value = n * Fmt::ln2_hi + (two_atanh(y, Fmt::log_terms) + n * Fmt::ln2_lo);
-    return x - x == F(0) ? value : x;
+    return log_near_one(m - F(1), F(e));
+}
+
+// log(x) for positive normal x; infinity and NaN come back as they are.
+template <class F>
+VAEFAST_HD F log_poly(F x) {
+    return x - x == F(0) ? log_finite_poly(x) : x;
 }
 
 // log(1 + t) for 0 <= t <= 1, to full relative accuracy for small t.
 template <class F>
 VAEFAST_HD F log1p_poly(F t) {
-    return two_atanh(t / (F(2) + t), Format<F>::log1p_terms);
+    const bool halve = t > F(0.41421356237309504880);
+    return log_near_one(halve ? F(0.5) * t - F(0.5) : t, halve ? F(1) : F(0));
 }
 
 #if defined(__CUDA_ARCH__)
@@ -97,6 +126,8 @@ VAEFAST_HD float exp_of(float x) { return ::expf(x); }
 VAEFAST_HD double exp_of(double x) { return ::exp(x); }
 VAEFAST_HD float log_of(float x) { return ::logf(x); }
 VAEFAST_HD double log_of(double x) { return ::log(x); }
+VAEFAST_HD float log_finite_of(float x) { return log_finite_poly(x); }
+VAEFAST_HD double log_finite_of(double x) { return ::log(x); }
 VAEFAST_HD float log1p_of(float x) { return ::log1pf(x); }
 VAEFAST_HD double log1p_of(double x) { return ::log1p(x); }
 VAEFAST_HD float sqrt_of(float x) { return ::sqrtf(x); }
@@ -107,28 +138,43 @@ VAEFAST_HD F exp_of(F x) { return exp_poly(x); }
 template <class F>
 VAEFAST_HD F log_of(F x) { return log_poly(x); }
 template <class F>
+VAEFAST_HD F log_finite_of(F x) { return log_finite_poly(x); }
+template <class F>
 VAEFAST_HD F log1p_of(F x) { return log1p_poly(x); }
 VAEFAST_HD float sqrt_of(float x) { return __builtin_sqrtf(x); }
 VAEFAST_HD double sqrt_of(double x) { return __builtin_sqrt(x); }
 #endif
 
-// Cosine and sine of 2 pi (r + 1/2) / 2^32. The quadrant comes from the integer, so the remainder in
-// [-pi/4, pi/4) keeps all its digits.
+// sin(pi t / 2) / t and cos(pi t / 2) as polynomials in u = t^2 <= 1/4.
+VAEFAST_HD float sine_over(float u) {
+    return horner(u, 1.5707964f, -0.64596665f, 0.079712525f, -0.0046859719f);
+}
+VAEFAST_HD float cosine_of(float u) {
+    return horner(u, 1.0f, -1.2337005f, 0.25366852f, -0.020855254f, 0.00089357322f);
+}
+VAEFAST_HD double sine_over(double u) {
+    return horner(u, 1.5707963267948966, -0.6459640975062463, 0.07969262624616705, -0.004681754135318688,
+                  0.00016044118478735982, -3.598843235212085e-06, 5.692172921967927e-08, -6.688035109811468e-10,
+                  6.0669357311061955e-12);
+}
+VAEFAST_HD double cosine_of(double u) {
+    return horner(u, 1.0, -1.2337005501361697, 0.25366950790104803, -0.02086348076335296, 0.0009192602748394266,
+                  -2.5202042373060607e-05, 4.710874778818172e-07, -6.386603083791852e-09, 6.565963114979473e-11,
+                  -5.294400200734623e-13);
+}
+
+// Cosine and sine of 2 pi (r + 1/2) / 2^32. The quadrant comes from the integer, so the remainder, t quarter turns
+// with |t| <= 1/2, keeps all its digits.
 template <class F>
 VAEFAST_HD void cos_sin_turn(uint32_t r, F& cosine, F& sine) {
-    using Fmt = Format<F>;
-    const uint32_t quadrant = (r + 0x20000000u) >> 30;
-    const int32_t rest = int32_t(r - (quadrant << 30));
-    const F x = (F(rest) * F(0x1p-30) + F(0x1p-31)) * F(1.5707963267948966192);
-    const F x2 = x * x;
-    F s = F(1), c = F(1);
-    for (int i = Fmt::sin_terms - 1; i >= 1; --i) s = F(1) - s * x2 * (F(1) / F((2 * i) * (2 * i + 1)));
-    for (int i = Fmt::cos_terms - 1; i >= 1; --i) c = F(1) - c * x2 * (F(1) / F((2 * i - 1) * (2 * i)));
-    s = s * x;
-    const bool swap = (quadrant & 1u) != 0;
+    const F t = F(int32_t(r << 2)) * F(0x1p-32) + F(0x1p-31);
+    const F u = t * t;
+    const F s = t * sine_over(u), c = cosine_of(u);
+    const uint32_t v = r + 0x20000000u;  // its two high bits are the quadrant
+    const bool swap = (v & 0x40000000u) != 0;
     const F c1 = swap ? s : c, s1 = swap ? c : s;
-    cosine = ((quadrant + 1u) & 2u) != 0 ? -c1 : c1;
-    sine = (quadrant & 2u) != 0 ? -s1 : s1;
+    cosine = ((v + 0x40000000u) & 0x80000000u) != 0 ? -c1 : c1;
+    sine = (v & 0x80000000u) != 0 ? -s1 : s1;
 }
 
 }  // namespace vaefast

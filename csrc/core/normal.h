@@ -16,7 +16,7 @@ VAEFAST_HD double uniform_from(uint32_t r, double) { return double(r) * 0x1p-32 
 // Radius sqrt(-2 log u(r0)) <= 6.77, angle 2 pi u(r1).
 template <class F>
 VAEFAST_HD void box_muller(uint32_t r0, uint32_t r1, F& n0, F& n1) {
-    const F radius = sqrt_of(F(-2) * log_of(uniform_from(r0, F(0))));
+    const F radius = sqrt_of(F(-2) * log_finite_of(uniform_from(r0, F(0))));
     F c, s;
     cos_sin_turn(r1, c, s);
     n0 = radius * c;

@@ -10,7 +10,7 @@ from torch import nn
 
 from vaefast.errors import ArgumentError
 from vaefast.models import VAE, DiagonalGaussian
-from vaefast.models.likelihood import bernoulli_nll, gaussian_nll, optimal_log_gamma
+from vaefast.models.likelihood import bernoulli_nll, gaussian_nll, optimal_log_gamma, optimally_scaled_nll
 
 
 @pytest.mark.parametrize(("dims", "value"), [(784, 720.441), (3072, 2822.953), (12288, 11291.812)])
@@ -145,3 +145,27 @@ def test_uint8_images_equal_their_scaled_floats():
 def test_settings_that_cannot_work_are_refused(options):
     with pytest.raises(ArgumentError):
         toy(**options)
+
+
+@pytest.mark.parametrize("gamma", ["learned", "optimal", 0.3])
+def test_a_decoder_of_logits_equals_one_of_images(gamma):
+    """The sigmoid fused into the sum, and uint8 data, change neither the terms nor the gradients."""
+    x = torch.randint(0, 256, (6, 1, 2, 2), dtype=torch.uint8)
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(4, 6))
+    logits = nn.Sequential(nn.Linear(3, 4), nn.Unflatten(1, (1, 2, 2)))
+    logits.output = "logits"
+    results = []
+    for decoder, data in [(logits, x), (nn.Sequential(logits, nn.Sigmoid()), x.float() / 255)]:
+        model = VAE(encoder, decoder, data_shape=(1, 2, 2), latent_dim=3, gamma=gamma)
+        torch.manual_seed(1)
+        terms = model(data)
+        grads = torch.autograd.grad(terms["loss"], tuple(model.parameters()))
+        results.append((terms["loss"], terms["reconstruction"], model.gamma, *grads))
+    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-6)
+
+
+def test_the_optimally_scaled_nll_is_the_nll_at_the_optimal_gamma():
+    x, logits = torch.randint(0, 256, (4, 3, 5), dtype=torch.uint8), torch.randn(4, 3, 5, dtype=torch.float64)
+    nll, log_gamma = optimally_scaled_nll(x, logits, from_logits=True)
+    torch.testing.assert_close(log_gamma, optimal_log_gamma(x / 255.0, logits.sigmoid()))
+    torch.testing.assert_close(nll, gaussian_nll(x, logits, log_gamma, from_logits=True))

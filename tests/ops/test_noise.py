@@ -27,11 +27,11 @@ KNOWN = [
 ]
 
 
-def reference_words(seed: int, group: int, count: int) -> list[list[int]]:
+def reference_words(seed: int, group: int, count: int, stream: int = 0) -> list[list[int]]:
     g = torch.arange(group, group + count)
     zero = torch.zeros_like(g)
     key = (torch.tensor([seed & 0xFFFFFFFF]), torch.tensor([seed >> 32]))
-    words = _philox.philox4x32_10((g & 0xFFFFFFFF, g >> 32, zero, zero), key)
+    words = _philox.philox4x32_10((g & 0xFFFFFFFF, g >> 32, zero + stream, zero), key)
     return torch.stack(words, 1).tolist()
 
 
@@ -55,8 +55,9 @@ def test_cpp_philox_gives_the_published_vectors(core, counter, key, words):
 
 
 def test_cpp_integers_equal_the_reference(core):
-    got = [list(core.noise_words(SEED, FIRST_GROUP + i, 0)) for i in range(6)]
-    assert got == reference_words(SEED, FIRST_GROUP, 6)
+    for stream in (0, 1, 2**32 - 1):
+        got = [list(core.noise_words(SEED, FIRST_GROUP + i, stream)) for i in range(6)]
+        assert got == reference_words(SEED, FIRST_GROUP, 6, stream)
 
 
 def test_core_headers_compiled_for_the_host_give_the_same_integers_and_normals(tmp_path):
@@ -133,24 +134,27 @@ def test_tails_reach_beyond_5_7_sigma_and_uniforms_stay_inside(dtype):
     assert 0 <= n0.item() < 1e-3
 
 
-def test_cpp_reaches_the_tail_where_the_word_is_small(core):
-    """A word below 2^32 exp(-5.75^2 / 2), found by search, gives a pair beyond 5.75 in radius on both backends."""
-    seed, limit, first = torch.tensor([3]), 2**32 * math.exp(-(5.75**2) / 2), None
-    chunk = 1 << 20
-    for start in range(0, 16 * chunk, chunk):
-        group = torch.arange(start, start + chunk)
-        zero = torch.zeros_like(group)
-        words = _philox.philox4x32_10((group, zero, zero, zero), (seed, torch.tensor([0])))
-        hit = torch.nonzero((words[0] < limit) | (words[2] < limit))
-        if len(hit):
-            first = 4 * (start + int(hit[0]))
-            break
-    if first is None:
-        pytest.fail("no word below the limit in 2^25 draws; 2.2 were expected")
-    from vaefast.ops import backend, reparam_kl
+# Elements of seed 3 that lie far out, found by looking through the first 3 billion.
+@pytest.mark.parametrize("element, bound", [(2_363_842_242, 6.49), (1_818_364_300, -6.11)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_backend_reaches_the_tails(cpu_backend, element, bound, dtype):
+    from vaefast.ops import reparameterize
 
-    zero = torch.zeros(1, 4)
-    with backend("cpp"):
-        z = reparam_kl(zero, zero, seed=3, row_offset=first // 4)[0]
-    assert z.view(2, 2).norm(dim=1).max() > 5.75
-    torch.testing.assert_close(z.flatten(), _philox.normals(seed, first, 4, torch.float32), rtol=1e-6, atol=1e-6)
+    zero = torch.zeros(1, 4, dtype=dtype)
+    z = reparameterize(zero, zero, seed=3, row_offset=element // 4)[0]
+    assert z[element % 4] / bound > 1
+    expected = _philox.normals(torch.tensor([3]), element // 4 * 4, 4, torch.float64)
+    tolerance = 1e-6 if dtype == torch.float32 else 1e-14
+    torch.testing.assert_close(z.double(), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_runs_of_noise_equal_the_reference_wherever_they_start(cpu_backend):
+    """Any start within a group of four, across the carry into the counter's high word, and of other streams."""
+    from vaefast.ops import reparameterize
+
+    for first in (4 * FIRST_GROUP - 1, 4 * FIRST_GROUP, 4 * FIRST_GROUP + 1, 4 * FIRST_GROUP + 2):
+        zero = torch.zeros(300, 1, dtype=torch.float64)
+        draws = reparameterize(zero, zero, seed=SEED, row_offset=first, n_samples=2)
+        for stream in (0, 1):
+            expected = _philox.normals(torch.tensor([SEED]), first, 300, torch.float64, stream)
+            torch.testing.assert_close(draws[stream].flatten(), expected, rtol=1e-13, atol=1e-14)

@@ -10,6 +10,7 @@ from .classifier import (
 )
 from .classifier_cache import classifier_for
 from .frechet import GaussianStatistics, frechet_distance, frechet_from_statistics
+from .kernel_inception import KernelInceptionDistance, kid
 from .latents import active_dimensions, reconstruction_error, singular_values
 from .mmd import latent_mmd, mmd2_imq
 
@@ -17,6 +18,7 @@ __all__ = [
     "RECIPE",
     "FeatureClassifier",
     "GaussianStatistics",
+    "KernelInceptionDistance",
     "active_dimensions",
     "classifier_accuracy",
     "classifier_features",
@@ -24,6 +26,7 @@ __all__ = [
     "classifier_statistics",
     "frechet_distance",
     "frechet_from_statistics",
+    "kid",
     "latent_mmd",
     "mmd2_imq",
     "reconstruction_error",

@@ -1,44 +1,48 @@
-"""Negative log-likelihoods of a batch, in nats per example: sums over dimensions, one number an example."""
+"""Negative log-likelihoods of a batch, in nats per example, and the closed-form gamma: thin over `vaefast.ops`."""
 
 from __future__ import annotations
 
 import math
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-"""0.918939 a dimension. Dai & Wipf's code truncates it to 0.91893."""
+from vaefast import ops
+from vaefast.nets.global_batch import global_mean
+from vaefast.ops import HALF_LOG_2PI, gaussian_nll, squared_error
+
+__all__ = ["HALF_LOG_2PI", "bernoulli_nll", "gaussian_nll", "optimal_log_gamma", "optimally_scaled_nll", "squared_error"]
 
 
-def squared_error(x: Tensor, mean: Tensor) -> Tensor:
-    """Sum over dimensions of (x - mean)^2, [B]."""
-    return (x - mean).square().flatten(1).sum(1)
+def _log_gamma_of(error: Tensor, dims: int, floor: float) -> Tensor:
+    """log of the root mean squared error, from the sums of squared errors [B] of examples of `dims` dimensions."""
+    return 0.5 * (error.mean() / dims).clamp_min(math.exp(2 * floor)).log()
 
 
-def gaussian_nll(x: Tensor, mean: Tensor, log_gamma: Tensor, *, constant: float = HALF_LOG_2PI) -> Tensor:
-    """-log N(x | mean, gamma^2 I), [B], with the standard deviation gamma = exp(log_gamma), a scalar.
-
-    Equals sum_d [0.5 ((x - mean) / gamma)^2 + log gamma + constant]; negative once gamma is small.
-    Source: Dai & Wipf's code, `__build_loss` (the paper's own gamma is the variance).
-    """
-    dims = x[0].numel()
-    return 0.5 * squared_error(x, mean) * torch.exp(-2 * log_gamma) + dims * (log_gamma + constant)
-
-
-def optimal_log_gamma(x: Tensor, mean: Tensor, *, floor: float = -10.0) -> Tensor:
+def optimal_log_gamma(x: Tensor, mean: Tensor, *, from_logits: bool = False, floor: float = -10.0) -> Tensor:
     """log of the standard deviation that minimises the batch's Gaussian NLL: gamma^2 = mean squared error.
 
-    A scalar with gradient. `floor` only keeps a perfect reconstruction finite.
+    A scalar with gradient. `floor` only keeps a perfect reconstruction finite. x may be uint8, and with `from_logits`
+    the mean is sigmoid(mean), as in `ops.gaussian_nll`.
     Source: Rybkin et al. 2021, "Simple and Effective VAE Training with Calibrated Decoders", section 3.2.
     """
-    return 0.5 * torch.log((x - mean).square().mean().clamp_min(math.exp(2 * floor)))
+    return _log_gamma_of(squared_error(x, mean, from_logits=from_logits), x[0].numel(), floor)
+
+
+def optimally_scaled_nll(
+    x: Tensor, mean: Tensor, *, from_logits: bool = False, floor: float = -10.0, sync: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`gaussian_nll` [B] at `optimal_log_gamma`, and that log gamma: one pass over the pixels for both.
+
+    With `sync` gamma is that of the batch of all processes that train together.
+    """
+    error, dims = squared_error(x, mean, from_logits=from_logits), x[0].numel()
+    log_gamma = _log_gamma_of(global_mean(error.mean()) if sync else error, dims, floor)
+    return 0.5 * error * (-2 * log_gamma).exp() + dims * (log_gamma + HALF_LOG_2PI), log_gamma
 
 
 def bernoulli_nll(x: Tensor, logits: Tensor) -> Tensor:
-    """Cross-entropy of x in [0, 1] under Bernoulli(sigmoid(logits)), [B]; not a proper likelihood of grey values.
+    """Cross-entropy of x in [0, 1] (or uint8) under Bernoulli(sigmoid(logits)), [B]; see `ops.bernoulli_nll`.
 
     Source: Dai & Wipf's code, the cross-entropy variant of stage 1.
     """
-    return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
+    return ops.bernoulli_nll(x, logits, from_logits=True)

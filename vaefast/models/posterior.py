@@ -39,7 +39,8 @@ class DiagonalGaussian:
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """A draw z = mean + std * eps, [B, k], differentiable."""
-        return self.sample_and_kl(generator)[0]
+        return ops.reparameterize(self.mean, self.raw, param=self.param, generator=generator,
+                                  row_offset=ops.row_offset(len(self.mean)))
 
     def kl(self) -> Tensor:
         """KL(q(z|x) || N(0, I)) of each row and dimension in nats, [B, k]."""

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
-from vaefast.models.likelihood import bernoulli_nll, gaussian_nll, optimal_log_gamma
+from vaefast.models.likelihood import bernoulli_nll, gaussian_nll, optimally_scaled_nll
 from vaefast.models.posterior import DiagonalGaussian
+from vaefast.nets.global_batch import global_mean
 
 GAMMA_DECAY = 0.99
 """Decay of the moving mean of the closed-form gamma, which is what evaluation uses."""
@@ -36,6 +37,9 @@ class VAE(nn.Module):
             squared error of each batch; Rybkin et al. 2021), or a number (fixed).
         likelihood: "gaussian" or "bernoulli" (cross-entropy; gamma is then unused).
         gamma_init: first value of a learned gamma.
+        beta: weight of the KL (beta-VAE, Higgins et al. 2017); a buffer, which a stage's `ramps` can schedule.
+
+    With the attribute `sync` set, the closed-form gamma is that of the batch of all processes that train together.
 
     Raises:
         ArgumentError: a setting has a value that cannot work.
@@ -44,7 +48,8 @@ class VAE(nn.Module):
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, *, data_shape: tuple[int, ...], latent_dim: int,
-                 gamma: str | float = "learned", likelihood: str = "gaussian", gamma_init: float = 1.0) -> None:
+                 gamma: str | float = "learned", likelihood: str = "gaussian", gamma_init: float = 1.0,
+                 beta: float = 1.0) -> None:
         super().__init__()
         if likelihood not in ("gaussian", "bernoulli"):
             raise ArgumentError(f"likelihood is {likelihood!r}; expected 'gaussian' or 'bernoulli'.")
@@ -54,7 +59,10 @@ class VAE(nn.Module):
             raise ArgumentError("likelihood 'bernoulli' needs a decoder that returns logits (attribute output = 'logits').")
         self.encoder, self.decoder = encoder, decoder
         self.data_shape, self.latent_dim = tuple(data_shape), latent_dim
-        self.gamma_mode, self.likelihood = gamma, likelihood
+        self.gamma_mode, self.likelihood, self.sync = gamma, likelihood, False
+        if not 0 <= beta < math.inf:
+            raise ArgumentError(f"beta is {beta!r}; expected 0 or more.")
+        self.register_buffer("beta", torch.tensor(float(beta)), persistent=False)
         start = torch.tensor(math.log(gamma_init if isinstance(gamma, str) else gamma))
         if gamma == "learned" and likelihood == "gaussian":
             self.log_gamma = nn.Parameter(start)
@@ -80,8 +88,11 @@ class VAE(nn.Module):
     def _decode_raw(self, z: Tensor) -> Tensor:
         return _full_precision(self.decoder(z))
 
+    def _gives_logits(self) -> bool:
+        return getattr(self.decoder, "output", "image") == "logits"
+
     def _activate(self, raw: Tensor) -> Tensor:
-        return torch.sigmoid(raw) if getattr(self.decoder, "output", "image") == "logits" else raw
+        return torch.sigmoid(raw) if self._gives_logits() else raw
 
     def decode(self, z: Tensor) -> Tensor:
         """Mean x_hat of p(x|z), [B, *data_shape]; no noise is added."""
@@ -103,35 +114,36 @@ class VAE(nn.Module):
     def loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the negative ELBO of a batch [B, *data_shape] (images uint8 or in [0, 1]), in nats per example (batch means).
 
-        Returns scalars `loss` = `reconstruction` + `kl` (with gradient) and, detached, `gamma` and
+        Returns scalars `loss` = `reconstruction` + beta `kl` (with gradient) and, detached, `gamma` and
         `active_dimensions`: the latent dimensions whose mean posterior variance is below 0.5.
         """
-        x = self._as_float(x)
         posterior = self.encode(x)
         z, kl = posterior.sample_and_kl(generator)
         raw = self._decode_raw(z)
         if self.likelihood == "bernoulli":
             nll = bernoulli_nll(x, raw)
         else:
-            x_hat = self._activate(raw)
-            nll = gaussian_nll(x, x_hat, self._current_log_gamma(x, x_hat))
+            nll = self._gaussian_nll(x, raw)
         reconstruction, kl = nll.mean(), kl.mean()
-        terms = {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
+        terms = {"loss": torch.addcmul(reconstruction, self.beta, kl), "reconstruction": reconstruction, "kl": kl}
         if self.likelihood == "gaussian":
             terms["gamma"] = self.gamma
         with torch.no_grad():
-            terms["active_dimensions"] = (posterior.std.square().mean(0) < 0.5).sum()
+            variance = posterior.std.square().mean(0)
+            terms["active_dimensions"] = ((global_mean(variance) if self.sync else variance) < 0.5).sum()
         return terms
 
     forward = loss
 
-    def _current_log_gamma(self, x: Tensor, x_hat: Tensor) -> Tensor:
+    def _gaussian_nll(self, x: Tensor, raw: Tensor) -> Tensor:
+        """-log p(x|z), [B], of the decoder's output as it comes: its sigmoid is taken within the sum."""
+        from_logits = self._gives_logits()
         if self.gamma_mode != "optimal" or not self.training:
-            return self.log_gamma
-        log_gamma = optimal_log_gamma(x, x_hat)
+            return gaussian_nll(x, raw, self.log_gamma, from_logits=from_logits)
+        nll, log_gamma = optimally_scaled_nll(x, raw, from_logits=from_logits, sync=self.sync)
         with torch.no_grad():
             self.log_gamma.lerp_(log_gamma.to(self.log_gamma.dtype), 1 - GAMMA_DECAY)
-        return log_gamma
+        return nll
 
     def config(self) -> dict[str, Any]:
         """What, besides the networks, this model was built with."""

@@ -38,9 +38,9 @@ def choice(argument: str, value: object, choices: tuple[str, ...]) -> None:
         fail(argument, repr(value), " or ".join(repr(c) for c in choices))
 
 
-def whole_number(argument: str, value: object) -> None:
-    """`value` must be an int >= 0 (a symbolic one under torch.compile)."""
+def whole_number(argument: str, value: object, least: int = 0) -> None:
+    """`value` must be an int >= `least` (a symbolic one under torch.compile)."""
     if isinstance(value, bool) or not isinstance(value, (int, torch.SymInt)):
-        fail(argument, repr(value), "an int >= 0")
-    elif value < 0:
-        fail(argument, value, "an int >= 0")
+        fail(argument, repr(value), f"an int >= {least}")
+    elif value < least:
+        fail(argument, value, f"an int >= {least}")

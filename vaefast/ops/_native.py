@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 # The numbers of csrc/core/dtype.h.
-DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3, torch.uint8: 4}
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -82,7 +82,8 @@ def kernels(name: str) -> ModuleType:
 def values(fields: tuple) -> list:
     """Fields of an argument struct as vaefast._C takes them: tensors as addresses (None as null), dtypes as numbers."""
     return [
-        v.data_ptr() if isinstance(v, torch.Tensor)
+        v if type(v) is int  # the most common, and isinstance(v, torch.Tensor) is slow where it is not so
+        else v.data_ptr() if isinstance(v, torch.Tensor)
         else 0 if v is None
         else DTYPES[v] if isinstance(v, torch.dtype)
         else v
@@ -104,5 +105,5 @@ def run(name: str, x: torch.Tensor, *fields: object) -> None:
 
 
 def unit_rows(x: torch.Tensor) -> torch.Tensor:
-    """`x` [B, k] itself where its rows have unit stride, as the kernels need, else a contiguous copy."""
-    return x if x.stride(1) == 1 or x.shape[1] <= 1 else x.contiguous()
+    """`x` [..., k] itself where its rows have unit stride, as the kernels need, else a contiguous copy."""
+    return x if x.stride(-1) == 1 or x.shape[-1] <= 1 else x.contiguous()

@@ -1,0 +1,12 @@
+#pragma once
+
+#include "../core/mixture_density_args.h"
+#include "launch.h"
+
+namespace vaefast {
+
+// Both only enqueue work on the target's stream; they throw std::runtime_error when the launch fails.
+void mixture_density_forward_cuda(const MixtureDensityForward& args, CudaTarget target);
+void mixture_density_backward_cuda(const MixtureDensityBackward& args, CudaTarget target);
+
+}  // namespace vaefast

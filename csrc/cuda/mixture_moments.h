@@ -1,0 +1,12 @@
+#pragma once
+
+#include "../core/mixture_moments_args.h"
+#include "launch.h"
+
+namespace vaefast {
+
+// Both only enqueue work on the target's stream; they throw std::runtime_error when the launch fails.
+void mixture_moments_forward_cuda(const MixtureMomentsForward& args, CudaTarget target);
+void mixture_moments_backward_cuda(const MixtureMomentsBackward& args, CudaTarget target);
+
+}  // namespace vaefast

@@ -1,0 +1,193 @@
+"""Sums over rows of the error between data and reconstruction, and their gradients, in Triton.
+
+Forward, a program takes a chunk of a few rows; backward, a block of columns of some rows, along which the gradient to
+the weights is summed where there are weights.
+"""
+
+import contextlib
+
+import torch
+import triton
+import triton.language as tl
+
+from .log1p import log1p
+
+SQUARED = tl.constexpr(0)
+ABSOLUTE = tl.constexpr(1)
+
+
+@triton.jit
+def _sigmoid(a):
+    """Sigmoid and its derivative, to full relative accuracy in either tail."""
+    t = tl.exp(-tl.abs(a))
+    r = 1.0 / (1.0 + t)
+    return tl.where(a < 0, t * r, r), t * r * r
+
+
+@triton.jit
+def _floored(p):
+    """max(p, 1e-8) by a comparison, which lets NaN through."""
+    return tl.where(p < 1e-8, 1e-8, p)
+
+
+@triton.jit
+def _term(x, a, KIND: tl.constexpr, LOGITS: tl.constexpr, F: tl.constexpr):
+    """The error of x against a, element by element."""
+    if KIND == SQUARED or KIND == ABSOLUTE:
+        h = a
+        if LOGITS:
+            h, _ = _sigmoid(a)
+        d = h - x
+        term = d * d if KIND == SQUARED else tl.abs(d)
+    elif LOGITS:
+        term = a * (tl.where(a > 0, 1.0, 0.0) - x) + log1p(tl.exp(-tl.abs(a)), F)
+    else:
+        term = -(x * tl.log(_floored(a)) + (1.0 - x) * tl.log(_floored(1.0 - a)))
+    return term
+
+
+@triton.jit
+def _slopes(x, a, KIND: tl.constexpr, LOGITS: tl.constexpr):
+    """Derivatives of `_term` to x and a."""
+    if KIND == SQUARED or KIND == ABSOLUTE:
+        h = a
+        if LOGITS:
+            h, ds = _sigmoid(a)
+        d = h - x
+        slope = 2.0 * d if KIND == SQUARED else tl.where(d > 0, 1.0, tl.where(d < 0, -1.0, d))
+        to_x = -slope
+        to_a = slope * ds if LOGITS else slope
+    elif LOGITS:
+        s, _ = _sigmoid(a)
+        to_x = -a
+        to_a = s - x
+    else:
+        p = _floored(a)
+        q = _floored(1.0 - a)
+        to_x = tl.log(q) - tl.log(p)
+        to_a = tl.where(1.0 - a < 1e-8, 0.0, (1.0 - x) / q) - tl.where(a < 1e-8, 0.0, x / p)
+    return to_x, to_a
+
+
+@triton.jit
+def _load(x_ptr, offset, mask, IS_BYTES: tl.constexpr, F: tl.constexpr):
+    """Data as floats; bytes are scaled to [0, 1]."""
+    x = tl.load(x_ptr + offset, mask, other=0).to(F)
+    return x / 255.0 if IS_BYTES else x
+
+
+@triton.jit
+def forward_kernel(
+    x_ptr, x_hat_ptr, weight_ptr, sums_ptr, weighted_ptr, rows, k, chunks, chunk, x_stride, x_hat_stride,
+    IS_BYTES: tl.constexpr, HAS_WEIGHT: tl.constexpr, KIND: tl.constexpr, LOGITS: tl.constexpr, F: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    live = row < rows
+    begin = tl.program_id(1) * chunk
+    end = tl.minimum(begin + chunk, k)
+    sums = tl.zeros([ROWS], F)
+    weighted = tl.zeros([ROWS], F)
+    for start in range(begin, end, COLUMNS):
+        column = start + tl.arange(0, COLUMNS)
+        mask = live[:, None] & (column < end)[None, :]
+        x = _load(x_ptr, row[:, None] * x_stride + column[None, :], mask, IS_BYTES, F)
+        a = tl.load(x_hat_ptr + row[:, None] * x_hat_stride + column[None, :], mask, other=0.0).to(F)
+        term = tl.where(mask, _term(x, a, KIND, LOGITS, F), 0.0)
+        sums += tl.sum(term, 1)
+        if HAS_WEIGHT:
+            weight = tl.load(weight_ptr + column, column < end, other=0.0)
+            weighted += tl.sum(term * weight[None, :], 1)
+    tl.store(sums_ptr + row * chunks + tl.program_id(1), sums, live)
+    if HAS_WEIGHT:
+        tl.store(weighted_ptr + row * chunks + tl.program_id(1), weighted, live)
+
+
+@triton.jit
+def backward_kernel(
+    grad_sums_ptr, grad_weighted_ptr, x_ptr, x_hat_ptr, weight_ptr, grad_x_ptr, grad_x_hat_ptr, parts_ptr, rows, k,
+    rows_a_part, grad_sums_stride, grad_weighted_stride, x_stride, x_hat_stride, IS_BYTES: tl.constexpr,
+    HAS_SUMS: tl.constexpr, HAS_WEIGHTED: tl.constexpr, TO_X: tl.constexpr, TO_X_HAT: tl.constexpr,
+    TO_WEIGHT: tl.constexpr, KIND: tl.constexpr, LOGITS: tl.constexpr, F: tl.constexpr, ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):  # fmt: skip
+    column = tl.program_id(0).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
+    in_row = column < k
+    begin = tl.program_id(1).to(tl.int64) * rows_a_part
+    end = tl.minimum(begin + rows_a_part, rows)
+    total = tl.zeros([COLUMNS], tl.float64)
+    for start in range(begin, end, ROWS):
+        row = start + tl.arange(0, ROWS)
+        live = row < end
+        mask = live[:, None] & in_row[None, :]
+        x = _load(x_ptr, row[:, None] * x_stride + column[None, :], mask, IS_BYTES, F)
+        a = tl.load(x_hat_ptr + row[:, None] * x_hat_stride + column[None, :], mask, other=0.0).to(F)
+        factor = tl.zeros([ROWS, COLUMNS], F)
+        if HAS_SUMS:
+            factor += tl.load(grad_sums_ptr + row * grad_sums_stride, live, other=0.0)[:, None]
+        if HAS_WEIGHTED:
+            g = tl.load(grad_weighted_ptr + row * grad_weighted_stride, live, other=0.0)[:, None]
+            factor += g * tl.load(weight_ptr + column, in_row, other=0.0)[None, :]
+            if TO_WEIGHT:
+                term = tl.where(mask, g * _term(x, a, KIND, LOGITS, F), 0.0)
+                total += tl.sum(term.to(tl.float64), 0)
+        to_x, to_a = _slopes(x, a, KIND, LOGITS)
+        offset = row[:, None] * k + column[None, :]
+        if TO_X:
+            tl.store(grad_x_ptr + offset, (factor * to_x).to(grad_x_ptr.dtype.element_ty), mask)
+        if TO_X_HAT:
+            tl.store(grad_x_hat_ptr + offset, (factor * to_a).to(grad_x_hat_ptr.dtype.element_ty), mask)
+    if TO_WEIGHT:
+        tl.store(parts_ptr + tl.program_id(1) * k + column, total, in_row)
+
+
+def _tile(k: int, most: int) -> dict[str, int]:
+    """Tile of about 1,024 elements: whole rows where they are short."""
+    columns = min(triton.next_power_of_2(max(k, 1)), most)
+    return {"ROWS": max(1, 1024 // columns), "COLUMNS": columns}
+
+
+def _launch(kernel, grid: tuple[int, int], x: torch.Tensor, x_hat: torch.Tensor, *args: object, **constants) -> None:
+    if 0 in grid:
+        return
+    constants["F"] = tl.float64 if x_hat.dtype == torch.float64 else tl.float32
+    constants["IS_BYTES"] = x.dtype == torch.uint8
+    with torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
+        kernel[grid](*args, **constants)
+
+
+def forward(
+    x: torch.Tensor, x_hat: torch.Tensor, weight: torch.Tensor | None, sums: torch.Tensor, weighted: torch.Tensor,
+    chunk: int, kind: int, from_logits: bool,
+) -> None:  # fmt: skip
+    """Fill sums [rows, chunks] and, with weights, weighted [rows, chunks]; rows of x and x_hat have unit stride."""
+    (rows, k), chunks = x_hat.shape, sums.shape[1]
+    tile = _tile(k, 1024)
+    _launch(
+        forward_kernel, (triton.cdiv(rows, tile["ROWS"]), chunks), x, x_hat, x, x_hat,
+        sums if weight is None else weight, sums, weighted, rows, k, chunks, chunk, x.stride(0), x_hat.stride(0),
+        HAS_WEIGHT=weight is not None, KIND=kind, LOGITS=from_logits, **tile,
+    )  # fmt: skip
+
+
+def backward(
+    grad_sums: torch.Tensor | None, grad_weighted: torch.Tensor | None, x: torch.Tensor, x_hat: torch.Tensor,
+    weight: torch.Tensor | None, grad_x: torch.Tensor | None, grad_x_hat: torch.Tensor | None,
+    grad_weight: torch.Tensor | None, parts: torch.Tensor | None, kind: int, from_logits: bool,
+) -> None:  # fmt: skip
+    """Fill the gradients that are given room, and parts [parts, k], whose sum is the gradient to the weights."""
+    rows, k = x_hat.shape
+    tile = _tile(k, 256)
+    rows_a_part = 4 * tile["ROWS"] if parts is None else max(1, triton.cdiv(rows, parts.shape[0]))
+    count = triton.cdiv(rows, rows_a_part) if parts is None else parts.shape[0]
+    none = x_hat  # stands for a tensor that is not there
+    _launch(
+        backward_kernel, (triton.cdiv(k, tile["COLUMNS"]), count), x, x_hat,
+        none if grad_sums is None else grad_sums, none if grad_weighted is None else grad_weighted, x, x_hat,
+        none if weight is None else weight, none if grad_x is None else grad_x,
+        none if grad_x_hat is None else grad_x_hat, none if parts is None else parts, rows, k, rows_a_part,
+        0 if grad_sums is None else grad_sums.stride(0), 0 if grad_weighted is None else grad_weighted.stride(0),
+        x.stride(0), x_hat.stride(0), HAS_SUMS=grad_sums is not None, HAS_WEIGHTED=grad_weighted is not None,
+        TO_X=grad_x is not None, TO_X_HAT=grad_x_hat is not None, TO_WEIGHT=grad_weight is not None, KIND=kind,
+        LOGITS=from_logits, **tile,
+    )  # fmt: skip
