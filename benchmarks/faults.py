@@ -32,7 +32,8 @@ KINDS = ("SIGKILL", "SIGTERM", "SIGKILL in a checkpoint's writing")
 def start(out: Path, resume: bool) -> subprocess.Popen:
     """The training command as a process."""
     words = [*COMMAND, "--out", str(out), *(["--resume"] if resume else [])]
-    return subprocess.Popen([sys.executable, "-m", "vaefast", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-m", "vaefast", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                            text=True)
 
 
 def outcome(run: Path) -> tuple[str, list[dict]]:

@@ -1,0 +1,249 @@
+"""Steps of training against a plain PyTorch loop and pythae's trainer, in turns in one process.
+
+    python -m benchmarks.training --out FILE.json [--device cuda] [--seconds 20] [--quick]
+    python -m benchmarks.training --out FILE.json --markdown     the tables of a file that is there
+
+The same networks, batches of 64 and data of 28x28 pixels for all (random images: time does not depend on them). vaefast's
+step is that of its trainer, with everything it does between two log points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+import vaefast
+from benchmarks import machine, plain
+from vaefast.models.posterior import DiagonalGaussian
+from vaefast.models.player import players_of
+from vaefast.training import StageSettings
+from vaefast.training.allocator import keep_freed_memory
+from vaefast.training.batches import Batches
+from vaefast.training.device import matmul_precision, resolve_device, resolve_precision
+from vaefast.training.distributed import World
+from vaefast.training.iteration import Iteration, draws
+from vaefast.training.memory import used_megabytes
+from vaefast.training.sources import ImageSource, PosteriorSource, Source
+
+BATCH = 64
+MNIST = 60_000
+EPOCHS = (400, 800)
+"""Of the paper's MNIST protocol."""
+ADAM_BYTES = 28
+"""A parameter's traffic a step: weight, gradient and two moments read, weight and moments written, in float32."""
+
+
+def engine_step(module: torch.nn.Module, source: Source, batch_size: int, device: torch.device, precision: str,
+                compile: bool) -> Callable[[], None]:
+    """One iteration of vaefast's trainer as a function."""
+    settings, players = StageSettings(steps=10**9, batch_size=batch_size), players_of(module)
+    batches = Batches(source, batch_size, draws(players), seed=0, stage=0, name="bench", device=device, group=World())
+    iteration = Iteration(players, module.to(device).train(), settings, batches, device=device, precision=precision, group=World(),
+                          compile=compile, capture=device.type == "cuda")
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        batches.seek(done)
+        for turn in iteration.turns:
+            turn.set_step(done, 10**9, batches.per_epoch)
+        iteration.run()
+        done += 1
+        if device.type == "cpu":
+            iteration.first_bad.item()
+        if done % 50 == 0:
+            for turn in iteration.turns:
+                turn.means(50, World())
+                turn.sums.zero_()
+
+    return step
+
+
+def images(n: int) -> Tensor:
+    """n grey images of 28x28."""
+    return torch.randint(0, 256, (n, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def two_stage() -> vaefast.TwoStageVAE:
+    """The networks of the paper."""
+    torch.manual_seed(0)
+    return vaefast.TwoStageVAE((1, 28, 28), plain.LATENT)
+
+
+def posteriors(n: int, device: torch.device) -> PosteriorSource:
+    """Means and standard deviations as a trained first stage has them."""
+    mean, logstd = torch.randn(n, plain.LATENT, device=device), torch.full((n, plain.LATENT), -2.0, device=device)
+    return PosteriorSource(DiagonalGaussian(mean, logstd, "logstd"))
+
+
+class Clock:
+    """Seconds a step; on a GPU the work of several steps is waited for at once."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.cuda = device.type == "cuda"
+
+    def __call__(self, step: Callable[[], None]) -> float:
+        repeats = 50 if self.cuda else 1
+        if self.cuda:
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        for _ in range(repeats):
+            step()
+        if self.cuda:
+            torch.cuda.synchronize()
+        return (time.perf_counter() - start) / repeats
+
+
+def in_turns(steps: dict[str, Callable[[], None]], seconds: float, device: torch.device) -> dict[str, dict[str, float]]:
+    """Median and minimum time of each step, measured in turns."""
+    clock = Clock(device)
+    for step in steps.values():
+        for _ in range(15):  # compiles, captures, warms caches
+            step()
+    samples: dict[str, list[float]] = {name: [] for name in steps}
+    end = time.monotonic() + seconds
+    while time.monotonic() < end or len(next(iter(samples.values()))) < 10:
+        for name, step in steps.items():
+            samples[name].append(clock(step))
+    return {name: {"median_ms": 1e3 * statistics.median(s), "min_ms": 1e3 * min(s), "samples": len(s)}
+            for name, s in samples.items()}
+
+
+def limits(device: torch.device, precision: str) -> dict[str, float]:
+    """What the machine can do: multiply-adds of large matrices in the precision used, and bytes of a large copy."""
+    clock = Clock(device)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    n = 8192 if device.type == "cuda" else 2048
+    a = torch.randn(n, n, device=device).to(dtype)
+    b = torch.empty(2**28 if device.type == "cuda" else 2**26, device=device).normal_()
+    c = torch.empty_like(b).copy_(b)
+    multiply, copy = (min(clock(f) for _ in range(9)) for f in (lambda: a @ a, lambda: c.copy_(b)))
+    return {"tflops": 2 * n**3 / multiply / 1e12, "gb_per_s": 2 * b.nbytes / copy / 1e9}
+
+
+def share_of_limit(module: torch.nn.Module, batch: Tensor, seconds: float, limit: dict[str, float]) -> dict[str, float]:
+    """FLOPs and least bytes of a step, and the share of the time that the slower of the two needs at the machine's best."""
+    with FlopCounterMode(display=False) as counter:
+        module(batch)["loss"].backward()
+    module.zero_grad()
+    flops, moved = counter.get_total_flops(), ADAM_BYTES * sum(p.numel() for p in module.parameters())
+    bound = max(flops / (limit["tflops"] * 1e12), moved / (limit["gb_per_s"] * 1e9))
+    return {"gflop": flops / 1e9, "adam_mb": moved / 1e6, "bound_ms": 1e3 * bound, "share": bound / seconds}
+
+
+def against_peers(device: torch.device, precision: str, seconds: float) -> list[dict]:
+    """Both stages against their plain loops, and stage 1 against pythae."""
+    data, results, limit = images(MNIST // 10), [], limits(device, precision)
+    variants = ("off", "on")
+    steps = {"plain": plain.first_stage(data, BATCH, device)}
+    pythae = plain.pythae_step(data, BATCH, device)
+    if pythae:
+        steps["pythae"] = pythae
+    for mode in variants:
+        source = ImageSource(data, device, scale=False)
+        steps[f"vaefast, compile {mode}"] = engine_step(two_stage().first, source, BATCH, device, precision, mode == "on")
+    results.append({"case": "stage 1, 28x28, batch 64", "variants": in_turns(steps, seconds, device)})
+    best = min(v["median_ms"] for n, v in results[0]["variants"].items() if n.startswith("vaefast"))
+    results[0]["limit"] = share_of_limit(two_stage().first.to(device), data[:BATCH].to(device), best / 1e3, limit)
+    del steps
+    gc.collect()
+    source = posteriors(MNIST // 10, device)
+    mean, std = source.posterior.mean.cpu(), source.posterior.std.cpu()
+    steps = {"plain": plain.second_stage(mean, std, BATCH, device)}
+    for mode in variants:
+        steps[f"vaefast, compile {mode}"] = engine_step(two_stage().second, source, BATCH, device, precision, mode == "on")
+    results.append({"case": "stage 2, 64 codes, batch 64", "variants": in_turns(steps, seconds, device)})
+    best = min(v["median_ms"] for n, v in results[1]["variants"].items() if n.startswith("vaefast"))
+    results[1]["limit"] = share_of_limit(two_stage().second.to(device), mean[:BATCH].to(device), best / 1e3, limit)
+    for r in results:
+        v = r["variants"]
+        best = min((n for n in v if n.startswith("vaefast")), key=lambda n: v[n]["median_ms"])
+        r["best"] = best
+        r["faster_than"] = {n: v[n]["median_ms"] / v[best]["median_ms"] for n in ("plain", "pythae") if n in v}
+    return [{"limits": limit}, *results]
+
+
+def scaling(device: torch.device, precision: str, seconds: float) -> list[dict]:
+    """Images a second and memory over batch sizes and over data sizes."""
+    rows = []
+    for batch_size, count in ((64, 6_000), (128, 6_000), (256, 6_000), (512, 6_000), (1024, 6_000), (64, 1_000), (64, 1_000_000)):
+        source = ImageSource(images(count), device, scale=False)
+        step = engine_step(two_stage().first, source, batch_size, device, precision, False)
+        found = in_turns({"step": step}, seconds / 4, device)["step"]
+        rows.append({"batch_size": batch_size, "images": count, "images_per_second": batch_size / found["median_ms"] * 1e3,
+                     "step_ms": found["median_ms"], "resident_mb": source.images.nbytes / 1e6, "memory_mb": used_megabytes(device)})
+        print(rows[-1], file=sys.stderr, flush=True)
+        del source, step
+        gc.collect()
+    return rows
+
+
+def run(device: torch.device, seconds: float, quick: bool) -> dict:
+    """The whole report."""
+    precision = resolve_precision("auto", device)
+    keep_freed_memory()
+    with matmul_precision(precision):
+        limit, *cases = against_peers(device, precision, 3.0 if quick else seconds)
+        report = {"machine": machine.describe(), "device": str(device), "precision": precision, "quick": quick, **limit, "cases": cases}
+        if device.type == "cuda":
+            report["gpu"] = torch.cuda.get_device_name(device)
+        if not quick:
+            report["scaling"] = scaling(device, precision, seconds)
+    per_epoch = MNIST // BATCH
+    times = [c["variants"][c["best"]]["median_ms"] / 1e3 * per_epoch * e for c, e in zip(cases, EPOCHS)]
+    report["protocol"] = {"epochs": EPOCHS, "projected_seconds": [round(t) for t in times], "measured": False}
+    return report
+
+
+def markdown(report: dict) -> str:
+    """The tables of a report."""
+    m = report["machine"]
+    where = report.get("gpu") or f"{m['cpu']['model']} ({', '.join(m['cpu']['flags'])}), {m['threads']} threads"
+    lines = [f"Measured {m['date'][:10]} at commit {m['commit']}: {where}, {report['precision']}; torch {m['versions']['torch']}. "
+             f"At its best the machine does {report['limits']['tflops']:.3g} TFLOP/s and copies "
+             f"{report['limits']['gb_per_s']:.3g} GB/s.", "",
+             "| case | variant | ms a step, median (min) | best vaefast is faster by |", "|---|---|---:|---:|"]
+    for case in report["cases"]:
+        for name, v in case["variants"].items():
+            ratio = f"{case['faster_than'][name]:.2f}" if name in case["faster_than"] else ""
+            lines.append(f"| {case['case']} | {name} | {v['median_ms']:.4g} ({v['min_ms']:.4g}) | {ratio} |")
+    lines += ["", "| case | GFLOP a step | Adam, MB a step | ms at the machine's best | share of the limit |", "|---|---:|---:|---:|---:|"]
+    for case in report["cases"]:
+        x = case["limit"]
+        lines.append(f"| {case['case']} | {x['gflop']:.3g} | {x['adam_mb']:.4g} | {x['bound_ms']:.3g} | {x['share']:.0%} |")
+    a, b = report["protocol"]["projected_seconds"]
+    lines += ["", f"The paper's MNIST protocol, 400 + 800 epochs, projected from these steps: {a / 3600:.3g} + {b / 3600:.3g} hours."]
+    if "scaling" in report:
+        lines += ["", "| batch | images held | images/s | data, MB | process, MB |", "|---:|---:|---:|---:|---:|"]
+        lines += [f"| {r['batch_size']:,} | {r['images']:,} | {r['images_per_second']:,.0f} | {r['resident_mb']:,.0f} | "
+                  f"{r['memory_mb']:,.0f} |" for r in report["scaling"]]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each comparison")
+    parser.add_argument("--quick", action="store_true", help="3 seconds each, no scaling")
+    parser.add_argument("--markdown", action="store_true", help="print the tables of the file, measure nothing")
+    options = parser.parse_args()
+    if not options.markdown:
+        report = run(resolve_device(options.device), options.seconds, options.quick)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(report, indent=1) + "\n")
+    print(markdown(json.loads(options.out.read_text())), end="")
+
+
+if __name__ == "__main__":
+    main()
