@@ -6,7 +6,8 @@
 # measures every op. Goes on after a failure; the exit status is 1 if anything failed. Leaves in OUTDIR:
 #   summary.txt       what passed and how long it took
 #   tests.txt         the tests' output          sanitizer.txt  compute-sanitizer's
-#   ops-gpu.json      the measurements           ops-gpu.md     their table
+#   ops-gpu.json      the ops' measurements      ops-gpu.md       their table
+#   training-gpu.json those of training steps    training-gpu.md  their table
 # Environment: PYTHON (python3), VAEFAST_CUDA_ARCHS (that of the GPU), GPU_CHECK_DEVICE=cpu to try the script itself.
 set -uo pipefail
 [ $# -eq 1 ] || { echo "usage: bash benchmarks/gpu_check.sh OUTDIR" >&2; exit 2; }
@@ -50,10 +51,13 @@ if [ "$device" = cuda ]; then
         echo "compute-sanitizer: not installed, NOT RUN" | tee -a "$out/summary.txt"
     fi
     step "measurements" 240 "$out/measure.txt" "$python" -m benchmarks.gpu --out "$out/ops-gpu.json"
+    step "training" 90 "$out/training.txt" "$python" -m benchmarks.training --quick --out "$out/training-gpu.json"
 else
     step "exercise" 60 "$out/exercise.txt" "$python" -m benchmarks.exercise cpp
     step "measurements" 240 "$out/measure.txt" "$python" -m benchmarks.gpu --device cpu --quick --out "$out/ops-gpu.json"
 fi
 [ -f "$out/ops-gpu.json" ] && "$python" -m benchmarks.gpu --markdown --out "$out/ops-gpu.json" | tee "$out/ops-gpu.md"
+[ -f "$out/training-gpu.json" ] &&
+    "$python" -m benchmarks.training --markdown --out "$out/training-gpu.json" | tee "$out/training-gpu.md"
 echo "all in $SECONDS s" | tee -a "$out/summary.txt"
 exit $failed

@@ -24,8 +24,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import vaefast
 from benchmarks import machine, plain
-from vaefast.models.posterior import DiagonalGaussian
 from vaefast.models.player import players_of
+from vaefast.models.posterior import DiagonalGaussian
 from vaefast.training import StageSettings
 from vaefast.training.allocator import keep_freed_memory
 from vaefast.training.batches import Batches
@@ -48,8 +48,8 @@ def engine_step(module: torch.nn.Module, source: Source, batch_size: int, device
     """One iteration of vaefast's trainer as a function."""
     settings, players = StageSettings(steps=10**9, batch_size=batch_size), players_of(module)
     batches = Batches(source, batch_size, draws(players), seed=0, stage=0, name="bench", device=device, group=World())
-    iteration = Iteration(players, module.to(device).train(), settings, batches, device=device, precision=precision, group=World(),
-                          compile=compile, capture=device.type == "cuda")
+    iteration = Iteration(players, module.to(device).train(), settings, batches, device=device, precision=precision,
+                          group=World(), compile=compile, capture=device.type == "cuda")
     done = 0
 
     def step() -> None:
@@ -176,12 +176,13 @@ def against_peers(device: torch.device, precision: str, seconds: float) -> list[
 def scaling(device: torch.device, precision: str, seconds: float) -> list[dict]:
     """Images a second and memory over batch sizes and over data sizes."""
     rows = []
-    for batch_size, count in ((64, 6_000), (128, 6_000), (256, 6_000), (512, 6_000), (1024, 6_000), (64, 1_000), (64, 1_000_000)):
+    for batch_size, count in (*((b, 6_000) for b in (64, 128, 256, 512, 1024)), (64, 1_000), (64, 1_000_000)):
         source = ImageSource(images(count), device, scale=False)
         step = engine_step(two_stage().first, source, batch_size, device, precision, False)
         found = in_turns({"step": step}, seconds / 4, device)["step"]
         rows.append({"batch_size": batch_size, "images": count, "images_per_second": batch_size / found["median_ms"] * 1e3,
-                     "step_ms": found["median_ms"], "resident_mb": source.images.nbytes / 1e6, "memory_mb": used_megabytes(device)})
+                     "step_ms": found["median_ms"], "resident_mb": source.images.nbytes / 1e6,
+                     "memory_mb": used_megabytes(device)})
         print(rows[-1], file=sys.stderr, flush=True)
         del source, step
         gc.collect()
@@ -194,7 +195,8 @@ def run(device: torch.device, seconds: float, quick: bool) -> dict:
     keep_freed_memory()
     with matmul_precision(precision):
         limit, *cases = against_peers(device, precision, 3.0 if quick else seconds)
-        report = {"machine": machine.describe(), "device": str(device), "precision": precision, "quick": quick, **limit, "cases": cases}
+        report = {"machine": machine.describe(), "device": str(device), "precision": precision, "quick": quick, **limit,
+                  "cases": cases}
         if device.type == "cuda":
             report["gpu"] = torch.cuda.get_device_name(device)
         if not quick:
@@ -209,20 +211,22 @@ def markdown(report: dict) -> str:
     """The tables of a report."""
     m = report["machine"]
     where = report.get("gpu") or f"{m['cpu']['model']} ({', '.join(m['cpu']['flags'])}), {m['threads']} threads"
-    lines = [f"Measured {m['date'][:10]} at commit {m['commit']}: {where}, {report['precision']}; torch {m['versions']['torch']}. "
-             f"At its best the machine does {report['limits']['tflops']:.3g} TFLOP/s and copies "
+    lines = [f"Measured {m['date'][:10]} at commit {m['commit']}: {where}, {report['precision']}; "
+             f"torch {m['versions']['torch']}. At its best the machine does {report['limits']['tflops']:.3g} TFLOP/s and copies "
              f"{report['limits']['gb_per_s']:.3g} GB/s.", "",
              "| case | variant | ms a step, median (min) | best vaefast is faster by |", "|---|---|---:|---:|"]
     for case in report["cases"]:
         for name, v in case["variants"].items():
             ratio = f"{case['faster_than'][name]:.2f}" if name in case["faster_than"] else ""
             lines.append(f"| {case['case']} | {name} | {v['median_ms']:.4g} ({v['min_ms']:.4g}) | {ratio} |")
-    lines += ["", "| case | GFLOP a step | Adam, MB a step | ms at the machine's best | share of the limit |", "|---|---:|---:|---:|---:|"]
+    lines += ["", "| case | GFLOP a step | Adam, MB a step | ms at the machine's best | share of the limit |",
+              "|---|---:|---:|---:|---:|"]
     for case in report["cases"]:
         x = case["limit"]
         lines.append(f"| {case['case']} | {x['gflop']:.3g} | {x['adam_mb']:.4g} | {x['bound_ms']:.3g} | {x['share']:.0%} |")
     a, b = report["protocol"]["projected_seconds"]
-    lines += ["", f"The paper's MNIST protocol, 400 + 800 epochs, projected from these steps: {a / 3600:.3g} + {b / 3600:.3g} hours."]
+    lines += ["", f"The paper's MNIST protocol, 400 + 800 epochs, projected from these steps: {a / 3600:.3g} + {b / 3600:.3g} "
+              "hours."]
     if "scaling" in report:
         lines += ["", "| batch | images held | images/s | data, MB | process, MB |", "|---:|---:|---:|---:|---:|"]
         lines += [f"| {r['batch_size']:,} | {r['images']:,} | {r['images_per_second']:,.0f} | {r['resident_mb']:,.0f} | "
