@@ -1,4 +1,4 @@
-"""KL of an aggregate posterior's moments to N(0, I), forward and backward, against the formula of METHODS 6.2."""
+"""KL of an aggregate posterior's moments to N(0, I), forward and backward, against Rivera's formula."""
 
 from __future__ import annotations
 

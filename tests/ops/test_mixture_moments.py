@@ -34,7 +34,7 @@ def both_ways(f, mu, a, grad_mean, grad_variance, **options):
 
 
 def formula(mu, a, param="logvar", var="mixture"):
-    """METHODS 6.2 in the textbook's form."""
+    """Rivera's moments in the textbook's form."""
     rows = mu.shape[:-1].numel(), mu.shape[-1]
     mu, a = mu.reshape(rows), a.reshape(rows)
     s = {"logvar": torch.exp(0.5 * a), "logstd": torch.exp(a)}.get(param)
@@ -134,7 +134,7 @@ def test_kl_equals_the_formula(cpu_backend, close, param, var):
 
 
 def test_kl_identities(cpu_backend, close):
-    """METHODS 6.2: the mean KL is KL_g and a remainder, which is never negative."""
+    """The mean KL is KL_g and a remainder, which is never negative."""
     mu, logvar, *_ = make((300, 6), torch.float64)
     single = 0.5 * (mu**2 + logvar.exp() - logvar - 1).sum(1).mean()
     variance = ops.mixture_moments(mu, logvar)[1]

@@ -170,7 +170,7 @@ def test_samples_far_apart_and_extreme_scales(cpu_backend, close):
 
 
 def test_known_values(cpu_backend):
-    """n = 2,000, k = 64: values in METHODS 1.13, and how far a draw may be from them."""
+    """n = 2,000, k = 64: known values, and how far a draw may be from them."""
     if cpu_backend != "cpp":
         pytest.skip("2,000 rows take long elsewhere; the arithmetic is the same")
     z, prior = make((2000, 64), (1, 1))[0], torch.randn(2000, 64, generator=torch.Generator().manual_seed(9))

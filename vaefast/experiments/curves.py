@@ -21,7 +21,7 @@ _TITLES = {
     "active_dimensions": "active dimensions",
 }
 # Where the run was and how fast, not how good.
-_COORDINATES = {"stage", "step", "epoch", "seconds", "images_per_second", "lr", "time"}
+_COORDINATES = {"stage", "step", "epoch", "seconds", "images_per_second", "memory_mb", "lr", "time"}
 # Okabe and Ito's colours, which people with any common colour blindness tell apart.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _LATENT_STAGE_GAMMA = "gamma (std, in latent units)"
@@ -94,7 +94,7 @@ def _panel(axes: Any, points: list[Mapping[str, Any]], name: str, title: str, co
 
 
 def _quantities(points: list[Mapping[str, Any]]) -> list[str]:
-    found = dict.fromkeys(k for p in points for k, v in p.items() if k not in _COORDINATES and _number(v))
+    found = dict.fromkeys(k for p in points for k, v in p.items() if k.split("/")[-1] not in _COORDINATES and _number(v))
     return [n for n in _TITLES if n in found] + [n for n in found if n not in _TITLES]
 
 

@@ -2,7 +2,7 @@
 
     d = |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))
 
-(Heusel et al. 2017, eq. 6; METHODS section 7.) With Inception features it is the FID; with the features of
+(Heusel et al. 2017, eq. 6.) With Inception features it is the FID; with the features of
 `vaefast.metrics.classifier` it is the `fd_classifier`. Everything here is float64.
 """
 

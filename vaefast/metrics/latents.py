@@ -12,7 +12,7 @@ def active_dimensions(mean_variance_per_dim: Tensor, threshold: float = 0.5) -> 
     """Number of latent dimensions that carry something about the image.
 
     A dimension that the decoder ignores has posterior variance 1 for every image; a used one has much less
-    (Dai & Wipf 2019, section 3; METHODS section 1.13).
+    (Dai & Wipf 2019, section 3).
 
     Args:
         mean_variance_per_dim: [k], posterior variance s_j^2 of each dimension averaged over images, >= 0.
@@ -31,8 +31,7 @@ def active_dimensions(mean_variance_per_dim: Tensor, threshold: float = 0.5) -> 
 def singular_values(z: Tensor) -> Tensor:
     """Singular values of a sample matrix divided by sqrt(n), largest first, not centred.
 
-    For n draws of N(0, I) in k dimensions they lie in about 1 +- sqrt(k / n) (Dai & Wipf 2019, figure 2; METHODS
-    section 1.13).
+    For n draws of N(0, I) in k dimensions they lie in about 1 +- sqrt(k / n) (Dai & Wipf 2019, figure 2).
 
     Args:
         z: [n, k], n >= 1, any float dtype.
@@ -52,7 +51,7 @@ def singular_values(z: Tensor) -> Tensor:
 def reconstruction_error(images: Tensor, reconstructions: Tensor, batch_size: int = 1000) -> float:
     """Mean squared error per pixel value on the [0, 1] scale, summed in float64.
 
-    Its square root is what the learned gamma of a Gaussian decoder converges to (METHODS section 1.2).
+    Its square root is what the learned gamma of a Gaussian decoder converges to.
 
     Args:
         images: [N, ...], uint8 (divided by 255) or float in [0, 1].

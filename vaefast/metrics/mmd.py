@@ -2,8 +2,8 @@
 
     k(a, b) = sum over C of C / (C + |a - b|^2),   C = 2 k {0.1, 0.2, 0.5, 1, 2, 5, 10} at latent dimension k
 
-(Tolstikhin et al. 2018, WAE; METHODS section 3.1. The scales are summed, not averaged.) Judge it by ratios and by
-the value of two independent samples of N(0, I), not by its absolute size (METHODS section 1.13).
+(Tolstikhin et al. 2018, WAE, and its code. The scales are summed, not averaged.) Judge it by ratios and by
+the value of two independent samples of N(0, I), not by its absolute size.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]
 class InfoGANEncoder(nn.Module):
     """Image [B, C, H, W] in [0, 1] -> (mu, a), [B, latent_dim] each, with s = 1e-6 + softplus(a).
 
-    Spectral norm on all four weight layers, batch norm on the middle two. Source: METHODS of Dai & Wipf's
+    Spectral norm on all four weight layers, batch norm on the middle two. Source: Dai & Wipf's
     code, class `Infogan`; 6,689,344 parameters at 28x28x1 with 64 latent dimensions.
     """
 

@@ -51,7 +51,7 @@ def gaussian_nll(
             x.shape[1:]: [] is one for all, [C, 1, 1] one a channel of images [B, C, H, W], [1, H, W] one a pixel,
             [C, H, W] one an element. Accurate for gamma from 1e-4 to 1e2 and beyond.
         from_logits: take sigmoid(x_hat) for the mean.
-        constant: what every dimension adds; METHODS' reference code truncates it to 0.91893.
+        constant: what every dimension adds; Dai and Wipf's code truncates it to 0.91893.
         return_error: also return the sum of squared errors, which costs no further pass.
 
     Returns:

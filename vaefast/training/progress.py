@@ -27,6 +27,7 @@ class Progress(Protocol):
 def describe(record: dict[str, Any]) -> str:
     """One line of a record's live terms, such as "loss -812.3  rec -840.1  kl 27.8  gamma 0.081  active 17"."""
     parts = [f"{short} {record[name]:.4g}" for name, short in SHOWN if name in record]
+    parts += [f"{name} {value:.4g}" for name, value in record.items() if name.endswith("/loss")]  # one a player
     return "  ".join(parts + [f"{record['images_per_second']:,.0f} img/s"])
 
 

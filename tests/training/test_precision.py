@@ -1,0 +1,99 @@
+"""Precisions, compilation, and what a run draws while it is being watched."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import vaefast
+from vaefast.errors import ArgumentError
+from vaefast.training import StageSettings
+from vaefast.training.device import matmul_precision, resolve_precision
+from vaefast.training.iteration import compiles
+
+CPU = torch.device("cpu")
+
+
+def images(n: int = 128) -> torch.Tensor:
+    """Blobs that can be learned."""
+    place = torch.rand(n, 2, 1, 1, generator=torch.Generator().manual_seed(7)) * 6 + 1
+    axis = torch.arange(8.0)
+    d = (axis[:, None] - place[:, :1]).square() + (axis[None, :] - place[:, 1:]).square()
+    return (255 * torch.exp(-d / 4)).to(torch.uint8)
+
+
+def fit(precision: str = "fp32", compile: str = "off", steps: int = 80) -> vaefast.History:
+    torch.manual_seed(0)
+    model = vaefast.TwoStageVAE((1, 8, 8), 4, second_width=16)
+    settings = (StageSettings(steps=steps, batch_size=32, lr=1e-3), StageSettings(steps=10, batch_size=32, lr=1e-3))
+    return model.fit(images(), settings=settings, device="cpu", precision=precision, compile=compile, log_every=20, progress=False)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return fit()
+
+
+def test_bf16_follows_fp32(plain):
+    half = fit("bf16")
+    for a, b in zip(half.of("stage1"), plain.of("stage1")):
+        assert a["loss"] == pytest.approx(b["loss"], rel=0.03) and a["gamma"] == pytest.approx(b["gamma"], rel=1e-3)
+
+
+def test_losses_and_gamma_stay_in_float32_under_autocast():
+    torch.manual_seed(0)
+    model = vaefast.TwoStageVAE((1, 8, 8), 4, second_width=16).first
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = model(images(8))
+    assert {t.dtype for name, t in terms.items() if name != "active_dimensions"} == {torch.float32}
+    terms["loss"].backward()
+    assert {p.grad.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_a_compiled_run_follows_a_plain_one(plain):
+    compiled = fit(compile="on")
+    for a, b in zip(compiled.records, plain.records):
+        assert a["loss"] == pytest.approx(b["loss"], rel=2e-3)
+        assert a.keys() == b.keys()
+
+
+def test_compiling_is_decided_by_the_settings_alone():
+    assert not compiles("auto", 10, CPU) and compiles("auto", 10**7, CPU)
+    assert compiles("on", 1, CPU) and not compiles("off", 10**7, CPU)
+    with pytest.raises(ArgumentError, match="compile is 'yes'; expected one of auto, on, off"):
+        fit(compile="yes")
+
+
+def test_tf32_is_a_gpus():
+    with pytest.raises(ArgumentError, match="only GPUs have"):
+        resolve_precision("tf32", CPU)
+    before = torch.backends.cuda.matmul.allow_tf32
+    with matmul_precision("tf32"):
+        assert torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32
+    assert torch.backends.cuda.matmul.allow_tf32 == before
+
+
+def test_a_collapse_is_warned_of_once(capsys):
+    from vaefast.training.watch import CollapseWarning
+
+    said: list[str] = []
+    watch = CollapseWarning(said.append, patience=3)
+    for step, active in enumerate((5.0, 0.0, 0.0, 2.0, 0.0, 0.1, 0.0, 0.0, 0.0)):
+        watch.log(None, {"stage": "stage1", "step": step, "active_dimensions": active, "critic/accuracy": 1.0})
+    assert len(said) == 2 and "step 2: the discriminator tells" in said[0] and "stage1, step 6: no latent dimension" in said[1]
+
+
+def test_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard")
+    from vaefast.training.loggers import TensorBoard
+
+    torch.manual_seed(0)
+    model = vaefast.TwoStageVAE((1, 8, 8), 4, second_width=16)
+    settings = (StageSettings(steps=4, batch_size=32),) * 2
+    model.fit(images(), settings=settings, device="cpu", progress=False, log_every=2, callbacks=[TensorBoard()], out=tmp_path / "run")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    assert {"stage1/loss", "stage2/kl"} <= set(events.Tags()["scalars"])
+    assert [e.step for e in events.Scalars("stage1/loss")] == [2, 4]
