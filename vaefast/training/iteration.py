@@ -94,7 +94,8 @@ class Iteration:
     def _capture(self) -> None:
         torch.cuda.synchronize(self.device)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # the threads that read data and write checkpoints may go on meanwhile
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._body()
         self._graph = graph
 
