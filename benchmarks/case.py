@@ -16,7 +16,8 @@ class Case:
     library that is compared with may take the place of "compiled", and a variant that cannot run here is left out.
     `target` is the wished speed-up over the better of the others, `eager_target` that over eager alone, `peak_target`
     the bytes that resident memory may rise by in a call, `traffic` the least bytes that the work reads and writes, where
-    that bounds it. `small` cases are what --quick measures.
+    that bounds it. `small` cases are what --quick measures, and `kept` ones are measured with memory kept, too: not those
+    with a variant of seconds and gigabytes, which would end in fragments.
     """
 
     op: str
@@ -28,3 +29,4 @@ class Case:
     peak_target: int | None = None
     traffic: int | None = None
     small: bool = True
+    kept: bool = True

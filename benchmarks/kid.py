@@ -46,7 +46,8 @@ def case(rows: int, device: str = "cpu", subsets: int = SUBSETS) -> Case:
         "eager": lambda: loop(x, y, subsets),
         "vaefast": lambda: kid(x, y, subsets=subsets, subset_size=SIZE),
     }
-    return Case("kid", name(rows, subsets), "float32", 1.5 if device == "cpu" else 30.0, steps, small=False)
+    return Case("kid", name(rows, subsets), "float32", 1.5 if device == "cpu" else 30.0, steps, small=False,
+                kept=False)
 
 
 def cases(*sizes: int) -> dict[str, Callable[..., Case]]:

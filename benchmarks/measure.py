@@ -73,7 +73,8 @@ def measure(steps: dict[str, Callable[[], object]], seconds: float, rounds: tupl
             first[name] = _seconds(step, 2)
     repeats = {name: max(1, round(SAMPLE_SECONDS / t)) for name, t in first.items()}
     one_round = sum(first[name] * repeats[name] for name in steps)
-    count = max(rounds[0], min(rounds[1], int(seconds / one_round)))
+    fewest = rounds[0] if one_round < 10 else 3
+    count = max(fewest, min(rounds[1], int(seconds / one_round)))
     samples: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(count):
         for name, step in steps.items():

@@ -83,7 +83,7 @@ def case(
         del steps["eager"]  # a hundred times the work of 10,000
     return Case(
         "mixture_log_density", size(n, form, narrow), "float32", wished[0], steps, eager_target=wished[1],
-        peak_target=50 * 10**6, small=n <= 1024,
+        peak_target=50 * 10**6, small=n <= 1024, kept=n <= 1024,
     )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def case(rows: int, device: str = "cpu") -> Case:
     large = rows >= 10_000
     return Case(
         "mmd2", f"{rows:,} x {rows:,} x {COLUMNS}", "float32", 10.0 if large else 1.0, steps,
-        eager_target=25.0 if large else None, peak_target=50 * 2**20, small=rows <= 1000,
+        eager_target=25.0 if large else None, peak_target=50 * 2**20, small=rows <= 1000, kept=rows <= 1000,
     )  # fmt: skip
 
 

@@ -72,19 +72,19 @@ def entry(case: Case, memory: str, seconds: float) -> dict:
     }
 
 
-def run(names: list[str], quick: bool) -> dict:
-    """All cases of the ops `names`, first with the default allocator, then with memory kept."""
+def run(names: list[str], quick: bool, out: Path) -> None:
+    """All cases of the ops `names`, first with the default allocator, then with memory kept; `out` grows by each."""
     report = {"machine": machine.describe(), "quick": quick, "results": []}
     for memory in MEMORY:
         if memory == "kept" and not measure.keep_memory():
             break
         for make in (make for name in names for make in OPS[name].values()):
             case = make()  # one at a time: some hold gigabytes
-            if quick and not case.small:
+            if quick and not case.small or memory == "kept" and not case.kept:
                 continue
             report["results"].append(entry(case, memory, 1.0 if quick else 8.0))
             print(summary(report["results"][-1]), file=sys.stderr, flush=True)
-    return report
+            out.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def summary(result: dict) -> str:
@@ -156,9 +156,8 @@ def main() -> None:
     if not options.markdown:
         if options.threads:
             torch.set_num_threads(options.threads)
-        report = run(options.ops, options.quick)
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(report, indent=1) + "\n")
+        run(options.ops, options.quick, options.out)
     print(markdown(json.loads(options.out.read_text())), end="")
 
 

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vaefast import ops
-
-SOFTPLUS_FLOOR = 1e-6
+from vaefast.ops._scale import SOFTPLUS_FLOOR
 
 
 class DiagonalGaussian:

@@ -9,13 +9,9 @@ from torch import Tensor
 
 from vaefast.ops import _mmd_reference as reference
 from vaefast.ops import _native
+from vaefast.ops._precision import compute_dtype
 
 _BLOCKS = 512  # of threads that keep a large GPU busy
-
-
-def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype that arithmetic on `dtype` is done in."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def tiles(rows: int, dtype: torch.dtype) -> int:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -40,6 +40,13 @@ def why_not(backend: str, device_type: str) -> str | None:
     if device_type != "cuda":
         return "runs on CUDA tensors only"
     return _native.why_no_cuda()
+
+
+class Kernels(NamedTuple):
+    """One backend's forward and, where it has one, backward."""
+
+    forward: Any
+    backward: Any = None
 
 
 class Op:

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from vaefast.ops import _check
+from vaefast.ops._precision import compute_dtype
+from vaefast.ops._scale import PARAMS, scale_of
 from vaefast.ops.mixture_density import LOG_TWO_PI, mixture_log_density
-from vaefast.ops.reparam import PARAMS, _scale, compute_dtype
 
 
 class ElboSurgery(NamedTuple):
@@ -134,7 +135,7 @@ def _log_conditional(z: Tensor, mu: Tensor, scale: Tensor, param: str) -> Tensor
     _check.same_shape_and_device("scale", scale, "mu", mu)
     _check.choice("param", param, PARAMS)
     dtype = compute_dtype(torch.promote_types(torch.promote_types(z.dtype, mu.dtype), scale.dtype))
-    s, two_log_s, _ = _scale(scale.to(dtype), param)
+    s, two_log_s, _ = scale_of(scale.to(dtype), param)
     return -0.5 * (((z.to(dtype) - mu.to(dtype)) / s).square() + two_log_s + LOG_TWO_PI)
 
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from vaefast.errors import ArgumentError
 from vaefast.ops import _check, _library, _native
-from vaefast.ops._registry import Op
-from vaefast.ops.reparam import PARAMS, Kernels, _scale, compute_dtype
+from vaefast.ops._precision import compute_dtype
+from vaefast.ops._registry import Kernels, Op
+from vaefast.ops._scale import PARAMS, scale_of
 
 LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -95,7 +96,7 @@ class Components(NamedTuple):
 
 def _components(scale: Tensor, param: str, per_dimension: bool, exclude_self: bool) -> Components:
     dtype = compute_dtype(scale.dtype)
-    s, two_log_s, _ = _scale(scale.to(dtype), param)
+    s, two_log_s, _ = scale_of(scale.to(dtype), param)
     dimensions = 1 if per_dimension else scale.shape[1]
     constant = -0.5 * (two_log_s.double() if per_dimension else two_log_s.sum(1, dtype=torch.float64))
     centre = constant.nan_to_num(0.0, 0.0, 0.0).mean(0)
@@ -291,9 +292,9 @@ _OP = Op(
     },
     prefer={"cpu": ("cpp",), "cuda": ("cuda", "triton")},
     because={
-        "cpu": "28 and 60 times the compiled and eager formula at 4,096 x 4,096 x 64 where all pairs count, 170 times eager "
-        "for narrow posteriors; 1.6 and 8 times the compiled Gram form, which keeps fewer digits; below about 64 x 64 x 10 "
-        "plain PyTorch is quicker, by some 0.2 ms (one AVX-512 thread)",
+        "cpu": "33 times eager and 62 times compiled PyTorch at 4,096 x 4,096 x 64 where all pairs count, 169 times eager for "
+        "narrow posteriors; 1.2 and 5.9 times the compiled Gram form, which keeps fewer digits and wins at 1,024 rows (0.77); "
+        "below about 64 x 64 x 10 plain PyTorch is quicker, by some 0.2 ms (two AVX-512 threads)",
         "cuda": "not yet measured on a GPU",
     },
 )

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vaefast.ops import _check, mmd
 from vaefast.ops import _mmd_reference as reference
-from vaefast.ops._mmd_pairs import compute_dtype
+from vaefast.ops._precision import compute_dtype
 
 _TILE = 1024
 _GATHERED = 2**24  # elements of sub-samples that lie in memory at a time

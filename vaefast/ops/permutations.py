@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vaefast.ops import _check, mmd
 from vaefast.ops import _mmd_reference as reference
-from vaefast.ops._mmd_pairs import compute_dtype
+from vaefast.ops._precision import compute_dtype
 from vaefast.ops._seed import MAX_SEED
 
 _TILE = 512
