@@ -84,27 +84,31 @@ class _SpectralNorm:
     def _init_u(self) -> None:
         self.register_buffer("u", torch.randn(self.weight[0].numel()))  # type: ignore[attr-defined]
 
-    def sigma(self) -> Tensor:
-        """Largest singular value of the weight as power iteration sees it now (a scalar with gradient).
-
-        In train mode the iterate is kept; in eval mode it is not, so that evaluating a model never changes it.
-        """
+    def _iterate(self) -> tuple[Tensor, Tensor]:
+        """Left and right iterates v [out] and u [in * kernel]; in train mode u is kept, in eval mode it is not, so that
+        evaluating a model never changes it."""
         weight = self.weight.flatten(1)
-        with torch.autocast(weight.device.type, enabled=False):
-            with torch.no_grad():
-                v = F.normalize(torch.mv(weight, self.u), dim=0, eps=1e-12)
-                u = F.normalize(torch.mv(weight.t(), v), dim=0, eps=1e-12)
-                if self.training:
-                    self.u.copy_(u)
+        with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
+            v = F.normalize(torch.mv(weight, self.u), dim=0, eps=1e-12)
+            u = F.normalize(torch.mv(weight.t(), v), dim=0, eps=1e-12)
+            if self.training:
+                self.u.copy_(u)
+        return v, u
+
+    def sigma(self) -> Tensor:
+        """Largest singular value of the weight as power iteration sees it now (a scalar with gradient)."""
+        v, u = self._iterate()
+        with torch.autocast(v.device.type, enabled=False):
             # v . (W u), not |W^T v|: its gradient v u^T comes out in the weight's own layout, 4x faster on a CPU
-            return torch.dot(v, torch.mv(weight, u))
+            return torch.dot(v, torch.mv(self.weight.flatten(1), u))
 
 
 class SpectralLinear(_SpectralNorm, nn.Linear):
     """`nn.Linear` with its weight divided by its largest singular value; the bias is left alone.
 
     Source: Dai & Wipf's code (`network/util.py`): gradients flow through the weight in sigma, not through
-    the iterates. The division is applied to the product, which is smaller than the weight.
+    the iterates. The division is applied to the product, which is smaller than the weight, and sigma comes out of the
+    same product, as u is one more row of the input: its gradient v u^T is then no pass over the weight of its own.
     """
 
     def __init__(self, in_features: int, out_features: int) -> None:
@@ -112,8 +116,10 @@ class SpectralLinear(_SpectralNorm, nn.Linear):
         self._init_u()
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.linear(x, self.weight)
-        return torch.addcdiv(self.bias, y.to(self.bias.dtype), self.sigma())
+        v, u = self._iterate()
+        product = F.linear(torch.cat([x, u.to(x.dtype)[None]]), self.weight).to(self.bias.dtype)
+        y, wu = product.split([len(x), 1])
+        return torch.addcdiv(self.bias, y, torch.dot(v, wu[0]))
 
 
 class SpectralConv2d(_SpectralNorm, nn.Conv2d):
