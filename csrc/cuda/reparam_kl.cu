@@ -7,25 +7,10 @@
 #include "check.h"
 #include "element.h"
 #include "reparam_kl.h"
+#include "team.h"
 
 namespace vaefast {
 namespace {
-
-constexpr int kThreads = 256;
-
-// Sum over a team of `width` threads (a power of two up to a warp, or the whole block), in a fixed order.
-template <class C>
-__device__ C team_sum(C x, int width) {
-    for (int step = (width < 32 ? width : 32) / 2; step > 0; step /= 2) x += __shfl_xor_sync(0xffffffffu, x, step);
-    if (width <= 32) return x;
-    __shared__ C warp_sum[kThreads / 32];
-    __syncthreads();
-    if (threadIdx.x % 32 == 0) warp_sum[threadIdx.x / 32] = x;
-    __syncthreads();
-    C sum = 0;
-    for (int w = 0; w < kThreads / 32; ++w) sum += warp_sum[w];
-    return sum;
-}
 
 // Four neighbouring elements of a row, of which those from `low` to `high` - 1 exist. `column` is that of the first.
 struct Four {
@@ -116,7 +101,7 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(ReparamKlForward a, i
             });
         }
         if (!a.kl) continue;
-        kl = team_sum(kl, width);
+        kl = sum_of_team(kl, width);
         if (lane == 0 && row < a.rows) static_cast<C*>(a.kl)[row] = kl;
     }
 }
@@ -157,19 +142,6 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(ReparamKlBackward a,
     }
 }
 
-// Threads to a row: enough for one group of four each, at most a warp; a block where rows are long.
-int team_width(int64_t k) {
-    if (k > 2048) return kThreads;
-    int width = 1;
-    while (width < 32 && 4 * width < k) width *= 2;
-    return width;
-}
-
-unsigned grid_size(int64_t rows, int width) {
-    const int64_t teams = kThreads / width, blocks = (rows + teams - 1) / teams;
-    return unsigned(blocks < 0x7fffffff ? blocks : 0x7fffffff);
-}
-
 // Whether every group of four is whole and lies on a boundary of Pack, in the tensors at `p` (null ones do not count)
 // and for the row strides (0 for those that do not count).
 template <class T>
@@ -193,9 +165,9 @@ bool packs(const ReparamKlBackward& a) {
 
 template <class T, class Args>
 void launch_typed(const Args& a, cudaStream_t stream) {
-    const int width = team_width(a.k);
+    const int width = width_of_team(a.k);
     const bool packed = packs<T>(a);
-    const unsigned grid = grid_size(a.rows, width);
+    const unsigned grid = blocks_for(a.rows, kThreads / width);
 #define VAEFAST_LAUNCH(P)                                                           \
     if constexpr (std::is_same_v<Args, ReparamKlForward>)                           \
         launch_kernel(forward_kernel<T, P>, grid, kThreads, stream, a, width, packed);  \

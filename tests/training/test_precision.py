@@ -26,7 +26,8 @@ def fit(precision: str = "fp32", compile: str = "off", steps: int = 80) -> vaefa
     torch.manual_seed(0)
     model = vaefast.TwoStageVAE((1, 8, 8), 4, second_width=16)
     settings = (StageSettings(steps=steps, batch_size=32, lr=1e-3), StageSettings(steps=10, batch_size=32, lr=1e-3))
-    return model.fit(images(), settings=settings, device="cpu", precision=precision, compile=compile, log_every=20, progress=False)
+    return model.fit(images(), settings=settings, device="cpu", precision=precision, compile=compile, log_every=20,
+                     progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,8 @@ def test_tensorboard(tmp_path):
     torch.manual_seed(0)
     model = vaefast.TwoStageVAE((1, 8, 8), 4, second_width=16)
     settings = (StageSettings(steps=4, batch_size=32),) * 2
-    model.fit(images(), settings=settings, device="cpu", progress=False, log_every=2, callbacks=[TensorBoard()], out=tmp_path / "run")
+    model.fit(images(), settings=settings, device="cpu", progress=False, log_every=2, callbacks=[TensorBoard()],
+              out=tmp_path / "run")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
