@@ -28,7 +28,8 @@ def run(*command: str, **environment: str) -> None:
     env = {**os.environ, **environment}
     # The vaefast under test, which is the installed one or that of the checkout.
     env["PYTHONPATH"] = os.pathsep.join([str(Path(vaefast.__file__).parents[1]), env.get("PYTHONPATH", "")])
-    result = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=env)
+    # not from the checkout's root, which would come before it
+    result = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=env, cwd=HERE)
     assert result.returncode == 0, (result.stdout + result.stderr)[-5000:]
 
 

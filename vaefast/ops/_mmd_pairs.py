@@ -56,7 +56,7 @@ class Prepared:
         rows = self.n + self.m
         self.z = x.new_empty((self.problems, rows, self.stride), dtype=self.dtype)
         self.e = x.new_empty((self.problems, rows), dtype=self.dtype)
-        if x.is_cuda:
+        if x.is_cuda or _native.why_missing():
             self._center(x, y)
         else:
             self.mean = x.new_empty((self.problems, self.k), dtype=torch.float64)
