@@ -59,6 +59,10 @@ def test_not_a_number_is_located(tmp_path, train, Line, points):
         train(exploding, data=data.clamp(max=1), run=folder(tmp_path / "other"), trainer={"checkpoint_seconds": 0.0})
     saved = RunFolder.open(tmp_path / "other").checkpoints.newest()
     assert saved is None
+    exploding = Line()
+    exploding.layer.weight.register_hook(lambda g: g * float("inf"))
+    with pytest.raises(TrainingError, match="weights layer.weight became NaN or infinite by step 1 of only, and are not saved"):
+        train(exploding, steps=1, run=folder(tmp_path / "third"))
     with pytest.raises(TrainingError, match="at step 1"):
         exploding = Line()
         exploding.layer.weight.register_hook(lambda g: g * float("inf"))

@@ -30,6 +30,7 @@ from vaefast.training.turn import part
 from vaefast.training.watch import CollapseWarning
 
 SHOW_SECONDS = 0.1
+ADVICE = "Lower lr, clip the gradient (clip_norm), or look for bad values in the data."
 
 
 class Trainer:
@@ -280,13 +281,12 @@ class Trainer:
     def _report_not_finite(self, iteration: Iteration, terms: dict[str, float] | None = None) -> None:
         stage, first = self.stage, int(iteration.first_bad.item())
         kept = f"; the newest checkpoint in {self.run.path} is from before it" if self.run else ""
-        advice = "Lower lr, clip the gradient (clip_norm), or look for bad values in the data."
         if first < 0:
             bad = [name for name, value in (terms or {}).items() if not math.isfinite(value)]
             raise TrainingError(f"{', '.join(bad)} of {stage.name} became NaN or infinite between steps {self._logged + 1} and "
-                                f"{self.done}{kept}. {advice}")
+                                f"{self.done}{kept}. {ADVICE}")
         raise TrainingError(f"the loss of {stage.name} became NaN or infinite at step {first + 1}: {iteration.culprit(first)}"
-                            f"{kept}. {advice}")
+                            f"{kept}. {ADVICE}")
 
     # --- what is kept --------------------------------------------------------------------------------------------
 
@@ -310,8 +310,11 @@ class Trainer:
         self._saved_at = time.monotonic()
         if not self.run:
             return
-        if not all(torch.isfinite(p).all() for p in self.model.parameters()):
-            self._report_not_finite(self._iteration)
+        bad = [name for name, p in self.model.named_parameters() if not torch.isfinite(p).all()]
+        if bad:  # the last gradient did it: the loss has not seen these weights yet
+            raise TrainingError(f"the weights {bad[0]} became NaN or infinite by step {step or self.total} of "
+                                f"{self.stage.name}, and are not saved; the newest checkpoint in {self.run.path} is from before "
+                                f"it. {ADVICE}")
         if not self.group.writes:
             return
         tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
