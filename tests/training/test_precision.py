@@ -59,7 +59,8 @@ def test_a_compiled_run_follows_a_plain_one(plain):
 
 
 def test_compiling_is_decided_by_the_settings_alone():
-    assert not compiles("auto", 10, CPU) and compiles("auto", 10**7, CPU)
+    cuda = torch.device("cuda")
+    assert not compiles("auto", 10**7, CPU) and not compiles("auto", 10, cuda) and compiles("auto", 10**7, cuda)
     assert compiles("on", 1, CPU) and not compiles("off", 10**7, CPU)
     with pytest.raises(ArgumentError, match="compile is 'yes'; expected one of auto, on, off"):
         fit(compile="yes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,8 +18,9 @@ from vaefast.training.settings import StageSettings
 from vaefast.training.turn import Turn
 
 MODES = ("auto", "on", "off")
-COMPILE_FROM = {"cpu": 20_000, "cuda": 5_000}
-"""Iterations from which "auto" compiles."""
+COMPILE_FROM = {"cpu": math.inf, "cuda": 5_000}
+"""Iterations from which "auto" compiles. On a CPU the compiled step of the 28x28 networks is slower (73 ms, 66 without:
+docs/performance.md), so no run is long enough; on a GPU the number is a guess, not yet measured."""
 WARM_UP = 3
 WARM_UP_DISTRIBUTED = 11
 """Iterations that run before one is captured; DDP asks for 11."""

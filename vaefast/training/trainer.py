@@ -45,7 +45,7 @@ class Trainer:
         run: folder for metrics and checkpoints; None keeps everything in memory.
         progress: what to show.
         callbacks: see `Callback`.
-        compile: "on", "off", or "auto": compile the losses of stages that are long enough to repay it.
+        compile: "on", "off", or "auto": compile the losses of stages that are long enough to repay it (on a GPU alone).
         sync: take batch statistics over the processes of a distributed run (`vaefast.nets.use_global_batch`).
         cuda_graphs: replay each iteration as one CUDA graph; None does on a GPU.
         log_every: iterations a record.
