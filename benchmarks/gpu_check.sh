@@ -37,7 +37,7 @@ if [ "$device" = cuda ]; then
         { echo "PyTorch sees no CUDA GPU here." | tee -a "$out/summary.txt"; exit 1; }
     export VAEFAST_CUDA_ARCHS=${VAEFAST_CUDA_ARCHS:-$capability} VAEFAST_REQUIRE_NATIVE=1
 fi
-step "build" 180 "$out/build.txt" "$python" setup.py build_ext --inplace
+step "build" 240 "$out/build.txt" "$python" setup.py build_ext --inplace
 step "backends" 60 "$out/backends.txt" "$python" -m benchmarks.backends "$device"
 if [ "$device" = cuda ]; then
     step "tests" 200 "$out/tests.txt" "$python" -m pytest -q -m gpu tests
