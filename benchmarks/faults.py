@@ -95,10 +95,12 @@ def main() -> int:
                           f"{checkpoints[-1] if checkpoints else 'none'}", flush=True)
             process = start(run, resume=(run / "config.json").exists())
             errors = process.communicate()[1]
-            same = process.returncode == 0 and outcome(run) == expected
-            result["runs"].append({"run": number, "kills": killed, "exit": process.returncode, "identical": same,
-                                   "errors": errors.strip()[-500:]})
-            print(f"run {number}: {killed} kills, {'identical' if same else 'DIFFERENT'}", flush=True)
+            weights, records = outcome(run) if process.returncode == 0 else ("", [])
+            result["runs"].append({
+                "run": number, "kills": killed, "exit": process.returncode, "identical_weights": weights == expected[0],
+                "identical_records": records == expected[1], "identical": (weights, records) == expected,
+                "errors": errors.strip()[-500:]})
+            print(f"run {number}: {killed} kills, {'identical' if result['runs'][-1]['identical'] else 'DIFFERENT'}", flush=True)
     result["identical"] = all(r["identical"] for r in result["runs"])
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(result, indent=2) + "\n")

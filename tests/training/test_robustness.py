@@ -208,6 +208,14 @@ def test_a_callback_can_end_the_run_and_it_resumes_in_the_middle_of_a_log_window
         [{k: v for k, v in r.items() if k not in volatile} for r in first.history.records]
 
 
+def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path, train, Line):
+    run, whole = folder(tmp_path / "run"), folder(tmp_path / "whole")
+    run.append_metrics({"stage": "only", "step": 4, "loss": 9.0})
+    train(Line(), run=whole)
+    train(Line(), run=RunFolder.open(run.path), resume=True)
+    assert [r["step"] for r in run.read_metrics()] == [r["step"] for r in whole.read_metrics()]
+
+
 def test_streamed_data_train_as_resident_ones(train, tmp_path, Line):
     resident, streamed = Line(), Line()
     train(resident)

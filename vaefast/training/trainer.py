@@ -339,6 +339,8 @@ class Trainer:
     def _restore(self) -> tuple[int, int, dict[str, Tensor], dict[str, Any]]:
         found = self.run.checkpoints.newest() if self.run else None
         if found is None or self.run is None:
+            if self.run and self.group.writes:
+                self.run.rewind_metrics({})  # killed before its first checkpoint: everything comes again
             return 0, 0, {}, {}
         tensors, meta, origin, problems = found
         for problem in problems:
