@@ -62,7 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--clip-norm", type=float, metavar="X", help="largest norm of the gradient, in all stages")
     train.add_argument("--ema", type=float, metavar="D", help="decay of a moving average of the weights, in all stages")
     train.add_argument("--accumulate", type=int, metavar="N", help="send each batch through in N parts, to save memory")
-    train.add_argument("--compile", choices=MODES, default="auto", help="torch.compile: auto does for long runs on a GPU (default: auto)")
+    train.add_argument("--compile", choices=MODES, default="auto",
+                       help="torch.compile: auto does for long runs on a GPU (default: auto)")
     train.add_argument("--sync", action="store_true", help="batch statistics over all processes of a torchrun")
     train.add_argument("--trials", type=int, metavar="N", help="train N times from derived seeds: RUN/trial-01, ..., trials.json")
     watching = train.add_argument_group("to watch it")
