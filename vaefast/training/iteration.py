@@ -62,6 +62,10 @@ class Iteration:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._warm_up = (WARM_UP_DISTRIBUTED if group.size > 1 else WARM_UP) if capture else -1
 
+    def prefix(self, turn: Turn) -> str:
+        """What a turn's entries in a record begin with: the player's name, where there are several."""
+        return "" if len(self.turns) == 1 else f"{turn.player.name}/"
+
     def start(self, done: int) -> None:
         """Say how many iterations of the stage lie behind."""
         self._done.fill_(done)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -104,14 +104,13 @@ class Trainer:
         self.model.to(self.device)
         if self.sync and self.group.size > 1:
             use_global_batch(self.model)
-        devices = [self.device] if self.device.type == "cuda" else []
         with ExitStack() as stack:
             stack.callback(self.progress.close)
             stack.callback(self.model.eval)
             if self.run and self.group.writes:
                 stack.enter_context(self.run.locked())
                 stack.callback(self.run.checkpoints.close)
-            stack.enter_context(torch.random.fork_rng(devices))
+            stack.enter_context(self._own_random_state())
             stack.enter_context(matmul_precision(self.precision))
             stack.enter_context(self._stop.listening())
             stack.callback(self._call, "end")
@@ -122,12 +121,15 @@ class Trainer:
                 step, tensors, meta = 0, {}, {}
         return self.history
 
+    def _own_random_state(self) -> AbstractContextManager[None]:
+        """What is drawn inside leaves the random states outside as they were."""
+        return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
+
     def _call(self, name: str, *arguments: Any) -> None:
         """A method of every callback, which may draw random numbers of its own."""
         if not self.callbacks:
             return
-        devices = [self.device] if self.device.type == "cuda" else []
-        with nullcontext() if name == "step" else torch.random.fork_rng(devices):
+        with nullcontext() if name == "step" else self._own_random_state():
             for callback in self.callbacks:
                 getattr(callback, name)(self, *arguments)
 
@@ -225,9 +227,8 @@ class Trainer:
         count = done - self._logged
         terms: dict[str, float] = {}
         for turn in iteration.turns:
-            prefix = "" if len(iteration.turns) == 1 else f"{turn.player.name}/"
             means = turn.means(count * turn.player.updates, group)
-            terms |= {prefix + name: value for name, value in means.items()}
+            terms |= {iteration.prefix(turn) + name: value for name, value in means.items()}
             turn.sums.zero_()
         now = time.monotonic()
         self.seconds = self._earlier + now - self._began
@@ -238,8 +239,7 @@ class Trainer:
         batch = stage.settings.batch_size * group.size
         images = own * batch * draws([t.player for t in iteration.turns])
         record = {"stage": stage.name, "step": done, "epoch": self.epoch, "seconds": round(self.seconds, 3),
-                  **({"lr": iteration.turns[0].lr} if len(iteration.turns) == 1 else
-                     {f"{t.player.name}/lr": t.lr for t in iteration.turns}),
+                  **{iteration.prefix(t) + "lr": t.lr for t in iteration.turns},
                   "images_per_second": round(images / max(now - self._logged_at, 1e-9), 1),
                   "memory_mb": used_megabytes(self.device), **terms}
         crossed = done // self.per_epoch > self._logged // self.per_epoch
@@ -259,8 +259,7 @@ class Trainer:
         for turn in iteration.turns:
             if turn.plateau is None:
                 continue
-            prefix = "" if len(iteration.turns) == 1 else f"{turn.player.name}/"
-            turn.plateau.add(terms[f"{prefix}loss"], count)
+            turn.plateau.add(terms[iteration.prefix(turn) + "loss"], count)
             if epoch_ended:
                 turn.plateau.epoch()
 
@@ -273,8 +272,7 @@ class Trainer:
                                       math.floor(self.epoch / every) > math.floor(self._logged / self.per_epoch / every))
 
     def _evaluate(self, record: dict[str, Any]) -> None:
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), evaluating(self.model), self.averaged(), torch.no_grad():
+        with self._own_random_state(), evaluating(self.model), self.averaged(), torch.no_grad():
             record |= self.stage.evaluate()
         self._call("evaluate", record)
 
