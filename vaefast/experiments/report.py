@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import os
@@ -13,7 +12,7 @@ from typing import Any
 
 from ..errors import RunFolderError
 from ..files import write_atomically
-from .report_style import CSS
+from .html import figure, page, section
 
 _MODELS = {
     "two-stage": "A two-stage variational autoencoder: the first stage learns to code images and to draw them back; "
@@ -102,19 +101,12 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
     body = [
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(_about(model, config, run))}</p>",
-        _section("Scores", _scores(scores, run)),
-        _section("Pictures", _pictures(pictures, run)),
-        _section("Training", _training(run, curves)),
-        _section("Settings", _settings(config)),
+        section("Scores", _scores(scores, run)),
+        section("Pictures", _pictures(pictures, run)),
+        section("Training", _training(run, curves)),
+        section("Settings", _settings(config)),
     ]
-    page = (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)} - vaefast</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(body)
-        + "\n</main>\n</body>\n</html>\n"
-    )
-    return write_atomically(run / "report.html", page.encode())
+    return write_atomically(run / "report.html", page(title, body))
 
 
 def _about(model: str, config: Mapping[str, Any], run: Path) -> str:
@@ -171,17 +163,7 @@ def _pictures(pictures: Mapping[str, Path], run: Path) -> str:
         return _missing("pictures", f"vaefast train --resume --out {run}")
     known = [n for n in _CAPTIONS if n in pictures]
     names = known + [n for n in pictures if n not in _CAPTIONS]
-    return '<div class="pictures">' + "".join(_figure(pictures[n], _caption(n)) for n in names) + "</div>"
-
-
-def _figure(path: Path, caption: str, css: str = "") -> str:
-    try:
-        code = base64.b64encode(path.read_bytes()).decode()
-    except OSError as error:
-        return f'<p class="missing">{escape(path.name)} cannot be read ({escape(error.strerror or str(error))}).</p>'
-    alt = escape(caption, quote=True)
-    picture = f'<img src="data:image/png;base64,{code}" alt="{alt}">'
-    return f'<figure class="{css}">{picture}<figcaption>{escape(caption)}</figcaption></figure>'
+    return '<div class="pictures">' + "".join(figure(pictures[n], _caption(n)) for n in names) + "</div>"
 
 
 def _caption(name: str) -> str:
@@ -192,7 +174,7 @@ def _training(run: Path, curves: Path | None) -> str:
     records = list(_records(run / "metrics.jsonl"))
     parts = []
     if curves is not None:
-        parts.append(_figure(curves, "Terms of the loss while training, one row a stage", "wide"))
+        parts.append(figure(curves, "Terms of the loss while training, one row a stage", "wide"))
     elif records:
         parts.append(_missing("curves", f"vaefast train --resume --out {run}"))
     parts.append(_last_values(records) if records else _missing("training log (metrics.jsonl)", "vaefast train"))
@@ -237,10 +219,6 @@ def _flat(label: str, value: Any) -> Iterable[tuple[str, Any]]:
             yield from _flat(f"{label} / {key}", inner)
     else:
         yield label.replace("_", " "), value
-
-
-def _section(heading: str, content: str) -> str:
-    return f"<section>\n<h2>{escape(heading)}</h2>\n{content}\n</section>"
 
 
 def _missing(what: str, command: str) -> str:

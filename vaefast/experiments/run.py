@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from vaefast import api, data
 from vaefast.errors import ArgumentError, DataError, RunFolderError
@@ -27,9 +29,18 @@ GRID = 10
 PAIRS = 48
 
 
-def load_data(name: str, root: str | None, split: str, **options: Any) -> data.ImageSet:
-    """The named data set; "digits" needs no root."""
-    return data.load(name, root, split=split, **options)
+def load_data(name: str, root: str | None, split: str, *, pad: int | None = None, limit: int | None = None,
+              **options: Any) -> data.ImageSet:
+    """The named data set; "digits" needs no root. With `pad`, images stand in a black square of that side; with `limit`, only
+    so many are taken, spread over the set."""
+    images = data.load(name, root, split=split, **options)
+    if limit is not None and limit < len(images):
+        images = images.subset(torch.linspace(0, len(images) - 1, limit).long())
+    if pad is not None:
+        height, width = images.image_shape[1:]
+        left, top = (pad - width) // 2, (pad - height) // 2
+        images = replace(images, images=F.pad(images.images, (left, pad - width - left, top, pad - height - top)))
+    return images
 
 
 def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_name: str = "quick",

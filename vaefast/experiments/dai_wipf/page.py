@@ -1,0 +1,100 @@
+"""One page of all that a reproduction has so far, read from its folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from vaefast.api.base import versions
+from vaefast.experiments import html
+from vaefast.experiments.dai_wipf import claims
+from vaefast.experiments.dai_wipf.cell import Study
+from vaefast.experiments.dai_wipf.claims import Claim
+from vaefast.experiments.dai_wipf.protocol import SAMPLES
+from vaefast.experiments.dai_wipf.tables import columns_of, shown
+from vaefast.files import write_atomically
+from vaefast.training.storage import write_json
+
+TITLE = "Dai & Wipf, Diagnosing and Enhancing VAE Models"
+_HEADINGS = {
+    "table1": "Table 1, neutral networks", "table2": "Table 2, networks of the WAE paper", "table3": "Table 3, MMD² to N(0, I)",
+    "fig1a": "Figure 1a, gamma while training", "fig1b": "Figure 1b, posterior eigenvalues", "fig2": "Figure 2, singular values",
+}
+_PRESETS = {
+    "smoke": "a run of minutes that shows that every part works; its numbers mean nothing",
+    "quick": "minutes on a CPU for each row: 16 latent dimensions and gamma in closed form, where the paper has 64 and a trained "
+    "gamma; its orderings can be compared with the paper's, its numbers cannot",
+    "paper": "the published budgets and settings",
+}
+
+
+def write_page(study: Study) -> Path:
+    """report.html and claims.json in the study's folder, of every part that is there; returns the page's path."""
+    body = [f"<h1>{escape(TITLE)}</h1>", f'<p class="note">{escape(_how_to_read(study))}</p>']
+    found: dict[str, list[dict[str, Any]]] = {}
+    for folder in sorted(p for p in study.out.iterdir() if p.is_dir()) if study.out.is_dir() else ():
+        parts = {name: record for name in _HEADINGS if (record := _record(folder / f"{name}.json"))}
+        if parts:
+            said = _claims(parts)
+            found[folder.name] = [claim.as_dict() for claim in said]
+            body.append(html.section(folder.name, _data_set(folder, parts, said)))
+    if manifolds := _record(study.out / "manifolds.json"):
+        said = claims.of_manifolds(manifolds)
+        found["manifolds"] = [claim.as_dict() for claim in said]
+        picture = html.figure(study.out / "manifolds.png", "Active dimensions, loss and KL on data of known dimension r", "wide")
+        body.append(html.section("Manifolds of known dimension", picture + _table_of(said)))
+    write_json(study.out / "claims.json", found)
+    return write_atomically(study.out / "report.html", html.page(TITLE, body))
+
+
+def _how_to_read(study: Study) -> str:
+    return (f"Preset {study.preset}: {_PRESETS[study.preset]}. {study.trials} trial(s), {SAMPLES[study.preset]:,} samples against as "
+            "many test images (all, where there are fewer). FD-classifier is a Fréchet distance in the features of a classifier "
+            "trained on each data set's own labels; it is not the FID, and no number of the paper compares with it. FID is "
+            "given where the 2015 Inception weights were at hand, and compares with the paper's where the samples are 10,000 and "
+            f"the data are the paper's. torch {versions()['torch']}, {os.cpu_count()} cores.")
+
+
+def _data_set(folder: Path, parts: dict[str, dict[str, Any]], said: list[Claim]) -> str:
+    pieces = []
+    for name, record in parts.items():
+        pieces.append(f"<h3>{escape(_HEADINGS[name])}</h3>")
+        if name in ("table1", "table2"):
+            columns = columns_of(record)
+            pieces.append(html.table(["model", *(heading for _, heading in columns)],
+                                     [[row["title"], *(shown(row[key]) for key, _ in columns)] for row in record["rows"]]))
+            titles = [row["title"] for row in record["rows"] if row["fd_classifier"]]
+            pieces.append(html.figure(folder / f"{name}.png", "First samples of the first trial, not picked, from left to right: "
+                                      + "; ".join(titles), "wide"))
+        else:
+            pieces.append(html.figure(folder / f"{name}.png", _HEADINGS[name], "wide"))
+    return "".join([*pieces, "<h3>Does it hold here?</h3>", _table_of(said)])
+
+
+def _claims(parts: dict[str, dict[str, Any]]) -> list[Claim]:
+    found: list[Claim] = []
+    if "table1" in parts:
+        found += claims.of_table1(parts["table1"])
+    if "table3" in parts and "fig2" in parts:
+        found += claims.of_latents(parts["table3"], parts["fig2"])
+    if "fig1a" in parts:
+        found += claims.of_gamma(parts["fig1a"])
+    if "fig1b" in parts:
+        found += claims.of_eigenvalues(parts["fig1b"])
+    return found
+
+
+def _table_of(said: list[Claim]) -> str:
+    words = {True: "yes", False: "no", None: "-"}
+    return html.table(["the paper says", "measured here", "holds"], [[c.text, c.measured, words[c.holds]] for c in said])
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,122 @@
+"""`vaefast reproduce dai-wipf`: the paper's tables and figures, part by part, and one page with all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaefast import api, data
+from vaefast.errors import ArgumentError
+from vaefast.experiments import theory
+from vaefast.experiments.dai_wipf import paper
+from vaefast.experiments.dai_wipf.cell import Study, run_cell, run_path
+from vaefast.experiments.dai_wipf.page import write_page
+from vaefast.experiments.dai_wipf.protocol import FIGURE1A, TABLE1, TABLE2, Row, data_options
+from vaefast.experiments.dai_wipf.tables import table, write_table
+from vaefast.experiments.pictures import read_png, save_png
+from vaefast.experiments.run import load_data
+from vaefast.training.run_folder import RunFolder
+
+PARTS = ("table1", "table2", "table3", "fig1a", "fig1b", "fig2", "manifolds")
+
+
+def reproduce(part: str, data_names: Sequence[str], study: Study, models: Sequence[str] | None = None) -> Path:
+    """Run `part` ("all" of them, or one) on each data set; returns the report's path.
+
+    What is there already from an earlier call is kept, so that a call that was cut off goes on, and parts and trials can be
+    added one by one.
+
+    Args:
+        part: one of `PARTS`, or "all".
+        data_names: as `vaefast.data.load` knows them.
+        study: folders, preset, trials.
+        models: rows of the tables to train (names as in `vaefast.experiments.dai_wipf.paper.TITLES`); None for all.
+
+    Raises:
+        ArgumentError: no such part or model.
+        DataError: a data set cannot be read, or has no labels for FD-classifier.
+    """
+    if part not in (*PARTS, "all"):
+        raise ArgumentError(f"part is {part!r}; expected one of {', '.join(PARTS)} or all.")
+    known = {row.name for row in (*TABLE1, *TABLE2) if row.training}
+    for name in models or ():
+        if name not in known:
+            raise ArgumentError(f"models names {name!r}; expected some of {', '.join(sorted(known))}.")
+    wanted = PARTS if part == "all" else (part,)
+    for name in data_names:
+        images = load_data(name, study.data_root, "train", **data_options("table1", study.preset, name, (0, 0, 0)))
+        for one in wanted:
+            if one != "manifolds":
+                study.say(f"--- {one} on {name}, preset {study.preset}")
+                _RUN[one](study, name, images, models)
+                write_page(study)
+    if "manifolds" in wanted:
+        study.say(f"--- manifolds of known dimension, preset {study.preset}")
+        theory.manifolds(out=study.out, preset=study.preset, seed=study.seed, device=study.device, say=study.say)
+    return write_page(study)
+
+
+def _table(name: str, rows: Sequence[Row], printed: dict[str, dict[str, paper.Mean]]) -> Callable[..., None]:
+    def run(study: Study, data_name: str, images: data.ImageSet, models: Sequence[str] | None) -> None:
+        own = [row for row in rows if row.training and (models is None or row.name in models)]
+        done: set[str] = set()
+        for row in own:
+            assert row.training is not None
+            if row.training.name in done:
+                continue
+            done.add(row.training.name)
+            for trial in range(1, study.trials + 1):
+                run_cell(study, name, data_name, images.image_shape, row.training, trial)
+            write_table(table(study, name, data_name, rows, printed), study.out / data_name / name)
+        _samples(study, name, data_name, own)
+
+    return run
+
+
+def _samples(study: Study, name: str, data_name: str, rows: Sequence[Row]) -> None:
+    """The first trial's samples of every row, side by side in the table's order."""
+    grids = []
+    for row in rows:
+        assert row.training is not None
+        grid = read_png(run_path(study, name, data_name, row.training, 1) / f"samples_stage{row.stage}.png")
+        grids += [grid, np.full((grid.shape[0], 24, 3), 255, dtype=np.uint8)]
+    if grids:
+        save_png(study.out / data_name / f"{name}.png", np.concatenate(grids[:-1], axis=1))
+
+
+def _two_stage(study: Study, data_name: str, images: data.ImageSet) -> api.TwoStageVAE:
+    """Table 1's two-stage model of the first trial."""
+    training = next(row.training for row in TABLE1 if row.name == "two-stage")
+    assert training is not None
+    path = run_cell(study, "table1", data_name, images.image_shape, training, 1, scores=False)
+    model = api.load(path)
+    assert isinstance(model, api.TwoStageVAE)
+    return model
+
+
+def _figure1a(study: Study, data_name: str, images: data.ImageSet, models: Sequence[str] | None) -> None:
+    learned, fixed = (RunFolder.open(run_cell(study, "fig1a", data_name, images.image_shape, training, 1, scores=False)).read_metrics()
+                      for training in FIGURE1A)
+    theory.fig1a(learned, fixed, image_shape=images.image_shape, out=study.out / data_name, say=study.say)
+
+
+def _of_two_stage(run: Callable[..., Any], **options: str) -> Callable[..., None]:
+    def call(study: Study, data_name: str, images: data.ImageSet, models: Sequence[str] | None) -> None:
+        given = {key: data_name for key in options}
+        run(_two_stage(study, data_name, images), images.images, out=study.out / data_name, preset=study.preset, seed=study.seed,
+            device=study.device, say=study.say, **given)
+
+    return call
+
+
+_RUN: dict[str, Callable[..., None]] = {
+    "table1": _table("table1", TABLE1, paper.TABLE1),
+    "table2": _table("table2", TABLE2, paper.TABLE2),
+    "table3": _of_two_stage(theory.table3, data="name"),
+    "fig1a": _figure1a,
+    "fig1b": _of_two_stage(theory.fig1b),
+    "fig2": _of_two_stage(theory.fig2),
+}
