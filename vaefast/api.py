@@ -101,8 +101,8 @@ class TwoStageVAE(models.TwoStageVAE):
             schedule: Any = "halving", gamma_lr_factor: Any = 1.0, ema: Any = None,
             settings: Sequence[StageSettings] | None = None, out: str | os.PathLike | None = None,
             resume: bool = False, seed: int = 0, device: str | torch.device | None = "auto", precision: str = "auto",
-            progress: bool = True, callbacks: Sequence[Callback] = (), compile: str = "auto", sync: bool = False,
-            log_every: int = 50, checkpoint_seconds: float = 120.0,
+            progress: bool = True, callbacks: Sequence[Callback] = (), compile: str = "auto", channels_last: str = "auto",
+            sync: bool = False, log_every: int = 50, checkpoint_seconds: float = 120.0,
             info: dict[str, Any] | None = None) -> History:
         """Train stage 1 on the images, then stage 2 on fresh samples of stage 1's posteriors.
 
@@ -118,7 +118,7 @@ class TwoStageVAE(models.TwoStageVAE):
             device: "auto", "cpu", "cuda", "cuda:1", ...
             precision: "auto", "fp32", "bf16" (autocast of the networks) or "tf32".
             progress: show a progress bar, or lines where there is no terminal.
-            callbacks, compile, sync, log_every, checkpoint_seconds: see `vaefast.Trainer`.
+            callbacks, compile, channels_last, sync, log_every, checkpoint_seconds: see `vaefast.Trainer`.
             info: written into config.json beside the settings.
 
         Returns:
@@ -140,8 +140,8 @@ class TwoStageVAE(models.TwoStageVAE):
         chosen = distributed.join(resolve_device(device))
         precision = resolve_precision(precision, chosen)
         config = {"format": FORMAT, "kind": self.kind, "model": self.config(), "data": describe_data(data), "seed": seed,
-                  "stages": [s.as_dict() for s in settings], "compile": compile, "processes": distributed.world().size,
-                  "sync": sync, **(info or {}),
+                  "stages": [s.as_dict() for s in settings], "compile": compile, "channels_last": channels_last,
+                  "processes": distributed.world().size, "sync": sync, **(info or {}),
                   "device": str(chosen), "precision": precision, "versions": versions()}
         group = distributed.world()
         if out is not None and distributed.restarted() and (Path(out) / "config.json").exists():
@@ -155,7 +155,7 @@ class TwoStageVAE(models.TwoStageVAE):
             Stage("stage1", self.first, lambda: images_source, settings[0]),
             Stage("stage2", self.second, lambda: PosteriorSource.of(self.first, images_source, chosen), settings[1]),
         ], device=chosen, precision=precision, seed=seed, run=run, progress=make_progress(progress), callbacks=callbacks,
-            compile=compile, sync=sync, log_every=log_every, checkpoint_seconds=checkpoint_seconds)
+            compile=compile, channels_last=channels_last, sync=sync, log_every=log_every, checkpoint_seconds=checkpoint_seconds)
         history = trainer.fit(resume=resume)
         if run and group.writes:
             self.save(run.path, overwrite=True)
