@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("model", choices=sorted(MODELS), help="what to train")
     train.add_argument("--data", required=True, metavar="NAME", help="data set: " + ", ".join(data.names()))
     train.add_argument("--data-root", metavar="DIR", help="folder of the data set's files (digits needs none)")
-    train.add_argument("--image-size", type=int, metavar="N", help="resize to NxN, where the set offers it (folder, lfw)")
+    train.add_argument("--image-size", type=int, metavar="N", help="resize to NxN, where the set offers it (folder, celeba, ...)")
     names = sorted({name for presets in PRESETS.values() for name in presets})
     train.add_argument("--preset", default="quick", metavar="P", help=f"{', '.join(names)} (default: quick)")
     budget = train.add_mutually_exclusive_group()
