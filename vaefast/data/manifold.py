@@ -10,7 +10,6 @@ from torch import Tensor
 from vaefast.errors import ArgumentError
 
 KINDS = ("linear", "curved", "sphere")
-_BEND = 1.5  # frequency of the curved manifold: its normal coordinates swing about half a turn within a deviation
 
 
 def manifold(r: int, d: int, kind: str = "linear", *, n: int = 10_000, seed: int = 0, noise: float = 0.0) -> Tensor:
@@ -23,7 +22,7 @@ def manifold(r: int, d: int, kind: str = "linear", *, n: int = 10_000, seed: int
         d: dimension of the space: at least r (linear), r + 1 (curved, sphere).
         kind: with t ~ N(0, I_r) and a random orthonormal frame of the space,
             - "linear": t along r axes of the frame; variance 1 on each of these, 0 across.
-            - "curved": t along r axes and sin(W t + b) along m = min(r, d - r) others, W of entries N(0, 1.5^2 / r):
+            - "curved": t along r axes and sin(W t + b) along m = min(r, d - r) others, W of entries N(0, 1 / r):
               the graph of a smooth function, so its Jacobian has rank r everywhere and it never meets itself, while
               the points span r + m dimensions. Variance 1 along the first, about 1/2 along the others.
             - "sphere": t of r + 1 dimensions divided by its length: the unit sphere S^r, which no r coordinates cover,
@@ -62,6 +61,6 @@ def _coordinates(t: Tensor, kind: str, d: int, shape: torch.Generator) -> Tensor
         return t / t.norm(dim=1, keepdim=True)
     r = t.shape[1]
     m = min(r, d - r)
-    weight = torch.randn(r, m, generator=shape, dtype=torch.float64) * (_BEND / math.sqrt(r))
+    weight = torch.randn(r, m, generator=shape, dtype=torch.float64) / math.sqrt(r)
     phase = 2 * math.pi * torch.rand(m, generator=shape, dtype=torch.float64)
     return torch.cat([t, torch.sin(t @ weight + phase)], dim=1)
