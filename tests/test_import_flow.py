@@ -15,7 +15,7 @@ ALLOWED = {
     "models": {"ops", "nets"}, "metrics": {"ops"},
     "training": {"models", "nets", "metrics", "data", "ops"},
     "api": {"training", "models", "metrics", "nets", "data", "ops"},
-    "experiments": {"api", "training", "models", "metrics", "data", "ops"},
+    "experiments": {"api", "training", "models", "nets", "metrics", "data", "ops"},
     "cli": {"experiments", "api", "training", "data", "models", "metrics", "nets"},
     "__main__": {"cli"},
 }

@@ -30,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     from vaefast.experiments.presets import PRESETS
     from vaefast.experiments.reproduce import EXPERIMENTS
     from vaefast.nets import FLOWS, NETS
-    from vaefast.training.device import PRECISIONS
+    from vaefast.training.device import CHANNELS_LAST, PRECISIONS
     from vaefast.training.iteration import MODES
     from vaefast.training.schedule import SCHEDULES
 
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("model", metavar="MODEL", choices=list(PRESETS), help="what to train: " + ", ".join(PRESETS))
     train.add_argument("--data", required=True, metavar="NAME", help="data set: " + ", ".join(data.names()))
     train.add_argument("--data-root", metavar="DIR", help="folder of the data set's files (digits needs none)")
-    train.add_argument("--image-size", type=int, metavar="N", help="resize to NxN, where the set offers it (folder, lfw)")
+    train.add_argument("--image-size", type=int, metavar="N", help="resize to NxN, where the set offers it (folder, celeba, ...)")
     names = sorted({name for presets in PRESETS.values() for name in presets})
     train.add_argument("--preset", default="quick", metavar="P", help=f"{', '.join(names)} (default: quick)")
     budget = train.add_mutually_exclusive_group()
@@ -69,8 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--accumulate", type=int, metavar="N", help="send each batch through in N parts, to save memory")
     train.add_argument("--compile", choices=MODES, default="auto",
                        help="torch.compile: auto does for long runs on a GPU (default: auto)")
+    train.add_argument("--channels-last", choices=CHANNELS_LAST, default="auto",
+                       help="convolutions in NHWC order: auto does on a GPU's tensor cores (default: auto)")
     train.add_argument("--sync", action="store_true", help="batch statistics over all processes of a torchrun")
     train.add_argument("--trials", type=int, metavar="N", help="train N times from derived seeds: RUN/trial-01, ..., trials.json")
+    train.add_argument("--at-once", type=int, default=1, metavar="N", help="trials that train at the same time (default: 1)")
     watching = train.add_argument_group("to watch it")
     watching.add_argument("--log-every", type=int, default=50, metavar="N", help="steps a record (default: 50)")
     watching.add_argument("--sample-every", type=float, metavar="E", help="samples as a picture every E epochs: RUN/samples")
@@ -133,11 +136,11 @@ def _train(args: argparse.Namespace) -> None:
                                flow=args.flow, lambda_=args.lambda_),
         data_options=_given(size=args.image_size), command=args.line, sample_every=args.sample_every,
         tensorboard=args.tensorboard, wandb=args.wandb,
-        trainer={"compile": args.compile, "sync": args.sync, "log_every": args.log_every,
+        trainer={"compile": args.compile, "channels_last": args.channels_last, "sync": args.sync, "log_every": args.log_every,
                  "checkpoint_seconds": args.checkpoint_seconds})
     try:
         if args.trials is not None:
-            run_trials(args.model, args.trials, **options)
+            run_trials(args.model, args.trials, at_once=args.at_once, **options)
             print(f"done: {args.out} holds {args.trials} trials; their mean and spread are in {Path(args.out) / 'trials.json'}")
             return
         train(args.model, **options)
@@ -198,7 +201,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         hint = ""
-        if args.command == "train" and (Path(args.out) / "config.json").exists():
+        if args.command == "train" and any((Path(args.out) / name).exists() for name in ("config.json", "trials.json")):
             line = args.line if args.resume else args.line + " --resume"
             hint = f"; everything is saved, go on with: {line}"
         print(f"\nvaefast: stopped{hint}", file=sys.stderr)

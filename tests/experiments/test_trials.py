@@ -32,6 +32,27 @@ def test_trials_differ_and_are_summed_up(trials):
     assert (trials / "trial-02" / "samples" / "stage2-00000006.png").is_file()
 
 
+def test_trials_at_once_are_those_one_after_the_other(trials, tmp_path, capfd):
+    words = ["train", "two-stage", *FAST, "--out", str(tmp_path / "run"), "--trials", "2", "--log-every", "2", "--at-once"]
+    assert main([*words, "2"]) == 0
+    assert "trial-02: stage1: 6 steps" in capfd.readouterr().out
+    one, other = (json.loads((folder / "trials.json").read_text()) for folder in (trials, tmp_path / "run"))
+    assert one["seeds"] == other["seeds"]
+    losses = [summary["terms"]["stage1/loss"]["values"] for summary in (one, other)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)  # fewer threads round differently
+    assert main([*words, "0"]) == 2
+
+
+def test_a_failing_trial_is_named_and_the_others_are_kept(tmp_path, capfd):
+    (tmp_path / "run" / "trial-01").mkdir(parents=True)
+    (tmp_path / "run" / "trial-01" / "config.json").write_text("nothing")
+    words = ["--trials", "2", "--at-once", "2", "--resume"]
+    assert main(["train", "two-stage", *FAST, "--out", str(tmp_path / "run"), *words]) == 2
+    said = capfd.readouterr()
+    assert "trial-01 failed" in said.err and "trial-01: vaefast: " in said.out
+    assert json.loads((tmp_path / "run" / "trials.json").read_text())["trials"] == 1
+
+
 def test_trials_go_on(trials, capsys):
     words = ["train", "two-stage", *FAST, "--out", str(trials), "--log-every", "2", "--sample-every", "0.1", "--trials"]
     assert main([*words, "2"]) == 2

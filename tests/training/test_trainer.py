@@ -105,6 +105,34 @@ def test_an_interrupted_run_resumes_to_the_same_weights(tmp_path, monkeypatch, p
     assert steps == sorted(set(steps)) and steps[-1] == ("stage2", 24)
 
 
+def test_channels_last_resumes_to_the_same_weights(tmp_path):
+    whole = make()
+    options = {"channels_last": "on", "checkpoint_seconds": 0.0, "log_every": 4}
+    fit(whole, out=tmp_path / "run", **options)
+    assert whole.first.encoder.conv2.weight.is_contiguous(memory_format=torch.channels_last)
+    losses = [fit(make(), log_every=1, channels_last=order).records[0]["loss"] for order in ("on", "off")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    cut = make()
+    _cut_short(cut, tmp_path / "cut", **options)
+    again = make()
+    fit(again, out=tmp_path / "cut", resume=True, **options)
+    assert same(again, whole)
+    with pytest.raises(ArgumentError, match="channels_last is 'yes'"):
+        fit(make(), channels_last="yes")
+
+
+def _cut_short(model, out, **options) -> None:
+    """Stop the run in the middle of stage 1."""
+
+    class Halfway(vaefast.training.Callback):
+        def step(self, trainer) -> None:
+            if trainer.done == 9:
+                trainer.stop()
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, out=out, callbacks=[Halfway()], **options)
+
+
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
     model = make()
     fit(model, out=tmp_path / "run")

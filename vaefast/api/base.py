@@ -77,8 +77,8 @@ class Model(nn.Module):
             schedule: Any = None, gamma_lr_factor: Any = None, ema: Any = None,
             settings: StageSettings | Sequence[StageSettings] | None = None, out: str | os.PathLike | None = None,
             resume: bool = False, seed: int = 0, device: str | torch.device | None = "auto", precision: str = "auto",
-            progress: bool = True, callbacks: Sequence[Callback] = (), compile: str = "auto", sync: bool = False,
-            log_every: int = 50, checkpoint_seconds: float = 120.0,
+            progress: bool = True, callbacks: Sequence[Callback] = (), compile: str = "auto", channels_last: str = "auto",
+            sync: bool = False, log_every: int = 50, checkpoint_seconds: float = 120.0,
             info: dict[str, Any] | None = None) -> History:
         """Train every stage. Each training setting is one value for all stages or one each; the defaults are the paper's.
 
@@ -94,7 +94,7 @@ class Model(nn.Module):
             device: "auto", "cpu", "cuda", "cuda:1", ...
             precision: "auto", "fp32", "bf16" (autocast of the networks) or "tf32".
             progress: show a progress bar, or lines where there is no terminal.
-            callbacks, compile, sync, log_every, checkpoint_seconds: see `vaefast.Trainer`.
+            callbacks, compile, channels_last, sync, log_every, checkpoint_seconds: see `vaefast.Trainer`.
             info: written into config.json beside the settings.
 
         Returns:
@@ -111,8 +111,8 @@ class Model(nn.Module):
         chosen = distributed.join(resolve_device(device))
         precision = resolve_precision(precision, chosen)
         config = {"format": FORMAT, "kind": self.kind, "model": self.config(), "data": described, "seed": seed,
-                  "stages": [s.as_dict() for s in stages], "compile": compile, "processes": distributed.world().size,
-                  "sync": sync, **(info or {}),
+                  "stages": [s.as_dict() for s in stages], "compile": compile, "channels_last": channels_last,
+                  "processes": distributed.world().size, "sync": sync, **(info or {}),
                   "device": str(chosen), "precision": precision, "versions": versions()}
         group = distributed.world()
         if out is not None and distributed.restarted() and (Path(out) / "config.json").exists():
@@ -123,7 +123,7 @@ class Model(nn.Module):
             run = RunFolder.open(out)
         trainer = Trainer(self, [Stage(*part, own) for part, own in zip(self._parts(data, chosen), stages)], device=chosen,
                           precision=precision, seed=seed, run=run, progress=make_progress(progress), callbacks=callbacks,
-                          compile=compile, sync=sync, log_every=log_every, checkpoint_seconds=checkpoint_seconds)
+                          compile=compile, channels_last=channels_last, sync=sync, log_every=log_every, checkpoint_seconds=checkpoint_seconds)
         if not (resume and run and run.checkpoints.any()):
             self._prepare(data, seed, chosen)
         history = trainer.fit(resume=resume)

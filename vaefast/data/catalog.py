@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vaefast.data.celeba import load_celeba
+from vaefast.data.celeba_hq import load_celeba_hq
 from vaefast.data.cifar10 import load_cifar10
 from vaefast.data.digits import load_digits
 from vaefast.data.folder import load_folder
 from vaefast.data.image_set import ImageSet
 from vaefast.data.lfw import load_lfw
+from vaefast.data.lsun import load_lsun
 from vaefast.data.mnist import load_fashion_mnist, load_mnist
 from vaefast.data.npz import load_npz
 from vaefast.errors import ArgumentError
@@ -22,7 +25,10 @@ _LOADERS: dict[str, Callable[..., ImageSet]] = {
     "mnist": load_mnist,
     "fashion-mnist": load_fashion_mnist,
     "cifar10": load_cifar10,
+    "celeba": load_celeba,
+    "celeba-hq": load_celeba_hq,
     "lfw": load_lfw,
+    "lsun": load_lsun,
     "folder": load_folder,
     "npz": load_npz,
 }
@@ -56,10 +62,11 @@ def load(
     Args:
         name: one of `names()`; `about(name)` says what it is.
         root: where its files are; see the loader of each. None: the cache's `data` folder.
-        split: "train" or "test"; some sets also have "all".
+        split: "train" or "test"; some sets also have "all", celeba "valid".
         download: fetch missing files where the set has public mirrors.
         size: the images' size where the set offers a choice, an int for squares or (H, W).
-        options: the loader's own, e.g. `verify` (mnist, fashion-mnist, cifar10), `crop`, `filter`, `on_bad` (folder).
+        options: the loader's own, e.g. `verify` (mnist, fashion-mnist, cifar10, celeba), `crop`, `filter`, `on_bad` (folder and
+            all others that decode pictures), `partition` (celeba), `category` (lsun).
 
     Raises:
         ArgumentError: unknown name, split or option, or a value that cannot work.

@@ -17,6 +17,7 @@ from PIL import Image
 
 from vaefast.data.cache import read_decoded, write_decoded
 from vaefast.data.pixels import is_grey, to_mode
+from vaefast.data.progress import Report, reporting
 from vaefast.data.roots import as_size
 from vaefast.data.sources import Source, SourceFile
 from vaefast.errors import ArgumentError, DataError
@@ -36,14 +37,15 @@ class DecodeOptions:
         size: (H, W) to resize to after cropping; None keeps the size, which must then be the same for all.
         filter: of the resize: nearest, box, bilinear, hamming, bicubic or lanczos (Pillow's, which average over the
             source area when they reduce).
-        crop: None; (h, w), cut from the centre (the upper/left one of two centres); or (top, left, h, w).
+        crop: None; (h, w), cut from the centre (the upper/left one of two centres); (top, left, h, w); or "square", the
+            largest square in the centre of each image.
         channels: 1 or 3; None: 1 if all files are stored as grey, else 3.
         on_bad: "error" stops at the first file that is no sound image, "skip" leaves such files out.
     """
 
     size: tuple[int, int] | None = None
     filter: str = "bilinear"
-    crop: tuple[int, ...] | None = None
+    crop: tuple[int, ...] | str | None = None
     channels: int | None = None
     on_bad: str = "error"
 
@@ -53,7 +55,7 @@ class DecodeOptions:
         *,
         size: int | Sequence[int] | None,
         filter: str,
-        crop: int | Sequence[int] | None,
+        crop: int | Sequence[int] | str | None,
         channels: int | None = None,
         on_bad: str = "error",
     ) -> DecodeOptions:
@@ -68,8 +70,12 @@ class DecodeOptions:
             raise ArgumentError(f'on_bad must be "error" or "skip", not {on_bad!r}.')
         if channels not in (None, 1, 3):
             raise ArgumentError(f"channels must be 1 or 3, not {channels!r}.")
-        box: tuple[int, ...] | None
-        if isinstance(crop, (tuple, list)) and len(crop) == 4:
+        box: tuple[int, ...] | str | None
+        if isinstance(crop, str):
+            if crop != "square":
+                raise ArgumentError(f'crop must be integers or "square", not {crop!r}.')
+            box = crop
+        elif isinstance(crop, (tuple, list)) and len(crop) == 4:
             if not all(isinstance(n, int) for n in crop) or min(crop) < 0:
                 raise ArgumentError(f"crop must be integers (top, left, height, width), not {crop!r}.")
             box = (crop[0], crop[1], *(as_size(crop[2:], "crop") or ()))
@@ -124,7 +130,7 @@ def decode_files(
 
     Args:
         cache: look in the cache and write to it, if its folder can be written.
-        progress: called as progress(files done, files in all) from the calling thread.
+        progress: called as progress(files done, files in all) from the calling thread; None shows a bar on a terminal.
 
     Raises:
         DataError: no image at all; with on_bad="error" the first file that is not a sound image; images of different
@@ -133,7 +139,8 @@ def decode_files(
     if not files:
         raise DataError(f"{source.where} holds no images.")
     if not cache:
-        return _decode(source, files, options, lambda shape: np.empty(shape, np.uint8), progress)
+        with reporting(progress, source.where.name) as report:
+            return _decode(source, files, options, lambda shape: np.empty(shape, np.uint8), report)
     key = _key(source, files, options)
     if (known := read_decoded(key)) is not None:
         images, meta = known
@@ -143,9 +150,9 @@ def decode_files(
             if progress is not None:
                 progress(len(files), len(files))
             return Decoded(images, kept, [(path, reason) for path, reason in meta["skipped"]])
-    with write_decoded(key) as writer:
+    with write_decoded(key) as writer, reporting(progress, source.where.name) as report:
         allocate = (lambda shape: np.empty(shape, np.uint8)) if writer is None else writer.allocate
-        decoded = _decode(source, files, options, allocate, progress)
+        decoded = _decode(source, files, options, allocate, report)
         if writer is not None:
             writer.commit(decoded.images, {"source": str(source.where), "skipped": decoded.skipped})
     return decoded
@@ -163,7 +170,7 @@ def _decode(
     files: Sequence[SourceFile],
     options: DecodeOptions,
     allocate: Callable[[tuple[int, ...]], np.ndarray],
-    progress: Callable[[int, int], None] | None,
+    progress: Report,
 ) -> Decoded:
     channels = options.channels
     with warnings.catch_warnings():
@@ -194,7 +201,7 @@ def _fill(
     options: DecodeOptions,
     channels: int,
     allocate: Callable[[tuple[int, ...]], np.ndarray],
-    progress: Callable[[int, int], None] | None,
+    progress: Report,
 ) -> Decoded:
     """Decode every file into its row; rows of bad files are closed up at the end."""
     skipped: list[tuple[int, str]] = []
@@ -242,8 +249,7 @@ def _fill(
                     i, reason = bad_ones[0]
                     raise DataError(_describe(source, files[i].path, reason))
                 skipped += bad_ones
-                if progress is not None:
-                    progress(min(start + _BATCH, len(files)), len(files))
+                progress(min(start + _BATCH, len(files)), len(files))
         finally:
             for batch in batches:
                 batch.cancel()
@@ -283,7 +289,9 @@ def _decode_one(source: Source, file: SourceFile, options: DecodeOptions, channe
     return array[:, :, None] if array.ndim == 2 else array
 
 
-def _box(image: Image.Image, file: SourceFile, crop: tuple[int, ...]) -> tuple[int, int, int, int]:
+def _box(image: Image.Image, file: SourceFile, crop: tuple[int, ...] | str) -> tuple[int, int, int, int]:
+    if isinstance(crop, str):
+        crop = (min(image.height, image.width),) * 2
     height, width = crop[-2:]
     top, left = crop[:2] if len(crop) == 4 else ((image.height - height) // 2, (image.width - width) // 2)
     if top < 0 or left < 0 or top + height > image.height or left + width > image.width:

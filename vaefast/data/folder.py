@@ -16,7 +16,7 @@ from vaefast.data.sources import SourceFile, common_folder, open_source
 from vaefast.errors import DataError
 
 _SPLIT_FOLDERS = {"train": ("train", "training"), "test": ("test", "val", "valid", "validation")}
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
 
 
 def load_folder(
@@ -26,7 +26,7 @@ def load_folder(
     download: bool = True,
     size: int | tuple[int, int] | None = None,
     filter: str = "bilinear",
-    crop: int | Sequence[int] | None = None,
+    crop: int | Sequence[int] | str | None = None,
     channels: int | None = None,
     on_bad: str = "error",
     test_fraction: float = 0.1,
@@ -45,13 +45,14 @@ def load_folder(
         split: "train", "test" or "all".
         size: resize to this; needed where images differ in size.
         filter: of the resize: nearest, box, bilinear, hamming, bicubic or lanczos.
-        crop: before the resize: an int or (height, width), cut from the centre, or (top, left, height, width).
+        crop: before the resize: an int or (height, width), cut from the centre, (top, left, height, width), or "square",
+            the largest square in the centre of each image.
         channels: 1 or 3; None: 1 if all files are stored as grey, else 3. Transparency is laid over white.
         on_bad: what to do about a file that is no image, truncated, or of more than 2^26 pixels: "error" or "skip"
             (with a warning, and named in the set's `note`).
         test_fraction: of the files, where there is no test folder.
         cache: keep the decoded pixels in the cache folder and find them there again.
-        progress: called with (files done, files in all).
+        progress: called with (files done, files in all); None shows a bar on a terminal.
 
     Raises:
         DataNotFoundError: there is no `root`.
@@ -114,7 +115,7 @@ class _Layout:
         self, files: list[SourceFile], chosen: list[SourceFile]
     ) -> tuple[torch.Tensor | None, tuple[str, ...] | None]:
         """Labels of `chosen` by the classes that all of `files` show, so that every split numbers them alike."""
-        pictures = [file for file in files if PurePosixPath(file.path).suffix.lower() in _SUFFIXES] or files
+        pictures = [file for file in files if PurePosixPath(file.path).suffix.lower() in SUFFIXES] or files
         classes = sorted({self._class_of(file) for file in pictures})
         number = {name: i for i, name in enumerate(classes)}
         if "" in number or len(number) < 2 or any(self._class_of(file) not in number for file in chosen):

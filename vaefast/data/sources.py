@@ -71,7 +71,8 @@ def _visible(path: str) -> bool:
     return not any(part.startswith(".") or part in _SYSTEM_FILES for part in PurePosixPath(path).parts)
 
 
-def _refuse_large(path: str, size: int) -> None:
+def refuse_large(path: str, size: int) -> None:
+    """ValueError for a file that no image can be as large as."""
     if size > MAX_FILE_BYTES:
         raise ValueError(f"it is {size:,} bytes long, more than the {MAX_FILE_BYTES:,} that an image may have")
 
@@ -97,7 +98,7 @@ class _Folder:
         self.files.sort()
 
     def read(self, file: SourceFile) -> bytes:
-        _refuse_large(file.path, file.size)
+        refuse_large(file.path, file.size)
         return (self.where / file.path).read_bytes()
 
 
@@ -117,7 +118,7 @@ class _Zip:
         )
 
     def read(self, file: SourceFile) -> bytes:
-        _refuse_large(file.path, file.size)
+        refuse_large(file.path, file.size)
         try:
             return self._zip.read(file.path)
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
@@ -149,7 +150,7 @@ class _Tar:
         self.files.sort()
 
     def read(self, file: SourceFile) -> bytes:
-        _refuse_large(file.path, file.size)
+        refuse_large(file.path, file.size)
         return self._content[file.path]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import ArgumentError
 from ..files import write_atomically
+from .figures import COLOURS
 
 # Columns in this order; what else the log holds follows under its own name.
 _TITLES = {
@@ -22,8 +23,6 @@ _TITLES = {
 }
 # Where the run was and how fast, not how good.
 _COORDINATES = {"stage", "step", "epoch", "seconds", "images_per_second", "memory_mb", "lr", "time"}
-# Okabe and Ito's colours, which people with any common colour blindness tell apart.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _LATENT_STAGE_GAMMA = "gamma (std, in latent units)"
 
 
@@ -57,7 +56,7 @@ def draw_curves(records: Iterable[Mapping[str, Any]], path: str | os.PathLike[st
     rows = [(s, n[i : i + per_row]) for s, n in names.items() for i in range(0, len(n), per_row)]
     figure = Figure(figsize=(2.9 * per_row, 2.35 * len(rows)), dpi=110, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    colours = {stage: _COLOURS[i % len(_COLOURS)] for i, stage in enumerate(stages)}
+    colours = {stage: COLOURS[i % len(COLOURS)] for i, stage in enumerate(stages)}
     grid = figure.add_gridspec(len(rows), per_row)
     for row, (stage, quantities) in enumerate(rows):
         for column, name in enumerate(quantities):

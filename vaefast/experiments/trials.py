@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vaefast.errors import ArgumentError, RunFolderError
+from vaefast.experiments.processes import train_in_processes
 from vaefast.experiments.run import train
 from vaefast.training.distributed import world
 from vaefast.training.run_folder import RunFolder
@@ -23,27 +24,43 @@ def seed_of(seed: int, trial: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{trial}".encode()).digest()[:4], "big")
 
 
-def run_trials(kind: str, trials: int, *, out: str, seed: int = 0, resume: bool = False, **options: Any) -> dict[str, Any]:
+def run_trials(kind: str, trials: int, *, out: str, seed: int = 0, resume: bool = False, at_once: int = 1,
+               **options: Any) -> dict[str, Any]:
     """Train `trials` times into OUT/trial-01, ... and write OUT/trials.json: seeds, last terms, their mean and deviation.
 
-    With `resume`, trials that have ended are kept, one that was cut off goes on, and the rest are run.
+    With `resume`, trials that have ended are kept, one that was cut off goes on, and the rest are run. `at_once` of them
+    train at the same time, each in a process of its own that has its share of the CPU's threads.
 
     Raises:
-        ArgumentError: trials below 1.
+        ArgumentError: trials or at_once below 1, or more than one at once in a distributed run.
         RunFolderError: OUT holds something, and not `resume`.
+        TrainingError: a trial's process failed; the others are kept.
     """
-    if trials < 1:
-        raise ArgumentError(f"trials is {trials!r}; expected 1 or more.")
+    for name, value in (("trials", trials), ("at_once", at_once)):
+        if value < 1:
+            raise ArgumentError(f"{name} is {value!r}; expected 1 or more.")
+    if at_once > 1 and world().size > 1:
+        raise ArgumentError(f"at_once is {at_once} in a distributed run, whose processes train one trial together; leave it out.")
     folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
     if not resume and world().writes and folder.exists() and any(folder.iterdir()):
         raise RunFolderError(f"{folder} is not empty; go on with its trials (--resume), or choose another --out.")
+    todo = []
     for trial in range(1, trials + 1):
         path = folder / f"trial-{trial:02d}"
-        if resume and (path / "model.json").is_file():
-            continue
-        train(kind, out=str(path), seed=seed_of(seed, trial), resume=resume and (path / "config.json").exists(), **options)
-        if world().writes:
+        if not (resume and (path / "model.json").is_file()):
+            todo.append({"kind": kind, "out": str(path), "seed": seed_of(seed, trial), **options,
+                         "resume": resume and (path / "config.json").exists()})
+    if at_once > 1:
+        try:
+            train_in_processes(todo, at_once)
+        finally:
             summarise(folder, seed)
+    else:
+        for one in todo:
+            train(**one)
+            if world().writes:
+                summarise(folder, seed)
     return summarise(folder, seed)
 
 

@@ -68,9 +68,12 @@ class RunFolder:
         return cls(path, config)
 
     def require(self, config: dict[str, Any]) -> None:
-        """Raise `RunFolderError` naming the settings in which `config` differs from this run's."""
+        """Raise `RunFolderError` naming the settings in which `config` differs from this run's.
+
+        Settings that this run knows nothing of were added by a later version: they are no difference.
+        """
         config = json.loads(json.dumps(config))  # as the file holds it: tuples are lists
-        differing = [key for key in sorted(set(config) | set(self.config))
+        differing = [key for key in sorted(self.config)
                      if key not in VOLATILE and config.get(key) != self.config.get(key)]
         if differing:
             was = "; ".join(f"{key} was {self.config.get(key)!r}, now {config.get(key)!r}" for key in differing[:3])

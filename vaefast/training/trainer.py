@@ -19,7 +19,7 @@ from vaefast.training import distributed
 from vaefast.training.batches import Batches
 from vaefast.training.callbacks import Callback
 from vaefast.training.checkpoint import load_weights, random_state, set_random_state
-from vaefast.training.device import matmul_precision, resolve_device, resolve_precision
+from vaefast.training.device import matmul_precision, memory_format, resolve_device, resolve_precision
 from vaefast.training.interruption import Stop
 from vaefast.training.iteration import Iteration, compiles, draws
 from vaefast.training.memory import explain_out_of_memory, used_megabytes
@@ -46,6 +46,8 @@ class Trainer:
         progress: what to show.
         callbacks: see `Callback`.
         compile: "on", "off", or "auto": compile the losses of stages that are long enough to repay it (on a GPU alone).
+        channels_last: "on", "off", or "auto": keep convolutions' weights, and so their activations, in NHWC order; auto does
+            on a GPU, unless in float32.
         sync: take batch statistics over the processes of a distributed run (`vaefast.nets.use_global_batch`).
         cuda_graphs: replay each iteration as one CUDA graph; None does on a GPU.
         log_every: iterations a record.
@@ -54,8 +56,8 @@ class Trainer:
 
     def __init__(self, model: nn.Module, stages: Sequence[Stage], *, device: str | torch.device | None = "auto",
                  precision: str = "auto", seed: int = 0, run: RunFolder | None = None, progress: Progress | None = None,
-                 callbacks: Sequence[Callback] = (), compile: str = "auto", cuda_graphs: bool | None = None, sync: bool = False,
-                 log_every: int = 50, checkpoint_seconds: float = 120.0) -> None:
+                 callbacks: Sequence[Callback] = (), compile: str = "auto", channels_last: str = "auto",
+                 cuda_graphs: bool | None = None, sync: bool = False, log_every: int = 50, checkpoint_seconds: float = 120.0) -> None:
         self.model, self.stages = model, list(stages)
         self.device = distributed.join(resolve_device(device))
         self.precision, self.seed = resolve_precision(precision, self.device), seed
@@ -68,6 +70,7 @@ class Trainer:
             raise ArgumentError(f"log_every is {log_every!r} and checkpoint_seconds {checkpoint_seconds!r}; expected at least 1 "
                                 "and 0.")
         self.log_every, self.checkpoint_seconds = log_every, checkpoint_seconds
+        self.memory_format = memory_format(channels_last, self.device, self.precision)
         compiles(compile, 1, self.device)  # refuses what is not a mode
         self.history = History()
         self.seconds = 0.0
@@ -101,7 +104,7 @@ class Trainer:
             TrainingError: the loss became NaN or infinite, or memory ran out; the newest checkpoint predates it.
             RunFolderError: another process trains in the folder, or the last checkpoint cannot be written.
         """
-        self.model.to(self.device)
+        self.model.to(self.device, memory_format=self.memory_format)
         if self.sync and self.group.size > 1:
             use_global_batch(self.model)
         with ExitStack() as stack:

@@ -126,6 +126,10 @@ class Turn:
             index, _, key = name.partition(".")
             state.setdefault(int(index), {})[key] = tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        for parameter, entry in self.optimizer.state.items():  # in the weights' memory order, which the fused step counts on
+            for key, tensor in entry.items():
+                if tensor.shape == parameter.shape:
+                    entry[key] = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
         if self.average:
             self.average.load(part(tensors, "average."))
         if self.plateau:

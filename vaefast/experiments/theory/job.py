@@ -1,0 +1,71 @@
+"""A piece of work whose outcome is NAME.json with a picture beside it, done once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaefast.errors import ArgumentError
+from vaefast.experiments.figures import save_figure
+from vaefast.training.device import resolve_device
+from vaefast.training.storage import write_json
+
+PRESETS = ("smoke", "quick", "paper")
+
+
+class Job:
+    """Where one outcome goes, and what it is the outcome of.
+
+    Args:
+        name: of the files, in folder `out`.
+        preset: "smoke", "quick" or "paper".
+        device: "auto", "cpu", "cuda", ...
+        say: told what is done.
+        given: what else the outcome depends on, JSON-ready.
+
+    Raises:
+        ArgumentError: no such preset. DeviceError: no such device.
+    """
+
+    def __init__(self, name: str, out: str | Path, preset: str, seed: int, device: str | torch.device,
+                 say: Callable[[str], None], **given: Any) -> None:
+        if preset not in PRESETS:
+            raise ArgumentError(f"preset is {preset!r}; expected one of {', '.join(PRESETS)}.")
+        self.name, self.stem, self.preset, self.seed, self.say = name, Path(out) / name, preset, seed, say
+        self.device = resolve_device(device)
+        self.settings = {"preset": preset, "seed": seed, **given}
+
+    def known(self) -> dict[str, Any] | None:
+        """The record that is there already, if it is of these very settings."""
+        try:
+            record = json.loads(self.stem.with_name(f"{self.name}.json").read_text())
+        except (OSError, ValueError):
+            return None
+        if not isinstance(record, dict) or record.get("settings") != json.loads(json.dumps(self.settings)):
+            return None
+        self.say(f"{self.name}: done before, in {self.stem.parent}")
+        return record
+
+    def write(self, record: dict[str, Any], figure: Any = None) -> dict[str, Any]:
+        """Write the figure, then the record, which vouches for it; returns the record with its settings."""
+        record = {"name": self.name, "settings": self.settings, **record}
+        if figure is not None:
+            save_figure(figure, self.stem)
+        write_json(self.stem.with_name(f"{self.name}.json"), record)
+        return record
+
+
+def fingerprint(what: nn.Module | Tensor) -> str:
+    """Digest of a module's weights or of a tensor's values."""
+    sha = hashlib.sha256()
+    tensors = what.state_dict() if isinstance(what, nn.Module) else {"": what}
+    for name, tensor in tensors.items():
+        sha.update(f"{name} {tensor.dtype} {list(tensor.shape)};".encode())
+        sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return sha.hexdigest()[:16]
