@@ -1,16 +1,28 @@
 """Architectures as `nn.Module`s: tensors in, tensors out; no losses, no sampling.
 
 An encoder returns `(mu, raw)` and says in its attribute `scale_param` how `raw` gives the posterior's standard
-deviation s ("logvar", "logstd" or "softplus": s = 1e-6 + softplus(raw)). A decoder says in its attribute `output`
-what it returns: "logits" (the image is their sigmoid), "image" or "linear".
+deviation s ("logvar", "logstd" or "softplus": s = 1e-6 + softplus(raw)); with `deterministic=True` it has one head and
+returns mu alone. A decoder says in its attribute `output` what it returns: "logits" (the image is their sigmoid), "image"
+or "linear".
 """
 
+from vaefast.nets.adversary import LatentAdversary
+from vaefast.nets.flows import FLOWS, Flow, InverseAutoregressiveFlow, PlanarFlow, RadialFlow
 from vaefast.nets.global_batch import use_global_batch
 from vaefast.nets.infogan import InfoGANDecoder, InfoGANEncoder
 from vaefast.nets.layers import BatchNorm
+from vaefast.nets.resnet import ResNetDecoder, ResNetEncoder
+from vaefast.nets.same import SameConv2d, SameConvTranspose2d
 from vaefast.nets.second_stage import SecondStageDecoder, SecondStageEncoder
+from vaefast.nets.wae import WAEDecoder, WAEEncoder, stride2_decoder, stride2_encoder
 
-__all__ = ["BatchNorm", "InfoGANDecoder", "InfoGANEncoder", "SecondStageDecoder", "SecondStageEncoder", "use_global_batch"]
+__all__ = ["FLOWS", "NETS", "BatchNorm", "Flow", "InfoGANDecoder", "InfoGANEncoder", "InverseAutoregressiveFlow",
+           "LatentAdversary", "PlanarFlow", "RadialFlow", "ResNetDecoder", "ResNetEncoder", "SameConv2d",
+           "SameConvTranspose2d", "SecondStageDecoder", "SecondStageEncoder", "WAEDecoder", "WAEEncoder", "use_global_batch"]
 
-NETS = {"infogan": (InfoGANEncoder, InfoGANDecoder)}
-"""Encoder and decoder by name; each is built from (image_shape, latent_dim)."""
+NETS = {"infogan": (InfoGANEncoder, InfoGANDecoder), "wae": (WAEEncoder, WAEDecoder),
+        "wae-stride2": (stride2_encoder, stride2_decoder), "resnet": (ResNetEncoder, ResNetDecoder)}
+"""Encoder and decoder by name; each is built from (image_shape, latent_dim) and takes its own options by name.
+
+Every encoder knows `deterministic`. "wae" is Dai & Wipf's version of the WAE networks, "wae-stride2" Tolstikhin et al.'s own.
+"""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
@@ -20,6 +23,26 @@ def global_mean(x: Tensor) -> Tensor:
     from torch.distributed.nn.functional import all_reduce
 
     return all_reduce(x) / processes()
+
+
+def global_rows(x: Tensor) -> Tensor:
+    """The rows of all processes' tensors, one process after the other, with gradients to all of them."""
+    if processes() == 1:
+        return x
+    from torch.distributed.nn.functional import all_gather
+
+    return torch.cat(all_gather(x.contiguous()))
+
+
+def own_rows(x: Tensor, draw: Callable[[torch.Size], Tensor]) -> Tensor:
+    """This process's rows of noise that `draw(shape)` makes for the batch of all processes, of which x is a part.
+
+    Processes that train together share their random numbers; each would add the same noise otherwise.
+    """
+    count = processes()
+    if count == 1:
+        return draw(x.shape)
+    return draw(torch.Size((count * len(x), *x.shape[1:])))[dist.get_rank() * len(x):][:len(x)]
 
 
 def use_global_batch(model: nn.Module) -> None:

@@ -7,15 +7,13 @@ from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
 from vaefast.nets.layers import BatchNorm, SpectralConv2d, SpectralLinear, init_normal
+from vaefast.nets.shapes import checked_image_shape
 
 
 def check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     """`image_shape` as (channels, height, width) that two halvings divide; `ArgumentError` otherwise."""
-    try:
-        channels, height, width = (int(n) for n in image_shape)
-    except (TypeError, ValueError):
-        raise ArgumentError(f"image_shape is {image_shape!r}; expected (channels, height, width).") from None
-    if channels < 1 or min(height, width) < 4 or height % 4 or width % 4:
+    channels, height, width = checked_image_shape(image_shape)
+    if height % 4 or width % 4:
         raise ArgumentError(
             f"image_shape is {(channels, height, width)}; the infogan networks halve the image twice, so height "
             "and width must be multiples of 4 (28, 32, 64, ...). Resize the images, or pass your own encoder and decoder.")
@@ -23,7 +21,7 @@ def check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]
 
 
 class InfoGANEncoder(nn.Module):
-    """Image [B, C, H, W] in [0, 1] -> (mu, a), [B, latent_dim] each, with s = 1e-6 + softplus(a).
+    """Image [B, C, H, W] in [0, 1] -> (mu, a), [B, latent_dim] each, with s = 1e-6 + softplus(a); mu alone if `deterministic`.
 
     Spectral norm on all four weight layers, batch norm on the middle two. Source: Dai & Wipf's
     code, class `Infogan`; 6,689,344 parameters at 28x28x1 with 64 latent dimensions.
@@ -31,21 +29,24 @@ class InfoGANEncoder(nn.Module):
 
     scale_param = "softplus"
 
-    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int, *, deterministic: bool = False) -> None:
         super().__init__()
+        self.deterministic = deterministic
         channels, height, width = check_image_shape(image_shape)
         self.conv1 = SpectralConv2d(channels, 64, 4, stride=2, padding=1)
         self.conv2 = SpectralConv2d(64, 128, 4, stride=2, padding=1)
         self.norm2 = BatchNorm(128)
         self.fc3 = SpectralLinear(128 * (height // 4) * (width // 4), 1024)
         self.norm3 = BatchNorm(1024)
-        self.head = SpectralLinear(1024, 2 * latent_dim)
+        self.head = SpectralLinear(1024, latent_dim if deterministic else 2 * latent_dim)
         self.apply(init_normal)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         h = F.leaky_relu(self.conv1(x), 0.2)
         h = F.leaky_relu(self.norm2(self.conv2(h)), 0.2)
         h = F.leaky_relu(self.norm3(self.fc3(h.flatten(1))), 0.2)
+        if self.deterministic:
+            return self.head(h)
         mu, raw = self.head(h).chunk(2, dim=1)
         return mu, raw
 

@@ -1,0 +1,16 @@
+"""Checks of the shapes that networks are built for."""
+
+from __future__ import annotations
+
+from vaefast.errors import ArgumentError
+
+
+def checked_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """`image_shape` as (channels, height, width), each 1 or more; `ArgumentError` otherwise."""
+    try:
+        channels, height, width = (int(n) for n in image_shape)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"image_shape is {image_shape!r}; expected (channels, height, width).") from None
+    if min(channels, height, width) < 1:
+        raise ArgumentError(f"image_shape is {(channels, height, width)}; expected (channels, height, width), each 1 or more.")
+    return channels, height, width
