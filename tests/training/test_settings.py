@@ -30,6 +30,20 @@ def test_cosine_warmup_and_constant():
     assert StageSettings(steps=9, lr=0.3, schedule="constant").lr_at(8, 3) == 0.3
 
 
+def test_the_wae_papers_schedules():
+    manual = StageSettings(epochs=120, lr=1.0, schedule="wae-manual")
+    for epoch, lr in ((0, 1), (29, 1), (30, 0.5), (49, 0.5), (50, 0.1), (99, 0.1), (100, 0.01), (119, 0.01)):
+        for step in (epoch * 7, epoch * 7 + 6):
+            assert manual.lr_at(step, 7) == pytest.approx(lr)
+    smooth = StageSettings(epochs=50, lr=1.0, schedule="exponential")
+    for epoch in range(50):
+        for step in (epoch * 7, epoch * 7 + 6):
+            assert smooth.lr_at(step, 7) == pytest.approx(100 ** (-(epoch + 1) / 50))
+    short = StageSettings(steps=4, lr=1.0, schedule="exponential")
+    assert [short.lr_at(s, 100) for s in range(4)] == pytest.approx([100**-0.25, 0.1, 100**-0.75, 0.01])
+    assert StageSettings(epochs=1.5, lr=1.0, schedule="exponential").lr_at(14, 10) == pytest.approx(0.01)
+
+
 def test_budget():
     assert StageSettings(epochs=2).total_steps(10) == 20
     assert StageSettings(epochs=0.5).total_steps(10) == 5

@@ -1,8 +1,10 @@
-"""Objectives: what is minimised and how samples are drawn. No optimizers, no files."""
+"""Objectives: what is minimised and how samples are drawn. No files, and no optimizers but the WAE encoder's pretraining."""
 
 from vaefast.models.player import Player
-from vaefast.models.posterior import DiagonalGaussian
+from vaefast.models.posterior import DiagonalGaussian, FlowPosterior, PointMass
 from vaefast.models.two_stage import TwoStageVAE
 from vaefast.models.vae import VAE
+from vaefast.models.wae import WAE
+from vaefast.models.wae_pretrain import pretrain_encoder
 
-__all__ = ["VAE", "DiagonalGaussian", "Player", "TwoStageVAE"]
+__all__ = ["VAE", "WAE", "DiagonalGaussian", "FlowPosterior", "Player", "PointMass", "TwoStageVAE", "pretrain_encoder"]

@@ -9,17 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
+from vaefast.models.images import as_float, full_precision, gives_logits
 from vaefast.models.likelihood import bernoulli_nll, gaussian_nll, optimally_scaled_nll
-from vaefast.models.posterior import DiagonalGaussian
+from vaefast.models.posterior import DiagonalGaussian, FlowPosterior
 from vaefast.nets.global_batch import global_mean
 
 GAMMA_DECAY = 0.99
 """Decay of the moving mean of the closed-form gamma, which is what evaluation uses."""
-
-
-def _full_precision(x: Tensor) -> Tensor:
-    """Losses, gamma and draws stay in float32 under autocast."""
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 class VAE(nn.Module):
@@ -38,6 +34,8 @@ class VAE(nn.Module):
         likelihood: "gaussian" or "bernoulli" (cross-entropy; gamma is then unused).
         gamma_init: first value of a learned gamma.
         beta: weight of the KL (beta-VAE, Higgins et al. 2017); a buffer, which a stage's `ramps` can schedule.
+        flow: module z0 [B, k] -> (z [B, k], log|det| [B]) that the draws z0 ~ N(mu, diag s^2) pass on their way to the decoder,
+            such as `vaefast.nets.Flow("planar", 10, latent_dim)`. The KL is then a one-sample estimate (`FlowPosterior`).
 
     With the attribute `sync` set, the closed-form gamma is that of the batch of all processes that train together.
 
@@ -49,15 +47,17 @@ class VAE(nn.Module):
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, *, data_shape: tuple[int, ...], latent_dim: int,
                  gamma: str | float = "learned", likelihood: str = "gaussian", gamma_init: float = 1.0,
-                 beta: float = 1.0) -> None:
+                 beta: float = 1.0, flow: nn.Module | None = None) -> None:
         super().__init__()
         if likelihood not in ("gaussian", "bernoulli"):
             raise ArgumentError(f"likelihood is {likelihood!r}; expected 'gaussian' or 'bernoulli'.")
         if gamma not in ("learned", "optimal") and not (isinstance(gamma, (int, float)) and 0 < gamma < math.inf):
             raise ArgumentError(f"gamma is {gamma!r}; expected 'learned', 'optimal' or a number above 0.")
-        if likelihood == "bernoulli" and getattr(decoder, "output", "image") != "logits":
+        if likelihood == "bernoulli" and not gives_logits(decoder):
             raise ArgumentError("likelihood 'bernoulli' needs a decoder that returns logits (attribute output = 'logits').")
-        self.encoder, self.decoder = encoder, decoder
+        if flow is not None and getattr(flow, "latent_dim", latent_dim) != latent_dim:
+            raise ArgumentError(f"flow is built for {flow.latent_dim} dimensions; latent_dim is {latent_dim}.")
+        self.encoder, self.decoder, self.flow = encoder, decoder, flow
         self.data_shape, self.latent_dim = tuple(data_shape), latent_dim
         self.gamma_mode, self.likelihood, self.sync = gamma, likelihood, False
         if not 0 <= beta < math.inf:
@@ -74,25 +74,18 @@ class VAE(nn.Module):
         """Standard deviation of the decoder's noise, a scalar."""
         return self.log_gamma.detach().exp()
 
-    def encode(self, x: Tensor) -> DiagonalGaussian:
-        """Posterior q(z|x) of inputs [B, *data_shape]; images as uint8, or float in [0, 1]."""
-        out = self.encoder(self._as_float(x))
+    def encode(self, x: Tensor) -> DiagonalGaussian | FlowPosterior:
+        """Posterior q(z|x) of inputs [B, *data_shape]; images as uint8, or float in [0, 1]. Draws of it are codes z."""
+        out = self.encoder(as_float(x, self.log_gamma.dtype))
         mean, raw = out if isinstance(out, tuple) else out.chunk(2, dim=1)
-        return DiagonalGaussian(_full_precision(mean), _full_precision(raw),
-                                getattr(self.encoder, "scale_param", "logvar"))
-
-    def _as_float(self, x: Tensor) -> Tensor:
-        """uint8 to [0, 1] in the model's dtype; anything else as it is."""
-        return x.to(self.log_gamma.dtype).div_(255) if x.dtype == torch.uint8 else x
+        base = DiagonalGaussian(full_precision(mean), full_precision(raw), getattr(self.encoder, "scale_param", "logvar"))
+        return base if self.flow is None else FlowPosterior(base, self.flow)
 
     def _decode_raw(self, z: Tensor) -> Tensor:
-        return _full_precision(self.decoder(z))
-
-    def _gives_logits(self) -> bool:
-        return getattr(self.decoder, "output", "image") == "logits"
+        return full_precision(self.decoder(z))
 
     def _activate(self, raw: Tensor) -> Tensor:
-        return torch.sigmoid(raw) if self._gives_logits() else raw
+        return torch.sigmoid(raw) if gives_logits(self.decoder) else raw
 
     def decode(self, z: Tensor) -> Tensor:
         """Mean x_hat of p(x|z), [B, *data_shape]; no noise is added."""
@@ -115,7 +108,7 @@ class VAE(nn.Module):
         """Terms of the negative ELBO of a batch [B, *data_shape] (images uint8 or in [0, 1]), in nats per example (batch means).
 
         Returns scalars `loss` = `reconstruction` + beta `kl` (with gradient) and, detached, `gamma` and
-        `active_dimensions`: the latent dimensions whose mean posterior variance is below 0.5.
+        `active_dimensions`: the latent dimensions whose mean posterior variance (before a flow) is below 0.5.
         """
         posterior = self.encode(x)
         z, kl = posterior.sample_and_kl(generator)
@@ -137,7 +130,7 @@ class VAE(nn.Module):
 
     def _gaussian_nll(self, x: Tensor, raw: Tensor) -> Tensor:
         """-log p(x|z), [B], of the decoder's output as it comes: its sigmoid is taken within the sum."""
-        from_logits = self._gives_logits()
+        from_logits = gives_logits(self.decoder)
         if self.gamma_mode != "optimal" or not self.training:
             return gaussian_nll(x, raw, self.log_gamma, from_logits=from_logits)
         nll, log_gamma = optimally_scaled_nll(x, raw, from_logits=from_logits, sync=self.sync)

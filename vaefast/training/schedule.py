@@ -8,7 +8,10 @@ from typing import Any
 
 from vaefast.errors import ArgumentError
 
-SCHEDULES = ("halving", "cosine", "linear", "constant", "plateau")
+SCHEDULES = ("halving", "cosine", "linear", "exponential", "wae-manual", "constant", "plateau")
+WAE_MANUAL = ((30, 2), (50, 5), (100, 10))
+"""Epochs at which "wae-manual" divides the learning rate, and by what."""
+EXPONENTIAL_END = 0.01
 PLATEAU_FACTOR = 0.5
 PLATEAU_THRESHOLD = 1e-4
 
@@ -17,7 +20,9 @@ def lr_factor(schedule: str, step: int, total: int, steps_per_epoch: int, *, hal
               warmup_steps: int) -> float:
     """What the first learning rate is multiplied by at `step` (counted from 0) of `total`.
 
-    "halving" is 0.5^floor(epoch / halve_every) (Dai & Wipf's code), "cosine" and "linear" fall to 0 at the end, the
+    "halving" is 0.5^floor(epoch / halve_every) (Dai & Wipf's code), "cosine" and "linear" fall to 0 at the end. Two are
+    Tolstikhin et al.'s: "exponential" falls by the same factor each epoch, the first one included, to 0.01 in the last (their
+    `manual_smooth`), and "wae-manual" is divided by 2 at epoch 30, by 5 more at 50 and by 10 more at 100 (`manual`). The
     others stay at 1 ("plateau" is lowered by what `Plateau` sees). Warm-up multiplies all of them.
     """
     factor = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
@@ -30,6 +35,12 @@ def lr_factor(schedule: str, step: int, total: int, steps_per_epoch: int, *, hal
         # whole epochs, as the reference counts; a period under one epoch counts in steps
         epoch = step // steps_per_epoch if every >= 1 else step / steps_per_epoch
         return factor * 0.5 ** math.floor(epoch / every)
+    if schedule == "exponential":
+        # a run under one epoch falls with its steps
+        share = (step // steps_per_epoch + 1) * steps_per_epoch / total if total >= steps_per_epoch else (step + 1) / total
+        return factor * EXPONENTIAL_END ** min(1.0, share)
+    if schedule == "wae-manual":
+        return factor / math.prod(by for epoch, by in WAE_MANUAL if step // steps_per_epoch >= epoch)
     return factor
 
 

@@ -28,8 +28,9 @@ class PlayerSettings:
 
     Args:
         lr: first learning rate.
-        schedule: "halving" (lr * 0.5^floor(epoch / halve_every)), "cosine" or "linear" (down to 0), "constant", or
-            "plateau" (halved when an epoch's mean loss has not fallen for `plateau_patience` epochs).
+        schedule: "halving" (lr * 0.5^floor(epoch / halve_every)), "cosine" or "linear" (down to 0), "exponential" (epoch by
+            epoch down to 0.01 lr) or "wae-manual" (lr / 2 from epoch 30, / 10 from 50, / 100 from 100), both Tolstikhin et
+            al.'s, "constant", or "plateau" (halved when an epoch's mean loss has not fallen for `plateau_patience` epochs).
         halve_every: epochs between halvings; 0.375 of the epochs if None (150 of 400, 300 of 800).
         warmup_steps: steps over which lr rises linearly from 0.
         optimizer: "adam", "adamw", "rmsprop" or "sgd".

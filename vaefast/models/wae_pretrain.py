@@ -1,0 +1,69 @@
+"""What a WAE's encoder is given before training: codes of about the prior's mean and covariance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaefast.errors import ArgumentError, TrainingError
+from vaefast.models.wae import WAE
+
+
+def moment_distance(codes: Tensor, prior: Tensor) -> Tensor:
+    """Mean squared difference of the means plus that of the covariances of two samples [n, k], n of 2 or more; a scalar."""
+    means = (codes.mean(0) - prior.mean(0)).square().mean()
+    return means + (torch.cov(codes.T) - torch.cov(prior.T)).square().mean()
+
+
+def pretrain_encoder(model: WAE, batches: Iterable[Any], *, steps: int = 200, lr: float = 1e-3,
+                     betas: tuple[float, float] = (0.5, 0.999), stop_below: float = 0.1,
+                     generator: torch.Generator | None = None) -> list[float]:
+    """Move the encoder, by Adam steps, until the moments of its codes are close to those of draws from the prior.
+
+    Args:
+        model: the WAE; its decoder stays as it is.
+        batches: image batches [B, *data_shape], uint8 or in [0, 1], or sequences whose first element is one; the authors take
+            batches of 256. Pretraining ends with them, if they are fewer than `steps`.
+        steps: at most so many.
+        lr, betas: of Adam.
+        stop_below: ends as soon as the distance is smaller.
+        generator: draws from the prior and, if the posterior is Gaussian, the codes.
+
+    Returns:
+        The distance (`moment_distance`) at each step.
+
+    Raises:
+        ArgumentError: there is no batch, or one of a single image.
+        TrainingError: a distance that is not finite.
+
+    Source: Tolstikhin et al.'s code, `pretrain_encoder`.
+    """
+    optimizer = torch.optim.Adam(model.encoder.parameters(), lr=lr, betas=betas)
+    modes, device = {m: m.training for m in model.encoder.modules()}, model.lambda_.device
+    model.encoder.train()
+    distances: list[float] = []
+    try:
+        for step, batch in zip(range(steps), batches):
+            x = (batch if isinstance(batch, Tensor) else batch[0]).to(device)
+            if len(x) < 2:
+                raise ArgumentError("a batch for pretraining has 1 image; a covariance needs 2 or more (256 are usual).")
+            distance = moment_distance(model.encode(x).sample(generator), model.prior(len(x), generator))
+            distances.append(distance.item())
+            if not math.isfinite(distances[-1]):
+                raise TrainingError(f"pretraining the encoder met a distance of {distances[-1]} at step {step}; lower lr.")
+            if distances[-1] < stop_below:
+                break
+            optimizer.zero_grad()
+            distance.backward()
+            optimizer.step()
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        optimizer.zero_grad()
+    if not distances:
+        raise ArgumentError("batches is empty; expected image batches (256 images each are usual).")
+    return distances
