@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -106,38 +107,13 @@ def test_a_run_that_was_cut_ends_with_the_same_weights(train, tmp_path, kind):
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters()))
 
 
-SHARED = """
-import sys, torch, torch.distributed as dist
-from torch import nn
-from vaefast.models import WAE
-from vaefast.nets import use_global_batch
-from vaefast.training.distributed import join, leave
-join(torch.device("cpu"))
-torch.manual_seed(5)
-model = WAE(nn.Linear(4, 2), nn.Linear(2, 4), data_shape=(4,), latent_dim=2).double()
-use_global_batch(model)
-x = torch.rand(12, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-rank, size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-torch.manual_seed(3)
-terms = model(x.chunk(size)[rank])
-terms["loss"].backward()
-value, grad = torch.stack([terms["penalty"].detach(), terms["loss"].detach()]), model.encoder.weight.grad
-if size > 1:
-    dist.all_reduce(value), dist.all_reduce(grad)
-if rank == 0:
-    torch.save([value / size, grad / size], sys.argv[1])
-leave()
-"""
-
-
 def test_two_processes_share_one_mmd(tmp_path: Path):
-    (tmp_path / "shared.py").write_text(SHARED)
+    script, out = Path(__file__).with_name("mmd_in_processes.py"), tmp_path / "shared"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    for name, launcher in (("one", []), ("two", torchrun)):
-        done = subprocess.run([sys.executable, *launcher, str(tmp_path / "shared.py"), str(tmp_path / name)], text=True,
-                              capture_output=True, timeout=120, env=environment)
-        assert done.returncode == 0, done.stderr[-4000:]
-    one, two = (torch.load(tmp_path / name, weights_only=True) for name in ("one", "two"))
-    for a, b in zip(one, two):
-        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+    done = subprocess.run([sys.executable, *torchrun, str(script), str(out)], text=True, capture_output=True, timeout=120,
+                          env=environment)
+    assert done.returncode == 0, done.stderr[-4000:]
+    alone = runpy.run_path(str(script))["values"](0, 1)
+    for found, expected in zip(torch.load(out, weights_only=True), alone):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
