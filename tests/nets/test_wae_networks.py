@@ -97,3 +97,18 @@ def test_what_cannot_work_is_refused(shape, options, message):
 def test_an_unknown_activation_is_refused():
     with pytest.raises(ArgumentError, match="activation"):
         WAEDecoder((1, 8, 8), 3, activation="relu")
+
+
+def test_compiled_in_one_graph_noise_included():
+    encoder = NETS["wae-stride2"][0]((1, 16, 16), 3, width=4)
+    decoder = NETS["wae-stride2"][1]((1, 16, 16), 3, width=4)
+    x = torch.rand(4, 1, 16, 16)
+
+    def through(x: torch.Tensor) -> torch.Tensor:
+        return decoder(encoder(x)[0])
+
+    results = []
+    for call in (through, torch.compile(through, fullgraph=True, backend="aot_eager")):
+        torch.manual_seed(1)
+        results.append(call(x))
+    torch.testing.assert_close(*results)
