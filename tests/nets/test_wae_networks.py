@@ -38,9 +38,9 @@ def test_shapes(name, shape):
 
 def test_statistics_and_initial_weights_of_the_two_versions():
     for name, decay in (("wae", 0.999), ("wae-stride2", 0.9)):
-        for module in (NETS[name][0]((1, 16, 16), 4), NETS[name][1]((1, 16, 16), 4)):
+        for module in (build((1, 16, 16), 4, width=16) for build in NETS[name]):
             assert {norm.decay for norm in module.norms} == {decay} and {norm.eps for norm in module.norms} == {1e-5}
-    encoder, decoder = (build((1, 16, 16), 4) for build in NETS["wae-stride2"])
+    encoder, decoder = (build((1, 16, 16), 4, width=16) for build in NETS["wae-stride2"])
     assert encoder.convs[2].weight.abs().max() <= 2 * 0.01 and abs(encoder.convs[2].weight.std() - 0.0088) < 2e-4
     assert abs(decoder.ups[0].weight.std() - 0.01) < 2e-4 and not decoder.fc.bias.any()
 
@@ -97,3 +97,18 @@ def test_what_cannot_work_is_refused(shape, options, message):
 def test_an_unknown_activation_is_refused():
     with pytest.raises(ArgumentError, match="activation"):
         WAEDecoder((1, 8, 8), 3, activation="relu")
+
+
+def test_compiled_in_one_graph_noise_included():
+    encoder = NETS["wae-stride2"][0]((1, 16, 16), 3, width=4)
+    decoder = NETS["wae-stride2"][1]((1, 16, 16), 3, width=4)
+    x = torch.rand(4, 1, 16, 16)
+
+    def through(x: torch.Tensor) -> torch.Tensor:
+        return decoder(encoder(x)[0])
+
+    results = []
+    for call in (through, torch.compile(through, fullgraph=True, backend="aot_eager")):
+        torch.manual_seed(1)
+        results.append(call(x))
+    torch.testing.assert_close(*results)

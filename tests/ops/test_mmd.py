@@ -325,6 +325,8 @@ def test_opcheck(cpu_backend, requires_grad):
     x, y = make((2, 6, 3), (2, 6, 3))
     back = torch.ops.vaefast.mmd2_backward.default
     torch.library.opcheck(back, (torch.ones(2), torch.ones(2, 6, 3), torch.ones(0), x, y, True, False))
+    single = (x[:1].detach().requires_grad_(), y[:1].detach().requires_grad_())  # whose gradients must not share memory
+    torch.library.opcheck(OP, (*single, None, None, None, "rbf", [1.0], "unbiased", 3, 1.0, 1.0, True, True))
     torch.library.opcheck(OP, (x.mT.mT, y, None, None, torch.ones(2), "rbf", [1.0], "paired", 3, 1.0, 1.0, False, True))
 
 

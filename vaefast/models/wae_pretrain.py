@@ -30,7 +30,8 @@ def pretrain_encoder(model: WAE, batches: Iterable[Any], *, steps: int = 200, lr
             batches of 256. Pretraining ends with them, if they are fewer than `steps`.
         steps: at most so many.
         lr, betas: of Adam.
-        stop_below: ends as soon as the distance is smaller.
+        stop_below: ends as soon as the distance is smaller. The authors' 0.1 is little: codes that are all 0 are at 1 / k, so
+            with more than 10 dimensions it may end at the first step, as theirs does.
         generator: draws from the prior and, if the posterior is Gaussian, the codes.
 
     Returns:

@@ -101,7 +101,7 @@ class WAEEncoder(nn.Module):
             return self.mean(h)
         raw = self.raw(h)
         if self.scale_param == "logvar":
-            raw = torch.logaddexp(raw.clamp(-50.0, 50.0), raw.new_tensor(LOG_FLOOR))
+            raw = F.softplus(raw.clamp(-50.0, 50.0) - LOG_FLOOR) + LOG_FLOOR  # log(exp(raw) + 1e-8)
         return self.mean(h), raw
 
 

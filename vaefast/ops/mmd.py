@@ -340,7 +340,10 @@ def _run(
         return _outputs(x, y, grad_x, grad_y)
     found = _OP.pick(x.device.type).forward(x, y, weights_x, weights_y, bandwidth, spec, grad_x, grad_y)
     dtype = compute_dtype(x.dtype)
-    return tuple(x.new_empty((0,), dtype=dtype) if f is None else f.to(dtype).contiguous() for f in found)
+    value, to_x, to_y = (x.new_empty((0,), dtype=dtype) if f is None else f.to(dtype).contiguous() for f in found)
+    if x.shape[0] == 1 and grad_x and grad_y:
+        to_y = to_y.clone()  # of one problem both can be parts of one tensor, which PyTorch forbids
+    return value, to_x, to_y
 
 
 def _fake(
