@@ -39,7 +39,7 @@ def manifolds(*, out: str | Path, preset: str = "quick", seed: int = 0, device: 
     r + 1 dimensions are active. Cases that are there already are not run again.
 
     Args:
-        preset: "smoke" 4 manifolds in about a minute on 2 CPU cores, "quick" 11 in about 5, "paper" 17, on a GPU.
+        preset: "smoke" 4 manifolds in about a minute on a CPU core, "quick" 11 in 5 to 15, "paper" 17, for a GPU.
 
     Returns:
         "cases": see `run_case`; "right": those with as many active dimensions as r, of "counted", the cases that are no
