@@ -29,13 +29,13 @@ def panels(columns: int, width: float = 4.4, height: float = 3.5) -> tuple[Any, 
     return figure, axes
 
 
-def label(axes: Any, title: str, x: str, y: str) -> None:
+def label(axes: Any, title: str, x: str, y: str, *, legend: str = "best") -> None:
     """Title, axis labels, and the legend, where something drawn has a label."""
     axes.set_title(title, fontsize=10)
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=8, frameon=False)
+        axes.legend(fontsize=8, frameon=False, loc=legend)
 
 
 def save_figure(figure: Any, stem: Path) -> list[Path]:

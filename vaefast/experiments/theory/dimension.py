@@ -39,7 +39,7 @@ def manifolds(*, out: str | Path, preset: str = "quick", seed: int = 0, device: 
     r + 1 dimensions are active. Cases that are there already are not run again.
 
     Args:
-        preset: "smoke" 4 manifolds in about a minute on 2 CPU cores, "quick" 11 in about 5, "paper" 17, on a GPU.
+        preset: "smoke" 4 manifolds in about a minute on a CPU core, "quick" 11 in 5 to 15, "paper" 17, for a GPU.
 
     Returns:
         "cases": see `run_case`; "right": those with as many active dimensions as r, of "counted", the cases that are no
@@ -47,13 +47,12 @@ def manifolds(*, out: str | Path, preset: str = "quick", seed: int = 0, device: 
 
     Source: Dai & Wipf 2019, sections 2 and 3 (theorems 4 and 5).
     """
-    budget = BUDGETS[preset] if preset in BUDGETS else None  # Job refuses what is no preset
-    job = Job("manifolds", out, preset, seed, device, say, budget=budget and asdict(budget))
+    job = Job("manifolds", out, preset, seed, device, say, **_given(preset))
     if (known := job.known()) is not None:
         return known
     found = []
     for case in CASES[preset]:
-        own = Job(case.name, job.stem, preset, seed, device, say, **{k: v for k, v in job.settings.items() if k == "budget"})
+        own = Job(case.name, job.stem, preset, seed, device, say, **_given(preset))
         record = own.known()
         if record is None:
             record = own.write(run_case(case, BUDGETS[preset], seed, job.device))
@@ -65,6 +64,11 @@ def manifolds(*, out: str | Path, preset: str = "quick", seed: int = 0, device: 
     right = sum(c["active_dimensions"] == c["r"] for c in counted)
     say(f"manifolds: the dimension is found in {right} of {len(counted)} cases")
     return job.write({"cases": found, "right": right, "counted": len(counted)}, _draw(found))
+
+
+def _given(preset: str) -> dict[str, Any]:
+    """The budget as settings; nothing for what is no preset, which `Job` refuses."""
+    return {"budget": asdict(BUDGETS[preset])} if preset in BUDGETS else {}
 
 
 def _draw(cases: list[dict[str, Any]]) -> Any:

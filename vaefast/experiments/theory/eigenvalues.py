@@ -39,7 +39,8 @@ def fig1b(model: nn.Module, images: Tensor, *, out: str | Path, preset: str = "q
 
     Source: Dai & Wipf 2019, figure 1 (right) and section 3.
     """
-    job = Job("fig1b", out, preset, seed, device, say, model=fingerprint(model), images=fingerprint(images))
+    job = Job("fig1b", out, preset, seed, device, say, model=fingerprint(model), images=fingerprint(images),
+              budget=BUDGETS.get(preset))
     if (known := job.known()) is not None:
         return known
     model.to(job.device)
@@ -92,5 +93,5 @@ def _draw(record: dict[str, Any]) -> Any:
     axes.set_yscale("symlog", linthresh=0.1)
     axes.set_ylim(-0.02, 3 * max(*record["image_variance"], PAPER[-1][1]))
     label(axes, "narrow posteriors move the image", "eigenvalue of the posterior covariance, mean of s²",
-          "image variance, 0..255 scale, a pixel")
+          "image variance, 0..255 scale, a pixel", legend="lower left")
     return figure

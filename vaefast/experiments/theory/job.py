@@ -39,7 +39,7 @@ class Job:
             raise ArgumentError(f"preset is {preset!r}; expected one of {', '.join(PRESETS)}.")
         self.name, self.stem, self.preset, self.seed, self.say = name, Path(out) / name, preset, seed, say
         self.device = resolve_device(device)
-        self.settings = {"preset": preset, "seed": seed, **given}
+        self.settings = json.loads(json.dumps({"preset": preset, "seed": seed, **given}))  # as they are read back
 
     def known(self) -> dict[str, Any] | None:
         """The record that is there already, if it is of these very settings."""
@@ -47,7 +47,7 @@ class Job:
             record = json.loads(self.stem.with_name(f"{self.name}.json").read_text())
         except (OSError, ValueError):
             return None
-        if not isinstance(record, dict) or record.get("settings") != json.loads(json.dumps(self.settings)):
+        if not isinstance(record, dict) or record.get("settings") != self.settings:
             return None
         self.say(f"{self.name}: done before, in {self.stem.parent}")
         return record

@@ -41,7 +41,8 @@ def table3(model: TwoStageVAE, images: Tensor, *, out: str | Path, data: str | N
 
     Source: Dai & Wipf 2019, table 3; kernel of Tolstikhin et al. 2018.
     """
-    job = Job("table3", out, preset, seed, device, say, model=fingerprint(model), images=fingerprint(images), data=data)
+    job = Job("table3", out, preset, seed, device, say, model=fingerprint(model), images=fingerprint(images),
+              n=SAMPLES.get(preset), data=data)
     if (known := job.known()) is not None:
         return known
     model.to(job.device)

@@ -57,7 +57,8 @@ class Budget:
 def run_case(case: Case, budget: Budget, seed: int, device: torch.device) -> dict[str, Any]:
     """Train on the manifold: log gamma falls from 0 to -4 in a straight line, then gamma is learned from there.
 
-    Gamma falls slowly because a VAE whose gamma falls faster than its networks learn keeps superfluous dimensions busy.
+    Gamma falls slowly because a VAE whose gamma falls faster than its networks learn, below their error, keeps superfluous
+    dimensions busy with that error.
 
     Returns:
         JSON-ready: "active_dimensions" after the sweep and at the end; "gamma" learned, and "root_squared_error", which
@@ -84,7 +85,7 @@ def run_case(case: Case, budget: Budget, seed: int, device: torch.device) -> dic
             steps=budget.sweep, batch_size=128, lr=2e-3, schedule="cosine", warmup_steps=50,
             ramps={"log_gamma": Ramp(0.0, LOWEST, round(0.9 * budget.sweep))}), evaluate=lambda: count(falling, "sweep")),
         Stage("learned", learned, lambda: source, StageSettings(
-            steps=budget.learned, batch_size=128, lr=5e-4, schedule="cosine", warmup_steps=50, gamma_lr_factor=10.0),
+            steps=budget.learned, batch_size=128, lr=5e-4, schedule="cosine", warmup_steps=50, gamma_lr_factor=2.0),
             evaluate=lambda: count(learned, "end")),
     ], device=device, precision="fp32", seed=seed, compile="off", log_every=max(1, budget.sweep // _POINTS))
     history = trainer.fit()

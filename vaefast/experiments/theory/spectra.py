@@ -37,7 +37,7 @@ def fig2(model: TwoStageVAE, images: Tensor, *, out: str | Path, preset: str = "
 
     Source: Dai & Wipf 2019, figure 2.
     """
-    job = Job("fig2", out, preset, seed, device, say, model=fingerprint(model), images=fingerprint(images))
+    job = Job("fig2", out, preset, seed, device, say, model=fingerprint(model), images=fingerprint(images), n=SAMPLES.get(preset))
     if (known := job.known()) is not None:
         return known
     model.to(job.device)
