@@ -12,7 +12,7 @@ import vaefast
 ROOT = Path(vaefast.__file__).parent
 ALLOWED = {
     "errors": set(), "files": set(), "nets": set(), "ops": {"_C", "kernels"}, "data": set(),
-    "models": {"ops", "nets"}, "metrics": {"ops"},
+    "models": {"ops", "nets"}, "metrics": {"ops", "data"},
     "training": {"models", "nets", "metrics", "data", "ops"},
     "api": {"training", "models", "metrics", "nets", "data", "ops"},
     "experiments": {"api", "training", "models", "metrics", "data", "ops"},

@@ -9,27 +9,55 @@ from .classifier import (
     train_classifier,
 )
 from .classifier_cache import classifier_for
+from .features import extract_features
+from .fid import FrechetInception, FrechetInceptionDistance, fid, image_statistics
 from .frechet import GaussianStatistics, frechet_distance, frechet_from_statistics
-from .kernel_inception import KernelInceptionDistance, kid
-from .latents import active_dimensions, reconstruction_error, singular_values
+from .inception import Inception
+from .inception_score import InceptionScore, InceptionScoreValue, inception_score
+from .kernel_inception import KernelInception, KernelInceptionDistance, kernel_inception_distance, kid
+from .kl_decomposition import KlDecomposition, kl_decomposition
+from .latents import active_dimensions, posterior_spectrum, reconstruction_error, singular_values
+from .likelihood_bound import LikelihoodBound, importance_weighted_bound
 from .mmd import latent_mmd, mmd2_imq
+from .neighbours import Coverage, precision_recall_density_coverage
+from .statistics_file import read_statistics, write_statistics
 
 __all__ = [
-    "RECIPE",
+    "Coverage",
     "FeatureClassifier",
+    "FrechetInception",
+    "FrechetInceptionDistance",
     "GaussianStatistics",
+    "Inception",
+    "InceptionScore",
+    "InceptionScoreValue",
+    "KernelInception",
     "KernelInceptionDistance",
+    "KlDecomposition",
+    "LikelihoodBound",
+    "RECIPE",
     "active_dimensions",
     "classifier_accuracy",
     "classifier_features",
     "classifier_for",
     "classifier_statistics",
+    "extract_features",
+    "fid",
     "frechet_distance",
     "frechet_from_statistics",
+    "image_statistics",
+    "importance_weighted_bound",
+    "inception_score",
+    "kernel_inception_distance",
     "kid",
+    "kl_decomposition",
     "latent_mmd",
     "mmd2_imq",
+    "posterior_spectrum",
+    "precision_recall_density_coverage",
+    "read_statistics",
     "reconstruction_error",
     "singular_values",
     "train_classifier",
+    "write_statistics",
 ]

@@ -8,7 +8,6 @@ under that name: change anything that moves the features, and the name changes t
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch.nn import functional as F
 
 from ..errors import ArgumentError, DataError
 from .frechet import GaussianStatistics
+from .precision import true_float32
 
 RECIPE = "cnn128-v1"
 FEATURES = 128
@@ -75,7 +75,7 @@ class FeatureClassifier(nn.Module):
         Always true float32: autocast and TF32 are switched off inside, since a distance sees the rounding.
         """
         x = self._prepared(x)
-        with _true_float32(x.device):
+        with true_float32(x.device):
             return self.body(x)
 
     def _prepared(self, x: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ def train_classifier(
     optimizer = torch.optim.AdamW(model.parameters(), lr=_PEAK_LR, weight_decay=_WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK_LR, total_steps=total, pct_start=0.2)
     done = 0
-    with _true_float32(device), torch.enable_grad():
+    with true_float32(device), torch.enable_grad():
         while done < total:
             order = torch.randperm(count, generator=order_rng).to(device)
             for start in range(0, per_epoch * batch, batch):
@@ -260,19 +260,3 @@ def _checked_labels(images: Tensor, labels: Tensor | None, least_classes: int = 
     if len(images) < 2 or int(labels.min()) < 0 or len(labels.unique()) < least_classes:
         raise DataError(f"FD-classifier needs labels from 0 of at least {least_classes} classes, on 2 images or more.")
     return labels
-
-
-@contextlib.contextmanager
-def _true_float32(device: torch.device) -> Iterator[None]:
-    """No autocast, no TF32 and no bf16 matmuls inside, whatever the caller has set; repeatable cuDNN kernels."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(torch.autocast(device.type, enabled=False))
-            if device.type == "cuda":
-                flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-                stack.enter_context(flags)
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)

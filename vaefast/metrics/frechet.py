@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -24,16 +26,30 @@ class GaussianStatistics:
         dim: number of features a row, >= 1.
 
     Attributes:
-        n: rows seen so far.
+        n: rows seen so far; None for moments that came without their number, which cannot be extended.
     """
 
     def __init__(self, dim: int) -> None:
         if dim < 1:
             raise ArgumentError(f"GaussianStatistics needs dim >= 1, got {dim}.")
         self.dim = int(dim)
-        self.n = 0
+        self.n: int | None = 0
         self._mean = torch.zeros(self.dim, dtype=torch.float64)
         self._scatter = torch.zeros(self.dim, self.dim, dtype=torch.float64)
+
+    @classmethod
+    def from_moments(cls, mean: Tensor, cov: Tensor, n: int | None) -> GaussianStatistics:
+        """Statistics whose mean [dim] and unbiased covariance [dim, dim] are known, of n rows (None: who knows).
+
+        Raises:
+            ArgumentError: shapes that do not fit, NaN or infinity, n under 2.
+        """
+        mean, cov = _checked_gaussian(mean, cov, "given")
+        if n is not None and n < 2:
+            raise ArgumentError(f"A covariance needs at least 2 rows, got {n}.")
+        found = cls(mean.shape[0])
+        found.n, found._mean, found._scatter = n, mean, cov * (1 if n is None else n - 1)
+        return found
 
     @torch.no_grad()
     def update(self, features: Tensor) -> GaussianStatistics:
@@ -53,11 +69,34 @@ class GaussianStatistics:
         """Add the rows that `other` has seen; returns self."""
         if other.dim != self.dim:
             raise ArgumentError(f"Cannot merge statistics of {other.dim} features into statistics of {self.dim}.")
+        if other.n is None:
+            raise ArgumentError("Cannot merge moments of an unknown number of rows.")
         if other.n:
             self._merge(other.n, other._mean, other._scatter)
         return self
 
+    @torch.no_grad()
+    def all_reduce(self, group: Any = None) -> GaussianStatistics:
+        """Merge the statistics of all processes of a `torch.distributed` group, into each of them; returns self.
+
+        They must lie on a device that the group's backend serves; where features came from a GPU, they are on it.
+        """
+        if self.n is None:
+            raise ArgumentError("Cannot merge moments of an unknown number of rows.")
+        count = torch.tensor(float(self.n), dtype=torch.float64, device=self._mean.device)
+        mean = self._mean * count
+        torch.distributed.all_reduce(count, group=group)
+        torch.distributed.all_reduce(mean, group=group)
+        mean /= count.clamp_min(1)
+        delta = self._mean - mean
+        scatter = self._scatter + torch.outer(delta, delta) * self.n
+        torch.distributed.all_reduce(scatter, group=group)
+        self.n, self._mean, self._scatter = int(count), mean, scatter
+        return self
+
     def _merge(self, n: int, mean: Tensor, scatter: Tensor) -> None:
+        if self.n is None:
+            raise ArgumentError("Moments of an unknown number of rows cannot be extended.")
         # The accumulator follows the features to their device: a 2,048 x 2,048 product stays off the bus.
         own_mean, own_scatter = self._mean.to(mean.device), self._scatter.to(mean.device)
         total = self.n + n
@@ -69,13 +108,15 @@ class GaussianStatistics:
     @property
     def mean(self) -> Tensor:
         """Mean, float64 [dim]. Raises ArgumentError before the first row."""
-        if self.n < 1:
+        if self.n == 0:
             raise ArgumentError("The mean of no rows is not defined: update() the statistics first.")
         return self._mean
 
     @property
     def cov(self) -> Tensor:
         """Unbiased covariance (divided by n - 1), float64 [dim, dim]. Raises ArgumentError under two rows."""
+        if self.n is None:
+            return self._scatter
         if self.n < 2:
             raise ArgumentError(f"A covariance needs at least 2 rows, got {self.n}.")
         return self._scatter / (self.n - 1)

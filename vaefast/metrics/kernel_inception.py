@@ -6,13 +6,18 @@ MMD GANs", 2018, section 4). With Inception features it is the KID; any features
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .. import ops
 from ..errors import ArgumentError
+from .features import Extractor, extract_features, extractor_name
+from .inception import Inception
 
 
 class KernelInceptionDistance(NamedTuple):
@@ -20,6 +25,25 @@ class KernelInceptionDistance(NamedTuple):
 
     mean: float
     std: float
+
+
+class KernelInception(NamedTuple):
+    """A kernel inception distance of images and what it is of. `float()` gives the mean alone."""
+
+    mean: float
+    std: float
+    real: int  # images
+    fake: int
+    subsets: int
+    subset_size: int
+    features: str
+
+    def __float__(self) -> float:
+        return self.mean
+
+    def __str__(self) -> str:
+        return (f"KID {self.mean:.6f} +- {self.std:.6f} ({self.real:,} real, {self.fake:,} generated images; {self.subsets} "
+                f"subsets of {self.subset_size:,}; {self.features})")
 
 
 @torch.no_grad()
@@ -65,3 +89,27 @@ def kid(
     )
     values = ops.mmd2_subsets(features_1, features_2, rows_1, rows_2, degree=degree, gamma=gamma, coef0=coef0).double()
     return KernelInceptionDistance(float(values.mean()), float(values.std(correction=0)))
+
+
+def kernel_inception_distance(
+    real: Any, fake: Any, *, extractor: Extractor | None = None, weights: str | os.PathLike[str] | None = None,
+    device: str | torch.device = "cpu", resize: str = "pytorch-fid", stretch: bool = False, rounded: bool = False,
+    subsets: int = 100, subset_size: int | None = None, seed: int = 0, notice: Callable[[str], None] = warnings.warn,
+) -> KernelInception:  # fmt: skip
+    """KID between two sets of images: `kid` of their Inception features.
+
+    Args:
+        real, fake: as for `fid`, but for statistics.
+        extractor, weights, device, resize, stretch, rounded, notice: as for `fid`.
+        subsets, seed: as for `kid`.
+        subset_size: as for `kid`; None: 1,000, or all of the smaller set where that is less.
+
+    Raises:
+        As `fid` and `kid` do.
+    """
+    extractor = extractor or Inception(weights, device=device, resize=resize, notice=notice)
+    first = extract_features(extractor, real, rounded=rounded)
+    second = extract_features(extractor, fake, stretch=stretch, rounded=rounded)
+    size = min(1000, len(first), len(second)) if subset_size is None else subset_size
+    found = kid(first, second, subsets=subsets, subset_size=size, seed=seed)
+    return KernelInception(*found, len(first), len(second), subsets, size, extractor_name(extractor))

@@ -28,6 +28,27 @@ def active_dimensions(mean_variance_per_dim: Tensor, threshold: float = 0.5) -> 
 
 
 @torch.no_grad()
+def posterior_spectrum(std: Tensor) -> Tensor:
+    """Posterior variance of every latent dimension, averaged over images, largest first.
+
+    For posteriors with diagonal covariance these are the eigenvalues of the mean covariance: near 1 where a dimension is
+    not used, near 0 where it carries the image (Dai & Wipf 2019, section 3 and figure 1).
+
+    Args:
+        std: posterior standard deviations s [N, k], >= 0, any float dtype.
+
+    Returns:
+        mean of s^2 over the images, float64 [k] on the CPU, sorted.
+
+    Raises:
+        ArgumentError: not a matrix, empty, negative or not finite.
+    """
+    if std.ndim != 2 or std.numel() == 0 or not bool(torch.isfinite(std).all() and (std >= 0).all()):
+        raise ArgumentError(f"Standard deviations must be a finite matrix [N, k] >= 0, got shape {tuple(std.shape)}.")
+    return std.detach().cpu().to(torch.float64).square().mean(0).sort(descending=True).values
+
+
+@torch.no_grad()
 def singular_values(z: Tensor) -> Tensor:
     """Singular values of a sample matrix divided by sqrt(n), largest first, not centred.
 

@@ -35,18 +35,20 @@ def mmd2_imq(x: Tensor, y: Tensor) -> float:
     return float(ops.mmd2(x, y.to(x.device)))
 
 
-def latent_mmd(z: Tensor, seed: int = 0, blocks: int = 5) -> dict[str, float]:
+def latent_mmd(z: Tensor, seed: int = 0, blocks: int = 5, confidence: float = 0.95) -> dict[str, float]:
     """Squared MMD between latents and as many fresh draws of N(0, I).
 
     Args:
         z: latents [N, k], N >= 2 * blocks.
         seed: of the fresh draws.
         blocks: parts that the standard error is estimated from, >= 2.
+        confidence: of the interval, in (0, 1).
 
     Returns:
-        "value": `mmd2_imq` of all N latents; "standard_error": that of the mean over the blocks' own estimates,
-        which is on the safe side for the value; "reference": the value of two independent samples of N(0, I) of
-        the same size, what a perfect match looks like.
+        "value": `mmd2_imq` of all N latents; "standard_error": that of the mean over the blocks' own estimates, which is on
+        the safe side for the value; "low" and "high": the value less and plus so many standard errors as Student's t with
+        blocks - 1 degrees of freedom asks for at this confidence; "reference": the value of two independent samples of
+        N(0, I) of the same size, what a perfect match looks like.
 
     Raises:
         ArgumentError: too few latents for the blocks, wrong shape, NaN or infinity.
@@ -55,14 +57,26 @@ def latent_mmd(z: Tensor, seed: int = 0, blocks: int = 5) -> dict[str, float]:
     n, k = z.shape
     if blocks < 2 or n < 2 * blocks:
         raise ArgumentError(f"latent_mmd needs blocks >= 2 of at least 2 latents each, got {blocks} for {n} latents.")
+    if not 0 < confidence < 1:
+        raise ArgumentError(f"confidence is {confidence!r}; expected a number between 0 and 1.")
     rng = torch.Generator().manual_seed(seed)
     prior, second = (torch.randn(n, k, generator=rng, dtype=torch.float64).to(z.device) for _ in range(2))
     parts = torch.tensor([mmd2_imq(a, b) for a, b in zip(z.chunk(blocks), prior.chunk(blocks), strict=True)])
+    value, error = mmd2_imq(z, prior), float(parts.std() / len(parts) ** 0.5)
+    reach = _student_t(len(parts) - 1, confidence) * error
     return {
-        "value": mmd2_imq(z, prior),
-        "standard_error": float(parts.std() / len(parts) ** 0.5),
+        "value": value,
+        "standard_error": error,
+        "low": value - reach,
+        "high": value + reach,
         "reference": mmd2_imq(prior, second),
     }
+
+
+def _student_t(degrees: int, confidence: float) -> float:
+    from scipy.special import stdtrit  # scikit-learn brings it; slow to import
+
+    return float(stdtrit(degrees, 0.5 + confidence / 2))
 
 
 def _checked(x: Tensor) -> Tensor:
