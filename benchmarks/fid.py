@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--inception-weights", type=Path, metavar="FILE", help="pytorch-fid's .pth; without: random ones")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", module="pytorch_fid")  # of scipy's square root, on singular matrices
     device = torch.device(args.device)
     machine = describe()
     with tempfile.TemporaryDirectory() as scratch:

@@ -71,7 +71,7 @@ def random_state(seed: int = 0) -> dict[str, Tensor]:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the plain mean over the batches seen, here one
-    model.train()(pictures(12, 48, seed=seed) / 255)
+    model.train()(pictures(8, 48, seed=seed) / 255)
     blocks = [m for block in model.blocks for m in block if not isinstance(m, (nn.MaxPool2d, nn.AdaptiveAvgPool2d))]
     for (name, _), module in zip(network.named_children(), blocks, strict=True):
         state |= {f"{name}.{key}": value.clone() for key, value in module.state_dict().items()}

@@ -1,4 +1,4 @@
-"""The command line: `vaefast {train,sample,evaluate,reproduce,info,demo}`."""
+"""The command line: `vaefast {train,sample,evaluate,fid,reproduce,info,demo}`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     from vaefast.experiments.codes import SAMPLERS
     from vaefast.experiments.presets import PRESETS
     from vaefast.experiments.reproduce import EXPERIMENTS
+    from vaefast.metrics.inception_input import RESIZES
     from vaefast.nets import FLOWS, NETS
     from vaefast.training.device import CHANNELS_LAST, PRECISIONS
     from vaefast.training.iteration import MODES
@@ -36,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(prog="vaefast", description="Train, sample and score VAEs and small GANs.")
     parser.add_argument("--version", action="version", version=f"vaefast {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{train,sample,evaluate,reproduce,info,demo}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{train,sample,evaluate,fid,reproduce,info,demo}")
 
     machine = argparse.ArgumentParser(add_help=False)
     machine.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (default: auto)")
@@ -100,6 +101,16 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--data-root", metavar="DIR", help="where the run's data lie now, if they moved")
     evaluate.add_argument("-n", type=int, default=10_000, help="samples of each kind (default: 10000)")
     evaluate.set_defaults(call=_evaluate)
+
+    fid = commands.add_parser("fid", parents=[machine], help="compare two sets of images: FID, Inception score, KID and more")
+    fid.add_argument("real", metavar="A", help="real images: a folder, zip, tar, .npz, run folder, or a file of statistics")
+    fid.add_argument("fake", metavar="B", help="generated images: the same")
+    fid.add_argument("--metrics", default="fid,is,kid", metavar="M[,M]", help="of fid, is, kid, prdc (default: fid,is,kid)")
+    fid.add_argument("--inception-weights", metavar="FILE", help="pt_inception-2015-12-05-6726825d.pth (default: torch's cache)")
+    fid.add_argument("--resize", choices=RESIZES, default=RESIZES[0], help=f"how images come to 299x299 (default: {RESIZES[0]})")
+    fid.add_argument("--stretch", action="store_true", help="stretch generated images to the full range first, as old code did")
+    fid.add_argument("-n", type=int, default=10_000, help="samples to draw from a run folder (default: 10000)")
+    fid.set_defaults(call=_fid)
 
     reproduce = commands.add_parser("reproduce", parents=[machine], help="run a published or documented experiment")
     reproduce.add_argument("experiment", choices=sorted(EXPERIMENTS), help="; ".join(
@@ -166,6 +177,14 @@ def _evaluate(args: argparse.Namespace) -> None:
     result = evaluate(args.run, data_root=args.data_root, samples=args.n, seed=args.seed, device=args.device)
     print_scores(result)
     print(f"written to {Path(args.run) / 'evaluation.json'}")
+
+
+def _fid(args: argparse.Namespace) -> None:
+    from vaefast.experiments.scores import compare_paths, score_lines
+
+    result = compare_paths(args.real, args.fake, args.metrics.split(","), weights=args.inception_weights, resize=args.resize,
+                           stretch=args.stretch, samples=args.n, seed=args.seed, device=args.device)
+    print("\n".join(score_lines(result)))
 
 
 def _reproduce(args: argparse.Namespace) -> None:

@@ -37,3 +37,22 @@ def stripes():
     for i, label in enumerate(labels.tolist()):
         images[i, :, 4 + 8 * label : 8 + 8 * label] += 150
     return images.to(torch.uint8), labels
+
+
+@pytest.fixture(scope="session")
+def inception_state():
+    """Random weights in the layout of pytorch-fid's file, under which features tell pictures apart."""
+    pytest.importorskip("pytorch_fid", reason="pytorch-fid is not installed: pip install 'vaefast[test]'")
+    from benchmarks.inception import random_state
+
+    return random_state()
+
+
+@pytest.fixture(scope="session")
+def inception(inception_state, tmp_path_factory):
+    """An `Inception` with these weights."""
+    from vaefast.metrics import Inception
+
+    file = tmp_path_factory.mktemp("weights") / "random.pth"
+    torch.save(inception_state, file)
+    return Inception(file, notice=lambda _: None)

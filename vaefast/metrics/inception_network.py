@@ -167,13 +167,13 @@ class InceptionNetwork(nn.Module):
         self.classes = nn.Parameter(torch.zeros(CLASSES, FEATURES), requires_grad=False)
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Tensor]) -> InceptionNetwork:
-        """The network with the weights of pytorch-fid's file, as a mapping of names to tensors.
+    def from_state(cls, state: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> InceptionNetwork:
+        """The network in `dtype`, with the weights of pytorch-fid's file as a mapping of names to tensors.
 
         Raises:
             CheckpointError: a tensor is missing or has another shape.
         """
-        network = cls()
+        network = cls().to(dtype)
         try:
             for name, module in network.named_modules():
                 if isinstance(module, _Unit):

@@ -1,0 +1,112 @@
+"""All scores in one go, from tensors and from the command line."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from vaefast import data, metrics
+from vaefast.cli import main
+from vaefast.errors import ArgumentError
+from vaefast.experiments.scores import ImageScores, image_scores, score_lines
+
+QUIET = {"notice": lambda _: None}
+
+
+def images(n, seed, channels=1):
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (n, channels, 28, 28), dtype=torch.uint8, generator=rng)
+
+
+def quarters(x):
+    """Means of the four quarters: an extractor."""
+    x = x / 255 if x.dtype == torch.uint8 else x
+    return torch.nn.functional.adaptive_avg_pool2d(x.mean(1, keepdim=True), 2).flatten(1).double()
+
+
+def test_every_score_is_that_of_its_function(cache):
+    real, fake = data.as_image_set(images(60, 1), labels=torch.arange(60) % 2), images(50, 2)
+    classifier = metrics.FeatureClassifier((1, 28, 28), 2).eval()
+    found = image_scores(real, fake, ("fid", "kid", "prdc", "classifier"), extractor=quarters, classifier=classifier,
+                         subsets=5, neighbours=3, **QUIET)
+    a, b = quarters(real.images), quarters(fake)
+    assert found["fid"] == pytest.approx(metrics.frechet_distance(a, b))
+    assert (found["kid"], found["kid_std"]) == pytest.approx(metrics.kid(a, b, subsets=5, subset_size=50))
+    near = metrics.precision_recall_density_coverage(a, b, k=3)
+    assert [found[name] for name in ("precision", "recall", "density", "coverage")] == list(near[:4])
+    features = [metrics.classifier_features(classifier, x) for x in (real.images, fake)]
+    assert found["fd_classifier"] == pytest.approx(metrics.frechet_distance(*features), rel=1e-4)
+    assert (found["real"], found["fake"], found["features"]) == (60, 50, "quarters")
+    lines = score_lines(found)
+    assert len(lines) == 8 and all("60 real, 50 generated" in line for line in lines[:-1])
+
+
+def test_real_images_are_seen_once():
+    seen = []
+
+    def watching(x):
+        seen.append(len(x))
+        return quarters(x)
+
+    scorer = ImageScores(images(40, 1), ("fid", "kid"), extractor=watching, subsets=2, **QUIET)
+    assert scorer(images(30, 2))["fid"] != scorer(images(20, 3))["fid"] and seen == [40, 30, 20]
+
+
+def test_what_cannot_be_scored():
+    statistics = metrics.image_statistics(quarters, images(9, 0))
+    for which, options, words in ((("fid", "psnr"), {}, "psnr"), ((), {}, "none"), (("classifier",), {}, "classifier="),
+                                  (("fid", "is"), {"extractor": quarters}, "class scores")):  # fmt: skip
+        with pytest.raises(ArgumentError, match=words):
+            image_scores(images(9, 0), images(9, 1), which, **options, **QUIET)
+    with pytest.raises(ArgumentError, match="need the images"):
+        image_scores(statistics, images(9, 1), ("kid",), extractor=quarters, **QUIET)
+    assert image_scores(statistics, images(9, 1), ("fid",), extractor=quarters, **QUIET)["real"] == 9
+
+
+@pytest.fixture(scope="module")
+def random_weights(tmp_path_factory):
+    pytest.importorskip("pytorch_fid", reason="pytorch-fid is not installed: pip install 'vaefast[test]'")
+    from benchmarks.inception import random_state
+
+    file = tmp_path_factory.mktemp("weights") / "random.pth"
+    torch.save(random_state(), file)
+    return str(file)
+
+
+def test_command_line(random_weights, tmp_path, cache, capsys):
+    from benchmarks.inception import write_pngs
+
+    folder = write_pngs(images(4, 1), tmp_path / "a")
+    np.savez(tmp_path / "b.npz", images=images(4, 2).numpy())
+    words = ["fid", str(folder), str(tmp_path / "b.npz"), "--inception-weights", random_weights, "--device", "cpu"]
+    assert main([*words, "--metrics", "fid,is,kid", "--stretch"]) == 0
+    said = capsys.readouterr().out
+    for part in ("FID  ", "Inception score  ", "KID x 1000  ", "4 real, 4 generated", "4 splits", "are few", "stretched",
+                 "not pytorch-fid's"):  # fmt: skip
+        assert part in said
+    assert main([*words, "--metrics", "classifier"]) == 2 and "vaefast evaluate" in capsys.readouterr().err
+    assert main(["fid", str(tmp_path / "nothing"), *words[2:]]) == 2
+    assert str(tmp_path / "nothing") in capsys.readouterr().err
+
+
+def test_command_line_on_a_run(random_weights, tmp_path, cache, capsys):
+    run = tmp_path / "run"
+    fast = ["--steps", "4", "--batch-size", "16", "--latent-dim", "4", "--device", "cpu", "--out", str(run)]
+    assert main(["train", "two-stage", "--data", "digits", *fast]) == 0
+    np.savez(tmp_path / "a.npz", images=images(4, 1).numpy())
+    capsys.readouterr()
+    words = ["--inception-weights", random_weights, "--device", "cpu", "-n", "5", "--metrics", "kid,prdc"]
+    assert main(["fid", str(tmp_path / "a.npz"), str(run), *words]) == 2
+    assert "k is 5" in capsys.readouterr().err
+    words[-1] = "kid"
+    assert main(["fid", str(tmp_path / "a.npz"), str(run), *words]) == 0
+    assert "4 real, 5 generated" in capsys.readouterr().out
+
+
+def test_command_line_without_weights(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr("vaefast.metrics.inception_weights.URL", "http://127.0.0.1:9/nothing.pth")
+    assert main(["fid", "a", "b", "--device", "cpu"]) == 2
+    said = capsys.readouterr().err
+    assert "6726825d" in said and said.count("\n") == 1
