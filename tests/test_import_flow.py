@@ -16,7 +16,7 @@ ALLOWED = {
     "training": {"models", "nets", "metrics", "data", "ops"},
     "api": {"training", "models", "metrics", "nets", "data", "ops"},
     "experiments": {"api", "training", "models", "metrics", "data", "ops"},
-    "cli": {"experiments", "api", "training", "data", "models", "metrics"},
+    "cli": {"experiments", "api", "training", "data", "models", "metrics", "nets"},
     "__main__": {"cli"},
 }
 

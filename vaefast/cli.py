@@ -26,9 +26,10 @@ def _gamma(text: str) -> str | float:
 
 def _parser() -> argparse.ArgumentParser:
     from vaefast import data
-    from vaefast.api import MODELS
+    from vaefast.experiments.codes import SAMPLERS
     from vaefast.experiments.presets import PRESETS
     from vaefast.experiments.reproduce import EXPERIMENTS
+    from vaefast.nets import FLOWS, NETS
     from vaefast.training.device import CHANNELS_LAST, PRECISIONS
     from vaefast.training.iteration import MODES
     from vaefast.training.schedule import SCHEDULES
@@ -42,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     machine.add_argument("--seed", type=int, default=0, metavar="S", help="seed (default: 0)")
 
     train = commands.add_parser("train", parents=[machine], help="train a model into a run folder")
-    train.add_argument("model", choices=sorted(MODELS), help="what to train")
+    train.add_argument("model", metavar="MODEL", choices=list(PRESETS), help="what to train: " + ", ".join(PRESETS))
     train.add_argument("--data", required=True, metavar="NAME", help="data set: " + ", ".join(data.names()))
     train.add_argument("--data-root", metavar="DIR", help="folder of the data set's files (digits needs none)")
     train.add_argument("--image-size", type=int, metavar="N", help="resize to NxN, where the set offers it (folder, lfw)")
@@ -55,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--lr", type=float, help="learning rate, in all stages")
     train.add_argument("--latent-dim", type=int, metavar="K", help="latent dimensions")
     train.add_argument("--gamma", type=_gamma, metavar="G", help="decoder noise: learned, optimal or a number")
+    train.add_argument("--likelihood", choices=("gaussian", "bernoulli"), help="of the images: bernoulli is cross-entropy")
+    train.add_argument("--nets", choices=list(NETS), help="networks of images")
+    train.add_argument("--flow", choices=list(FLOWS), help="normalizing flow after the encoder (vae, vae-flow)")
+    train.add_argument("--lambda", dest="lambda_", type=float, metavar="L", help="weight of the penalty (wae-mmd, wae-gan)")
     train.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
     train.add_argument("--resume", action="store_true", help="go on with the run in RUN")
     train.add_argument("--precision", choices=PRECISIONS, default="auto", help="precision of the networks (default: auto)")
@@ -83,7 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("-n", type=int, default=100, help="how many (default: 100)")
     sample.add_argument("--out", required=True, metavar="FILE",
                         help=".npz: all images, and a grid of the first 100 beside it as .png; .png: the grid alone")
-    sample.add_argument("--stage", type=int, choices=(1, 2), default=2, help="codes from the prior (1) or stage 2 (default)")
+    where = sample.add_mutually_exclusive_group()
+    where.add_argument("--sampler", choices=SAMPLERS, help="where codes come from: the prior, a Gaussian mixture fitted to the "
+                       "codes of the run's training images, or the second stage (default, where there is one)")
+    where.add_argument("--stage", type=int, choices=(1, 2), help="1 for the prior, 2 for the second stage")
+    sample.add_argument("--data-root", metavar="DIR", help="for the mixture: where the run's data lie now, if they moved")
     sample.set_defaults(call=_sample)
 
     evaluate = commands.add_parser("evaluate", parents=[machine], help="score a trained run")
@@ -121,8 +130,10 @@ def _train(args: argparse.Namespace) -> None:
                     accumulate=args.accumulate)
     options = dict(
         data_name=args.data, data_root=args.data_root, out=args.out, preset_name=args.preset, epochs=args.epochs,
-        steps=args.steps, stage_overrides=stages, model_overrides=_given(latent_dim=args.latent_dim, gamma=args.gamma),
-        seed=args.seed, device=args.device, precision=args.precision, resume=args.resume,
+        steps=args.steps, stage_overrides=stages, seed=args.seed, device=args.device, precision=args.precision,
+        resume=args.resume,
+        model_overrides=_given(latent_dim=args.latent_dim, gamma=args.gamma, likelihood=args.likelihood, nets=args.nets,
+                               flow=args.flow, lambda_=args.lambda_),
         data_options=_given(size=args.image_size), command=args.line, sample_every=args.sample_every,
         tensorboard=args.tensorboard, wandb=args.wandb,
         trainer={"compile": args.compile, "channels_last": args.channels_last, "sync": args.sync, "log_every": args.log_every,
@@ -142,7 +153,9 @@ def _train(args: argparse.Namespace) -> None:
 def _sample(args: argparse.Namespace) -> None:
     from vaefast.experiments.sampling import sample_to_file
 
-    for path in sample_to_file(args.run, Path(args.out), args.n, stage=args.stage, seed=args.seed, device=args.device):
+    sampler = args.sampler or {1: "prior", 2: "second", None: None}[args.stage]
+    for path in sample_to_file(args.run, Path(args.out), args.n, sampler=sampler, data_root=args.data_root, seed=args.seed,
+                               device=args.device):
         print(path)
 
 

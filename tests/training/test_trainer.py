@@ -94,7 +94,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(tmp_path, monkeypatch, p
         def named_parameters(self, *args, **kwargs):  # the optimizer must see the module itself
             return self.module.named_parameters(*args, **kwargs)
 
-    monkeypatch.setattr("vaefast.api.Stage", stage)
+    monkeypatch.setattr("vaefast.api.base.Stage", stage)
     with pytest.raises(KeyboardInterrupt):
         fit(model, out=tmp_path / "cut")
     monkeypatch.undo()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vaefast.errors import ArgumentError
@@ -11,11 +11,12 @@ from vaefast.training.settings import StageSettings
 
 @dataclass(frozen=True)
 class Preset:
-    """A model's arguments and its stages' settings, with a line that says what they are for."""
+    """A model's kind and arguments and its stages' settings, with a line that says what they are for."""
 
     about: str
     stages: tuple[StageSettings, ...]
     model: dict[str, Any] = field(default_factory=dict)
+    kind: str = "two-stage"
 
 
 TWO_STAGE = {
@@ -34,7 +35,19 @@ TWO_STAGE = {
         {"latent_dim": 12, "gamma": "optimal", "second_width": 256}),
 }
 
-PRESETS = {"two-stage": TWO_STAGE}
+# the one-stage models' budgets are those of the two-stage model's first, so that their scores compare
+PAPER, QUICK = TWO_STAGE["paper"].stages[0], TWO_STAGE["quick"].stages[0]
+
+VAE = {
+    "paper": Preset("Dai & Wipf's VAE with learned gamma: 400 epochs, 64 latent dimensions", (PAPER,), {"latent_dim": 64}, "vae"),
+    "quick": Preset("the two-stage model's quick stage 1 alone", (QUICK,), {"latent_dim": 16, "gamma": "optimal"}, "vae"),
+}
+
+VAE_FLOW = {name: replace(p, about=f"{p.about}, with 10 planar flows", model={**p.model, "flow": "planar"})
+            for name, p in VAE.items()}
+
+PRESETS = {"two-stage": TWO_STAGE, "vae": VAE, "vae-flow": VAE_FLOW}
+"""Presets by what `vaefast train` calls the model, and by name."""
 
 
 def preset(model: str, name: str) -> Preset:

@@ -19,6 +19,8 @@ _MODELS = {
     "two-stage": "A two-stage variational autoencoder: the first stage learns to code images and to draw them back; "
     "the second learns how those codes are distributed, so that new ones can be drawn (Dai & Wipf 2019).",
     "vae": "A variational autoencoder: an encoder and a decoder trained together, new images decoded from N(0, I).",
+    "wae": "A Wasserstein autoencoder: an autoencoder whose codes, all together, are made to look like draws of N(0, I), from "
+    "which new images are decoded (Tolstikhin et al. 2018).",
 }
 
 # Score name before the slash -> heading and how to read it.
@@ -53,6 +55,7 @@ _SCORES = {
 # Score name after the slash -> what was measured.
 _SUBJECTS = {
     "stage1": "stage 1: decoded from N(0, I)",
+    "mixture": "codes drawn by a Gaussian mixture fitted to stage 1's codes",
     "stage2": "stage 2: codes drawn by the second stage",
     "reconstructions": "reconstructions of test images (about the best this decoder can do)",
     "reconstructions_both_stages": "the same, their codes passed through stage 2",

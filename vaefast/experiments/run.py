@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vaefast import api, data
-from vaefast.errors import ArgumentError, RunFolderError
+from vaefast.errors import ArgumentError, DataError, RunFolderError
+from vaefast.experiments.codes import CodeSampler, code_sampler, samplers_of
 from vaefast.experiments.curves import draw_curves
 from vaefast.experiments.pictures import image_grid, reconstruction_grid, save_png
-from vaefast.experiments.presets import preset
+from vaefast.experiments.presets import Preset, preset
 from vaefast.experiments.report import write_report
 from vaefast.experiments.snapshots import SampleGrids
 from vaefast.training import Callback
 from vaefast.training.distributed import world
 from vaefast.training.loggers import TensorBoard, WeightsAndBiases
 from vaefast.training.run_folder import RunFolder
+from vaefast.training.settings import override
 
 GRID = 10
 PAIRS = 48
@@ -35,7 +38,7 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
           device: str = "auto", precision: str = "auto", resume: bool = False, command: str = "",
           data_options: dict[str, Any] | None = None, sample_every: float | None = None, tensorboard: bool = False,
           wandb: str | None = None, trainer: dict[str, Any] | None = None,
-          progress: bool = True) -> tuple[api.TwoStageVAE, RunFolder]:
+          progress: bool = True) -> tuple[api.ImageModel, RunFolder]:
     """Train `kind` on a data set into run folder `out`, and draw its pictures and report.
 
     `epochs` and `steps` hold one value for all stages or one each; they and the overrides replace what the preset
@@ -44,17 +47,14 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
     """
     chosen = preset(kind, preset_name)
     images = load_data(data_name, data_root, "train", **(data_options or {}))
-    stages = chosen.stages
+    count = len(chosen.stages)
     for name, values in (("epochs", epochs), ("steps", steps)):
-        if values is not None:
-            if len(values) not in (1, len(stages)):
-                raise ArgumentError(f"{name} has {len(values)} values; {kind} has {len(stages)} stages: give 1 or {len(stages)}.")
-            other = "steps" if name == "epochs" else "epochs"
-            stages = tuple(replace(s, **{name: values[i if len(values) > 1 else 0], other: None})
-                           for i, s in enumerate(stages))
-    stages = tuple(replace(s, **(stage_overrides or {})) for s in stages)
+        if values is not None and len(values) not in (1, count):
+            raise ArgumentError(f"{name} has {len(values)} values; {kind} has {count} stage{'s' * (count > 1)}: give 1"
+                                f"{f' or {count}' * (count > 1)}.")
+    stages = tuple(override(s, {**(stage_overrides or {}), **_budget(i, epochs, steps)}) for i, s in enumerate(chosen.stages))
     torch.manual_seed(seed)
-    model = api.MODELS[kind](images.image_shape, **{**chosen.model, **(model_overrides or {})})
+    model = build(kind, chosen, images.image_shape, model_overrides or {})
     info = {"preset": preset_name, "data_name": data_name, "data_options": data_options or {},
             "data_root": str(Path(data_root).resolve()) if data_root else None, "command": command}
     model.fit(images, settings=stages, out=out, resume=resume, seed=seed, device=device, precision=precision,
@@ -63,6 +63,22 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
     if world().writes:
         draw_pictures(model, images, run)
     return model, run
+
+
+def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], overrides: dict[str, Any]) -> api.Model:
+    """The preset's model with some arguments in the place of the preset's; `ArgumentError` for one that it does not take."""
+    model = api.MODELS[chosen.kind]
+    taken = inspect.signature(model).parameters
+    for name, value in overrides.items():
+        if name not in taken:
+            raise ArgumentError(f"{name.rstrip('_')} is {value!r}; {kind} has no such setting.")
+    return model(image_shape, **{**chosen.model, **overrides})
+
+
+def _budget(stage: int, epochs: tuple[float, ...] | None, steps: tuple[int, ...] | None) -> dict[str, Any]:
+    """`epochs` or `steps` of a stage, where they are given."""
+    given = {"epochs": epochs, "steps": steps}
+    return {name: values[stage if len(values) > 1 else 0] for name, values in given.items() if values is not None}
 
 
 def _callbacks(sample_every: float | None, tensorboard: bool, wandb: str | None) -> list[Callback]:
@@ -77,14 +93,13 @@ def _callbacks(sample_every: float | None, tensorboard: bool, wandb: str | None)
 
 
 @torch.no_grad()
-def draw_pictures(model: api.TwoStageVAE, images: data.ImageSet, run: RunFolder, seed: int = 1) -> None:
-    """samples_stage1.png, samples_stage2.png, reconstructions.png, curves.png and report.html in the run folder."""
-    device = model.first.log_gamma.device
-    generator = torch.Generator(device).manual_seed(seed)
-    for stage in (1, 2):
-        samples = model.sample(GRID * GRID, stage=stage, generator=generator)
+def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, seed: int = 1) -> None:
+    """samples_stage1.png, samples_stage2.png (of a two-stage model), reconstructions.png, curves.png and report.html."""
+    generator = torch.Generator(model.device).manual_seed(seed)
+    for stage, sampler in enumerate(samplers_of(model), start=1):
+        samples = model.decode(code_sampler(model, sampler)(GRID * GRID, generator))
         save_png(run.path / f"samples_stage{stage}.png", image_grid(samples.cpu(), GRID, GRID))
-    originals = data.to_float(images.images[:PAIRS]).to(device)
+    originals = data.to_float(images.images[:PAIRS]).to(model.device)
     save_png(run.path / "reconstructions.png",
              reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
     draw_curves(run.read_metrics(), run.path / "curves.png")
@@ -92,15 +107,11 @@ def draw_pictures(model: api.TwoStageVAE, images: data.ImageSet, run: RunFolder,
 
 
 @torch.no_grad()
-def sample_images(model: api.TwoStageVAE, n: int, *, stage: int = 2, seed: int = 0, batch_size: int = 1000) -> torch.Tensor:
-    """n samples as uint8 [n, C, H, W] on the CPU, drawn in batches; the same for every batch size that divides."""
-    device = model.first.log_gamma.device
-    generator = torch.Generator(device).manual_seed(seed)
-    parts = []
-    for start in range(0, n, batch_size):
-        x = model.sample(min(batch_size, n - start), stage=stage, generator=generator)
-        parts.append(to_uint8(x))
-    return torch.cat(parts)
+def sample_images(model: api.ImageModel, codes: CodeSampler, n: int, *, seed: int = 0, batch_size: int = 1000) -> torch.Tensor:
+    """n samples as uint8 [n, C, H, W] on the CPU, decoded from `codes`, drawn in batches."""
+    generator = torch.Generator(model.device).manual_seed(seed)
+    sizes = [min(batch_size, n - start) for start in range(0, n, batch_size)]
+    return torch.cat([to_uint8(model.decode(codes(size, generator))) for size in sizes])
 
 
 def to_uint8(x: torch.Tensor) -> torch.Tensor:
@@ -114,3 +125,25 @@ def finished(path: str) -> RunFolder:
     if not (run.path / "model.json").is_file():
         raise RunFolderError(f"{path} has not finished training; go on with it first (--resume).")
     return run
+
+
+def run_data(run: RunFolder, data_root: str | None = None) -> Callable[[str], data.ImageSet]:
+    """A function that loads a split ("train", "test") of the data set that `run` was trained on.
+
+    Raises:
+        RunFolderError: it was not trained on a named data set.
+    """
+    name, root = run.config.get("data_name"), data_root or run.config.get("data_root")
+    if name is None:
+        raise RunFolderError(f"{run.path} was not trained on a named data set; use vaefast's Python functions instead "
+                             "(vaefast.metrics, vaefast.models.Mixture).")
+    options = run.config.get("data_options", {})
+
+    def split(which: str) -> data.ImageSet:
+        images = load_data(name, root, which, **options)
+        if which == "train" and images.digest != run.config["data"]["digest"]:
+            raise DataError(f"{name} in {root} is not the data that {run.path} was trained on (its digest differs); "
+                            "name the right folder with --data-root.")
+        return images
+
+    return split

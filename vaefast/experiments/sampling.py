@@ -8,20 +8,25 @@ import numpy as np
 
 from vaefast import api
 from vaefast.errors import ArgumentError, RunFolderError
+from vaefast.experiments.codes import aggregate, code_sampler, samplers_of
 from vaefast.experiments.pictures import image_grid, save_png
-from vaefast.experiments.run import GRID, sample_images
+from vaefast.experiments.run import GRID, run_data, sample_images
 from vaefast.files import write_atomically
 from vaefast.training.device import resolve_device
+from vaefast.training.run_folder import RunFolder
 
 
-def sample_to_file(run: str, out: Path, n: int, *, stage: int = 2, seed: int = 0, device: str = "auto") -> list[Path]:
+def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, data_root: str | None = None, seed: int = 0,
+                   device: str = "auto") -> list[Path]:
     """Draw n images from the run (or saved model) in folder `run`; returns the files written.
 
     A `.npz` holds `images`, uint8 [n, C, H, W], and a PNG grid of the first 100 goes beside it; a `.png` is the
-    grid alone.
+    grid alone. `sampler` says where codes come from (`vaefast.experiments.codes.SAMPLERS`): the second stage by default, or
+    the prior of a model that has none. A mixture is fitted to the codes of the run's training images, which it needs then
+    (from `data_root`, if they moved).
 
     Raises:
-        ArgumentError: n below 1, or another kind of file.
+        ArgumentError: n below 1, another kind of file, or a sampler that the model has not.
         RunFolderError: a file of that name exists.
     """
     if n < 1:
@@ -34,7 +39,11 @@ def sample_to_file(run: str, out: Path, n: int, *, stage: int = 2, seed: int = 0
         if path.exists():
             raise RunFolderError(f"{path} exists already; choose another --out.")
     model = api.load(run, device=resolve_device(device))
-    images = sample_images(model, n if out.suffix == ".npz" else min(n, GRID * GRID), stage=stage, seed=seed)
+    if not isinstance(model, api.ImageModel):
+        raise ArgumentError(f"{run} holds a model of kind {model.kind!r}, which draws no images; use its sample() in Python.")
+    codes = code_sampler(model, sampler or samplers_of(model)[-1],
+                         lambda: aggregate(model, run_data(RunFolder.open(run), data_root)("train").images, seed).codes, seed)
+    images = sample_images(model, codes, n if out.suffix == ".npz" else min(n, GRID * GRID), seed=seed)
     if out.suffix == ".npz":
         def write(path: Path) -> None:
             with open(path, "wb") as file:

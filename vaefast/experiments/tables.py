@@ -6,6 +6,7 @@ from typing import Any
 
 ROWS = (
     ("fd_classifier/stage1", "FD-classifier, stage 1 samples (codes from N(0, I))"),
+    ("fd_classifier/mixture", "FD-classifier, samples of a Gaussian mixture fitted to stage 1's codes"),
     ("fd_classifier/stage2", "FD-classifier, stage 2 samples"),
     ("fd_classifier/reconstructions", "FD-classifier, reconstructions of test images"),
     ("fd_classifier/reconstructions_both_stages", "FD-classifier, the same with their codes passed through stage 2"),

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from vaefast.errors import ArgumentError
 from vaefast.models.mode import evaluating
 from vaefast.models.posterior import DiagonalGaussian
+from vaefast.models.second_stage import draw_codes, recode
 from vaefast.models.vae import VAE
 
 
@@ -61,19 +62,11 @@ class TwoStageVAE(nn.Module):
             raise ArgumentError(f"stage is {stage!r}; expected 1 (the prior) or 2 (the second stage).")
         if stage == 1:
             return self.first.prior(n, generator)
-        return self._second_codes(self.second.prior(n, generator), generator)
+        return draw_codes(self.second, n, generator)
 
     def recode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Codes z [B, k] passed through stage 2: u ~ q(u|z), z = z_hat(u) + gamma_z eps."""
-        with evaluating(self.second):
-            u = self.second.encode(z).sample(generator)
-        return self._second_codes(u, generator)
-
-    def _second_codes(self, u: Tensor, generator: torch.Generator | None) -> Tensor:
-        with evaluating(self.second):
-            z = self.second.decode(u)
-        eps = torch.randn(z.shape, generator=generator, device=z.device, dtype=z.dtype)
-        return z + self.second.gamma * eps
+        return recode(self.second, z, generator)
 
     def sample(self, n: int, *, stage: int = 2, generator: torch.Generator | None = None) -> Tensor:
         """n images, [n, C, H, W] in [0, 1]. Codes get the second stage's noise, images never any."""

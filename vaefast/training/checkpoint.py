@@ -66,6 +66,10 @@ class Checkpoints:
     def _stems(self) -> list[Path]:
         return sorted(p.with_suffix("") for p in self.folder.glob("stage*-*.json"))
 
+    def any(self) -> bool:
+        """Whether there are checkpoints, whole or damaged."""
+        return bool(self._stems())
+
     def path(self, stage: int, step: int) -> Path:
         """Where the checkpoint after `step` steps of stage number `stage` lies, without its suffix."""
         return self.folder / f"stage{stage + 1}-{step:08d}"

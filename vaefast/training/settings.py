@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from vaefast.errors import ArgumentError
@@ -12,8 +12,12 @@ from vaefast.training.schedule import SCHEDULES, Ramp, lr_factor
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
 
 
+def _is_positive(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, (int, float)) and 0 < value < math.inf
+
+
 def _positive(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not (isinstance(value, (int, float)) and 0 < value < math.inf):
+    if not _is_positive(value):
         raise ArgumentError(f"{name} is {value!r}; expected a number above 0.")
 
 
@@ -139,4 +143,25 @@ class StageSettings(PlayerSettings):
         return asdict(self)
 
 
+_PLAYER_FIELDS = {f.name for f in fields(PlayerSettings)}
 FIELDS = {f.name for f in fields(StageSettings)}
+
+
+def override(settings: StageSettings, given: dict[str, Any]) -> StageSettings:
+    """`settings` with the given fields in their places, for the players with settings of their own, too.
+
+    A budget in steps replaces one in epochs, and the other way round. Learning rates of players keep their ratio to the
+    stage's.
+
+    Raises:
+        ArgumentError: a value that cannot work.
+    """
+    given = dict(given)
+    if "players" not in given and settings.players:
+        own = {k: v for k, v in given.items() if k in _PLAYER_FIELDS and k != "lr"}
+        factor = given["lr"] / settings.lr if "lr" in given and _is_positive(given["lr"]) else 1.0
+        given["players"] = {name: replace(p, **own, lr=p.lr * factor) for name, p in settings.players.items()}
+    if ("epochs" in given) != ("steps" in given):
+        given.setdefault("epochs", None)
+        given.setdefault("steps", None)
+    return replace(settings, **given)

@@ -1,0 +1,10 @@
+"""The models as users meet them: built from a few arguments, with fit, save and load."""
+
+from vaefast.api.base import FORMAT, Model, describe_data, versions
+from vaefast.api.images import ImageModel
+from vaefast.api.load import MODELS, load
+from vaefast.api.second_stage import SecondStage
+from vaefast.api.two_stage import TwoStageVAE
+from vaefast.api.vae import VAE
+
+__all__ = ["FORMAT", "MODELS", "ImageModel", "Model", "SecondStage", "TwoStageVAE", "VAE", "describe_data", "load", "versions"]

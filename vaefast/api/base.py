@@ -1,0 +1,182 @@
+"""What every model can do: fit, save, and say what it was built with."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from vaefast import __version__
+from vaefast.data import ImageSet
+from vaefast.errors import ArgumentError, RunFolderError
+from vaefast.training import distributed
+from vaefast.training.callbacks import Callback
+from vaefast.training.device import resolve_device, resolve_precision
+from vaefast.training.progress import make_progress
+from vaefast.training.run_folder import RunFolder
+from vaefast.training.settings import StageSettings, override
+from vaefast.training.sources import Source
+from vaefast.training.stage import History, Stage
+from vaefast.training.storage import save_tensors
+from vaefast.training.trainer import Trainer
+
+FORMAT = 1
+
+Part = tuple[str, nn.Module, Callable[[], Source]]
+"""Name, module and data of a stage."""
+
+
+def versions() -> dict[str, str]:
+    """Versions that a run was made with."""
+    return {"vaefast": __version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def describe_data(data: ImageSet) -> dict[str, Any]:
+    """What a run's config.json says of its data."""
+    return {"name": data.name, "split": data.split, "count": len(data), "image_shape": list(data.image_shape),
+            "digest": data.digest}
+
+
+class Model(nn.Module):
+    """A model with `fit`, `save` and `config`; `vaefast.load` gives back what `save` wrote.
+
+    A kind of model states its name (`kind`), the settings its stages have where the user says nothing (`defaults`), what
+    it was built with (`_config`), what data it takes (`_accept`) and what its stages are (`_parts`).
+    """
+
+    kind: ClassVar[str]
+    defaults: ClassVar[tuple[StageSettings, ...]]
+    _config: dict[str, Any]
+
+    def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
+        """The data in the form that `_parts` takes, and what config.json says of them; an error if they do not fit."""
+        raise NotImplementedError
+
+    def _parts(self, data: Any, device: torch.device) -> list[Part]:
+        """The stages, in order."""
+        raise NotImplementedError
+
+    def _prepare(self, data: Any, seed: int, device: torch.device) -> None:
+        """What happens to the weights before training starts; not when it goes on from a checkpoint."""
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that this model was built with (JSON-ready); nets is "custom" for your own networks."""
+        return dict(self._config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie, and where samples are drawn."""
+        return next(self.parameters()).device
+
+    def fit(self, data: Any, *, epochs: Any = None, steps: Any = None, batch_size: Any = None, lr: Any = None,
+            schedule: Any = None, gamma_lr_factor: Any = None, ema: Any = None,
+            settings: StageSettings | Sequence[StageSettings] | None = None, out: str | os.PathLike | None = None,
+            resume: bool = False, seed: int = 0, device: str | torch.device | None = "auto", precision: str = "auto",
+            progress: bool = True, callbacks: Sequence[Callback] = (), compile: str = "auto", channels_last: str = "auto",
+            sync: bool = False, log_every: int = 50, checkpoint_seconds: float = 120.0,
+            info: dict[str, Any] | None = None) -> History:
+        """Train every stage. Each training setting is one value for all stages or one each; the defaults are the paper's.
+
+        Args:
+            data: images: uint8 [N, C, H, W], float in [0, 1], an array, a torch Dataset, or a `vaefast.data` set.
+                `SecondStage` takes latents instead.
+            epochs, steps, batch_size, lr, schedule, gamma_lr_factor, ema: see `vaefast.training.StageSettings`; None for
+                the model's default.
+            settings: `StageSettings`, one for each stage, instead of the above (such as a preset's).
+            out: folder for the run: config.json, metrics.jsonl, checkpoints/ and, at the end, the model.
+            resume: go on with the run in `out`, from its newest checkpoint.
+            seed: of noise and order.
+            device: "auto", "cpu", "cuda", "cuda:1", ...
+            precision: "auto", "fp32", "bf16" (autocast of the networks) or "tf32".
+            progress: show a progress bar, or lines where there is no terminal.
+            callbacks, compile, channels_last, sync, log_every, checkpoint_seconds: see `vaefast.Trainer`.
+            info: written into config.json beside the settings.
+
+        Returns:
+            What was logged, a record for every 50 steps.
+
+        Raises:
+            DataError, ArgumentError, DeviceError, RunFolderError: see their messages; nothing was overwritten.
+            KeyboardInterrupt: after Ctrl-C, when everything has been saved; `resume=True` goes on.
+        """
+        data, described = self._accept(data)
+        given = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "schedule": schedule,
+                 "gamma_lr_factor": gamma_lr_factor, "ema": ema}
+        stages = self._settings(settings, {name: value for name, value in given.items() if value is not None})
+        chosen = distributed.join(resolve_device(device))
+        precision = resolve_precision(precision, chosen)
+        config = {"format": FORMAT, "kind": self.kind, "model": self.config(), "data": described, "seed": seed,
+                  "stages": [s.as_dict() for s in stages], "compile": compile, "channels_last": channels_last,
+                  "processes": distributed.world().size, "sync": sync, **(info or {}),
+                  "device": str(chosen), "precision": precision, "versions": versions()}
+        group = distributed.world()
+        if out is not None and distributed.restarted() and (Path(out) / "config.json").exists():
+            resume = True  # torchrun started this process again; the command line is still the first one
+        run = self._open_run(out, config, resume) if group.writes else None
+        group.barrier()
+        if out is not None and not group.writes:
+            run = RunFolder.open(out)
+        trainer = Trainer(self, [Stage(*part, own) for part, own in zip(self._parts(data, chosen), stages)], device=chosen,
+                          precision=precision, seed=seed, run=run, progress=make_progress(progress), callbacks=callbacks,
+                          compile=compile, channels_last=channels_last, sync=sync, log_every=log_every,
+                          checkpoint_seconds=checkpoint_seconds)
+        if not (resume and run and run.checkpoints.any()):
+            self._prepare(data, seed, chosen)
+        history = trainer.fit(resume=resume)
+        if run and group.writes:
+            self.save(run.path, overwrite=True)
+        group.barrier()
+        return history
+
+    def _settings(self, settings: StageSettings | Sequence[StageSettings] | None, given: dict[str, Any]) -> list[StageSettings]:
+        """Settings of each stage: `settings`, or the defaults with what is given in their place."""
+        count = len(self.defaults)
+        if settings is not None:
+            found = [settings] if isinstance(settings, StageSettings) else list(settings)
+            if given:
+                raise ArgumentError(f"settings and {', '.join(given)} are both given; give one or the other.")
+            if len(found) != count:
+                raise ArgumentError(f"settings holds {len(found)} StageSettings; expected {count}, one a stage.")
+            return found
+        for name, value in given.items():
+            if isinstance(value, (tuple, list)) and len(value) != count:
+                raise ArgumentError(f"{name} has {len(value)} values; expected one, or {count}: one a stage.")
+        return [override(default, {k: v[i] if isinstance(v, (tuple, list)) else v for k, v in given.items()})
+                for i, default in enumerate(self.defaults)]
+
+    @staticmethod
+    def _open_run(out: str | os.PathLike | None, config: dict[str, Any], resume: bool) -> RunFolder | None:
+        if out is None:
+            if resume:
+                raise ArgumentError("resume needs out, the folder of the run to go on with.")
+            return None
+        if not resume:
+            return RunFolder.create(out, config)
+        run = RunFolder.open(out)
+        run.require(config)
+        return run
+
+    def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
+        """Write the model into folder `path`: model.json (settings, checksum) and model.safetensors.
+
+        Raises:
+            RunFolderError: there is a model already and not `overwrite`, or the folder cannot be written.
+        """
+        path = Path(path)
+        if (path / "model.json").exists() and not overwrite:
+            raise RunFolderError(f"{path} already holds a model; choose another folder, or pass overwrite=True.")
+        save_tensors(path / "model", self.state_dict(), {"format": FORMAT, "kind": self.kind, "config": self.config(),
+                                                        "versions": versions()})
+        return path
+
+
+def dimension(name: str, value: Any) -> int:
+    """`value`, if it is a whole number above 0; `ArgumentError` otherwise."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ArgumentError(f"{name} is {value!r}; expected a whole number above 0.")
+    return value

@@ -1,0 +1,91 @@
+"""What models of images share: their networks, their data, and eval mode for everything but training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaefast.api.base import Model, Part, describe_data
+from vaefast.data import ImageSet, as_image_set
+from vaefast.errors import ArgumentError
+from vaefast.models.mode import evaluating
+from vaefast.nets import NETS
+from vaefast.training.sources import ImageSource
+
+
+def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, image_shape: tuple[int, int, int],
+             latent_dim: int) -> tuple[nn.Module, nn.Module, str]:
+    """The user's own encoder and decoder, or those named by `nets`; and what a model's config calls them."""
+    if (encoder is None) != (decoder is None):
+        raise ArgumentError("encoder and decoder go together: give both, or neither for the networks named by nets.")
+    if encoder is not None and decoder is not None:
+        return encoder, decoder, "custom"
+    if nets not in NETS:
+        raise ArgumentError(f"nets is {nets!r}; expected one of {', '.join(NETS)}.")
+    build_encoder, build_decoder = NETS[nets]
+    return build_encoder(image_shape, latent_dim), build_decoder(image_shape, latent_dim), nets
+
+
+class ImageModel(Model):
+    """A model of images [C, H, W]."""
+
+    def _accept(self, data: Any) -> tuple[ImageSet, dict[str, Any]]:
+        images = as_image_set(data)
+        if tuple(images.image_shape) != self.image_shape:
+            raise ArgumentError(f"the images have shape {tuple(images.image_shape)}; this model was built with image_shape="
+                                f"{self.image_shape}.")
+        return images, describe_data(images)
+
+
+class OneStage(ImageModel):
+    """A model of images whose one stage is the module `first`, which has encode, decode, prior and a loss.
+
+    Everything but training (encode, decode, reconstruct, sample) runs in eval mode, whatever mode the module is in.
+    Called with a batch, the model returns its loss terms, for your own training loop; so does `first`.
+    """
+
+    def __init__(self, first: nn.Module) -> None:
+        super().__init__()
+        self.first = first
+
+    def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
+        source = ImageSource(data.images, device, scale=False)  # the losses scale uint8 themselves
+        return [("stage1", self.first, lambda: source)]
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape (C, H, W) of one image."""
+        return self.first.data_shape
+
+    @property
+    def latent_dim(self) -> int:
+        """Dimensions k of a code z."""
+        return self.first.latent_dim
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Loss terms of a batch [B, C, H, W] (uint8, or float in [0, 1]), in nats or the loss's own units per image."""
+        return self.first(x)
+
+    def encode(self, x: Tensor) -> Any:
+        """q(z|x) of images [B, C, H, W] (uint8, or float in [0, 1]): `mean`, `std` and `sample()`, [B, k] each."""
+        with evaluating(self.first):
+            return self.first.encode(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Images [B, C, H, W] in [0, 1] of codes [B, k]."""
+        with evaluating(self.first):
+            return self.first.decode(z)
+
+    def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Images decoded from a *drawn* code of each image, [B, C, H, W] in [0, 1]."""
+        return self.decode(self.encode(x).sample(generator))
+
+    def sample_codes(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n codes z of the prior, [n, k]."""
+        return self.first.prior(n, generator)
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n images, [n, C, H, W] in [0, 1]: codes of the prior, decoded. No pixel noise is added."""
+        return self.decode(self.sample_codes(n, generator))

@@ -1,0 +1,58 @@
+"""Saved models by kind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from vaefast import __version__
+from vaefast.api.base import FORMAT, Model
+from vaefast.api.second_stage import SecondStage
+from vaefast.api.two_stage import TwoStageVAE
+from vaefast.api.vae import VAE
+from vaefast.errors import CheckpointError
+from vaefast.training.checkpoint import load_weights
+from vaefast.training.device import resolve_device
+from vaefast.training.storage import load_tensors
+
+MODELS: dict[str, type[Model]] = {model.kind: model for model in (TwoStageVAE, VAE, SecondStage)}
+"""Classes by their kind."""
+
+
+def load(path: str | os.PathLike, *, encoder: nn.Module | None = None, decoder: nn.Module | None = None,
+         device: str | torch.device | None = "cpu") -> Model:
+    """A model that `model.save(path)` wrote, or that of a finished run folder; in eval mode.
+
+    Args:
+        path: the folder.
+        encoder, decoder: fresh copies of your own networks, if it was built with such.
+        device: where to put it.
+
+    Returns:
+        `vaefast.TwoStageVAE`, `VAE`, `WAE` or `SecondStage`, as it was saved.
+
+    Raises:
+        CheckpointError: missing, damaged, or of other networks than given.
+    """
+    path = Path(path)
+    if not (path / "model.json").is_file():
+        if (path / "config.json").is_file():
+            raise CheckpointError(f"{path} holds a run that has not finished; go on with it first (--resume).")
+        raise CheckpointError(f"{path} holds no model (no model.json in it); name a folder that model.save or "
+                              "vaefast train wrote.")
+    tensors, meta = load_tensors(path / "model", "a model")
+    if meta.get("format") != FORMAT or meta.get("kind") not in MODELS:
+        raise CheckpointError(f"{path} holds a model of kind {meta.get('kind')!r} in format {meta.get('format')!r}, which "
+                              f"vaefast {__version__} does not know.")
+    config = dict(meta["config"])
+    if config.get("nets") == "custom":
+        del config["nets"]
+        if encoder is None or decoder is None:
+            raise CheckpointError(f"{path} was built with its own networks; pass encoder= and decoder= to load it.")
+        config |= {"encoder": encoder, "decoder": decoder}
+    model = MODELS[meta["kind"]](**config)
+    load_weights(model, tensors, path)
+    return model.to(resolve_device(device)).eval()

@@ -1,0 +1,66 @@
+"""`vaefast.TwoStageVAE`."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from vaefast import models
+from vaefast.api.base import Part, dimension
+from vaefast.api.images import ImageModel, networks
+from vaefast.api.second_stage import build_second
+from vaefast.data import ImageSet
+from vaefast.training.settings import StageSettings
+from vaefast.training.sources import ImageSource, PosteriorSource
+
+
+class TwoStageVAE(ImageModel, models.TwoStageVAE):
+    """The Two-Stage VAE of Dai & Wipf (2019): `fit`, `sample`, `encode`, `decode`, `reconstruct`, `save`.
+
+    >>> model = vaefast.TwoStageVAE(image_shape=(1, 28, 28), latent_dim=64)
+    >>> history = model.fit(images, epochs=(400, 800), out="runs/mnist")
+    >>> x = model.sample(64)                     # float [64, 1, 28, 28] in [0, 1]
+
+    `fit` trains stage 1 on the images, then stage 2 on fresh samples of stage 1's posteriors.
+
+    Args:
+        image_shape: (channels, height, width).
+        latent_dim: dimensions of the code z, and of the second stage's u.
+        nets: "infogan", the neutral networks of the paper, or another of `vaefast.nets.NETS`; or give both `encoder` and
+            `decoder`.
+        encoder: any module image -> (mu, raw) or -> [B, 2 * latent_dim] (see `vaefast.nets` for how s is read).
+        decoder: any module code -> image in [0, 1] (or logits; see `vaefast.nets`).
+        gamma: stage 1's decoder noise: "learned", "optimal" or a number (see `vaefast.models.VAE`).
+        gamma_init: first value of a learned gamma.
+        likelihood: of stage 1, "gaussian" or "bernoulli" (cross-entropy).
+        second_gamma: the second stage's decoder noise, as `gamma`.
+        second_width, second_depth: hidden layers of the second stage's networks.
+
+    Raises:
+        ArgumentError: a value that cannot work.
+
+    `model.first` and `model.second` are plain modules that return their loss terms, for your own training loop.
+    """
+
+    kind = "two-stage"
+    defaults = (StageSettings(epochs=400), StageSettings(epochs=800))
+
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: str = "infogan",
+                 encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: str | float = "learned",
+                 gamma_init: float = 1.0, likelihood: str = "gaussian", second_gamma: str | float = "learned",
+                 second_width: int = 1024, second_depth: int = 3) -> None:
+        latent_dim = dimension("latent_dim", latent_dim)
+        encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim)
+        image_shape = tuple(int(n) for n in image_shape)
+        first = models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, gamma=gamma,
+                           likelihood=likelihood, gamma_init=gamma_init)
+        width, depth = dimension("second_width", second_width), dimension("second_depth", second_depth)
+        super().__init__(first, build_second(latent_dim, width, depth, gamma=second_gamma))
+        self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets,
+                        "gamma": gamma, "gamma_init": gamma_init, "likelihood": likelihood,
+                        "second_gamma": second_gamma, "second_width": width, "second_depth": depth}
+
+    def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
+        source = ImageSource(data.images, device, scale=False)  # the likelihood scales uint8 itself
+        return [("stage1", self.first, lambda: source),
+                ("stage2", self.second, lambda: PosteriorSource.of(self.first, source, device))]

@@ -1,0 +1,59 @@
+"""`vaefast.VAE`."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from vaefast import models
+from vaefast.api.base import dimension
+from vaefast.api.images import OneStage, networks
+from vaefast.errors import ArgumentError
+from vaefast.nets.flows import FLOWS, Flow
+from vaefast.training.settings import StageSettings
+
+
+class VAE(OneStage):
+    """A variational autoencoder of images: `fit`, `sample`, `encode`, `decode`, `reconstruct`, `save`.
+
+    >>> model = vaefast.VAE(image_shape=(1, 28, 28), latent_dim=64, gamma=1.0)
+    >>> history = model.fit(images, epochs=400, out="runs/mnist")
+    >>> x = model.sample(64)                     # float [64, 1, 28, 28] in [0, 1]
+
+    Args:
+        image_shape: (channels, height, width).
+        latent_dim: dimensions of the code z.
+        nets: "infogan", the neutral networks of Dai & Wipf, or another of `vaefast.nets.NETS`; or give both `encoder` and
+            `decoder`, as for `vaefast.TwoStageVAE`.
+        gamma: the decoder's noise: "learned", "optimal" or a number (see `vaefast.models.VAE`).
+        gamma_init: first value of a learned gamma.
+        likelihood: "gaussian" or "bernoulli" (cross-entropy).
+        beta: weight of the KL.
+        flow: "planar", "radial" or "iaf": z is what this normalizing flow makes of a draw of the encoder's Gaussian
+            (see `vaefast.nets.flows`); None for none.
+        flow_depth: flows in a row.
+
+    Raises:
+        ArgumentError: a value that cannot work.
+
+    `model.first` is the plain module, a `vaefast.models.VAE`. Source: Dai & Wipf 2019, section 5 (the baselines of Table 1).
+    """
+
+    kind = "vae"
+    defaults = (StageSettings(epochs=400),)
+
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: str = "infogan",
+                 encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: str | float = "learned",
+                 gamma_init: float = 1.0, likelihood: str = "gaussian", beta: float = 1.0, flow: str | None = None,
+                 flow_depth: int = 10) -> None:
+        latent_dim = dimension("latent_dim", latent_dim)
+        encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim)
+        image_shape = tuple(int(n) for n in image_shape)
+        flow_depth = dimension("flow_depth", flow_depth)
+        if flow is not None and flow not in FLOWS:
+            raise ArgumentError(f"flow is {flow!r}; expected one of {', '.join(FLOWS)}, or None.")
+        super().__init__(models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, gamma=gamma,
+                                    likelihood=likelihood, gamma_init=gamma_init, beta=beta,
+                                    **({} if flow is None else {"flow": Flow(flow, flow_depth, latent_dim)})))
+        self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets, "gamma": gamma,
+                        "gamma_init": gamma_init, "likelihood": likelihood, "beta": beta, "flow": flow,
+                        "flow_depth": flow_depth}

@@ -1,0 +1,71 @@
+"""Codes of a trained model: those of its images, and new ones by any of the samplers of its aggregate posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vaefast import api
+from vaefast.errors import ArgumentError
+from vaefast.models import Mixture
+
+SAMPLERS = ("prior", "mixture", "second")
+"""Where codes come from: N(0, I), a Gaussian mixture fitted to q(z) of the training images, or the second stage."""
+COMPONENTS = 10
+
+CodeSampler = Callable[[int, torch.Generator], Tensor]
+"""(n, generator) -> codes [n, k]."""
+
+
+def samplers_of(model: api.ImageModel) -> tuple[str, ...]:
+    """The model's own samplers, the last of them its best: "prior", and "second" where it has a second stage."""
+    return ("prior", "second") if isinstance(model, api.TwoStageVAE) else ("prior",)
+
+
+@dataclass(frozen=True, eq=False)
+class Aggregate:
+    """What a model makes of a data set's images.
+
+    Attributes:
+        codes: one draw z ~ q(z|x) of each image, [N, k], on the model's device.
+        variance: of the posteriors, averaged over the images, [k].
+    """
+
+    codes: Tensor
+    variance: Tensor
+
+
+@torch.no_grad()
+def aggregate(model: api.ImageModel, images: Tensor, seed: int = 0, batch_size: int = 1000) -> Aggregate:
+    """Codes and posterior variances of images [N, C, H, W]."""
+    generator = torch.Generator(model.device).manual_seed(seed)
+    codes, variance = [], torch.zeros(model.latent_dim, dtype=torch.float64, device=model.device)
+    for batch in images.split(batch_size):
+        posterior = model.encode(batch.to(model.device))
+        codes.append(posterior.sample(generator))
+        variance += posterior.std.double().square().sum(0)
+    return Aggregate(torch.cat(codes), variance / len(images))
+
+
+def code_sampler(model: api.ImageModel, name: str, codes: Callable[[], Tensor] | None = None, seed: int = 0) -> CodeSampler:
+    """The sampler of codes called `name`.
+
+    Args:
+        model: trained.
+        codes: gives the codes of the training images [N, k], to which "mixture" is fitted.
+        seed: of that fit.
+
+    Raises:
+        ArgumentError: the model has no such sampler.
+    """
+    if name == "prior":
+        return model.first.prior
+    if name == "mixture" and codes is not None:
+        return Mixture(model.latent_dim, COMPONENTS, seed=seed).fit(codes()).sample
+    if name == "second" and isinstance(model, api.TwoStageVAE):
+        return lambda n, generator: model.sample_codes(n, stage=2, generator=generator)
+    raise ArgumentError(f"sampler is {name!r}; a {model.kind} model has prior, mixture"
+                        f"{' and second' if isinstance(model, api.TwoStageVAE) else ''}.")

@@ -1,0 +1,110 @@
+"""Latents of an encoder, as samplers of the aggregate posterior take them: points, or Gaussians to draw points from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaefast.errors import ArgumentError, DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """N points, or the N posteriors N(mean, diag(std^2)) that points are drawn from.
+
+    Attributes:
+        mean: [N, k], finite; float32 or float64.
+        std: [N, k], 0 or more; None where the points are known as they are.
+    """
+
+    mean: Tensor
+    std: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    @property
+    def dims(self) -> int:
+        """k."""
+        return self.mean.shape[1]
+
+    def draw(self, generator: torch.Generator | None = None) -> Tensor:
+        """One point of each row, [N, k]: mean + std * eps, or the points themselves."""
+        if self.std is None:
+            return self.mean
+        eps = torch.randn(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
+        return torch.addcmul(self.mean, self.std, eps)
+
+    def scale(self) -> float:
+        """Standard deviation of a drawn point in one dimension, averaged over the dimensions."""
+        variance = self.mean.double().var(0, correction=0)
+        if self.std is not None:
+            variance = variance + self.std.double().square().mean(0)
+        return float(variance.sqrt().mean())
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of shapes, dtypes and values."""
+        sha = hashlib.sha256()
+        for tensor in (self.mean, self.std):
+            if tensor is None:
+                sha.update(b"none;")
+            else:
+                sha.update(f"{tensor.dtype} {list(tensor.shape)};".encode())
+                sha.update(tensor.detach().cpu().contiguous().numpy().data)
+        return sha.hexdigest()
+
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Latents:
+        """The same latents elsewhere."""
+        return Latents(self.mean.to(device, dtype), None if self.std is None else self.std.to(device, dtype))
+
+
+def as_latents(latents: Any, latent_dim: int | None = None) -> Latents:
+    """Check what a user hands in as latents.
+
+    Args:
+        latents: a tensor or array [N, k]; a tuple (mu, std) of two such; or `Latents`.
+        latent_dim: the k that is expected; any if None.
+
+    Raises:
+        ArgumentError: another form or shape.
+        DataError: no rows, NaN, infinity, or a negative standard deviation.
+    """
+    if isinstance(latents, Latents):
+        mean, std = latents.mean, latents.std
+    elif isinstance(latents, tuple):
+        if len(latents) != 2:
+            raise ArgumentError(f"latents is a tuple of {len(latents)}; expected (mu, std), or one tensor [N, k].")
+        mean, std = _matrix(latents[0], "mu"), _matrix(latents[1], "std")
+        if std.shape != mean.shape:
+            raise ArgumentError(f"std has shape {list(std.shape)}; expected that of mu, {list(mean.shape)}.")
+        if (std < 0).any():
+            raise DataError(f"std holds {float(std.min()):.4g}; expected standard deviations, 0 or more (not log std or log "
+                            "variance).")
+        std = std.to(mean)
+    else:
+        mean, std = _matrix(latents, "latents"), None
+    if latent_dim is not None and mean.shape[1] != latent_dim:
+        raise ArgumentError(f"the latents have {mean.shape[1]} dimensions; expected latent_dim = {latent_dim}.")
+    return Latents(mean, std)
+
+
+def _matrix(values: Any, name: str) -> Tensor:
+    try:
+        tensor = torch.as_tensor(values).detach()
+    except (TypeError, ValueError, RuntimeError):
+        raise ArgumentError(f"{name} is of type {type(values).__name__}; expected a tensor or array [N, k].") from None
+    if tensor.ndim != 2 or tensor.shape[1] < 1 or tensor.is_complex():
+        raise ArgumentError(f"{name} has shape {list(tensor.shape)}; expected [N, k]: a row of k numbers for each example "
+                            "(flatten the latents of a spatial autoencoder).")
+    if not len(tensor):
+        raise DataError(f"{name} has no rows; expected one for each training example.")
+    if tensor.dtype != torch.float64:
+        tensor = tensor.float()
+    finite = torch.isfinite(tensor).all(1)
+    if not finite.all():
+        raise DataError(f"row {int((~finite).nonzero()[0])} of {name} holds NaN or infinity; leave such examples out.")
+    return tensor
