@@ -6,5 +6,7 @@ from vaefast.api.load import MODELS, load
 from vaefast.api.second_stage import SecondStage
 from vaefast.api.two_stage import TwoStageVAE
 from vaefast.api.vae import VAE
+from vaefast.api.wae import WAE
 
-__all__ = ["FORMAT", "MODELS", "ImageModel", "Model", "SecondStage", "TwoStageVAE", "VAE", "describe_data", "load", "versions"]
+__all__ = ["FORMAT", "MODELS", "VAE", "WAE", "ImageModel", "Model", "SecondStage", "TwoStageVAE", "describe_data", "load",
+           "versions"]

@@ -16,8 +16,11 @@ from vaefast.training.sources import ImageSource
 
 
 def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, image_shape: tuple[int, int, int],
-             latent_dim: int) -> tuple[nn.Module, nn.Module, str]:
-    """The user's own encoder and decoder, or those named by `nets`; and what a model's config calls them."""
+             latent_dim: int, *, deterministic: bool = False) -> tuple[nn.Module, nn.Module, str]:
+    """The user's own encoder and decoder, or those named by `nets`; and what a model's config calls them.
+
+    A `deterministic` encoder gives a mean alone.
+    """
     if (encoder is None) != (decoder is None):
         raise ArgumentError("encoder and decoder go together: give both, or neither for the networks named by nets.")
     if encoder is not None and decoder is not None:
@@ -25,7 +28,7 @@ def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, im
     if nets not in NETS:
         raise ArgumentError(f"nets is {nets!r}; expected one of {', '.join(NETS)}.")
     build_encoder, build_decoder = NETS[nets]
-    return build_encoder(image_shape, latent_dim), build_decoder(image_shape, latent_dim), nets
+    return build_encoder(image_shape, latent_dim, deterministic=deterministic), build_decoder(image_shape, latent_dim), nets
 
 
 class ImageModel(Model):

@@ -13,12 +13,13 @@ from vaefast.api.base import FORMAT, Model
 from vaefast.api.second_stage import SecondStage
 from vaefast.api.two_stage import TwoStageVAE
 from vaefast.api.vae import VAE
+from vaefast.api.wae import WAE
 from vaefast.errors import CheckpointError
 from vaefast.training.checkpoint import load_weights
 from vaefast.training.device import resolve_device
 from vaefast.training.storage import load_tensors
 
-MODELS: dict[str, type[Model]] = {model.kind: model for model in (TwoStageVAE, VAE, SecondStage)}
+MODELS: dict[str, type[Model]] = {model.kind: model for model in (TwoStageVAE, VAE, WAE, SecondStage)}
 """Classes by their kind."""
 
 

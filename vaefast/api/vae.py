@@ -8,7 +8,7 @@ from vaefast import models
 from vaefast.api.base import dimension
 from vaefast.api.images import OneStage, networks
 from vaefast.errors import ArgumentError
-from vaefast.nets.flows import FLOWS, Flow
+from vaefast.nets import FLOWS, Flow
 from vaefast.training.settings import StageSettings
 
 
@@ -53,7 +53,7 @@ class VAE(OneStage):
             raise ArgumentError(f"flow is {flow!r}; expected one of {', '.join(FLOWS)}, or None.")
         super().__init__(models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, gamma=gamma,
                                     likelihood=likelihood, gamma_init=gamma_init, beta=beta,
-                                    **({} if flow is None else {"flow": Flow(flow, flow_depth, latent_dim)})))
+                                    flow=None if flow is None else Flow(flow, flow_depth, latent_dim)))
         self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets, "gamma": gamma,
                         "gamma_init": gamma_init, "likelihood": likelihood, "beta": beta, "flow": flow,
                         "flow_depth": flow_depth}

@@ -97,7 +97,8 @@ def _latents(model: api.ImageModel, found: Aggregate, samples: int, seed: int) -
     """MMD to N(0, I) of draws from q(z) and q(u), active dimensions, and the gammas."""
     chosen = torch.randperm(len(found.codes), generator=torch.Generator().manual_seed(seed))[:samples]
     z = found.codes[chosen.to(model.device)]
-    codes = {"stage1": z / model.first.prior_std if hasattr(model.first, "prior_std") else z}
+    # a WAE's prior may have another deviation than 1, and no gamma
+    codes = {"stage1": z / model.first.prior_std if isinstance(model, api.WAE) else z}
     gammas = {"gamma_x": model.first.gamma} if getattr(model.first, "likelihood", None) == "gaussian" else {}
     if isinstance(model, api.TwoStageVAE):
         with evaluating(model.second):
@@ -108,5 +109,7 @@ def _latents(model: api.ImageModel, found: Aggregate, samples: int, seed: int) -
         mmd = metrics.latent_mmd(draws, seed=seed)
         result |= {f"mmd/{stage}": mmd["value"], f"mmd/{stage}_standard_error": mmd["standard_error"]}
         reference = mmd["reference"]
-    return result | {"mmd/reference": reference, "active_dimensions": metrics.active_dimensions(found.variance),
-                     "latent_dim": model.latent_dim, **{name: float(gamma) for name, gamma in gammas.items()}}
+    result |= {"mmd/reference": reference, "latent_dim": model.latent_dim}
+    if found.variance.any():  # not of a deterministic encoder
+        result["active_dimensions"] = metrics.active_dimensions(found.variance)
+    return result | {name: float(gamma) for name, gamma in gammas.items()}

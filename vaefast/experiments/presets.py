@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from vaefast.api.wae import against_adversary
 from vaefast.errors import ArgumentError
 from vaefast.training.settings import StageSettings
 
@@ -46,7 +47,20 @@ VAE = {
 VAE_FLOW = {name: replace(p, about=f"{p.about}, with 10 planar flows", model={**p.model, "flow": "planar"})
             for name, p in VAE.items()}
 
-PRESETS = {"two-stage": TWO_STAGE, "vae": VAE, "vae-flow": VAE_FLOW}
+WAE_MMD = {
+    "paper": Preset("Dai & Wipf's WAE-MMD: lambda 100, 400 epochs, 64 latent dimensions", (PAPER,),
+                    {"latent_dim": 64, "penalty": "mmd"}, "wae"),
+    "quick": Preset("as long as the two-stage model's quick stage 1", (QUICK,), {"latent_dim": 16, "penalty": "mmd"}, "wae"),
+}
+
+WAE_GAN = {
+    "paper": Preset("a WAE-GAN beside Dai & Wipf's WAE-MMD: lambda 100, 400 epochs, 64 latent dimensions",
+                    (against_adversary(PAPER),), {"latent_dim": 64, "penalty": "gan"}, "wae"),
+    "quick": Preset("as long as the two-stage model's quick stage 1", (against_adversary(QUICK),),
+                    {"latent_dim": 16, "penalty": "gan", "adversary_width": 512}, "wae"),
+}
+
+PRESETS = {"two-stage": TWO_STAGE, "vae": VAE, "vae-flow": VAE_FLOW, "wae-mmd": WAE_MMD, "wae-gan": WAE_GAN}
 """Presets by what `vaefast train` calls the model, and by name."""
 
 

@@ -1,0 +1,101 @@
+"""`vaefast.WAE`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from vaefast import models
+from vaefast.api.base import dimension
+from vaefast.api.images import OneStage, networks
+from vaefast.data import ImageSet
+from vaefast.errors import ArgumentError
+from vaefast.nets import LatentAdversary
+from vaefast.training.settings import PlayerSettings, StageSettings
+
+BETAS = (0.5, 0.999)
+"""Adam's, where there is an adversary: Tolstikhin et al.'s."""
+ADVERSARY_LR = 0.5
+"""Of the adversary, relative to the autoencoder's: that of Tolstikhin et al.'s MNIST configuration."""
+PRETRAIN_BATCH = 256
+
+
+def against_adversary(settings: StageSettings) -> StageSettings:
+    """Settings of a WAE-GAN's stage like `settings`: Adam with beta1 of 0.5, and half the learning rate for the adversary."""
+    adversary = PlayerSettings(lr=ADVERSARY_LR * settings.lr, schedule=settings.schedule, betas=BETAS)
+    return StageSettings(epochs=settings.epochs, batch_size=settings.batch_size, lr=settings.lr, schedule=settings.schedule,
+                         betas=BETAS, players={"adversary": adversary})
+
+
+class WAE(OneStage):
+    """A Wasserstein autoencoder of images: `fit`, `sample`, `encode`, `decode`, `reconstruct`, `save`.
+
+    >>> model = vaefast.WAE(image_shape=(1, 28, 28), latent_dim=64, penalty="mmd")
+    >>> history = model.fit(images, epochs=400, out="runs/mnist")
+    >>> x = model.sample(64)                     # float [64, 1, 28, 28] in [0, 1]
+
+    Args:
+        image_shape: (channels, height, width).
+        latent_dim: dimensions of the code z.
+        nets: "infogan", the neutral networks of Dai & Wipf, or another of `vaefast.nets.NETS`; or give both `encoder` and
+            `decoder`.
+        encoder: any module image -> mu [B, latent_dim], or as for `vaefast.TwoStageVAE`.
+        decoder: any module code -> image in `image_range` (or logits; see `vaefast.nets`).
+        penalty: "mmd", or "gan": an adversary tells codes from draws of the prior; training then has two players,
+            "autoencoder" and "adversary".
+        lambda_: weight of the penalty.
+        prior_std, kernel, reconstruction, image_range, posterior, prior_trick: see `vaefast.models.WAE`.
+        adversary_width, adversary_depth: hidden layers of the adversary.
+        pretrain: before training, let the encoder match the mean and covariance of the prior (up to 200 steps; see
+            `vaefast.models.pretrain_encoder`).
+
+    Raises:
+        ArgumentError: a value that cannot work.
+
+    `model.first` is the plain module, a `vaefast.models.WAE`. Source: Tolstikhin et al. 2018; Dai & Wipf 2019, section 5.
+    """
+
+    kind = "wae"
+    defaults = (StageSettings(epochs=400),)
+
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: str = "infogan",
+                 encoder: nn.Module | None = None, decoder: nn.Module | None = None, penalty: str = "mmd",
+                 lambda_: float = 100.0, prior_std: float = 1.0, kernel: str = "imq", reconstruction: str = "l2sq",
+                 image_range: tuple[float, float] = (0.0, 1.0), posterior: str = "deterministic", prior_trick: bool = True,
+                 adversary_width: int = 1024, adversary_depth: int = 4, pretrain: bool = False) -> None:
+        latent_dim = dimension("latent_dim", latent_dim)
+        encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim,
+                                          deterministic=posterior == "deterministic")
+        image_shape = tuple(int(n) for n in image_shape)
+        width, depth = dimension("adversary_width", adversary_width), dimension("adversary_depth", adversary_depth)
+        if not isinstance(pretrain, bool):
+            raise ArgumentError(f"pretrain is {pretrain!r}; expected True or False.")
+        super().__init__(models.WAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, penalty=penalty,
+                                    lambda_=lambda_, prior_std=prior_std, kernel=kernel, reconstruction=reconstruction,
+                                    image_range=image_range, posterior=posterior, prior_trick=prior_trick,
+                                    adversary=LatentAdversary(latent_dim, width, depth) if penalty == "gan" else None))
+        if penalty == "gan":
+            self.defaults = tuple(map(against_adversary, self.defaults))
+        self._pretrain = pretrain
+        self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets, "penalty": penalty,
+                        "lambda_": lambda_, "prior_std": prior_std, "kernel": kernel, "reconstruction": reconstruction,
+                        "image_range": list(image_range), "posterior": posterior, "prior_trick": prior_trick,
+                        "adversary_width": width, "adversary_depth": depth, "pretrain": pretrain}
+
+    def _prepare(self, data: ImageSet, seed: int, device: torch.device) -> None:
+        if not self._pretrain:
+            return
+        self.to(device)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            models.pretrain_encoder(self.first, _batches(data.images))
+
+
+def _batches(images: Tensor) -> Iterator[Tensor]:
+    """Batches of shuffled images, without end; all images, where there are fewer than a batch."""
+    while True:
+        for index in torch.randperm(len(images)).split(PRETRAIN_BATCH):
+            if len(index) == min(PRETRAIN_BATCH, len(images)):
+                yield images[index]
