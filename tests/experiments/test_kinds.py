@@ -1,0 +1,148 @@
+"""Every kind that `vaefast train` knows, from the command line to scores, on a few digits."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from vaefast import api, data
+from vaefast.cli import main
+from vaefast.experiments.presets import PRESETS, preset
+
+FAST = ["--data", "npz", "--steps", "6", "--batch-size", "32", "--latent-dim", "4", "--device", "cpu", "--log-every", "3"]
+KINDS = {"two-stage": [], "vae": ["--likelihood", "bernoulli"], "vae-flow": ["--flow", "radial"], "wae-mmd": ["--lambda", "10"],
+         "wae-gan": ["--lr", "2e-3"]}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the runs lie, with the data and a classifier that has learned little."""
+    folder = tmp_path_factory.mktemp("kinds")
+    digits = data.load("digits", split="all")
+    np.savez(folder / "digits.npz", images=digits.images[:400, :, 2:30, 2:30].numpy(), labels=digits.labels[:400].numpy())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAEFAST_CACHE", str(folder / "cache"))
+        patch.setattr("vaefast.metrics.classifier._LEAST_STEPS", 10)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def fast(folder):
+    return [*FAST, "--data-root", str(folder / "digits.npz")]
+
+
+@pytest.fixture(scope="module")
+def runs(folder, fast):
+    found = {}
+    for kind, words in KINDS.items():
+        found[kind] = folder / kind
+        assert main(["train", kind, *fast, *words, "--out", str(found[kind])]) == 0
+    return found
+
+
+def test_every_kind_has_both_presets():
+    assert set(PRESETS) == set(KINDS)
+    for kind in KINDS:
+        for name in ("paper", "quick"):
+            chosen = preset(kind, name)
+            assert chosen.kind in api.MODELS and chosen.about
+            assert len(chosen.stages) == len(api.MODELS[chosen.kind].defaults)
+            budget = chosen.stages[0]
+            first = PRESETS["two-stage"][name].stages[0]
+            assert (budget.epochs, budget.batch_size, budget.lr, budget.schedule) == \
+                (first.epochs, first.batch_size, first.lr, first.schedule)
+            assert chosen.model["latent_dim"] == PRESETS["two-stage"][name].model["latent_dim"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_is_scored_and_sampled(kind, runs, tmp_path, capsys):
+    out = runs[kind]
+    assert (out / "samples_stage1.png").is_file() and (out / "reconstructions.png").is_file()
+    assert (out / "samples_stage2.png").is_file() == (kind == "two-stage")
+    assert main(["evaluate", str(out), "-n", "40", "--device", "cpu"]) == 0
+    result = json.loads((out / "evaluation.json").read_text())
+    keys = {"fd_classifier/stage1", "fd_classifier/reconstructions", "fd_classifier/test_vs_train", "reconstruction_error",
+            "mmd/stage1", "mmd/reference", "latent_dim"}
+    both = {"fd_classifier/stage2", "fd_classifier/mixture", "fd_classifier/reconstructions_both_stages", "mmd/stage2", "gamma_z"}
+    assert keys <= set(result) and all(np.isfinite(result[key]) for key in keys)
+    assert both <= set(result) if kind == "two-stage" else not both & set(result)
+    assert ("gamma_x" in result) == (kind in ("two-stage", "vae-flow"))
+    assert ("active_dimensions" in result) == (not kind.startswith("wae"))
+    assert "A run of vaefast" not in (out / "report.html").read_text()
+    capsys.readouterr()
+    samplers = ("prior", "mixture", "second") if kind == "two-stage" else ("prior", "mixture")
+    images = []
+    for sampler in samplers:
+        path = tmp_path / f"{sampler}.npz"
+        assert main(["sample", str(out), "-n", "12", "--sampler", sampler, "--out", str(path), "--device", "cpu"]) == 0
+        with np.load(path) as file:
+            images.append(file["images"])
+    assert len({i.tobytes() for i in images}) == len(samplers)
+    if kind != "two-stage":
+        assert main(["sample", str(out), "--sampler", "second", "--out", str(tmp_path / "x.npz"), "--device", "cpu"]) == 2
+        assert "has prior, mixture" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["vae-flow", "wae-gan"])
+def test_a_resumed_run_ends_with_the_same_weights(kind, runs, fast, tmp_path, monkeypatch):
+    from vaefast.training import trainer
+
+    words = ["train", kind, *fast, *KINDS[kind], "--out", str(tmp_path / "cut")]
+    original = trainer.Trainer._call
+
+    def interrupted(self, name, *arguments):
+        if name == "step" and self.done == 4:  # as if Ctrl-C came here
+            self.stop()
+        return original(self, name, *arguments)
+
+    monkeypatch.setattr(trainer.Trainer, "_call", interrupted)
+    assert main(words) == 130
+    monkeypatch.undo()
+    assert main([*words, "--resume"]) == 0
+    assert (tmp_path / "cut" / "model.safetensors").read_bytes() == (runs[kind] / "model.safetensors").read_bytes()
+
+
+def test_settings_reach_the_model(runs):
+    models = {kind: api.load(path) for kind, path in runs.items()}
+    assert models["vae"].config()["likelihood"] == "bernoulli" and models["vae-flow"].config()["flow"] == "radial"
+    assert models["wae-mmd"].config()["lambda_"] == 10.0 and models["wae-gan"].config()["penalty"] == "gan"
+    stage = json.loads((runs["wae-gan"] / "config.json").read_text())["stages"][0]
+    assert stage["lr"] == 2e-3 and stage["players"]["adversary"]["lr"] == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("words, message", [
+    (["two-stage", "--flow", "planar"], "two-stage has no such setting"), (["vae", "--lambda", "3"], "lambda is 3.0"),
+    (["wae-mmd", "--gamma", "1"], "gamma is 1.0"), (["vae", "--epochs", "1,2"], "1 stage: give 1."),
+    (["vae", "--nets", "resnet", "--likelihood", "bernoulli", "--preset", "demo"], "preset is 'demo'; vae has paper, quick")])
+def test_settings_that_a_kind_does_not_have(words, message, tmp_path, capsys):
+    assert main(["train", *words, "--data", "digits", "--out", str(tmp_path / "run")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_default_sampler_and_the_older_way_to_choose(runs, tmp_path):
+    def images(kind, *words):
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.npz"
+        assert main(["sample", str(runs[kind]), "-n", "5", *words, "--out", str(path), "--device", "cpu"]) == 0
+        with np.load(path) as file:
+            return file["images"].tobytes()
+
+    assert images("two-stage") == images("two-stage", "--stage", "2") == images("two-stage", "--sampler", "second")
+    assert images("two-stage", "--stage", "1") == images("two-stage", "--sampler", "prior") != images("two-stage")
+    assert images("vae") == images("vae", "--sampler", "prior")
+
+
+def test_a_second_stage_draws_no_images(tmp_path, capsys):
+    api.SecondStage(3, width=8).save(tmp_path / "m")
+    assert main(["sample", str(tmp_path / "m"), "--out", str(tmp_path / "x.png")]) == 2
+    assert "draws no images" in capsys.readouterr().err
+
+
+def test_a_mixture_needs_the_runs_data(tmp_path, capsys):
+    torch.manual_seed(0)
+    api.VAE((1, 8, 8), 2).save(tmp_path / "m")
+    assert main(["sample", str(tmp_path / "m"), "--sampler", "mixture", "--out", str(tmp_path / "x.png")]) == 2
+    assert "holds no run" in capsys.readouterr().err
