@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,14 @@ def test_the_second_stage_is_worth_having():
     result = json.loads((ROOT / "docs/results/two-stage-mnist-quick.json").read_text())
     assert result["samples"] == 10_000
     assert result["fd_classifier/stage2"] <= 0.2 * result["fd_classifier/stage1"]
+
+
+def test_the_second_stage_of_a_third_partys_autoencoder():
+    page = (ROOT / "docs/second-stage.md").read_text()
+    found = {}
+    exec(re.search(r"<!-- example -->\n```python\n(.*?)```", page, re.S).group(1), found)
+    assert found["digits"].shape == (1000, 64)
+    distance = found["distance"]
+    assert distance["real digits"] < distance["second stage"] < 0.9 * distance["one Gaussian"]
+    for value, name in re.findall(r"([\d.]+)\s+for\s+(real digits|the second stage|one Gaussian)", page):
+        assert distance[name.removeprefix("the ")] == pytest.approx(float(value), abs=0.6)
