@@ -30,7 +30,8 @@ def make(kind: str):
 
 
 def fit(model, **options):
-    return model.fit(X, **{"steps": 6, "batch_size": 16, "lr": 1e-3, "device": "cpu", "progress": False, "log_every": 2} | options)
+    usual = {"steps": 6, "batch_size": 16, "lr": 1e-3, "device": "cpu", "progress": False, "log_every": 2}
+    return model.fit(X, **{**usual, **options})
 
 
 class StopAt(Callback):

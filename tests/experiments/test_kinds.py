@@ -13,8 +13,8 @@ from vaefast.cli import main
 from vaefast.experiments.presets import PRESETS, preset
 
 FAST = ["--data", "npz", "--steps", "6", "--batch-size", "32", "--latent-dim", "4", "--device", "cpu", "--log-every", "3"]
-KINDS = {"two-stage": [], "vae": ["--likelihood", "bernoulli"], "vae-flow": ["--flow", "radial"], "wae-mmd": ["--lambda", "10"],
-         "wae-gan": ["--lr", "2e-3"]}
+KINDS = {"two-stage": [], "vae": ["--likelihood", "bernoulli"],
+         "vae-flow": ["--flow", "radial", "--sample-every", "0.2"], "wae-mmd": ["--lambda", "10"], "wae-gan": ["--lr", "2e-3"]}
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,7 @@ def test_a_run_is_scored_and_sampled(kind, runs, tmp_path, capsys):
     out = runs[kind]
     assert (out / "samples_stage1.png").is_file() and (out / "reconstructions.png").is_file()
     assert (out / "samples_stage2.png").is_file() == (kind == "two-stage")
+    assert (out / "samples").is_dir() == (kind == "vae-flow")
     assert main(["evaluate", str(out), "-n", "40", "--device", "cpu"]) == 0
     result = json.loads((out / "evaluation.json").read_text())
     keys = {"fd_classifier/stage1", "fd_classifier/reconstructions", "fd_classifier/test_vs_train", "reconstruction_error",

@@ -41,8 +41,9 @@ def test_latents_in_every_form():
 
 
 @pytest.mark.parametrize("latents, error, message", [
-    (torch.zeros(4), ArgumentError, r"shape \[4\]"), (torch.zeros(4, 2, 2), ArgumentError, "flatten"), ("z", ArgumentError, "str"),
-    ((torch.zeros(4, 3),), ArgumentError, "tuple of 1"), ((torch.zeros(4, 3), torch.ones(4, 2)), ArgumentError, "that of mu"),
+    (torch.zeros(4), ArgumentError, r"shape \[4\]"), (torch.zeros(4, 2, 2), ArgumentError, "flatten"),
+    ("z", ArgumentError, "str"), ((torch.zeros(4, 3),), ArgumentError, "tuple of 1"),
+    ((torch.zeros(4, 3), torch.ones(4, 2)), ArgumentError, "that of mu"),
     (torch.zeros(4, 2), ArgumentError, "latent_dim = 3"), (torch.zeros(0, 3), DataError, "no rows"),
     (torch.tensor([[0.0, 1, 2], [0, math.nan, 1]]), DataError, "row 1"),
     ((torch.zeros(4, 3), -torch.ones(4, 3)), DataError, "log std")])

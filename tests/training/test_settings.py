@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from vaefast.errors import ArgumentError
-from vaefast.training import StageSettings
+from vaefast.training import PlayerSettings, StageSettings
+from vaefast.training.settings import override
 
 
 def test_the_papers_halving():
@@ -58,3 +59,16 @@ def test_budget():
 def test_settings_that_cannot_work_are_refused(values):
     with pytest.raises(ArgumentError):
         StageSettings(**values)
+
+
+def test_overriding_a_stage_reaches_its_players():
+    settings = StageSettings(epochs=4, lr=1e-3, players={"critic": PlayerSettings(lr=5e-4, betas=(0.5, 0.9))})
+    changed = override(settings, {"steps": 7, "lr": 2e-3, "clip_norm": 3.0, "batch_size": 8})
+    assert (changed.epochs, changed.steps, changed.batch_size, changed.lr, changed.clip_norm) == (None, 7, 8, 2e-3, 3.0)
+    critic = changed.players["critic"]
+    assert (critic.lr, critic.betas, critic.clip_norm) == (1e-3, (0.5, 0.9), 3.0)
+    assert settings.players["critic"].lr == 5e-4 and override(settings, {}) == settings
+    assert override(changed, {"epochs": 2}).steps is None
+    for wrong in ({"lr": -1.0}, {"lr": "fast"}, {"epochs": 1, "steps": 1}, {"schedule": "never"}):
+        with pytest.raises(ArgumentError):
+            override(settings, wrong)

@@ -123,7 +123,8 @@ class Model(nn.Module):
             run = RunFolder.open(out)
         trainer = Trainer(self, [Stage(*part, own) for part, own in zip(self._parts(data, chosen), stages)], device=chosen,
                           precision=precision, seed=seed, run=run, progress=make_progress(progress), callbacks=callbacks,
-                          compile=compile, channels_last=channels_last, sync=sync, log_every=log_every, checkpoint_seconds=checkpoint_seconds)
+                          compile=compile, channels_last=channels_last, sync=sync, log_every=log_every,
+                          checkpoint_seconds=checkpoint_seconds)
         if not (resume and run and run.checkpoints.any()):
             self._prepare(data, seed, chosen)
         history = trainer.fit(resume=resume)
