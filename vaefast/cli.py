@@ -20,6 +20,10 @@ def _numbers(kind: type) -> Any:
     return parse
 
 
+def _words(text: str) -> list[str]:
+    return text.split(",")
+
+
 def _gamma(text: str) -> str | float:
     return text if text in ("learned", "optimal") else float(text)
 
@@ -27,6 +31,8 @@ def _gamma(text: str) -> str | float:
 def _parser() -> argparse.ArgumentParser:
     from vaefast import data
     from vaefast.experiments.codes import SAMPLERS
+    from vaefast.experiments.dai_wipf.protocol import PRESETS as STUDY_PRESETS
+    from vaefast.experiments.dai_wipf.study import PARTS
     from vaefast.experiments.presets import PRESETS
     from vaefast.experiments.reproduce import EXPERIMENTS
     from vaefast.metrics.inception_input import RESIZES
@@ -100,6 +106,10 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("run", metavar="RUN", help="run folder")
     evaluate.add_argument("--data-root", metavar="DIR", help="where the run's data lie now, if they moved")
     evaluate.add_argument("-n", type=int, default=10_000, help="samples of each kind (default: 10000)")
+    evaluate.add_argument("--metrics", type=_words, metavar="M[,M]",
+                          help="of classifier, fid, is, kid, prdc (default: classifier, where the data have labels, and fid, is "
+                               "and kid, where the Inception weights are at hand)")
+    evaluate.add_argument("--inception-weights", metavar="FILE", help="for fid, is, kid and prdc (default: torch's cache)")
     evaluate.set_defaults(call=_evaluate)
 
     fid = commands.add_parser("fid", parents=[machine], help="compare two sets of images: FID, Inception score, KID and more")
@@ -112,11 +122,20 @@ def _parser() -> argparse.ArgumentParser:
     fid.add_argument("-n", type=int, default=10_000, help="samples to draw from a run folder (default: 10000)")
     fid.set_defaults(call=_fid)
 
-    reproduce = commands.add_parser("reproduce", parents=[machine], help="run a published or documented experiment")
-    reproduce.add_argument("experiment", choices=sorted(EXPERIMENTS), help="; ".join(
-        f"{name}: {experiment.about}" for name, experiment in sorted(EXPERIMENTS.items())))
-    reproduce.add_argument("--data-root", metavar="DIR", required=True, help="folder of the data set's files")
-    reproduce.add_argument("--out", required=True, metavar="DIR", help="folder for the run and its tables")
+    reproduce = commands.add_parser("reproduce", parents=[machine], help="run a published or documented experiment",
+                                    description="The same command goes on with what an earlier one began.")
+    reproduce.add_argument("experiment", metavar="NAME", choices=["dai-wipf", *sorted(EXPERIMENTS)],
+                           help=f"dai-wipf: tables and figures of Dai & Wipf 2019; or one run: {', '.join(sorted(EXPERIMENTS))}")
+    reproduce.add_argument("part", nargs="?", default="all", metavar="PART", choices=[*PARTS, "all"],
+                           help=f"of dai-wipf: {', '.join(PARTS)} or all (default)")
+    reproduce.add_argument("--data", default="mnist", metavar="NAME[,NAME]", help="data sets of dai-wipf (default: mnist)")
+    reproduce.add_argument("--data-root", metavar="DIR", required=True, help="folder of the data sets' files")
+    reproduce.add_argument("--preset", choices=STUDY_PRESETS, default="quick", help="of dai-wipf (default: quick)")
+    reproduce.add_argument("--trials", type=int, default=1, metavar="N", help="seeds of every cell of dai-wipf (default: 1)")
+    reproduce.add_argument("--models", type=_words, metavar="ROW[,ROW]", help="rows of dai-wipf's tables, such as two-stage")
+    reproduce.add_argument("--precision", choices=PRECISIONS, default="auto", help="precision of the networks (default: auto)")
+    reproduce.add_argument("--inception-weights", metavar="FILE", help="for FID, IS and KID (default: torch's cache)")
+    reproduce.add_argument("--out", required=True, metavar="DIR", help="folder for the runs, tables and the report")
     reproduce.set_defaults(call=_reproduce)
 
     info = commands.add_parser("info", help="versions, devices, and which backend serves which op")
@@ -174,7 +193,8 @@ def _evaluate(args: argparse.Namespace) -> None:
     from vaefast.experiments.evaluate import evaluate
     from vaefast.experiments.tables import print_scores
 
-    result = evaluate(args.run, data_root=args.data_root, samples=args.n, seed=args.seed, device=args.device)
+    result = evaluate(args.run, data_root=args.data_root, samples=args.n, seed=args.seed, device=args.device, which=args.metrics,
+                      weights=args.inception_weights)
     print_scores(result)
     print(f"written to {Path(args.run) / 'evaluation.json'}")
 
@@ -188,9 +208,18 @@ def _fid(args: argparse.Namespace) -> None:
 
 
 def _reproduce(args: argparse.Namespace) -> None:
+    from vaefast.experiments.dai_wipf.cell import Study
+    from vaefast.experiments.dai_wipf.study import reproduce as study
     from vaefast.experiments.reproduce import reproduce
 
-    reproduce(args.experiment, data_root=args.data_root, out=args.out, seed=args.seed, device=args.device, command=args.line)
+    if args.experiment != "dai-wipf":
+        reproduce(args.experiment, data_root=args.data_root, out=args.out, seed=args.seed, device=args.device, command=args.line)
+        return
+    weights = {"weights": args.inception_weights} if args.inception_weights else {}
+    page = study(args.part, args.data.split(","), Study(
+        Path(args.out), args.data_root, args.preset, args.trials, args.seed, args.device, args.precision, args.line,
+        metrics=weights), args.models)
+    print(f"done: tables, figures and {page}")
 
 
 def _info(args: argparse.Namespace) -> None:

@@ -1,36 +1,47 @@
-"""Scores of a trained run: Fréchet distances in classifier features, and MMD of its latents to the prior."""
+"""Scores of a trained run: of its samples and reconstructions against real images, and of its latents against the prior."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vaefast import api, data, metrics
+from vaefast.errors import DataError
 from vaefast.experiments.codes import Aggregate, aggregate, code_sampler, samplers_of
 from vaefast.experiments.report import write_report
 from vaefast.experiments.run import finished, run_data, sample_images, to_uint8
+from vaefast.experiments.scores import ImageScores, checked_metrics
+from vaefast.metrics.inception_weights import cached_file
 from vaefast.models.mode import evaluating
 from vaefast.training.device import resolve_device
 from vaefast.training.storage import write_json
 
 SAMPLES = 10_000
+_COUNTS = ("real", "fake", "features", "stretch", "inception_score_splits", "kid_subset_size", "neighbours")
 
 
 def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES, seed: int = 0, device: str = "auto",
+             which: Sequence[str] | None = None, weights: str | os.PathLike[str] | None = None,
              say: Callable[[str], None] = print) -> dict[str, Any]:
     """Score the run at `path` against its data set's test images; writes evaluation.json and the report.
 
     Distances are taken between `samples` generated images and as many real test images (all, where there are fewer): samples
     of the prior (stage 1), test images reconstructed and, as the best that can be asked for, real training images. Of a
     two-stage model also stage 2's samples, those of a Gaussian mixture fitted to stage 1's codes in stage 2's place, and
-    test images whose codes passed through stage 2. The features are those of a classifier trained on the data set's own
-    labels.
+    test images whose codes passed through stage 2.
+
+    Args:
+        which: metrics of `vaefast.experiments.scores.METRICS`. None: "classifier" (features of a classifier trained on the
+            data set's own labels) where there are labels, and "fid", "is" and "kid" where the Inception weights are at hand:
+            named, or in torch hub's cache. They are downloaded only for metrics that are asked for.
+        weights: file of the Inception weights.
 
     Raises:
-        DataError: the data set has no labels, or is not the one that the run was trained on.
+        DataError: the data set is not the one that the run was trained on, or there is nothing to score it with.
         RunFolderError: no finished run there.
     """
     run = finished(path)
@@ -38,36 +49,51 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     model = api.load(run.path, device=chosen)
     split = run_data(run, data_root)
     train, test = split("train"), split("test")
-    say(f"scoring {path}: {samples:,} samples of each kind against {min(samples, len(test)):,} {train.name} test images")
-    classifier = metrics.classifier_for(train, test_set=test, device=chosen, notice=say)
-    real = test.images[:samples]
-    statistics = metrics.classifier_statistics(classifier, real)
+    which = _chosen_metrics(which, weights, train)
+    say(f"scoring {path}: {samples:,} samples of each kind against {min(samples, len(test)):,} {train.name} test images "
+        f"({', '.join(which)})")
+    classifier = metrics.classifier_for(train, test_set=test, device=chosen, notice=say) if "classifier" in which else None
+    real = test.subset(slice(0, samples))
+    score = ImageScores(real, which, weights=weights, device=chosen, classifier=classifier, notice=say)
+    result: dict[str, Any] = {"samples": samples, "real": len(real), "seed": seed}
+    if classifier is not None:
+        result |= {f"classifier/{name}": classifier.info[name] for name in ("version", "test_accuracy")}
 
-    def distance(images: Tensor) -> float:
-        return statistics.distance(metrics.classifier_statistics(classifier, images))
+    def add(kind: str, images: Tensor) -> None:
+        for name, value in score(images).items():
+            result[name if name in _COUNTS else f"{name}/{kind}"] = value
 
-    result: dict[str, Any] = {"samples": samples, "real": len(real), "seed": seed,
-                              "classifier/version": classifier.info["version"],
-                              "classifier/test_accuracy": classifier.info["test_accuracy"]}
     own = samplers_of(model)
     for stage, name in enumerate(own, start=1):
-        result[f"fd_classifier/stage{stage}"] = distance(
-            sample_images(model, code_sampler(model, name), samples, seed=seed + stage))
+        add(f"stage{stage}", sample_images(model, code_sampler(model, name), samples, seed=seed + stage))
     found = aggregate(model, train.images, seed)
     if len(own) > 1:
         mixture = code_sampler(model, "mixture", lambda: found.codes, seed)
-        result["fd_classifier/mixture"] = distance(sample_images(model, mixture, samples, seed=seed + 3))
-    once, twice, error = _reconstruct(model, real, seed)
-    result["fd_classifier/reconstructions"] = distance(once)
+        add("mixture", sample_images(model, mixture, samples, seed=seed + 3))
+    once, twice, error = _reconstruct(model, real.images, seed)
+    add("reconstructions", once)
     if twice is not None:
-        result["fd_classifier/reconstructions_both_stages"] = distance(twice)
-    result["fd_classifier/test_vs_train"] = distance(train.images[torch.randperm(
+        add("reconstructions_both_stages", twice)
+    add("test_vs_train", train.images[torch.randperm(
         len(train), generator=torch.Generator().manual_seed(seed))[:samples]])
     result["reconstruction_error"] = error
     result |= _latents(model, found, samples, seed)
     write_json(run.path / "evaluation.json", result)
     write_report(run.path)
     return result
+
+
+def _chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str] | None, train: data.ImageSet) -> tuple[str, ...]:
+    """The metrics asked for; those there is everything at hand for where none are."""
+    if which is not None:
+        return checked_metrics(which)
+    found = ("classifier",) if train.labels is not None else ()
+    if weights is not None or cached_file().is_file():
+        found += ("fid", "is", "kid")
+    if not found:
+        raise DataError(f"{train.name} has no labels to train a classifier on, and there are no Inception weights at "
+                        f"{cached_file()}; name them (--inception-weights), or ask for fid, to have them downloaded.")
+    return found
 
 
 @torch.no_grad()

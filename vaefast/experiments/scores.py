@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vaefast import api, data, metrics
 from vaefast.errors import ArgumentError
+from vaefast.experiments.codes import code_sampler, samplers_of
 from vaefast.experiments.run import finished, sample_images
 from vaefast.metrics.features import Extractor, extractor_name, open_images
 from vaefast.metrics.fid import few_images
@@ -145,7 +146,8 @@ def images_of(path: str, *, samples: int = 10_000, seed: int = 0, device: str | 
     if (Path(path) / "config.json").is_file() and (Path(path) / "checkpoints").is_dir():
         finished(path)
     if (Path(path) / "model.json").is_file():
-        return data.as_image_set(sample_images(api.load(path, device=device), samples, seed=seed))
+        model = api.load(path, device=device)
+        return data.as_image_set(sample_images(model, code_sampler(model, samplers_of(model)[-1]), samples, seed=seed))
     return open_images(path)
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+_KINDS = (
+    ("stage1", "stage 1 samples (codes from the prior)"),
+    ("stage2", "stage 2 samples"),
+    ("mixture", "samples with codes from a Gaussian mixture"),
+    ("reconstructions", "reconstructions of test images"),
+    ("reconstructions_both_stages", "the same with their codes passed through stage 2"),
+    ("test_vs_train", "real training images (the floor)"),
+)
+_METRICS = (("fd_classifier", "FD-classifier"), ("fid", "FID"), ("kid", "KID"), ("inception_score", "Inception score"),
+            ("precision", "precision"), ("recall", "recall"), ("density", "density"), ("coverage", "coverage"))
+
 ROWS = (
-    ("fd_classifier/stage1", "FD-classifier, stage 1 samples (codes from N(0, I))"),
-    ("fd_classifier/mixture", "FD-classifier, samples of a Gaussian mixture fitted to stage 1's codes"),
-    ("fd_classifier/stage2", "FD-classifier, stage 2 samples"),
-    ("fd_classifier/reconstructions", "FD-classifier, reconstructions of test images"),
-    ("fd_classifier/reconstructions_both_stages", "FD-classifier, the same with their codes passed through stage 2"),
-    ("fd_classifier/test_vs_train", "FD-classifier, real training images (the floor)"),
+    *((f"{metric}/{kind}", f"{title}, {what}") for metric, title in _METRICS for kind, what in _KINDS),
     ("mmd/stage1", "MMD^2 of stage 1's codes to N(0, I)"),
     ("mmd/stage2", "MMD^2 of stage 2's codes to N(0, I)"),
     ("reconstruction_error", "squared error a pixel of reconstructions, [0, 1] scale"),
@@ -38,8 +44,9 @@ def print_scores(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(caption=f"{result['samples']:,} samples against {result['real']:,} test images; lower is better; "
-                          f"classifier accuracy {result['classifier/test_accuracy']:.2%}")
+    accuracy = result.get("classifier/test_accuracy")
+    table = Table(caption=f"{result['samples']:,} samples against {result['real']:,} test images; of distances lower is better"
+                          + (f"; classifier accuracy {accuracy:.2%}" if accuracy is not None else ""))
     table.add_column("score")
     table.add_column("value", justify="right")
     for label, value in score_rows(result):

@@ -57,7 +57,8 @@ class Trainer:
     def __init__(self, model: nn.Module, stages: Sequence[Stage], *, device: str | torch.device | None = "auto",
                  precision: str = "auto", seed: int = 0, run: RunFolder | None = None, progress: Progress | None = None,
                  callbacks: Sequence[Callback] = (), compile: str = "auto", channels_last: str = "auto",
-                 cuda_graphs: bool | None = None, sync: bool = False, log_every: int = 50, checkpoint_seconds: float = 120.0) -> None:
+                 cuda_graphs: bool | None = None, sync: bool = False, log_every: int = 50,
+                 checkpoint_seconds: float = 120.0) -> None:
         self.model, self.stages = model, list(stages)
         self.device = distributed.join(resolve_device(device))
         self.precision, self.seed = resolve_precision(precision, self.device), seed

@@ -31,7 +31,8 @@ def of_table1(found: dict[str, Any]) -> list[Claim]:
             ("two-stage", "vae-flow", "the two-stage VAE is better than a VAE with a flow"),
             ("two-stage", "wae-mmd", "the two-stage VAE is better than a WAE-MMD")):
         claims.append(_less(rows, metric, better, worse, text))
-    claims.append(_less(rows, "reconstruction_error", "vae-learned", "vae-fixed", "learned gamma reconstructs better than gamma = 1"))
+    claims.append(_less(rows, "reconstruction_error", "vae-learned", "vae-fixed",
+                        "learned gamma reconstructs better than gamma = 1"))
     gamma = _mean(rows, "vae-learned", "gamma")
     claims.append(Claim("gamma falls far below 1", "not measured" if gamma is None else f"{gamma:.3g}",
                         None if gamma is None else gamma < 0.5))
@@ -58,7 +59,8 @@ def of_latents(distance: dict[str, Any], values: dict[str, Any]) -> list[Claim]:
 def of_gamma(record: dict[str, Any]) -> list[Claim]:
     """Of figure 1a."""
     gammas = record["learned"]["log_gamma"]
-    return [Claim("log gamma falls throughout", f"from {gammas[0]:.3g} to {gammas[-1]:.3g}, in {record['falling']:.0%} of the records",
+    return [Claim("log gamma falls throughout",
+                  f"from {gammas[0]:.3g} to {gammas[-1]:.3g}, in {record['falling']:.0%} of the records",
                   gammas[-1] < gammas[0] and record["falling"] > 0.9),
             Claim("the error with learned gamma is well below that of gamma = 1", f"{record['error_ratio']:.3g} times smaller",
                   record["error_ratio"] > 1)]

@@ -98,8 +98,8 @@ def _two_stage(study: Study, data_name: str, images: data.ImageSet) -> api.TwoSt
 
 
 def _figure1a(study: Study, data_name: str, images: data.ImageSet, models: Sequence[str] | None) -> None:
-    learned, fixed = (RunFolder.open(run_cell(study, "fig1a", data_name, images.image_shape, training, 1, scores=False)).read_metrics()
-                      for training in FIGURE1A)
+    runs = [run_cell(study, "fig1a", data_name, images.image_shape, training, 1, scores=False) for training in FIGURE1A]
+    learned, fixed = (RunFolder.open(run).read_metrics() for run in runs)
     theory.fig1a(learned, fixed, image_shape=images.image_shape, out=study.out / data_name, say=study.say)
 
 
