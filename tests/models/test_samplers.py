@@ -122,3 +122,12 @@ def test_a_mixture_saves_its_state():
     again = Mixture(3, 3)
     again.load_state_dict(mixture.state_dict())
     assert torch.equal(again.sample(9, torch.Generator().manual_seed(0)), mixture.sample(9, torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_start_finds_every_one_of_many_clusters(seed):
+    g = torch.Generator().manual_seed(seed)
+    centres = torch.randn(10, 6, generator=g)
+    z = centres[torch.randint(10, (3000,), generator=g)] + 0.2 * torch.randn(3000, 6, generator=g)
+    mixture = Mixture(6, 10, seed=seed).fit(z)
+    assert torch.cdist(centres.double(), mixture.means).min(1).values.max() < 0.1

@@ -147,23 +147,38 @@ class Mixture(nn.Module):
         return z.float()
 
 
-def _cluster(z: Tensor, clusters: int, generator: torch.Generator, rounds: int = 10) -> Tensor:
-    """Index of each row's cluster, [N], by k-means from a k-means++ start (Arthur & Vassilvitskii 2007)."""
-    pick = torch.randint(len(z), (1,), generator=generator, device=z.device)
-    centres = z[pick]
+def _cluster(z: Tensor, clusters: int, generator: torch.Generator, rounds: int = 10, starts: int = 4) -> Tensor:
+    """Index of each row's cluster, [N]: the tightest k-means of several from k-means++ (Arthur & Vassilvitskii 2007)."""
+    best, least = torch.zeros(len(z), dtype=torch.long, device=z.device), math.inf
+    for _ in range(starts):
+        centres = _spread(z, clusters, generator)
+        for _ in range(rounds):
+            shares = _one_hot(torch.cdist(z, centres).argmin(1), len(centres))
+            count = shares.sum(0)[:, None]
+            centres = torch.where(count > 0, (shares.T @ z) / count.clamp_min(1), centres)
+        distance, index = torch.cdist(z, centres).min(1)
+        if (cost := float(distance.square().sum())) < least:
+            best, least = index, cost
+    return best
+
+
+def _spread(z: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
+    """Rows of z far from each other, [K, k]: each the best of a few, drawn by squared distance to those before.
+
+    Fewer than `clusters`, where there are fewer distinct rows.
+    """
+    candidates = 2 + int(math.log(clusters))
+    centres = z[torch.randint(len(z), (1,), generator=generator, device=z.device)]
     nearest = (z - centres).square().sum(1)
-    while len(centres) < min(clusters, len(z)):
-        if not nearest.max() > 0:
-            break  # fewer distinct points than clusters
-        pick = torch.multinomial(nearest, 1, generator=generator) if len(z) < 2**24 else nearest.argmax()[None]
-        centres = torch.cat([centres, z[pick]])
-        nearest = torch.minimum(nearest, (z - z[pick]).square().sum(1))
-    for _ in range(rounds):
-        index = torch.cdist(z, centres).argmin(1)
-        shares = _one_hot(index, len(centres))
-        count = shares.sum(0)[:, None]
-        centres = torch.where(count > 0, (shares.T @ z) / count.clamp_min(1), centres)
-    return torch.cdist(z, centres).argmin(1)
+    while len(centres) < clusters and nearest.max() > 0:
+        # by their cumulative sum: multinomial takes no more than 2^24 rows
+        edges = nearest.cumsum(0)
+        at = torch.rand(candidates, generator=generator, device=z.device, dtype=z.dtype) * edges[-1]
+        drawn = z[torch.searchsorted(edges, at, right=True).clamp_max(len(z) - 1)]
+        remaining = torch.stack([torch.minimum(nearest, (z - c).square().sum(1)) for c in drawn])
+        chosen = remaining.sum(1).argmin()
+        centres, nearest = torch.cat([centres, drawn[chosen, None]]), remaining[chosen]
+    return centres
 
 
 def _one_hot(index: Tensor, classes: int) -> Tensor:
