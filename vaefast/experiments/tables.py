@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 _KINDS = (
-    ("stage1", "stage 1 samples (codes from the prior)"),
+    ("stage1", "stage 1 samples (codes from N(0, I))"),
     ("stage2", "stage 2 samples"),
     ("mixture", "samples with codes from a Gaussian mixture"),
     ("reconstructions", "reconstructions of test images"),
