@@ -1,0 +1,138 @@
+"""The reproduction of Dai & Wipf: rows, cells, tables, what holds, one page."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vaefast.cli import main
+from vaefast.errors import ArgumentError
+from vaefast.experiments.dai_wipf import cell, claims, paper, protocol
+from vaefast.experiments.dai_wipf.tables import shown, table
+from vaefast.training.settings import StageSettings, override
+
+ROWS = "two-stage,vae-fixed"
+
+
+def reproduce(out: Path, *words: str) -> int:
+    return main(["reproduce", "dai-wipf", *words, "--data", "digits", "--data-root", "none", "--preset", "smoke", "--out", str(out)])
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Table 1 of two rows and two trials, and the figures, of a few steps each on the UCI digits."""
+    out = tmp_path_factory.mktemp("dai-wipf") / "out"
+    original = protocol.options
+
+    def few_steps(training, *rest):
+        found = original(training, *rest)
+        return {**found, "steps": (6, 8) if training.kind == "two-stage" else (6,),
+                "model_overrides": {**found["model_overrides"], "latent_dim": 4}}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cell, "options", few_steps)
+        patch.setitem(protocol.SAMPLES, "smoke", 64)
+        assert reproduce(out, "table1", "--trials", "2", "--models", ROWS) == 0
+        for part in ("table3", "fig1a", "fig1b", "fig2"):
+            assert reproduce(out, part) == 0
+        yield out
+
+
+def test_the_table_has_every_row_with_the_papers_value_beside_ours(study, monkeypatch):
+    found = json.loads((study / "digits" / "table1.json").read_text())
+    rows = {row["name"]: row for row in found["rows"]}
+    assert list(rows) == list(paper.TABLE1) and found["trials"] == 2
+    for name in ("two-stage", "vae-learned", "vae-fixed"):
+        values = rows[name]["fd_classifier"]["values"]
+        assert len(set(values)) == 2 and rows[name]["fd_classifier"]["std"] > 0
+    assert rows["two-stage"]["reconstruction_error"] == rows["vae-learned"]["reconstruction_error"]  # one and the same model
+    assert rows["vae-flow"]["fd_classifier"] is None and "not in this version" in rows["wgan"]["title"]
+    assert rows["vae-fixed"]["gamma"]["values"] == [1.0, 1.0]
+    lines = (study / "digits" / "table1.md").read_text().splitlines()
+    assert len(lines) == 2 + len(rows) and " ± " in lines[-1]
+    with open(study / "digits" / "table1.csv", encoding="utf-8", newline="") as file:
+        cells = list(csv.DictReader(file))
+    assert len(cells) == len(rows) and len(cells[-1]["fd_classifier_values"].split()) == 2
+
+
+def test_what_is_done_is_not_done_again_and_what_is_new_is_added(study, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(study, out)
+    model = out / "digits" / "table1" / "two-stage" / "trial-01" / "model.safetensors"
+    before = model.stat().st_mtime_ns
+    scores = out / "digits" / "table1" / "vae-fixed" / "trial-02" / "evaluation.json"
+    was = json.loads(scores.read_text())
+    scores.unlink()
+    assert reproduce(out, "table1", "--trials", "2", "--models", f"{ROWS},wae-mmd") == 0
+    assert model.stat().st_mtime_ns == before and json.loads(scores.read_text()) == was
+    rows = {row["name"]: row for row in json.loads((out / "digits" / "table1.json").read_text())["rows"]}
+    assert len(rows["wae-mmd"]["fd_classifier"]["values"]) == 2 and rows["wae-mmd"]["active_dimensions"] is None
+
+
+def test_a_cell_of_other_settings_is_refused(study, capsys):
+    assert main(["reproduce", "dai-wipf", "table1", "--data", "digits", "--data-root", "none", "--preset", "quick", "--models",
+                 "two-stage", "--out", str(study)]) == 2
+    assert "was made with other settings" in capsys.readouterr().err
+    assert reproduce(study, "table1", "--models", "wgan") == 2
+    assert "models names 'wgan'" in capsys.readouterr().err
+
+
+def test_one_page_shows_all_of_it(study):
+    text = (study / "report.html").read_text()
+    for heading in ("Table 1", "Table 3", "Figure 1a", "Figure 1b", "Figure 2", "Does it hold here?"):
+        assert heading in text
+    assert text.count("<img ") == 5 and "cannot be read" not in text and "http" not in text.split("</style>")[1]
+    said = json.loads((study / "claims.json").read_text())["digits"]
+    assert {c["holds"] for c in said} <= {True, False, None} and len(said) == 12
+    assert all((study / "digits" / f"{name}.svg").is_file() for name in ("fig1a", "fig1b", "fig2", "table3"))
+
+
+def test_claims_say_what_was_measured_and_do_not_guess():
+    def row(name, value):
+        return {"name": name, "fid": None, "fd_classifier": value and {"mean": value}, "reconstruction_error": None, "gamma": None}
+
+    found = claims.of_table1({"rows": [row("two-stage", 2.0), row("vae-learned", 14.0), row("vae-fixed", None),
+                                       row("vae-bernoulli", 1.0), row("vae-flow", None), row("wae-mmd", 3.0)]})
+    assert [c.holds for c in found] == [True, None, False, None, True, None, None]
+    assert found[0].measured == "2 against 14, 7 times"
+
+
+@pytest.mark.parametrize("row", [r for r in (*protocol.TABLE1, *protocol.TABLE2) if r.training], ids=lambda r: r.name)
+@pytest.mark.parametrize("preset", protocol.PRESETS)
+@pytest.mark.parametrize("data", ["mnist", "cifar10", "celeba"])
+def test_every_protocol_is_one_that_training_takes(row, preset, data):
+    name = "table1" if row in protocol.TABLE1 else "table2"
+    found = protocol.options(row.training, name, preset, data)
+    override(StageSettings(epochs=1), found["stage_overrides"])
+    assert (name, preset) != ("table1", "paper") or data != "cifar10" or found["epochs"][0] == 1000
+
+
+def test_the_papers_budgets():
+    two = next(r.training for r in protocol.TABLE2 if r.name == "two-stage")
+    assert protocol.options(two, "table2", "paper", "celeba")["epochs"] == (70.0, 70.0)
+    with pytest.raises(ArgumentError, match="preset is 'tiny'"):
+        protocol.options(two, "table2", "tiny", "celeba")
+    assert protocol.data_options("table2", "paper", "celeba", (3, 64, 64)) == {"crop": 140}
+    assert protocol.data_options("table2", "smoke", "mnist", (1, 28, 28)) == {"pad": 32, "limit": 2000}
+
+
+def test_a_table_without_any_trial_shows_the_papers_numbers_alone(tmp_path):
+    found = table(cell.Study(tmp_path, None, "smoke"), "table2", "celeba", protocol.TABLE2, paper.TABLE2)
+    assert [shown(row["paper_fid"]) for row in found["rows"]] == ["63", "55", "42", "34"]
+    assert all(row["fd_classifier"] is None for row in found["rows"])
+
+
+@pytest.mark.slow
+def test_everything_on_mnist_in_a_smoke_run(data_root, tmp_path):
+    words = ["--data", "mnist", "--data-root", str(data_root), "--preset", "smoke", "--out", str(tmp_path / "out")]
+    assert main(["reproduce", "dai-wipf", "all", *words]) == 0
+    found = {path.stem for path in (tmp_path / "out" / "mnist").glob("*.json")}
+    assert found == {"table1", "table2", "table3", "fig1a", "fig1b", "fig2"}
+    for name in ("table1", "table2"):
+        rows = json.loads((tmp_path / "out" / "mnist" / f"{name}.json").read_text())["rows"]
+        assert all(row["fd_classifier"] for row in rows if "not in this version" not in row["title"])
+    assert (tmp_path / "out" / "manifolds.json").is_file()
