@@ -42,6 +42,17 @@ def test_rank_deficient_features_are_as_good_as_their_own_subspace():
     assert frechet_distance(a @ turn, b @ turn) == pytest.approx(frechet_distance(a, b), rel=1e-9)
 
 
+@pytest.mark.parametrize("least", [1e-3, 1e-9, 1e-14, 0.0])
+def test_nearly_singular_covariances(least):
+    # Commuting covariances: the distance is that of the standard deviations. Both factorisations are met on the way.
+    turn = torch.linalg.qr(torch.randn(30, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(11)))[0]
+    s1, s2 = (torch.logspace(0, -1, 30, dtype=torch.float64) * scale for scale in (1.0, 2.0))
+    s1[20:] = s2[20:] = least
+    zero, (c1, c2) = torch.zeros(30), (turn @ s.square().diag() @ turn.T for s in (s1, s2))
+    expected = float((s1 - s2).square().sum())
+    assert frechet_from_statistics(zero, c1, zero, c2) == pytest.approx(expected, rel=1e-7)
+
+
 def test_fewer_rows_than_features():
     a, b = features(10, 50, 7), features(12, 50, 8)
     d = frechet_distance(a, b)

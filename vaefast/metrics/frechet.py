@@ -15,6 +15,8 @@ from torch import Tensor
 
 from ..errors import ArgumentError
 
+_SOUND_PIVOT = 1e-5
+
 
 class GaussianStatistics:
     """Running mean and unbiased covariance of feature rows, in float64.
@@ -150,7 +152,7 @@ def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
 def frechet_from_statistics(m1: Tensor, c1: Tensor, m2: Tensor, c2: Tensor) -> float:
     """Fréchet distance between N(m1, c1) and N(m2, c2).
 
-    With C1 = F1 F1^T and C2 = F2 F2^T from symmetric eigendecompositions,
+    With C1 = F1 F1^T and C2 = F2 F2^T from symmetric eigendecompositions (or Cholesky's, where both are far from singular),
     tr (C1^(1/2) C2 C1^(1/2))^(1/2) is the sum of the singular values of F1^T F2. Singular values are exact to
     eps times the largest one, where square roots of eigenvalues of the product would be off by sqrt(eps) each: a
     null space costs nothing, and no complex number can turn up.
@@ -177,6 +179,11 @@ def frechet_from_statistics(m1: Tensor, c1: Tensor, m2: Tensor, c2: Tensor) -> f
 
 def _factor(cov: Tensor) -> Tensor:
     """F [D, r] with F F^T = cov, of the rank that float64 can tell from zero."""
+    # Where nothing is near zero, Cholesky's factor is as good, for a tenth of the time.
+    lower, failed = torch.linalg.cholesky_ex(cov)
+    pivots = lower.diagonal()
+    if not failed and pivots.min() > _SOUND_PIVOT * pivots.max():
+        return lower
     values, vectors = torch.linalg.eigh(cov)
     keep = values > values.abs().max() * values.numel() * torch.finfo(values.dtype).eps
     return vectors[:, keep] * values[keep].sqrt()

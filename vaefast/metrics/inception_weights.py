@@ -56,7 +56,8 @@ def _published() -> Path:
     if failures:
         raise DataNotFoundError(
             f"FID, KID and the Inception score need {NAME} (91 MiB, sha256 {SHA256}), which could not be fetched "
-            f"({'; '.join(failures)}): download {URL} elsewhere and put it at {path}, or name it with --inception-weights."
+            f"({'; '.join(failures)}): download {URL} elsewhere and put it at {path}, or name it with --inception-weights "
+            "(weights= in Python)."
         )
     return path
 
