@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,33 @@ def reconstruction_grid(
     return _with_legend(grid, "each pair: original | reconstruction") if legend else grid
 
 
+def side_by_side(pictures: Sequence[np.ndarray], titles: Sequence[str], cols: int = 3, gap: int = 24) -> np.ndarray:
+    """Pictures with a title above each, `cols` in a row.
+
+    Args:
+        pictures: uint8 [height, width, 3], all of one height and width.
+        titles: one each.
+        gap: pixels between them.
+
+    Returns:
+        uint8 [height, width, 3], on white.
+
+    Raises:
+        ArgumentError: no pictures, or not as many titles.
+    """
+    if not pictures or len(pictures) != len(titles):
+        raise ArgumentError(f"There are {len(pictures)} pictures and {len(titles)} titles; expected as many, at least one.")
+    titled = [_with_legend(picture, title) for picture, title in zip(pictures, titles)]
+    high, wide = titled[0].shape[:2]
+    cols = min(cols, len(titled))
+    rows = -(-len(titled) // cols)
+    canvas = np.full((rows * (high + gap) - gap, cols * (wide + gap) - gap, 3), 255, np.uint8)
+    for i, picture in enumerate(titled):
+        top, left = (i // cols) * (high + gap), (i % cols) * (wide + gap)
+        canvas[top : top + high, left : left + wide] = picture
+    return canvas
+
+
 def save_png(path: str | os.PathLike[str], array: np.ndarray) -> Path:
     """Write uint8 [height, width, 1 or 3] or [height, width] as PNG, whole or not at all; returns the path.
 
@@ -129,8 +157,9 @@ def _pil_image(array: np.ndarray) -> Any:
 def _with_legend(grid: np.ndarray, text: str) -> np.ndarray:
     from PIL import Image, ImageDraw, ImageFont
 
-    font = ImageFont.load_default(14)
-    strip = Image.new("L", (grid.shape[1], 24), 255)
+    size = max(14, grid.shape[1] // 25)
+    font = ImageFont.load_default(size)
+    strip = Image.new("L", (grid.shape[1], size + 12), 255)
     ImageDraw.Draw(strip).text((6, 3), text, fill=0, font=font)
     return np.concatenate([np.asarray(strip)[..., None].repeat(grid.shape[2], axis=2), grid])
 

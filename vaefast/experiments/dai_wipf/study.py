@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vaefast import api, data
 from vaefast.errors import ArgumentError
 from vaefast.experiments import theory
@@ -16,7 +14,7 @@ from vaefast.experiments.dai_wipf.cell import Study, run_cell, run_path
 from vaefast.experiments.dai_wipf.page import write_page
 from vaefast.experiments.dai_wipf.protocol import FIGURE1A, TABLE1, TABLE2, Row, data_options
 from vaefast.experiments.dai_wipf.tables import table, write_table
-from vaefast.experiments.pictures import read_png, save_png
+from vaefast.experiments.pictures import read_png, save_png, side_by_side
 from vaefast.experiments.run import load_data
 from vaefast.training.run_folder import RunFolder
 
@@ -71,20 +69,21 @@ def _table(name: str, rows: Sequence[Row], printed: dict[str, dict[str, paper.Me
             for trial in range(1, study.trials + 1):
                 run_cell(study, name, data_name, images.image_shape, row.training, trial)
             write_table(table(study, name, data_name, rows, printed), study.out / data_name / name)
-        _samples(study, name, data_name, own)
+        _samples(study, name, data_name, [row for row in rows if row.training])
 
     return run
 
 
 def _samples(study: Study, name: str, data_name: str, rows: Sequence[Row]) -> None:
-    """The first trial's samples of every row, side by side in the table's order."""
-    grids = []
+    """The first trial's samples of every row, in the table's order."""
+    pictures = {}
     for row in rows:
         assert row.training is not None
-        grid = read_png(run_path(study, name, data_name, row.training, 1) / f"samples_stage{row.stage}.png")
-        grids += [grid, np.full((grid.shape[0], 24, 3), 255, dtype=np.uint8)]
-    if grids:
-        save_png(study.out / data_name / f"{name}.png", np.concatenate(grids[:-1], axis=1))
+        path = run_path(study, name, data_name, row.training, 1) / f"samples_stage{row.stage}.png"
+        if path.is_file():
+            pictures[paper.TITLES[row.name]] = read_png(path)
+    if pictures:
+        save_png(study.out / data_name / f"{name}.png", side_by_side(list(pictures.values()), list(pictures)))
 
 
 def _two_stage(study: Study, data_name: str, images: data.ImageSet) -> api.TwoStageVAE:
