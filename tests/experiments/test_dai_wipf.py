@@ -8,8 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from vaefast.cli import main
+from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
 from vaefast.experiments.dai_wipf import cell, claims, paper, protocol
 from vaefast.experiments.dai_wipf.tables import shown, table
@@ -118,8 +120,14 @@ def test_the_papers_budgets():
     assert protocol.options(two, "table2", "paper", "celeba")["epochs"] == (70.0, 70.0)
     with pytest.raises(ArgumentError, match="preset is 'tiny'"):
         protocol.options(two, "table2", "tiny", "celeba")
-    assert protocol.data_options("table2", "paper", "celeba", (3, 64, 64)) == {"crop": 140}
-    assert protocol.data_options("table2", "smoke", "mnist", (1, 28, 28)) == {"pad": 32, "limit": 2000}
+    def plain(name, side, note=""):
+        return ImageSet(torch.zeros(1, 3, side, side, dtype=torch.uint8), name=name, note=note)
+
+    assert protocol.data_options("table2", "paper", plain("celeba", 64)) == {"crop": 140}
+    assert protocol.data_options("table1", "paper", plain("celeba", 64)) == {}
+    assert protocol.data_options("table2", "smoke", plain("mnist", 28)) == {"pad": 32, "limit": 2000}
+    assert protocol.data_options("table1", "quick", plain("cifar10", 32)) == {"jpeg75": True}
+    assert protocol.data_options("table1", "quick", plain("cifar10", 32, "Lossy")) == {}
 
 
 def test_a_table_without_any_trial_shows_the_papers_numbers_alone(tmp_path):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vaefast.data import ImageSet
 from vaefast.errors import RunFolderError
 from vaefast.experiments.dai_wipf.protocol import SAMPLES, Training, data_options, options
 from vaefast.experiments.evaluate import evaluate
@@ -50,9 +51,11 @@ def run_path(study: Study, table: str, data: str, training: Training, trial: int
     return study.out / data / table / training.name / f"trial-{trial:02d}"
 
 
-def run_cell(study: Study, table: str, data: str, image_shape: tuple[int, int, int], training: Training, trial: int, *,
+def run_cell(study: Study, table: str, data: str, plain: ImageSet, training: Training, trial: int, *,
              scores: bool = True) -> Path:
-    """Train (and score) one trial, or what is left of it; returns its run folder.
+    """Train (and score) one trial on data set `data`, or what is left of it; returns its run folder.
+
+    `plain` are the training images as the data set's loader gives them without options.
 
     Raises:
         RunFolderError: the folder holds a run of other settings.
@@ -60,7 +63,7 @@ def run_cell(study: Study, table: str, data: str, image_shape: tuple[int, int, i
     path, seed = run_path(study, table, data, training, trial), seed_of(study.seed, trial)
     settings = options(training, table, study.preset, data)
     settings |= {"data_name": data, "data_root": study.data_root, "seed": seed, "device": study.device,
-                 "precision": study.precision, "data_options": data_options(table, study.preset, data, image_shape)}
+                 "precision": study.precision, "data_options": data_options(table, study.preset, plain)}
     asked = json.loads(json.dumps({**settings, "data_root": None, "device": None, "samples": SAMPLES[study.preset]}, default=str))
     cell = path.parent / f"{path.name}.json"
     if cell.is_file() and json.loads(cell.read_text()) != asked:

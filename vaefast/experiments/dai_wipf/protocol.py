@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
 from vaefast.training.settings import PlayerSettings
 
@@ -92,6 +93,8 @@ def options(training: Training, table: str, preset: str, data: str) -> dict[str,
             stages["halve_every"] = 30.0
         else:
             _wae_paper(training, model, stages)
+    elif preset == "paper" and table == "fig1a":
+        found["steps"] = (100_000,)
     elif preset == "paper" and data == "cifar10":
         found["epochs"] = (1000.0, 2000.0) if two else (1000.0,)
     return {**found, "model_overrides": model, "stage_overrides": stages}
@@ -106,17 +109,19 @@ def _wae_paper(training: Training, model: dict[str, Any], stages: dict[str, Any]
         stages["players"] = {"adversary": PlayerSettings(lr=1e-3, betas=(0.5, 0.999), schedule="wae-manual")}
 
 
-def data_options(table: str, preset: str, data: str, image_shape: tuple[int, int, int]) -> dict[str, Any]:
-    """Options of the data set for "table1" or "table2".
+def data_options(table: str, preset: str, plain: ImageSet) -> dict[str, Any]:
+    """Options of the data set for "table1" or "table2", given its training images as they come without any.
 
-    The WAE paper's networks halve three times, so that other sides than multiples of 8 get a black border; a smoke run of
-    them sees 2,000 images.
+    The paper's CIFAR-10 went through JPEG, and its CelebA is another crop for each table. The WAE paper's networks halve three
+    times, so that other sides than multiples of 8 get a black border; a smoke run of them sees 2,000 images.
     """
     found: dict[str, Any] = {}
-    if data == "celeba":
-        found["crop"] = 140 if table == "table2" else 128
+    if plain.name == "celeba" and table == "table2":
+        found["crop"] = 140
+    if plain.name == "cifar10" and not plain.note:  # a note says that the files are JPEG already
+        found["jpeg75"] = True
     if table == "table2":
-        side = max(image_shape[1:])
+        side = max(plain.image_shape[1:])
         if side % WAE_MULTIPLE:
             found["pad"] = -(-side // WAE_MULTIPLE) * WAE_MULTIPLE
         if preset == "smoke":

@@ -45,11 +45,11 @@ def reproduce(part: str, data_names: Sequence[str], study: Study, models: Sequen
             raise ArgumentError(f"models names {name!r}; expected some of {', '.join(sorted(known))}.")
     wanted = PARTS if part == "all" else (part,)
     for name in data_names:
-        images = load_data(name, study.data_root, "train", **data_options("table1", study.preset, name, (0, 0, 0)))
+        plain = load_data(name, study.data_root, "train")
         for one in wanted:
             if one != "manifolds":
                 study.say(f"--- {one} on {name}, preset {study.preset}")
-                _RUN[one](study, name, images, models)
+                _RUN[one](study, name, plain, models)
                 write_page(study)
     if "manifolds" in wanted:
         study.say(f"--- manifolds of known dimension, preset {study.preset}")
@@ -58,7 +58,7 @@ def reproduce(part: str, data_names: Sequence[str], study: Study, models: Sequen
 
 
 def _table(name: str, rows: Sequence[Row], printed: dict[str, dict[str, paper.Mean]]) -> Callable[..., None]:
-    def run(study: Study, data_name: str, images: data.ImageSet, models: Sequence[str] | None) -> None:
+    def run(study: Study, data_name: str, plain: data.ImageSet, models: Sequence[str] | None) -> None:
         own = [row for row in rows if row.training and (models is None or row.name in models)]
         done: set[str] = set()
         for row in own:
@@ -67,7 +67,7 @@ def _table(name: str, rows: Sequence[Row], printed: dict[str, dict[str, paper.Me
                 continue
             done.add(row.training.name)
             for trial in range(1, study.trials + 1):
-                run_cell(study, name, data_name, images.image_shape, row.training, trial)
+                run_cell(study, name, data_name, plain, row.training, trial)
             write_table(table(study, name, data_name, rows, printed), study.out / data_name / name)
         _samples(study, name, data_name, [row for row in rows if row.training])
 
@@ -86,27 +86,29 @@ def _samples(study: Study, name: str, data_name: str, rows: Sequence[Row]) -> No
         save_png(study.out / data_name / f"{name}.png", side_by_side(list(pictures.values()), list(pictures)))
 
 
-def _two_stage(study: Study, data_name: str, images: data.ImageSet) -> api.TwoStageVAE:
+def _two_stage(study: Study, data_name: str, plain: data.ImageSet) -> api.TwoStageVAE:
     """Table 1's two-stage model of the first trial."""
     training = next(row.training for row in TABLE1 if row.name == "two-stage")
     assert training is not None
-    path = run_cell(study, "table1", data_name, images.image_shape, training, 1, scores=False)
-    model = api.load(path)
+    model = api.load(run_cell(study, "table1", data_name, plain, training, 1, scores=False))
     assert isinstance(model, api.TwoStageVAE)
     return model
 
 
-def _figure1a(study: Study, data_name: str, images: data.ImageSet, models: Sequence[str] | None) -> None:
-    runs = [run_cell(study, "fig1a", data_name, images.image_shape, training, 1, scores=False) for training in FIGURE1A]
+def _figure1a(study: Study, data_name: str, plain: data.ImageSet, models: Sequence[str] | None) -> None:
+    runs = [run_cell(study, "fig1a", data_name, plain, training, 1, scores=False) for training in FIGURE1A]
     learned, fixed = (RunFolder.open(run).read_metrics() for run in runs)
-    theory.fig1a(learned, fixed, image_shape=images.image_shape, out=study.out / data_name, say=study.say)
+    theory.fig1a(learned, fixed, image_shape=plain.image_shape, out=study.out / data_name, say=study.say)
 
 
-def _of_two_stage(run: Callable[..., Any], **options: str) -> Callable[..., None]:
-    def call(study: Study, data_name: str, images: data.ImageSet, models: Sequence[str] | None) -> None:
-        given = {key: data_name for key in options}
-        run(_two_stage(study, data_name, images), images.images, out=study.out / data_name, preset=study.preset, seed=study.seed,
-            device=study.device, say=study.say, **given)
+def _of_two_stage(run: Callable[..., Any], *named: str) -> Callable[..., None]:
+    """A part that looks at table 1's two-stage model; `named` are its arguments that take the data set's name."""
+
+    def call(study: Study, data_name: str, plain: data.ImageSet, models: Sequence[str] | None) -> None:
+        model = _two_stage(study, data_name, plain)
+        images = load_data(data_name, study.data_root, "train", **data_options("table1", study.preset, plain))
+        run(model, images.images, out=study.out / data_name, preset=study.preset, seed=study.seed, device=study.device,
+            say=study.say, **dict.fromkeys(named, data_name))
 
     return call
 
@@ -114,7 +116,7 @@ def _of_two_stage(run: Callable[..., Any], **options: str) -> Callable[..., None
 _RUN: dict[str, Callable[..., None]] = {
     "table1": _table("table1", TABLE1, paper.TABLE1),
     "table2": _table("table2", TABLE2, paper.TABLE2),
-    "table3": _of_two_stage(theory.table3, data="name"),
+    "table3": _of_two_stage(theory.table3, "data"),
     "fig1a": _figure1a,
     "fig1b": _of_two_stage(theory.fig1b),
     "fig2": _of_two_stage(theory.fig2),
