@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,13 @@ def read_png(path: str | os.PathLike[str]) -> np.ndarray:
 
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def side_by_side(paths: Sequence[str | os.PathLike[str]], gap: int = 24) -> np.ndarray:
+    """PNGs of one height from left to right, `gap` white columns between them, as uint8 [height, width, 3]."""
+    pictures = [read_png(path) for path in paths]
+    white = np.full((pictures[0].shape[0], gap, 3), 255, dtype=np.uint8)
+    return np.concatenate([piece for picture in pictures for piece in (white, picture)][1:], axis=1)
 
 
 def _pil_image(array: np.ndarray) -> Any:

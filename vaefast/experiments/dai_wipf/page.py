@@ -66,7 +66,7 @@ def _data_set(folder: Path, parts: dict[str, dict[str, Any]], said: list[Claim])
             columns = columns_of(record)
             pieces.append(html.table(["model", *(heading for _, heading in columns)],
                                      [[row["title"], *(shown(row[key]) for key, _ in columns)] for row in record["rows"]]))
-            titles = [row["title"] for row in record["rows"] if row["fd_classifier"]]
+            titles = [row["title"] for row in record["rows"] if row["minutes"]]  # the rows with scores, as in the picture
             pieces.append(html.figure(folder / f"{name}.png", "First samples of the first trial, not picked, from left to right: "
                                       + "; ".join(titles), "wide"))
         else:

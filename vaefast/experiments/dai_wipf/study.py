@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vaefast import api, data
 from vaefast.errors import ArgumentError
 from vaefast.experiments import theory
@@ -16,7 +14,7 @@ from vaefast.experiments.dai_wipf.cell import Study, run_cell, run_path
 from vaefast.experiments.dai_wipf.page import write_page
 from vaefast.experiments.dai_wipf.protocol import FIGURE1A, TABLE1, TABLE2, Row, data_options
 from vaefast.experiments.dai_wipf.tables import table, write_table
-from vaefast.experiments.pictures import read_png, save_png
+from vaefast.experiments.pictures import save_png, side_by_side
 from vaefast.experiments.run import load_data
 from vaefast.training.run_folder import RunFolder
 
@@ -46,13 +44,13 @@ def reproduce(part: str, data_names: Sequence[str], study: Study, models: Sequen
         if name not in known:
             raise ArgumentError(f"models names {name!r}; expected some of {', '.join(sorted(known))}.")
     wanted = PARTS if part == "all" else (part,)
-    for name in data_names:
+    of_data = [one for one in wanted if one in _RUN]
+    for name in data_names if of_data else ():
         images = load_data(name, study.data_root, "train", **data_options("table1", study.preset, name, (0, 0, 0)))
-        for one in wanted:
-            if one != "manifolds":
-                study.say(f"--- {one} on {name}, preset {study.preset}")
-                _RUN[one](study, name, images, models)
-                write_page(study)
+        for one in of_data:
+            study.say(f"--- {one} on {name}, preset {study.preset}")
+            _RUN[one](study, name, images, models)
+            write_page(study)
     if "manifolds" in wanted:
         study.say(f"--- manifolds of known dimension, preset {study.preset}")
         theory.manifolds(out=study.out, preset=study.preset, seed=study.seed, device=study.device, say=study.say)
@@ -71,20 +69,17 @@ def _table(name: str, rows: Sequence[Row], printed: dict[str, dict[str, paper.Me
             for trial in range(1, study.trials + 1):
                 run_cell(study, name, data_name, images.image_shape, row.training, trial)
             write_table(table(study, name, data_name, rows, printed), study.out / data_name / name)
-        _samples(study, name, data_name, own)
+        _samples(study, name, data_name, rows)
 
     return run
 
 
 def _samples(study: Study, name: str, data_name: str, rows: Sequence[Row]) -> None:
-    """The first trial's samples of every row, side by side in the table's order."""
-    grids = []
-    for row in rows:
-        assert row.training is not None
-        grid = read_png(run_path(study, name, data_name, row.training, 1) / f"samples_stage{row.stage}.png")
-        grids += [grid, np.full((grid.shape[0], 24, 3), 255, dtype=np.uint8)]
+    """The first trial's samples of every row that has scores, side by side in the table's order."""
+    runs = [(run_path(study, name, data_name, row.training, 1), row.stage) for row in rows if row.training]
+    grids = [run / f"samples_stage{stage}.png" for run, stage in runs if (run / "evaluation.json").is_file()]
     if grids:
-        save_png(study.out / data_name / f"{name}.png", np.concatenate(grids[:-1], axis=1))
+        save_png(study.out / data_name / f"{name}.png", side_by_side(grids))
 
 
 def _two_stage(study: Study, data_name: str, images: data.ImageSet) -> api.TwoStageVAE:
@@ -103,11 +98,11 @@ def _figure1a(study: Study, data_name: str, images: data.ImageSet, models: Seque
     theory.fig1a(learned, fixed, image_shape=images.image_shape, out=study.out / data_name, say=study.say)
 
 
-def _of_two_stage(run: Callable[..., Any], **options: str) -> Callable[..., None]:
+def _of_two_stage(run: Callable[..., Any], named: bool = False) -> Callable[..., None]:
+    """A part that measures table 1's two-stage model; with `named` it also wants the data set's name."""
     def call(study: Study, data_name: str, images: data.ImageSet, models: Sequence[str] | None) -> None:
-        given = {key: data_name for key in options}
         run(_two_stage(study, data_name, images), images.images, out=study.out / data_name, preset=study.preset, seed=study.seed,
-            device=study.device, say=study.say, **given)
+            device=study.device, say=study.say, **({"data": data_name} if named else {}))
 
     return call
 
@@ -115,7 +110,7 @@ def _of_two_stage(run: Callable[..., Any], **options: str) -> Callable[..., None
 _RUN: dict[str, Callable[..., None]] = {
     "table1": _table("table1", TABLE1, paper.TABLE1),
     "table2": _table("table2", TABLE2, paper.TABLE2),
-    "table3": _of_two_stage(theory.table3, data="name"),
+    "table3": _of_two_stage(theory.table3, named=True),
     "fig1a": _figure1a,
     "fig1b": _of_two_stage(theory.fig1b),
     "fig2": _of_two_stage(theory.fig2),
