@@ -13,7 +13,7 @@ from vaefast import api, data, metrics
 from vaefast.errors import DataError
 from vaefast.experiments.codes import Aggregate, aggregate, code_sampler, samplers_of
 from vaefast.experiments.report import write_report
-from vaefast.experiments.run import finished, run_data, sample_images, to_uint8
+from vaefast.experiments.run import finished, image_model, run_data, sample_images, to_uint8
 from vaefast.experiments.scores import ImageScores, checked_metrics
 from vaefast.metrics.inception_weights import cached_file
 from vaefast.models.mode import evaluating
@@ -46,7 +46,7 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     """
     run = finished(path)
     chosen = resolve_device(device)
-    model = api.load(run.path, device=chosen)
+    model = image_model(run.path, chosen)
     split = run_data(run, data_root)
     train, test = split("train"), split("test")
     which = _chosen_metrics(which, weights, train)

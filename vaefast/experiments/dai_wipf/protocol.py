@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vaefast.errors import ArgumentError
+from vaefast.experiments.theory.job import PRESETS
 from vaefast.training.settings import PlayerSettings
 
-PRESETS = ("smoke", "quick", "paper")
 SAMPLES = {"smoke": 2_000, "quick": 10_000, "paper": 10_000}
 WAE_MULTIPLE = 8
 
