@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -137,7 +136,3 @@ class VAE(nn.Module):
         with torch.no_grad():
             self.log_gamma.lerp_(log_gamma.to(self.log_gamma.dtype), 1 - GAMMA_DECAY)
         return nll
-
-    def config(self) -> dict[str, Any]:
-        """What, besides the networks, this model was built with."""
-        return {"gamma": self.gamma_mode, "likelihood": self.likelihood}

@@ -215,12 +215,6 @@ class WAE(nn.Module):
         bandwidth = rbf_bandwidth(codes, prior)
         return ops.mmd2(codes / bandwidth, prior / bandwidth, kernel="rbf", scales=1.0)
 
-    def config(self) -> dict[str, Any]:
-        """What, besides the networks, this model was built with."""
-        return {"penalty": self.penalty, "lambda_": self.lambda_.item(), "prior_std": self.prior_std, "kernel": self.kernel,
-                "reconstruction": self.reconstruction, "image_range": list(self.image_range), "posterior": self.posterior,
-                "prior_trick": self.prior_trick}
-
 
 def rbf_bandwidth(codes: Tensor, prior: Tensor) -> Tensor:
     """s of the kernel exp(-d^2 / (2 s^2)): s^2 = median squared distance between codes and draws of the prior + that between
