@@ -50,7 +50,7 @@ class Model(nn.Module):
     """
 
     kind: ClassVar[str]
-    defaults: ClassVar[tuple[StageSettings, ...]]
+    defaults: tuple[StageSettings, ...]
     _config: dict[str, Any]
 
     def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:

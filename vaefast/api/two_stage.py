@@ -10,7 +10,7 @@ from vaefast.api.base import Part
 from vaefast.api.images import ImageModel, networks
 from vaefast.api.second_stage import build_second
 from vaefast.data import ImageSet
-from vaefast.nets.shapes import whole_number
+from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.settings import StageSettings
 from vaefast.training.sources import ImageSource, PosteriorSource
 
@@ -50,9 +50,8 @@ class TwoStageVAE(ImageModel, models.TwoStageVAE):
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: str | float = "learned",
                  gamma_init: float = 1.0, likelihood: str = "gaussian", second_gamma: str | float = "learned",
                  second_width: int = 1024, second_depth: int = 3) -> None:
-        latent_dim = whole_number("latent_dim", latent_dim)
+        image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim)
-        image_shape = tuple(int(n) for n in image_shape)
         first = models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, gamma=gamma,
                            likelihood=likelihood, gamma_init=gamma_init)
         width, depth = whole_number("second_width", second_width), whole_number("second_depth", second_depth)

@@ -13,7 +13,7 @@ from vaefast.api.images import OneStage, networks
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
 from vaefast.nets import LatentAdversary
-from vaefast.nets.shapes import whole_number
+from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.settings import PlayerSettings, StageSettings
 
 BETAS = (0.5, 0.999)
@@ -66,10 +66,9 @@ class WAE(OneStage):
                  lambda_: float = 100.0, prior_std: float = 1.0, kernel: str = "imq", reconstruction: str = "l2sq",
                  image_range: tuple[float, float] = (0.0, 1.0), posterior: str = "deterministic", prior_trick: bool = True,
                  adversary_width: int = 1024, adversary_depth: int = 4, pretrain: bool = False) -> None:
-        latent_dim = whole_number("latent_dim", latent_dim)
+        image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim,
                                           deterministic=posterior == "deterministic")
-        image_shape = tuple(int(n) for n in image_shape)
         width, depth = whole_number("adversary_width", adversary_width), whole_number("adversary_depth", adversary_depth)
         if not isinstance(pretrain, bool):
             raise ArgumentError(f"pretrain is {pretrain!r}; expected True or False.")

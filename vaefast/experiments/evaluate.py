@@ -87,7 +87,7 @@ def _chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str]
     """The metrics asked for; those there is everything at hand for where none are."""
     if which is not None:
         return checked_metrics(which)
-    found = ("classifier",) if train.labels is not None else ()
+    found: tuple[str, ...] = ("classifier",) if train.labels is not None else ()
     if weights is not None or cached_file().is_file():
         found += ("fid", "is", "kid")
     if not found:

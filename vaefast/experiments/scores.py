@@ -110,8 +110,7 @@ class ImageScores:
             result |= {name: getattr(near, name) for name in ("precision", "recall", "density", "coverage")}
             result["neighbours"] = self.neighbours
         if "classifier" in self.which:
-            found = metrics.classifier_statistics(self.classifier, fake)
-            result["fd_classifier"] = self.classifier_statistics.distance(found)
+            result["fd_classifier"] = self.classifier_statistics.distance(metrics.classifier_statistics(self.classifier, fake))
         return result
 
     def _tell(self, *texts: str | None) -> None:

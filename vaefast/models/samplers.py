@@ -39,6 +39,8 @@ class Prior(nn.Module):
         ArgumentError: a number that is not above 0.
     """
 
+    std: Tensor
+
     def __init__(self, latent_dim: int, std: float = 1.0) -> None:
         super().__init__()
         if not 0 < std < math.inf:
@@ -72,6 +74,10 @@ class Mixture(nn.Module):
 
     Source of its use: Ghosh et al. 2020, "From Variational to Deterministic Autoencoders", section 4 (10 components).
     """
+
+    weights: Tensor
+    means: Tensor
+    cholesky: Tensor
 
     def __init__(self, latent_dim: int, components: int = 10, *, iterations: int = 100, tolerance: float = 1e-3,
                  floor: float = 1e-6, seed: int = 0) -> None:

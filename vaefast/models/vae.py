@@ -44,6 +44,9 @@ class VAE(nn.Module):
     Source: Dai & Wipf 2019, sections 2 and 4; gamma is the standard deviation as in their code.
     """
 
+    beta: Tensor
+    log_gamma: Tensor
+
     def __init__(self, encoder: nn.Module, decoder: nn.Module, *, data_shape: tuple[int, ...], latent_dim: int,
                  gamma: str | float = "learned", likelihood: str = "gaussian", gamma_init: float = 1.0,
                  beta: float = 1.0, flow: nn.Module | None = None) -> None:

@@ -62,6 +62,8 @@ class WAE(nn.Module):
     Source: Tolstikhin et al. 2018, "Wasserstein Auto-Encoders", algorithms 1 and 2, with factors and kernels as in their code.
     """
 
+    lambda_: Tensor
+
     def __init__(self, encoder: nn.Module, decoder: nn.Module, *, data_shape: tuple[int, ...], latent_dim: int,
                  penalty: str = "mmd", lambda_: float = 100.0, prior_std: float = 1.0, kernel: str = "imq",
                  reconstruction: str = "l2sq", image_range: tuple[float, float] = (0.0, 1.0),
@@ -110,7 +112,7 @@ class WAE(nn.Module):
         if len(out) != 2:
             raise ArgumentError(f"posterior 'gaussian' needs an encoder that returns (mu, raw); this one returns {len(out)} "
                                 f"tensor(s) of {self.latent_dim} dimensions. Build it with deterministic=False.")
-        return DiagonalGaussian(*map(full_precision, out), getattr(self.encoder, "scale_param", "logvar"))
+        return DiagonalGaussian(full_precision(out[0]), full_precision(out[1]), getattr(self.encoder, "scale_param", "logvar"))
 
     def _decode_raw(self, z: Tensor) -> Tensor:
         """What the decoder returns: logits, or images in [0, 1]."""
