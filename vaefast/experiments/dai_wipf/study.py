@@ -34,11 +34,13 @@ def reproduce(part: str, data_names: Sequence[str], study: Study, models: Sequen
         models: rows of the tables to train (names as in `vaefast.experiments.dai_wipf.paper.TITLES`); None for all.
 
     Raises:
-        ArgumentError: no such part or model.
+        ArgumentError: no such part or model, or trials below 1.
         DataError: a data set cannot be read, or has no labels for FD-classifier.
     """
     if part not in (*PARTS, "all"):
         raise ArgumentError(f"part is {part!r}; expected one of {', '.join(PARTS)} or all.")
+    if study.trials < 1:
+        raise ArgumentError(f"trials is {study.trials}; expected 1 or more.")
     known = {row.name for row in (*TABLE1, *TABLE2) if row.training}
     for name in models or ():
         if name not in known:
