@@ -51,17 +51,19 @@ def write_page(study: Study) -> Path:
 
 def _how_to_read(study: Study) -> str:
     return (
-        f"Preset {study.preset}: {_PRESETS[study.preset]}. {study.trials} trial(s), {SAMPLES[study.preset]:,} samples against as "
-        "many test images (all, where there are fewer). FD-classifier is a Fréchet distance in the features of a classifier "
+        f"Preset {study.preset}: {_PRESETS[study.preset]}. {SAMPLES[study.preset]:,} samples against as many test "
+        "images (all, where there are fewer). FD-classifier is a Fréchet distance in the features of a classifier "
         "trained on each data set's own labels; it is not the FID, and no number of the paper compares with it. FID is given "
-        "where the 2015 Inception weights were at hand, and compares with the paper's where the samples are 10,000 and the data "
-        f"are the paper's. torch {versions()['torch']}, {os.cpu_count()} cores.")
+        "where the 2015 Inception weights were at hand; it compares with the paper's where the samples are 10,000 and the data "
+        "are the paper's, but for the resize to 299x299 and for the contrast of generated images, which the authors' code "
+        f"stretches. torch {versions()['torch']}, {os.cpu_count()} cores.")
 
 
 def _data_set(folder: Path, parts: dict[str, dict[str, Any]], said: list[Claim]) -> str:
     pieces = []
     for name, record in parts.items():
-        pieces.append(f"<h3>{escape(_HEADINGS[name])}</h3>")
+        trials = f", {record['trials']} trial{'s' * (record['trials'] > 1)}" if "trials" in record else ""
+        pieces.append(f"<h3>{escape(_HEADINGS[name] + trials)}</h3>")
         if name in ("table1", "table2"):
             columns = columns_of(record)
             pieces.append(html.table(["model", *(heading for _, heading in columns)],
