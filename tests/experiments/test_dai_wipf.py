@@ -19,8 +19,8 @@ ROWS = "two-stage,vae-fixed"
 
 
 def reproduce(out: Path, *words: str) -> int:
-    return main(["reproduce", "dai-wipf", *words, "--data", "digits", "--data-root", "none", "--preset", "smoke",
-                 "--out", str(out)])
+    return main(["reproduce", "dai-wipf", *words, "--data", "digits", "--data-root", "none", "--preset", "smoke", "--out",
+                 str(out)])
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +98,8 @@ def test_one_page_shows_all_of_it(study):
 
 def test_claims_say_what_was_measured_and_do_not_guess():
     def row(name, value):
-        score = value and {"mean": value}
-        return {"name": name, "fid": None, "fd_classifier": score, "reconstruction_error": None, "gamma": None}
+        return {"name": name, "fid": None, "fd_classifier": value and {"mean": value}, "reconstruction_error": None,
+                "gamma": None}
 
     found = claims.of_table1({"rows": [row("two-stage", 2.0), row("vae-learned", 14.0), row("vae-fixed", None),
                                        row("vae-bernoulli", 1.0), row("vae-flow", None), row("wae-mmd", 3.0)]})

@@ -37,9 +37,9 @@ def figure(path: Path, caption: str, css: str = "") -> str:
     return f'<figure class="{css}">{picture}<figcaption>{escape(caption)}</figcaption></figure>'
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first column is words and whose others are numbers."""
-    head = f"<th>{escape(heads[0])}</th>" + "".join(f'<th class="number">{escape(h)}</th>' for h in heads[1:])
-    lines = "".join(f'<tr><th scope="row">{escape(row[0])}</th>' + "".join(
-        f'<td class="number">{escape(c)}</td>' for c in row[1:]) + "</tr>" for row in rows)
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], css: str = "number") -> str:
+    """A table whose first column is words and whose others are numbers, or words, too."""
+    head = f"<th>{escape(heads[0])}</th>" + "".join(f'<th class="{css}">{escape(h)}</th>' for h in heads[1:])
+    lines = "".join(f'<tr><th scope="row" class="words">{escape(row[0])}</th>' + "".join(
+        f'<td class="{css}">{escape(c)}</td>' for c in row[1:]) + "</tr>" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'

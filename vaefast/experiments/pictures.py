@@ -100,6 +100,33 @@ def reconstruction_grid(
     return _with_legend(grid, "each pair: original | reconstruction") if legend else grid
 
 
+def side_by_side(pictures: Sequence[np.ndarray], titles: Sequence[str], cols: int = 3, gap: int = 24) -> np.ndarray:
+    """Pictures with a title above each, `cols` in a row.
+
+    Args:
+        pictures: uint8 [height, width, 3], all of one height and width.
+        titles: one each.
+        gap: pixels between them.
+
+    Returns:
+        uint8 [height, width, 3], on white.
+
+    Raises:
+        ArgumentError: no pictures, or not as many titles.
+    """
+    if not pictures or len(pictures) != len(titles):
+        raise ArgumentError(f"There are {len(pictures)} pictures and {len(titles)} titles; expected as many, at least one.")
+    titled = [_with_legend(picture, title) for picture, title in zip(pictures, titles)]
+    high, wide = titled[0].shape[:2]
+    cols = min(cols, len(titled))
+    rows = -(-len(titled) // cols)
+    canvas = np.full((rows * (high + gap) - gap, cols * (wide + gap) - gap, 3), 255, np.uint8)
+    for i, picture in enumerate(titled):
+        top, left = (i // cols) * (high + gap), (i % cols) * (wide + gap)
+        canvas[top : top + high, left : left + wide] = picture
+    return canvas
+
+
 def save_png(path: str | os.PathLike[str], array: np.ndarray) -> Path:
     """Write uint8 [height, width, 1 or 3] or [height, width] as PNG, whole or not at all; returns the path.
 
@@ -121,13 +148,6 @@ def read_png(path: str | os.PathLike[str]) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def side_by_side(paths: Sequence[str | os.PathLike[str]], gap: int = 24) -> np.ndarray:
-    """PNGs of one height from left to right, `gap` white columns between them, as uint8 [height, width, 3]."""
-    pictures = [read_png(path) for path in paths]
-    white = np.full((pictures[0].shape[0], gap, 3), 255, dtype=np.uint8)
-    return np.concatenate([piece for picture in pictures for piece in (white, picture)][1:], axis=1)
-
-
 def _pil_image(array: np.ndarray) -> Any:
     from PIL import Image
 
@@ -137,8 +157,9 @@ def _pil_image(array: np.ndarray) -> Any:
 def _with_legend(grid: np.ndarray, text: str) -> np.ndarray:
     from PIL import Image, ImageDraw, ImageFont
 
-    font = ImageFont.load_default(14)
-    strip = Image.new("L", (grid.shape[1], 24), 255)
+    size = max(14, grid.shape[1] // 25)
+    font = ImageFont.load_default(size)
+    strip = Image.new("L", (grid.shape[1], size + 10), 255)
     ImageDraw.Draw(strip).text((6, 3), text, fill=0, font=font)
     return np.concatenate([np.asarray(strip)[..., None].repeat(grid.shape[2], axis=2), grid])
 

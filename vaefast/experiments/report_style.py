@@ -20,6 +20,9 @@ thead th { color: var(--soft); font-weight: 500; font-size: .85rem; }
 th[scope=rowgroup] { width: 45%; padding-right: 2rem; }
 th[scope=row] { font-weight: 500; white-space: nowrap; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; padding-right: 0; }
+th.words[scope=row] { white-space: normal; }
+thead th.number { white-space: normal; min-width: 5rem; }
+h3 { font-size: 1.05rem; margin: 1.8rem 0 .5rem; }
 thead .number, tbody .number { padding-left: 1rem; }
 .settings { font-size: .9rem; }
 .settings th { color: var(--soft); width: 16rem; }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vaefast.experiments.evaluate import evaluate
-from vaefast.experiments.pictures import save_png, side_by_side
+from vaefast.experiments.pictures import read_png, save_png, side_by_side
 from vaefast.experiments.run import train
 from vaefast.experiments.tables import markdown_scores, print_scores
 from vaefast.files import write_atomically
@@ -43,7 +43,8 @@ def reproduce(name: str, *, data_root: str, out: str, seed: int = 0, device: str
     print_scores(result)
     run = RunFolder.open(out)
     write_atomically(run.path / "scores.md", _page(name, run, result).encode())
-    save_png(run.path / "stages.png", side_by_side([run.path / f"samples_stage{stage}.png" for stage in (1, 2)]))
+    grids = [read_png(run.path / f"samples_stage{stage}.png") for stage in (1, 2)]
+    save_png(run.path / "stages.png", side_by_side(grids, ["stage 1", "stage 2"]))
     return run.path
 
 

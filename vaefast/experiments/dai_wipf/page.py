@@ -68,9 +68,7 @@ def _data_set(folder: Path, parts: dict[str, dict[str, Any]], said: list[Claim])
             columns = columns_of(record)
             pieces.append(html.table(["model", *(heading for _, heading in columns)],
                                      [[row["title"], *(shown(row[key]) for key, _ in columns)] for row in record["rows"]]))
-            titles = [row["title"] for row in record["rows"] if row["minutes"]]  # the rows with scores, as in the picture
-            pieces.append(html.figure(folder / f"{name}.png", "First samples of the first trial, not picked, from left to right: "
-                                      + "; ".join(titles), "wide"))
+            pieces.append(html.figure(folder / f"{name}.png", "First samples of the first trial, not picked", "wide"))
         else:
             pieces.append(html.figure(folder / f"{name}.png", _HEADINGS[name], "wide"))
     return "".join([*pieces, "<h3>Does it hold here?</h3>", _table_of(said)])
@@ -91,4 +89,4 @@ def _claims(parts: dict[str, dict[str, Any]]) -> list[Claim]:
 
 def _table_of(said: list[Claim]) -> str:
     words = {True: "yes", False: "no", None: "-"}
-    return html.table(["the paper says", "measured here", "holds"], [[c.text, c.measured, words[c.holds]] for c in said])
+    return html.table(["the paper says", "measured here", "holds"], [[c.text, c.measured, words[c.holds]] for c in said], "words")

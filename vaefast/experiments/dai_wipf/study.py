@@ -14,7 +14,7 @@ from vaefast.experiments.dai_wipf.cell import Study, run_cell, run_path
 from vaefast.experiments.dai_wipf.page import write_page
 from vaefast.experiments.dai_wipf.protocol import FIGURE1A, TABLE1, TABLE2, Row, data_options
 from vaefast.experiments.dai_wipf.tables import table, write_table
-from vaefast.experiments.pictures import save_png, side_by_side
+from vaefast.experiments.pictures import read_png, save_png, side_by_side
 from vaefast.experiments.run import load_data
 from vaefast.training.run_folder import RunFolder
 
@@ -77,11 +77,12 @@ def _table(name: str, rows: Sequence[Row], printed: dict[str, dict[str, paper.Me
 
 
 def _samples(study: Study, name: str, data_name: str, rows: Sequence[Row]) -> None:
-    """The first trial's samples of every row that has scores, side by side in the table's order."""
-    runs = [(run_path(study, name, data_name, row.training, 1), row.stage) for row in rows if row.training]
-    grids = [run / f"samples_stage{stage}.png" for run, stage in runs if (run / "evaluation.json").is_file()]
-    if grids:
-        save_png(study.out / data_name / f"{name}.png", side_by_side(grids))
+    """The first trial's samples of every row that has some, in the table's order."""
+    found = [(row, run_path(study, name, data_name, row.training, 1) / f"samples_stage{row.stage}.png")
+             for row in rows if row.training]
+    pictures = {paper.TITLES[row.name]: read_png(path) for row, path in found if path.is_file()}
+    if pictures:
+        save_png(study.out / data_name / f"{name}.png", side_by_side(list(pictures.values()), list(pictures)))
 
 
 def _two_stage(study: Study, data_name: str, images: data.ImageSet) -> api.TwoStageVAE:
