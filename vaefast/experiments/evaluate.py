@@ -61,7 +61,10 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
 
     def add(kind: str, images: Tensor) -> None:
         for name, value in score(images).items():
-            result[name if name in _COUNTS else f"{name}/{kind}"] = value
+            if name in _COUNTS:
+                result.setdefault(name, value)  # of the first kind: there can be fewer training images than samples
+            else:
+                result[f"{name}/{kind}"] = value
 
     own = samplers_of(model)
     for stage, name in enumerate(own, start=1):

@@ -176,6 +176,8 @@ class WAE(nn.Module):
 
     def adversary_logits(self, z: Tensor) -> Tensor:
         """T(z) of codes [n, k], [n, 1]: above 0 where the adversary takes z for a draw of the prior."""
+        if self.adversary is None:
+            raise ArgumentError(f"this WAE has penalty {self.penalty!r} and no adversary; build it with penalty='gan'.")
         return self._with_log_prior(z, self.adversary(z))
 
     def _judged(self, z: Tensor) -> Tensor:
