@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vaefast import __version__
-from vaefast.errors import VaefastError
+from vaefast.errors import ArgumentError, VaefastError
 
 
 def _numbers(kind: type) -> Any:
@@ -115,7 +115,8 @@ def _parser() -> argparse.ArgumentParser:
     fid = commands.add_parser("fid", parents=[machine], help="compare two sets of images: FID, Inception score, KID and more")
     fid.add_argument("real", metavar="A", help="real images: a folder, zip, tar, .npz, run folder, or a file of statistics")
     fid.add_argument("fake", metavar="B", help="generated images: the same")
-    fid.add_argument("--metrics", default="fid,is,kid", metavar="M[,M]", help="of fid, is, kid, prdc (default: fid,is,kid)")
+    fid.add_argument("--metrics", type=_words, default="fid,is,kid", metavar="M[,M]",
+                     help="of fid, is, kid, prdc (default: fid,is,kid)")
     fid.add_argument("--inception-weights", metavar="FILE", help="pt_inception-2015-12-05-6726825d.pth (default: torch's cache)")
     fid.add_argument("--resize", choices=RESIZES, default=RESIZES[0], help=f"how images come to 299x299 (default: {RESIZES[0]})")
     fid.add_argument("--stretch", action="store_true", help="stretch generated images to the full range first, as old code did")
@@ -126,15 +127,15 @@ def _parser() -> argparse.ArgumentParser:
                                     description="The same command goes on with what an earlier one began.")
     reproduce.add_argument("experiment", metavar="NAME", choices=["dai-wipf", *sorted(EXPERIMENTS)],
                            help=f"dai-wipf: tables and figures of Dai & Wipf 2019; or one run: {', '.join(sorted(EXPERIMENTS))}")
-    reproduce.add_argument("part", nargs="?", default="all", metavar="PART", choices=[*PARTS, "all"],
+    reproduce.add_argument("part", nargs="?", metavar="PART", choices=[*PARTS, "all"],
                            help=f"of dai-wipf: {', '.join(PARTS)} or all (default)")
-    reproduce.add_argument("--data", default="mnist", metavar="NAME[,NAME]", help="data sets of dai-wipf (default: mnist)")
+    reproduce.add_argument("--data", type=_words, metavar="NAME[,NAME]", help="data sets of dai-wipf (default: mnist)")
     reproduce.add_argument("--data-root", metavar="DIR", required=True, help="folder of the data sets' files")
-    reproduce.add_argument("--preset", choices=STUDY_PRESETS, default="quick", help="of dai-wipf (default: quick)")
-    reproduce.add_argument("--trials", type=int, default=1, metavar="N", help="seeds of every cell of dai-wipf (default: 1)")
+    reproduce.add_argument("--preset", choices=STUDY_PRESETS, help="of dai-wipf (default: quick)")
+    reproduce.add_argument("--trials", type=int, metavar="N", help="seeds of every cell of dai-wipf (default: 1)")
     reproduce.add_argument("--models", type=_words, metavar="ROW[,ROW]", help="rows of dai-wipf's tables, such as two-stage")
-    reproduce.add_argument("--precision", choices=PRECISIONS, default="auto", help="precision of the networks (default: auto)")
-    reproduce.add_argument("--inception-weights", metavar="FILE", help="for FID, IS and KID (default: torch's cache)")
+    reproduce.add_argument("--precision", choices=PRECISIONS, help="of dai-wipf: precision of the networks (default: auto)")
+    reproduce.add_argument("--inception-weights", metavar="FILE", help="of dai-wipf (default: torch's cache)")
     reproduce.add_argument("--out", required=True, metavar="DIR", help="folder for the runs, tables and the report")
     reproduce.set_defaults(call=_reproduce)
 
@@ -202,7 +203,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 def _fid(args: argparse.Namespace) -> None:
     from vaefast.experiments.scores import compare_paths, score_lines
 
-    result = compare_paths(args.real, args.fake, args.metrics.split(","), weights=args.inception_weights, resize=args.resize,
+    result = compare_paths(args.real, args.fake, args.metrics, weights=args.inception_weights, resize=args.resize,
                            stretch=args.stretch, samples=args.n, seed=args.seed, device=args.device)
     print("\n".join(score_lines(result)))
 
@@ -213,12 +214,15 @@ def _reproduce(args: argparse.Namespace) -> None:
     from vaefast.experiments.reproduce import reproduce
 
     if args.experiment != "dai-wipf":
+        own = ("part", "data", "preset", "trials", "models", "precision", "inception_weights")
+        if given := [name for name in own if getattr(args, name) is not None]:
+            raise ArgumentError(f"{given[0].replace('_', '-')} was given, which dai-wipf alone takes; {args.experiment} is "
+                                "one run of fixed settings.")
         reproduce(args.experiment, data_root=args.data_root, out=args.out, seed=args.seed, device=args.device, command=args.line)
         return
-    weights = {"weights": args.inception_weights} if args.inception_weights else {}
-    page = study(args.part, args.data.split(","), Study(
-        Path(args.out), args.data_root, args.preset, args.trials, args.seed, args.device, args.precision, args.line,
-        metrics=weights), args.models)
+    page = study(args.part or "all", args.data or ["mnist"], Study(
+        Path(args.out), args.data_root, args.preset or "quick", seed=args.seed, device=args.device, command=args.line,
+        metrics=_given(weights=args.inception_weights), **_given(trials=args.trials, precision=args.precision)), args.models)
     print(f"done: tables, figures and {page}")
 
 

@@ -30,7 +30,8 @@ def test_the_papers_defaults():
 
 @pytest.mark.parametrize("arguments", [
     {"latent_dim": 0}, {"latent_dim": -3}, {"latent_dim": 2.5}, {"latent_dim": True}, {"nets": "resnet-900"},
-    {"encoder": nn.Identity()}, {"second_width": 0}, {"gamma": "maybe"}])
+    {"encoder": nn.Identity()}, {"image_shape": (8, 8)}, {"image_shape": (8, 8), **own()},
+    {"second_width": 0}, {"gamma": "maybe"}])
 def test_arguments_that_cannot_work_are_refused(arguments):
     with pytest.raises(ArgumentError):
         vaefast.TwoStageVAE(**{"image_shape": (1, 8, 8), "latent_dim": 4, **arguments})
@@ -46,6 +47,8 @@ def test_save_and_load(tmp_path):
     g.manual_seed(1)
     assert torch.equal(a, loaded.sample(5, generator=g))
     assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["model.json", "model.safetensors"]
+    with pytest.raises(CheckpointError, match="not built with networks of your own"):
+        vaefast.load(tmp_path / "m", **own())
 
 
 def test_save_does_not_overwrite_unless_asked(tmp_path):

@@ -82,6 +82,10 @@ def test_a_cell_of_other_settings_is_refused(study, capsys):
     assert "was made with other settings" in capsys.readouterr().err
     assert reproduce(study, "table1", "--models", "wgan") == 2
     assert "models names 'wgan'" in capsys.readouterr().err
+    assert reproduce(study, "table1", "--trials", "0") == 2
+    assert "trials is 0" in capsys.readouterr().err
+    assert main(["reproduce", "two-stage-mnist-quick", "--data-root", "none", "--preset", "paper", "--out", str(study)]) == 2
+    assert "preset was given" in capsys.readouterr().err
 
 
 def test_one_page_shows_all_of_it(study):

@@ -198,6 +198,8 @@ def test_an_adversary_whose_output_would_broadcast_is_refused():
         model = wae(penalty="gan", adversary=Constant(flat=True), prior_trick=trick)
         with pytest.raises(ArgumentError, match=r"returned shape \[6\] for 6 codes; expected \[6, 1\]"):
             model.adversary_loss(torch.rand(6, 5))
+    with pytest.raises(ArgumentError, match="no adversary"):
+        wae().adversary_loss(torch.rand(6, 5))
 
 
 def test_gradients_never_reach_the_other_players_weights():

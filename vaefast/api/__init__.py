@@ -1,6 +1,6 @@
 """The models as users meet them: built from a few arguments, with fit, save and load."""
 
-from vaefast.api.base import FORMAT, Model, describe_data, versions
+from vaefast.api.base import Model
 from vaefast.api.images import ImageModel
 from vaefast.api.load import MODELS, load
 from vaefast.api.second_stage import SecondStage
@@ -8,5 +8,4 @@ from vaefast.api.two_stage import TwoStageVAE
 from vaefast.api.vae import VAE
 from vaefast.api.wae import WAE
 
-__all__ = ["FORMAT", "MODELS", "VAE", "WAE", "ImageModel", "Model", "SecondStage", "TwoStageVAE", "describe_data", "load",
-           "versions"]
+__all__ = ["MODELS", "VAE", "WAE", "ImageModel", "Model", "SecondStage", "TwoStageVAE", "load"]

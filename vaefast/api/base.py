@@ -50,7 +50,7 @@ class Model(nn.Module):
     """
 
     kind: ClassVar[str]
-    defaults: ClassVar[tuple[StageSettings, ...]]
+    defaults: tuple[StageSettings, ...]
     _config: dict[str, Any]
 
     def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
@@ -98,7 +98,7 @@ class Model(nn.Module):
             info: written into config.json beside the settings.
 
         Returns:
-            What was logged, a record for every 50 steps.
+            What was logged, a record for every `log_every` steps.
 
         Raises:
             DataError, ArgumentError, DeviceError, RunFolderError: see their messages; nothing was overwritten.
@@ -173,10 +173,3 @@ class Model(nn.Module):
         save_tensors(path / "model", self.state_dict(), {"format": FORMAT, "kind": self.kind, "config": self.config(),
                                                         "versions": versions()})
         return path
-
-
-def dimension(name: str, value: Any) -> int:
-    """`value`, if it is a whole number above 0; `ArgumentError` otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ArgumentError(f"{name} is {value!r}; expected a whole number above 0.")
-    return value

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vaefast.api.base import Model, Part, describe_data
 from vaefast.data import ImageSet, as_image_set
 from vaefast.errors import ArgumentError
-from vaefast.models.mode import evaluating
+from vaefast.models.autoencoder import Autoencoder
 from vaefast.nets import NETS
 from vaefast.training.sources import ImageSource
 
@@ -31,7 +31,7 @@ def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, im
     return build_encoder(image_shape, latent_dim, deterministic=deterministic), build_decoder(image_shape, latent_dim), nets
 
 
-class ImageModel(Model):
+class ImageModel(Model, Autoencoder):
     """A model of images [C, H, W]."""
 
     def _accept(self, data: Any) -> tuple[ImageSet, dict[str, Any]]:
@@ -57,33 +57,9 @@ class OneStage(ImageModel):
         source = ImageSource(data.images, device, scale=False)  # the losses scale uint8 themselves
         return [("stage1", self.first, lambda: source)]
 
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """Shape (C, H, W) of one image."""
-        return self.first.data_shape
-
-    @property
-    def latent_dim(self) -> int:
-        """Dimensions k of a code z."""
-        return self.first.latent_dim
-
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Loss terms of a batch [B, C, H, W] (uint8, or float in [0, 1]), in nats or the loss's own units per image."""
         return self.first(x)
-
-    def encode(self, x: Tensor) -> Any:
-        """q(z|x) of images [B, C, H, W] (uint8, or float in [0, 1]): `mean`, `std` and `sample()`, [B, k] each."""
-        with evaluating(self.first):
-            return self.first.encode(x)
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Images [B, C, H, W] in [0, 1] of codes [B, k]."""
-        with evaluating(self.first):
-            return self.first.decode(z)
-
-    def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Images decoded from a *drawn* code of each image, [B, C, H, W] in [0, 1]."""
-        return self.decode(self.encode(x).sample(generator))
 
     def sample_codes(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n codes z of the prior, [n, k]."""

@@ -54,6 +54,8 @@ def load(path: str | os.PathLike, *, encoder: nn.Module | None = None, decoder: 
         if encoder is None or decoder is None:
             raise CheckpointError(f"{path} was built with its own networks; pass encoder= and decoder= to load it.")
         config |= {"encoder": encoder, "decoder": decoder}
+    elif encoder is not None or decoder is not None:
+        raise CheckpointError(f"{path} was not built with networks of your own; load it without encoder= and decoder=.")
     model = MODELS[meta["kind"]](**config)
     load_weights(model, tensors, path)
     return model.to(resolve_device(device)).eval()

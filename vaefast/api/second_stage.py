@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from vaefast import models
-from vaefast.api.base import Model, Part, dimension
+from vaefast.api.base import Model, Part
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.mode import evaluating
 from vaefast.models.posterior import DiagonalGaussian
 from vaefast.models.second_stage import draw_codes, recode
 from vaefast.nets import SecondStageDecoder, SecondStageEncoder
+from vaefast.nets.shapes import whole_number
 from vaefast.training.settings import StageSettings
 from vaefast.training.sources import ImageSource, PosteriorSource
 
@@ -63,8 +64,8 @@ class SecondStage(Model):
     def __init__(self, latent_dim: int, *, gamma: str | float = "learned", gamma_init: float = 1.0, width: int = 1024,
                  depth: int = 3) -> None:
         super().__init__()
-        latent_dim = dimension("latent_dim", latent_dim)
-        width, depth = dimension("width", width), dimension("depth", depth)
+        latent_dim = whole_number("latent_dim", latent_dim)
+        width, depth = whole_number("width", width), whole_number("depth", depth)
         self.second = build_second(latent_dim, width, depth, gamma=gamma, gamma_init=gamma_init)
         self._config = {"latent_dim": latent_dim, "gamma": gamma, "gamma_init": gamma_init, "width": width, "depth": depth}
 

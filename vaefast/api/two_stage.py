@@ -6,10 +6,11 @@ import torch
 from torch import nn
 
 from vaefast import models
-from vaefast.api.base import Part, dimension
+from vaefast.api.base import Part
 from vaefast.api.images import ImageModel, networks
 from vaefast.api.second_stage import build_second
 from vaefast.data import ImageSet
+from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.settings import StageSettings
 from vaefast.training.sources import ImageSource, PosteriorSource
 
@@ -49,12 +50,11 @@ class TwoStageVAE(ImageModel, models.TwoStageVAE):
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: str | float = "learned",
                  gamma_init: float = 1.0, likelihood: str = "gaussian", second_gamma: str | float = "learned",
                  second_width: int = 1024, second_depth: int = 3) -> None:
-        latent_dim = dimension("latent_dim", latent_dim)
+        image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim)
-        image_shape = tuple(int(n) for n in image_shape)
         first = models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, gamma=gamma,
                            likelihood=likelihood, gamma_init=gamma_init)
-        width, depth = dimension("second_width", second_width), dimension("second_depth", second_depth)
+        width, depth = whole_number("second_width", second_width), whole_number("second_depth", second_depth)
         super().__init__(first, build_second(latent_dim, width, depth, gamma=second_gamma))
         self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets,
                         "gamma": gamma, "gamma_init": gamma_init, "likelihood": likelihood,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from vaefast import models
-from vaefast.api.base import dimension
 from vaefast.api.images import OneStage, networks
 from vaefast.errors import ArgumentError
 from vaefast.nets import FLOWS, Flow
+from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.settings import StageSettings
 
 
@@ -45,10 +45,9 @@ class VAE(OneStage):
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: str | float = "learned",
                  gamma_init: float = 1.0, likelihood: str = "gaussian", beta: float = 1.0, flow: str | None = None,
                  flow_depth: int = 10) -> None:
-        latent_dim = dimension("latent_dim", latent_dim)
+        image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim)
-        image_shape = tuple(int(n) for n in image_shape)
-        flow_depth = dimension("flow_depth", flow_depth)
+        flow_depth = whole_number("flow_depth", flow_depth)
         if flow is not None and flow not in FLOWS:
             raise ArgumentError(f"flow is {flow!r}; expected one of {', '.join(FLOWS)}, or None.")
         super().__init__(models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, gamma=gamma,

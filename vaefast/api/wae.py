@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from vaefast import models
-from vaefast.api.base import dimension
 from vaefast.api.images import OneStage, networks
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
 from vaefast.nets import LatentAdversary
+from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.settings import PlayerSettings, StageSettings
 
 BETAS = (0.5, 0.999)
@@ -23,10 +24,10 @@ PRETRAIN_BATCH = 256
 
 
 def against_adversary(settings: StageSettings) -> StageSettings:
-    """Settings of a WAE-GAN's stage like `settings`: Adam with beta1 of 0.5, and half the learning rate for the adversary."""
-    adversary = PlayerSettings(lr=ADVERSARY_LR * settings.lr, schedule=settings.schedule, betas=BETAS)
-    return StageSettings(epochs=settings.epochs, batch_size=settings.batch_size, lr=settings.lr, schedule=settings.schedule,
-                         betas=BETAS, players={"adversary": adversary})
+    """`settings` for a WAE-GAN's stage: Adam with beta1 of 0.5, and half the learning rate for the adversary."""
+    adversary = PlayerSettings(lr=ADVERSARY_LR * settings.lr, schedule=settings.schedule, halve_every=settings.halve_every,
+                               warmup_steps=settings.warmup_steps, betas=BETAS)
+    return replace(settings, betas=BETAS, players={"adversary": adversary})
 
 
 class WAE(OneStage):
@@ -65,11 +66,10 @@ class WAE(OneStage):
                  lambda_: float = 100.0, prior_std: float = 1.0, kernel: str = "imq", reconstruction: str = "l2sq",
                  image_range: tuple[float, float] = (0.0, 1.0), posterior: str = "deterministic", prior_trick: bool = True,
                  adversary_width: int = 1024, adversary_depth: int = 4, pretrain: bool = False) -> None:
-        latent_dim = dimension("latent_dim", latent_dim)
+        image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim,
                                           deterministic=posterior == "deterministic")
-        image_shape = tuple(int(n) for n in image_shape)
-        width, depth = dimension("adversary_width", adversary_width), dimension("adversary_depth", adversary_depth)
+        width, depth = whole_number("adversary_width", adversary_width), whole_number("adversary_depth", adversary_depth)
         if not isinstance(pretrain, bool):
             raise ArgumentError(f"pretrain is {pretrain!r}; expected True or False.")
         super().__init__(models.WAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, penalty=penalty,

@@ -68,7 +68,8 @@ def load_lsun(
                                test_fraction=test_fraction, cache=cache, progress=progress)
         pictures = replace(pictures, labels=None, classes=None, name="lsun")
         return pictures if limit is None else pictures.subset(slice(limit))
-    parts, notes = [], []
+    parts: list[torch.Tensor] = []
+    notes: list[str] = []
     for place in places:
         left = None if limit is None else limit - sum(map(len, parts))
         if left == 0:

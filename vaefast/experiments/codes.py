@@ -10,7 +10,8 @@ from torch import Tensor
 
 from vaefast import api
 from vaefast.errors import ArgumentError
-from vaefast.models import Mixture
+from vaefast.models import Mixture, TwoStageVAE
+from vaefast.models.mode import evaluating
 
 SAMPLERS = ("prior", "mixture", "second")
 """Where codes come from: N(0, I), a Gaussian mixture fitted to q(z) of the training images, or the second stage."""
@@ -48,6 +49,23 @@ def aggregate(model: api.ImageModel, images: Tensor, seed: int = 0, batch_size: 
         codes.append(posterior.sample(generator))
         variance += posterior.std.double().square().sum(0)
     return Aggregate(torch.cat(codes), variance / len(images))
+
+
+@torch.no_grad()
+def two_stage_codes(model: TwoStageVAE, images: Tensor, n: int, *, seed: int, device: torch.device,
+                    batch_size: int = 1000) -> tuple[Tensor, Tensor]:
+    """n draws (fewer, where there are fewer images) of q(z) and of q(u): x -> z ~ q(z|x) -> u ~ q(u|z), [n, k] each.
+
+    The images are drawn without replacement, and one code of each. The model is on `device`.
+    """
+    generator = torch.Generator(device).manual_seed(seed)
+    chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:n]
+    z, u = [], []
+    with evaluating(model):
+        for index in chosen.split(batch_size):
+            z.append(model.encode(images[index].to(device)).sample(generator))
+            u.append(model.second.encode(z[-1]).sample(generator))
+    return torch.cat(z), torch.cat(u)
 
 
 def code_sampler(model: api.ImageModel, name: str, codes: Callable[[], Tensor] | None = None, seed: int = 0) -> CodeSampler:

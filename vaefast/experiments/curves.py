@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ArgumentError
 from ..files import write_atomically
-from .figures import COLOURS
+from .figures import COLOURS, blank, plain
 
 # Columns in this order; what else the log holds follows under its own name.
 _TITLES = {
@@ -48,19 +48,14 @@ def draw_curves(records: Iterable[Mapping[str, Any]], path: str | os.PathLike[st
     if not columns:
         raise ArgumentError("There is nothing to draw: the log holds no numbers beside steps and times.")
 
-    # Figure and Agg directly: pyplot would keep the figure alive and could look for a display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     per_row = min(columns, 5)
     rows = [(s, n[i : i + per_row]) for s, n in names.items() for i in range(0, len(n), per_row)]
-    figure = Figure(figsize=(2.9 * per_row, 2.35 * len(rows)), dpi=110, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = blank(2.9 * per_row, 2.35 * len(rows), dpi=110)
     colours = {stage: COLOURS[i % len(COLOURS)] for i, stage in enumerate(stages)}
     grid = figure.add_gridspec(len(rows), per_row)
     for row, (stage, quantities) in enumerate(rows):
         for column, name in enumerate(quantities):
-            axes = figure.add_subplot(grid[row, column])
+            axes = plain(figure.add_subplot(grid[row, column]))
             _panel(axes, stages[stage], name, _title(stage, name), colours[stage])
             if column == 0:
                 axes.set_ylabel(stage.replace("stage", "stage "), fontsize=11, fontweight="bold", color=colours[stage])
@@ -84,9 +79,6 @@ def _panel(axes: Any, points: list[Mapping[str, Any]], name: str, title: str, co
         axes.set_ylim(low - margin, high + margin)
     axes.set_title(title, fontsize=9)
     axes.set_xlabel(unit, fontsize=8)
-    axes.tick_params(labelsize=8, length=2)
-    axes.grid(color="#e4e4e4", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
     if name == "active_dimensions":
         axes.set_ylim(bottom=0)
         axes.yaxis.get_major_locator().set_params(integer=True)

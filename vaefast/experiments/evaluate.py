@@ -13,7 +13,7 @@ from vaefast import api, data, metrics
 from vaefast.errors import DataError
 from vaefast.experiments.codes import Aggregate, aggregate, code_sampler, samplers_of
 from vaefast.experiments.report import write_report
-from vaefast.experiments.run import finished, run_data, sample_images, to_uint8
+from vaefast.experiments.run import finished, image_model, run_data, sample_images, to_uint8
 from vaefast.experiments.scores import ImageScores, checked_metrics
 from vaefast.metrics.inception_weights import cached_file
 from vaefast.models.mode import evaluating
@@ -46,7 +46,7 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     """
     run = finished(path)
     chosen = resolve_device(device)
-    model = api.load(run.path, device=chosen)
+    model = image_model(run.path, chosen)
     split = run_data(run, data_root)
     train, test = split("train"), split("test")
     which = _chosen_metrics(which, weights, train)
@@ -61,7 +61,10 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
 
     def add(kind: str, images: Tensor) -> None:
         for name, value in score(images).items():
-            result[name if name in _COUNTS else f"{name}/{kind}"] = value
+            if name in _COUNTS:
+                result.setdefault(name, value)  # of the first kind: there can be fewer training images than samples
+            else:
+                result[f"{name}/{kind}"] = value
 
     own = samplers_of(model)
     for stage, name in enumerate(own, start=1):
@@ -87,7 +90,7 @@ def _chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str]
     """The metrics asked for; those there is everything at hand for where none are."""
     if which is not None:
         return checked_metrics(which)
-    found = ("classifier",) if train.labels is not None else ()
+    found: tuple[str, ...] = ("classifier",) if train.labels is not None else ()
     if weights is not None or cached_file().is_file():
         found += ("fid", "is", "kid")
     if not found:

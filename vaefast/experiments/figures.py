@@ -13,20 +13,29 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "#777777"
 
 
-def panels(columns: int, width: float = 4.4, height: float = 3.5) -> tuple[Any, list[Any]]:
-    """A figure of one row, and its axes. Agg directly: pyplot would keep the figure and could look for a display."""
+def blank(width: float, height: float, dpi: int = 130) -> Any:
+    """An empty figure, in inches. Agg directly: pyplot would keep the figure and could look for a display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width * columns, height), dpi=130, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    axes = [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
-    for one in axes:
-        one.tick_params(which="both", labelsize=8, length=2)
-        one.grid(color="#e4e4e4", linewidth=0.6)
-        one.set_axisbelow(True)
-        one.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    return figure
+
+
+def plain(axes: Any) -> Any:
+    """The axes with small ticks, a light grid and no frame above and to the right."""
+    axes.tick_params(which="both", labelsize=8, length=2)
+    axes.grid(color="#e4e4e4", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def panels(columns: int, width: float = 4.4, height: float = 3.5) -> tuple[Any, list[Any]]:
+    """A figure of one row, and its axes."""
+    figure = blank(width * columns, height)
+    return figure, [plain(figure.add_subplot(1, columns, i + 1)) for i in range(columns)]
 
 
 def label(axes: Any, title: str, x: str, y: str, *, legend: str = "best") -> None:

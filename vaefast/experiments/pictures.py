@@ -159,7 +159,7 @@ def _with_legend(grid: np.ndarray, text: str) -> np.ndarray:
 
     size = max(14, grid.shape[1] // 25)
     font = ImageFont.load_default(size)
-    strip = Image.new("L", (grid.shape[1], size + 12), 255)
+    strip = Image.new("L", (grid.shape[1], size + 10), 255)
     ImageDraw.Draw(strip).text((6, 3), text, fill=0, font=font)
     return np.concatenate([np.asarray(strip)[..., None].repeat(grid.shape[2], axis=2), grid])
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import RunFolderError
 from ..files import write_atomically
+from ..training.storage import read_object
 from .html import figure, page, section
 
 _MODELS = {
@@ -93,7 +94,7 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
     run = Path(run_dir)
     if not run.is_dir():
         raise RunFolderError(f"There is no run folder {run}: `vaefast train` makes one.")
-    config, scores = _json_object(run / "config.json"), _json_object(run / "evaluation.json")
+    config, scores = read_object(run / "config.json"), read_object(run / "evaluation.json")
     model, data = _name(config.get("kind")), _name(config.get("data"))
     title = " on ".join(part for part in (model, data) if part) or run.resolve().name
     pictures = {p.name: p for p in sorted(run.glob("*.png"))}
@@ -223,15 +224,6 @@ def _flat(label: str, value: Any) -> Iterable[tuple[str, Any]]:
 
 def _missing(what: str, command: str) -> str:
     return f'<p class="missing">No {escape(what)} here yet: run <code>{escape(command)}</code>.</p>'
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty where there is none to read: a report of the rest is still worth having."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _records(path: Path) -> Iterable[dict[str, Any]]:

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vaefast.experiments.evaluate import evaluate
-from vaefast.experiments.pictures import read_png, save_png
+from vaefast.experiments.pictures import read_png, save_png, side_by_side
 from vaefast.experiments.run import train
 from vaefast.experiments.tables import markdown_scores, print_scores
 from vaefast.files import write_atomically
@@ -46,8 +44,7 @@ def reproduce(name: str, *, data_root: str, out: str, seed: int = 0, device: str
     run = RunFolder.open(out)
     write_atomically(run.path / "scores.md", _page(name, run, result).encode())
     grids = [read_png(run.path / f"samples_stage{stage}.png") for stage in (1, 2)]
-    gap = np.full((grids[0].shape[0], 24, 3), 255, dtype=np.uint8)
-    save_png(run.path / "stages.png", np.concatenate([grids[0], gap, grids[1]], axis=1))
+    save_png(run.path / "stages.png", side_by_side(grids, ["stage 1", "stage 2"]))
     return run.path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -76,7 +77,7 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
     return model, run
 
 
-def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], overrides: dict[str, Any]) -> api.Model:
+def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], overrides: dict[str, Any]) -> api.ImageModel:
     """The preset's model with some arguments in the place of the preset's; `ArgumentError` for one that it does not take."""
     model = api.MODELS[chosen.kind]
     taken = inspect.signature(model).parameters
@@ -136,6 +137,14 @@ def finished(path: str) -> RunFolder:
     if not (run.path / "model.json").is_file():
         raise RunFolderError(f"{path} has not finished training; go on with it first (--resume).")
     return run
+
+
+def image_model(path: str | os.PathLike[str], device: torch.device) -> api.ImageModel:
+    """The model in a folder. Raises ArgumentError for one that draws no images, besides what `vaefast.load` raises."""
+    model = api.load(path, device=device)
+    if not isinstance(model, api.ImageModel):
+        raise ArgumentError(f"{path} holds a model of kind {model.kind!r}, which draws no images; use its sample() in Python.")
+    return model
 
 
 def run_data(run: RunFolder, data_root: str | None = None) -> Callable[[str], data.ImageSet]:

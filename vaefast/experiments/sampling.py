@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vaefast import api
 from vaefast.errors import ArgumentError, RunFolderError
 from vaefast.experiments.codes import aggregate, code_sampler, samplers_of
 from vaefast.experiments.pictures import image_grid, save_png
-from vaefast.experiments.run import GRID, run_data, sample_images
+from vaefast.experiments.run import GRID, image_model, run_data, sample_images
 from vaefast.files import write_atomically
 from vaefast.training.device import resolve_device
 from vaefast.training.run_folder import RunFolder
@@ -38,9 +37,7 @@ def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, d
     for path in files:
         if path.exists():
             raise RunFolderError(f"{path} exists already; choose another --out.")
-    model = api.load(run, device=resolve_device(device))
-    if not isinstance(model, api.ImageModel):
-        raise ArgumentError(f"{run} holds a model of kind {model.kind!r}, which draws no images; use its sample() in Python.")
+    model = image_model(run, resolve_device(device))
     codes = code_sampler(model, sampler or samplers_of(model)[-1],
                          lambda: aggregate(model, run_data(RunFolder.open(run), data_root)("train").images, seed).codes, seed)
     images = sample_images(model, codes, n if out.suffix == ".npz" else min(n, GRID * GRID), seed=seed)

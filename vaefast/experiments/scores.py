@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaefast import api, data, metrics
+from vaefast import data, metrics
 from vaefast.errors import ArgumentError
 from vaefast.experiments.codes import code_sampler, samplers_of
-from vaefast.experiments.run import finished, sample_images
+from vaefast.experiments.run import finished, image_model, sample_images
 from vaefast.metrics.features import Extractor, extractor_name, open_images
 from vaefast.metrics.fid import few_images
 from vaefast.metrics.inception_score import few_for_inception_score
@@ -110,8 +110,7 @@ class ImageScores:
             result |= {name: getattr(near, name) for name in ("precision", "recall", "density", "coverage")}
             result["neighbours"] = self.neighbours
         if "classifier" in self.which:
-            found = metrics.classifier_statistics(self.classifier, fake)
-            result["fd_classifier"] = self.classifier_statistics.distance(found)
+            result["fd_classifier"] = self.classifier_statistics.distance(metrics.classifier_statistics(self.classifier, fake))
         return result
 
     def _tell(self, *texts: str | None) -> None:
@@ -139,14 +138,14 @@ def images_of(path: str, *, samples: int = 10_000, seed: int = 0, device: str | 
     A file of statistics gives `GaussianStatistics`.
 
     Raises:
-        DataNotFoundError, DataError: nothing there, or no images.
+        DataNotFoundError, DataError: nothing there, or no images. ArgumentError: a model that draws none.
     """
     if is_statistics_file(path):
         return metrics.read_statistics(path)
     if (Path(path) / "config.json").is_file() and (Path(path) / "checkpoints").is_dir():
         finished(path)
     if (Path(path) / "model.json").is_file():
-        model = api.load(path, device=device)
+        model = image_model(path, torch.device(device))
         return data.as_image_set(sample_images(model, code_sampler(model, samplers_of(model)[-1]), samples, seed=seed))
     return open_images(path)
 

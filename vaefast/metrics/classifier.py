@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ..errors import ArgumentError, DataError
 from .frechet import GaussianStatistics
+from .inception_input import rounded, unit_range
 from .precision import true_float32
 
 RECIPE = "cnn128-v1"
@@ -222,14 +223,7 @@ def _feature_batches(
 
 
 def _as_uint8(x: Tensor) -> Tensor:
-    if x.dtype == torch.uint8 or not x.is_floating_point():
-        return x
-    x = x.float()
-    # Written so that NaN fails it; the slack is for the rounding of a sigmoid in half precision.
-    if x.numel() and not (x.min() >= -1e-3 and x.max() <= 1 + 1e-3):
-        low, high = float(x.min()), float(x.max())
-        raise ArgumentError(f"Float images must be finite and in [0, 1], got values from {low:.3g} to {high:.3g}.")
-    return (x * 255).round().clamp(0, 255).to(torch.uint8)
+    return rounded(unit_range(x.float())) if x.is_floating_point() else x  # other kinds are refused by the classifier
 
 
 def _shape(shape: Iterable[int]) -> str:

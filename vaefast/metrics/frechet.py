@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError
+from .precision import float64
 
 _SOUND_PIVOT = 1e-5
 
@@ -189,18 +190,13 @@ def _factor(cov: Tensor) -> Tensor:
     return vectors[:, keep] * values[keep].sqrt()
 
 
-def _float64(x: Tensor) -> Tensor:
-    # Apple GPUs have no float64.
-    return x.detach().to("cpu" if x.device.type == "mps" else x.device).to(torch.float64)
-
-
 def _checked_rows(features: Tensor, dim: int | None) -> Tensor:
     if not isinstance(features, Tensor) or features.ndim != 2 or features.shape[1] < 1:
         given = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise ArgumentError(f"Features must be a tensor of shape [rows, features], got {given}.")
     if dim is not None and features.shape[1] != dim:
         raise ArgumentError(f"Features have {features.shape[1]} columns, these statistics have {dim}.")
-    rows = _float64(features)
+    rows = float64(features)
     if not torch.isfinite(rows).all():
         raise ArgumentError("Features hold NaN or infinity: look at the images they were computed from.")
     return rows
@@ -212,7 +208,7 @@ def _checked_gaussian(mean: Tensor, cov: Tensor, which: str) -> tuple[Tensor, Te
             f"The {which} Gaussian needs a mean [D] and a covariance [D, D], got {tuple(mean.shape)} and "
             f"{tuple(cov.shape)}."
         )
-    mean, cov = _float64(mean), _float64(cov).to(mean.device)
+    mean, cov = float64(mean), float64(cov).to(mean.device)
     if not (torch.isfinite(mean).all() and torch.isfinite(cov).all()):
         raise ArgumentError(f"The {which} Gaussian holds NaN or infinity.")
     return mean, cov

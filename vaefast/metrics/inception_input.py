@@ -41,11 +41,16 @@ def checked_images(images: Tensor) -> Tensor:
         return images
     if not images.is_floating_point():
         raise ArgumentError(f"Images must be uint8, or float in [0, 1], got {images.dtype}.")
+    return unit_range(images)
+
+
+def unit_range(x: Tensor) -> Tensor:
+    """Floats in [0, 1], clipped of what rounding adds. Raises ArgumentError for other ones."""
     # Written so that NaN fails it; the slack is for the rounding of a sigmoid in half precision.
-    if images.numel() and not (images.min() >= -1e-3 and images.max() <= 1 + 1e-3):
-        low, high = float(images.min()), float(images.max())
+    if x.numel() and not (x.min() >= -1e-3 and x.max() <= 1 + 1e-3):
+        low, high = float(x.min()), float(x.max())
         raise ArgumentError(f"Float images must be finite and in [0, 1], got values from {low:.3g} to {high:.3g}.")
-    return images.clamp(0, 1)
+    return x.clamp(0, 1)
 
 
 def stretched(images: Tensor) -> Tensor:

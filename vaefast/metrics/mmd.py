@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .. import ops
 from ..errors import ArgumentError
+from .precision import float64
 
 
 @torch.no_grad()
@@ -82,8 +83,7 @@ def _student_t(degrees: int, confidence: float) -> float:
 def _checked(x: Tensor) -> Tensor:
     if x.ndim != 2 or x.shape[0] < 2 or x.shape[1] < 1:
         raise ArgumentError(f"A sample must be [rows, dimensions] with at least 2 rows, got {tuple(x.shape)}.")
-    # Apple GPUs have no float64.
-    x = x.detach().to("cpu" if x.device.type == "mps" else x.device).to(torch.float64)
+    x = float64(x)
     if not torch.isfinite(x).all():
         raise ArgumentError("The sample holds NaN or infinity.")
     return x

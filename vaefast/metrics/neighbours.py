@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError
+from .precision import float64
 
 _BLOCK_VALUES = 1 << 23  # distances at a time
 
@@ -110,8 +111,7 @@ def _checked(x: Tensor, name: str) -> Tensor:
     if not isinstance(x, Tensor) or x.ndim != 2 or not x.is_floating_point() or x.shape[1] < 1:
         given = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
         raise ArgumentError(f"{name} must be features [rows, features] of a float dtype, got {given}.")
-    # Apple GPUs have no float64.
-    x = x.detach().to("cpu" if x.device.type == "mps" else x.device).to(torch.float64)
+    x = float64(x)
     if not torch.isfinite(x).all():
         raise ArgumentError(f"{name} holds NaN or infinity.")
     return x

@@ -1,4 +1,4 @@
-"""The arithmetic that features are computed in: a distance sees the rounding."""
+"""The arithmetic of features and of distances between them: a distance sees the rounding."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 
 @contextlib.contextmanager
@@ -22,3 +23,8 @@ def true_float32(device: torch.device) -> Iterator[None]:
             yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def float64(x: Tensor) -> Tensor:
+    """x in float64 without gradient, where it lies, or on the CPU: Apple GPUs have no float64."""
+    return x.detach().to("cpu" if x.device.type == "mps" else x.device).to(torch.float64)

@@ -57,8 +57,7 @@ class DiagonalGaussian:
 
     def kl(self) -> Tensor:
         """KL(q(z|x) || N(0, I)) of each row and dimension in nats, [B, k]."""
-        std = self.std
-        return 0.5 * (self.mean.square() + std.square() - 1) - std.log()
+        return 0.5 * (self.mean.square() + self.std.square() - 1) - self.log_std
 
 
 class PointMass(DiagonalGaussian):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError, DataError
 from vaefast.models.latents import as_latents
+from vaefast.nets.shapes import whole_number
 
 
 class Sampler(Protocol):
@@ -33,11 +34,18 @@ class Prior(nn.Module):
     Args:
         latent_dim: k.
         std: standard deviation.
+
+    Raises:
+        ArgumentError: a number that is not above 0.
     """
+
+    std: Tensor
 
     def __init__(self, latent_dim: int, std: float = 1.0) -> None:
         super().__init__()
-        self.latent_dim = latent_dim
+        if not 0 < std < math.inf:
+            raise ArgumentError(f"std is {std!r}; expected a number above 0.")
+        self.latent_dim = whole_number("latent_dim", latent_dim)
         self.register_buffer("std", torch.tensor(float(std)))
 
     def fit(self, latents: Any) -> Prior:
@@ -62,17 +70,20 @@ class Mixture(nn.Module):
         seed: of the start, and of the draws where the latents are given as (mu, std).
 
     After `fit`: `weights` [K], `means` [K, k] and `cholesky` [K, k, k] (lower triangles L of covariances L L^T), float64,
-    and `log_likelihood`, the mean of a latent's, in nats.
+    and `log_likelihood`, the mean of a latent's in nats before the last step.
 
     Source of its use: Ghosh et al. 2020, "From Variational to Deterministic Autoencoders", section 4 (10 components).
     """
+
+    weights: Tensor
+    means: Tensor
+    cholesky: Tensor
 
     def __init__(self, latent_dim: int, components: int = 10, *, iterations: int = 100, tolerance: float = 1e-3,
                  floor: float = 1e-6, seed: int = 0) -> None:
         super().__init__()
         for name, value in (("latent_dim", latent_dim), ("components", components), ("iterations", iterations)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ArgumentError(f"{name} is {value!r}; expected a whole number above 0.")
+            whole_number(name, value)
         if not (tolerance >= 0 and floor > 0):
             raise ArgumentError(f"tolerance is {tolerance!r} and floor {floor!r}; expected at least 0, and above 0.")
         self.latent_dim, self.components, self.iterations = latent_dim, components, iterations

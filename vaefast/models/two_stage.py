@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaefast.errors import ArgumentError
-from vaefast.models.mode import evaluating
-from vaefast.models.posterior import DiagonalGaussian
+from vaefast.models.autoencoder import Autoencoder
 from vaefast.models.second_stage import draw_codes, recode
 from vaefast.models.vae import VAE
 
 
-class TwoStageVAE(nn.Module):
+class TwoStageVAE(Autoencoder):
     """Stage 1 models images, stage 2 models stage 1's codes z ~ q(z|x); both are plain `VAE` modules.
 
     Args:
@@ -31,30 +30,6 @@ class TwoStageVAE(nn.Module):
             raise ArgumentError(f"the second stage models examples of shape {second.data_shape}; the first stage's "
                                 f"codes have shape {(first.latent_dim,)}.")
         self.first, self.second = first, second
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """Shape (C, H, W) of one image."""
-        return self.first.data_shape
-
-    @property
-    def latent_dim(self) -> int:
-        """Dimensions k of a code z."""
-        return self.first.latent_dim
-
-    def encode(self, x: Tensor) -> DiagonalGaussian:
-        """q(z|x) of images [B, C, H, W]; uint8, or float in [0, 1]."""
-        with evaluating(self.first):
-            return self.first.encode(x)
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Images [B, C, H, W] in [0, 1] of codes [B, k]."""
-        with evaluating(self.first):
-            return self.first.decode(z)
-
-    def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Images decoded from a *drawn* code of each image, [B, C, H, W] in [0, 1]."""
-        return self.decode(self.encode(x).sample(generator))
 
     def sample_codes(self, n: int, *, stage: int = 2, generator: torch.Generator | None = None) -> Tensor:
         """n codes z, [n, k]: from N(0, I) for stage 1; for stage 2 z = z_hat(u) + gamma_z eps with u ~ N(0, I)."""

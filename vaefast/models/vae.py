@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +43,9 @@ class VAE(nn.Module):
 
     Source: Dai & Wipf 2019, sections 2 and 4; gamma is the standard deviation as in their code.
     """
+
+    beta: Tensor
+    log_gamma: Tensor
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, *, data_shape: tuple[int, ...], latent_dim: int,
                  gamma: str | float = "learned", likelihood: str = "gaussian", gamma_init: float = 1.0,
@@ -137,7 +139,3 @@ class VAE(nn.Module):
         with torch.no_grad():
             self.log_gamma.lerp_(log_gamma.to(self.log_gamma.dtype), 1 - GAMMA_DECAY)
         return nll
-
-    def config(self) -> dict[str, Any]:
-        """What, besides the networks, this model was built with."""
-        return {"gamma": self.gamma_mode, "likelihood": self.likelihood}

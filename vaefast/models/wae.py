@@ -62,6 +62,8 @@ class WAE(nn.Module):
     Source: Tolstikhin et al. 2018, "Wasserstein Auto-Encoders", algorithms 1 and 2, with factors and kernels as in their code.
     """
 
+    lambda_: Tensor
+
     def __init__(self, encoder: nn.Module, decoder: nn.Module, *, data_shape: tuple[int, ...], latent_dim: int,
                  penalty: str = "mmd", lambda_: float = 100.0, prior_std: float = 1.0, kernel: str = "imq",
                  reconstruction: str = "l2sq", image_range: tuple[float, float] = (0.0, 1.0),
@@ -110,7 +112,7 @@ class WAE(nn.Module):
         if len(out) != 2:
             raise ArgumentError(f"posterior 'gaussian' needs an encoder that returns (mu, raw); this one returns {len(out)} "
                                 f"tensor(s) of {self.latent_dim} dimensions. Build it with deterministic=False.")
-        return DiagonalGaussian(*map(full_precision, out), getattr(self.encoder, "scale_param", "logvar"))
+        return DiagonalGaussian(full_precision(out[0]), full_precision(out[1]), getattr(self.encoder, "scale_param", "logvar"))
 
     def _decode_raw(self, z: Tensor) -> Tensor:
         """What the decoder returns: logits, or images in [0, 1]."""
@@ -174,6 +176,8 @@ class WAE(nn.Module):
 
     def adversary_logits(self, z: Tensor) -> Tensor:
         """T(z) of codes [n, k], [n, 1]: above 0 where the adversary takes z for a draw of the prior."""
+        if self.adversary is None:
+            raise ArgumentError(f"this WAE has penalty {self.penalty!r} and no adversary; build it with penalty='gan'.")
         return self._with_log_prior(z, self.adversary(z))
 
     def _judged(self, z: Tensor) -> Tensor:
@@ -214,12 +218,6 @@ class WAE(nn.Module):
         # dividing the samples, not the distances, by the bandwidth lets its gradient through
         bandwidth = rbf_bandwidth(codes, prior)
         return ops.mmd2(codes / bandwidth, prior / bandwidth, kernel="rbf", scales=1.0)
-
-    def config(self) -> dict[str, Any]:
-        """What, besides the networks, this model was built with."""
-        return {"penalty": self.penalty, "lambda_": self.lambda_.item(), "prior_std": self.prior_std, "kernel": self.kernel,
-                "reconstruction": self.reconstruction, "image_range": list(self.image_range), "posterior": self.posterior,
-                "prior_trick": self.prior_trick}
 
 
 def rbf_bandwidth(codes: Tensor, prior: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
+from vaefast.nets.shapes import whole_number
 
 ONE = math.log(math.e - 1)
 """softplus(ONE) = 1."""
@@ -129,8 +130,7 @@ class Flow(nn.Module):
         if kind not in FLOWS:
             raise ArgumentError(f"kind is {kind!r}; expected one of {', '.join(FLOWS)}.")
         for name, value in (("depth", depth), ("latent_dim", latent_dim)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ArgumentError(f"{name} is {value!r}; expected a whole number above 0.")
+            whole_number(name, value)
         self.kind, self.depth, self.latent_dim = kind, depth, latent_dim
         options = [{"reverse": bool(i % 2)} if kind == "iaf" else {} for i in range(depth)]
         self.steps = nn.ModuleList(FLOWS[kind](latent_dim, **o) for o in options)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vaefast.errors import ArgumentError
 from vaefast.nets.layers import BatchNorm, init_glorot
 from vaefast.nets.same import SameConv2d, SameConvTranspose2d
-from vaefast.nets.shapes import checked_image_shape
+from vaefast.nets.shapes import checked_image_shape, whole_number
 
 MAX_WIDTH = 1024
 
@@ -21,13 +21,12 @@ def _checked(image_shape: tuple[int, int, int], **options: int) -> tuple[int, in
             f"image_shape is {(channels, height, width)}; the resnet networks double a 2x2 map up to the image, so it must be "
             "square with a side of 4, 8, 16, 32, 64, ... Pad 28x28 images to 32x32, or use nets='infogan'.")
     for name, value in options.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ArgumentError(f"{name} is {value!r}; expected a whole number above 0.")
+        whole_number(name, value)
     return channels, height
 
 
 class ResidualBlock(nn.Module):
-    """[B, inputs, H, W] -> [B, width, H, W]: `depth` times (batch norm, ReLU, 3x3 convolution) beside a 3x3 convolution."""
+    """[B, inputs, H, W] -> [B, width, H, W]: `depth` times (batch norm, ReLU, convolution), plus a convolution of the input."""
 
     def __init__(self, inputs: int, width: int, depth: int, kernel: int) -> None:
         super().__init__()

@@ -1,6 +1,8 @@
-"""Checks of the shapes that networks are built for."""
+"""Checks of the shapes and sizes that networks are built for."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from vaefast.errors import ArgumentError
 
@@ -14,3 +16,10 @@ def checked_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, in
     if min(channels, height, width) < 1:
         raise ArgumentError(f"image_shape is {(channels, height, width)}; expected (channels, height, width), each 1 or more.")
     return channels, height, width
+
+
+def whole_number(name: str, value: Any) -> int:
+    """`value`, if it is a whole number above 0; `ArgumentError` otherwise."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ArgumentError(f"{name} is {value!r}; expected a whole number above 0.")
+    return value

@@ -30,6 +30,15 @@ def read_json(path: Path, what: str) -> Any:
         raise CheckpointError(f"{path} is damaged ({error}); it should hold {what}.") from None
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is none to read, for those to whom the rest is still worth having."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _digest(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else \

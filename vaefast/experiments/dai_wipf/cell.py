@@ -31,7 +31,7 @@ class Study:
         device, precision: as for training.
         command: the line that asked for it.
         say: told what is done.
-        metrics: options of `evaluate`, such as `inception_weights`.
+        metrics: options of `evaluate`, such as `which` and `weights`.
     """
 
     out: Path
@@ -81,13 +81,11 @@ def run_cell(study: Study, table: str, data: str, plain: ImageSet, training: Tra
 
 
 def scores_of(path: Path) -> dict[str, Any]:
-    """The cell's evaluation, with the minutes that its training took and the precision it ran in."""
-    run = RunFolder.open(path)
+    """The cell's evaluation, with the minutes that its training took, up to the end of stage 1 and of stage 2."""
     found: dict[str, Any] = json.loads((path / "evaluation.json").read_text())
     seconds: dict[str, float] = {}
-    for record in run.read_metrics():
+    for record in RunFolder.open(path).read_metrics():
         seconds[record["stage"]] = record["seconds"]
     first = seconds.get("stage1", 0.0)
     found["minutes/stage1"], found["minutes/stage2"] = first / 60, max(seconds.values(), default=0.0) / 60
-    found["device"], found["precision"] = run.config["device"], run.config["precision"]
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from html import escape
 from pathlib import Path
@@ -16,7 +15,7 @@ from vaefast.experiments.dai_wipf.claims import Claim
 from vaefast.experiments.dai_wipf.protocol import SAMPLES
 from vaefast.experiments.dai_wipf.tables import columns_of, shown
 from vaefast.files import write_atomically
-from vaefast.training.storage import write_json
+from vaefast.training.storage import read_object, write_json
 
 TITLE = "Dai & Wipf, Diagnosing and Enhancing VAE Models"
 _HEADINGS = {
@@ -36,12 +35,12 @@ def write_page(study: Study) -> Path:
     body = [f"<h1>{escape(TITLE)}</h1>", f'<p class="note">{escape(_how_to_read(study))}</p>']
     found: dict[str, list[dict[str, Any]]] = {}
     for folder in sorted(p for p in study.out.iterdir() if p.is_dir()) if study.out.is_dir() else ():
-        parts = {name: record for name in _HEADINGS if (record := _record(folder / f"{name}.json"))}
+        parts = {name: record for name in _HEADINGS if (record := read_object(folder / f"{name}.json"))}
         if parts:
             said = _claims(parts)
             found[folder.name] = [claim.as_dict() for claim in said]
             body.append(html.section(folder.name, _data_set(folder, parts, said)))
-    if manifolds := _record(study.out / "manifolds.json"):
+    if manifolds := read_object(study.out / "manifolds.json"):
         said = claims.of_manifolds(manifolds)
         found["manifolds"] = [claim.as_dict() for claim in said]
         picture = html.figure(study.out / "manifolds.png", "Active dimensions, loss and KL on data of known dimension r", "wide")
@@ -52,17 +51,19 @@ def write_page(study: Study) -> Path:
 
 def _how_to_read(study: Study) -> str:
     return (
-        f"Preset {study.preset}: {_PRESETS[study.preset]}. {study.trials} trial(s), {SAMPLES[study.preset]:,} samples against as "
-        "many test images (all, where there are fewer). FD-classifier is a Fréchet distance in the features of a classifier "
+        f"Preset {study.preset}: {_PRESETS[study.preset]}. {SAMPLES[study.preset]:,} samples against as many test "
+        "images (all, where there are fewer). FD-classifier is a Fréchet distance in the features of a classifier "
         "trained on each data set's own labels; it is not the FID, and no number of the paper compares with it. FID is given "
-        "where the 2015 Inception weights were at hand, and compares with the paper's where the samples are 10,000 and the data "
-        f"are the paper's. torch {versions()['torch']}, {os.cpu_count()} cores.")
+        "where the 2015 Inception weights were at hand; it compares with the paper's where the samples are 10,000 and the data "
+        "are the paper's, but for the resize to 299x299 and for the contrast of generated images, which the authors' code "
+        f"stretches. torch {versions()['torch']}, {os.cpu_count()} cores.")
 
 
 def _data_set(folder: Path, parts: dict[str, dict[str, Any]], said: list[Claim]) -> str:
     pieces = []
     for name, record in parts.items():
-        pieces.append(f"<h3>{escape(_HEADINGS[name])}</h3>")
+        trials = f", {record['trials']} trial{'s' * (record['trials'] > 1)}" if "trials" in record else ""
+        pieces.append(f"<h3>{escape(_HEADINGS[name] + trials)}</h3>")
         if name in ("table1", "table2"):
             columns = columns_of(record)
             pieces.append(html.table(["model", *(heading for _, heading in columns)],
@@ -89,11 +90,3 @@ def _claims(parts: dict[str, dict[str, Any]]) -> list[Claim]:
 def _table_of(said: list[Claim]) -> str:
     words = {True: "yes", False: "no", None: "-"}
     return html.table(["the paper says", "measured here", "holds"], [[c.text, c.measured, words[c.holds]] for c in said], "words")
-
-
-def _record(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -7,9 +7,9 @@ from typing import Any
 
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
+from vaefast.experiments.theory.job import PRESETS
 from vaefast.training.settings import PlayerSettings
 
-PRESETS = ("smoke", "quick", "paper")
 SAMPLES = {"smoke": 2_000, "quick": 10_000, "paper": 10_000}
 WAE_MULTIPLE = 8
 

@@ -34,23 +34,25 @@ def reproduce(part: str, data_names: Sequence[str], study: Study, models: Sequen
         models: rows of the tables to train (names as in `vaefast.experiments.dai_wipf.paper.TITLES`); None for all.
 
     Raises:
-        ArgumentError: no such part or model.
+        ArgumentError: no such part or model, or trials below 1.
         DataError: a data set cannot be read, or has no labels for FD-classifier.
     """
     if part not in (*PARTS, "all"):
         raise ArgumentError(f"part is {part!r}; expected one of {', '.join(PARTS)} or all.")
+    if study.trials < 1:
+        raise ArgumentError(f"trials is {study.trials}; expected 1 or more.")
     known = {row.name for row in (*TABLE1, *TABLE2) if row.training}
     for name in models or ():
         if name not in known:
             raise ArgumentError(f"models names {name!r}; expected some of {', '.join(sorted(known))}.")
     wanted = PARTS if part == "all" else (part,)
-    for name in data_names:
+    of_data = [one for one in wanted if one in _RUN]
+    for name in data_names if of_data else ():
         plain = load_data(name, study.data_root, "train")
-        for one in wanted:
-            if one != "manifolds":
-                study.say(f"--- {one} on {name}, preset {study.preset}")
-                _RUN[one](study, name, plain, models)
-                write_page(study)
+        for one in of_data:
+            study.say(f"--- {one} on {name}, preset {study.preset}")
+            _RUN[one](study, name, plain, models)
+            write_page(study)
     if "manifolds" in wanted:
         study.say(f"--- manifolds of known dimension, preset {study.preset}")
         theory.manifolds(out=study.out, preset=study.preset, seed=study.seed, device=study.device, say=study.say)
@@ -69,19 +71,16 @@ def _table(name: str, rows: Sequence[Row], printed: dict[str, dict[str, paper.Me
             for trial in range(1, study.trials + 1):
                 run_cell(study, name, data_name, plain, row.training, trial)
             write_table(table(study, name, data_name, rows, printed), study.out / data_name / name)
-        _samples(study, name, data_name, [row for row in rows if row.training])
+        _samples(study, name, data_name, rows)
 
     return run
 
 
 def _samples(study: Study, name: str, data_name: str, rows: Sequence[Row]) -> None:
-    """The first trial's samples of every row, in the table's order."""
-    pictures = {}
-    for row in rows:
-        assert row.training is not None
-        path = run_path(study, name, data_name, row.training, 1) / f"samples_stage{row.stage}.png"
-        if path.is_file():
-            pictures[paper.TITLES[row.name]] = read_png(path)
+    """The first trial's samples of every row that has some, in the table's order."""
+    found = [(row, run_path(study, name, data_name, row.training, 1) / f"samples_stage{row.stage}.png")
+             for row in rows if row.training]
+    pictures = {paper.TITLES[row.name]: read_png(path) for row, path in found if path.is_file()}
     if pictures:
         save_png(study.out / data_name / f"{name}.png", side_by_side(list(pictures.values()), list(pictures)))
 
@@ -101,14 +100,13 @@ def _figure1a(study: Study, data_name: str, plain: data.ImageSet, models: Sequen
     theory.fig1a(learned, fixed, image_shape=plain.image_shape, out=study.out / data_name, say=study.say)
 
 
-def _of_two_stage(run: Callable[..., Any], *named: str) -> Callable[..., None]:
-    """A part that looks at table 1's two-stage model; `named` are its arguments that take the data set's name."""
-
+def _of_two_stage(run: Callable[..., Any], named: bool = False) -> Callable[..., None]:
+    """A part that measures table 1's two-stage model; with `named` it also wants the data set's name."""
     def call(study: Study, data_name: str, plain: data.ImageSet, models: Sequence[str] | None) -> None:
         model = _two_stage(study, data_name, plain)
         images = load_data(data_name, study.data_root, "train", **data_options("table1", study.preset, plain))
         run(model, images.images, out=study.out / data_name, preset=study.preset, seed=study.seed, device=study.device,
-            say=study.say, **dict.fromkeys(named, data_name))
+            say=study.say, **({"data": data_name} if named else {}))
 
     return call
 
@@ -116,7 +114,7 @@ def _of_two_stage(run: Callable[..., Any], *named: str) -> Callable[..., None]:
 _RUN: dict[str, Callable[..., None]] = {
     "table1": _table("table1", TABLE1, paper.TABLE1),
     "table2": _table("table2", TABLE2, paper.TABLE2),
-    "table3": _of_two_stage(theory.table3, "data"),
+    "table3": _of_two_stage(theory.table3, named=True),
     "fig1a": _figure1a,
     "fig1b": _of_two_stage(theory.fig1b),
     "fig2": _of_two_stage(theory.fig2),

@@ -34,9 +34,9 @@ def table(study: Study, name: str, data: str, rows: Sequence[Row], paper: dict[s
     Returns:
         name, data, preset, trials, "rows": for each its name, title and, for each column, {mean, std, values} or null.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for row in rows:
-        trials = []
+        trials: list[dict[str, float]] = []
         for path in (run_path(study, name, data, row.training, n + 1) for n in range(study.trials)) if row.training else ():
             if (path / "evaluation.json").is_file():
                 trials.append(_values(scores_of(path), row.stage))

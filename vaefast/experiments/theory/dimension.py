@@ -45,7 +45,7 @@ def manifolds(*, out: str | Path, preset: str = "quick", seed: int = 0, device: 
         "cases": see `run_case`; "right": those with as many active dimensions as r, of "counted", the cases that are no
         spheres.
 
-    Source: Dai & Wipf 2019, sections 2 and 3 (theorems 4 and 5).
+    Source: Dai & Wipf 2019, sections 2 and 3.
     """
     job = Job("manifolds", out, preset, seed, device, say, **_given(preset))
     if (known := job.known()) is not None:

@@ -10,7 +10,7 @@ from typing import Any
 from vaefast.errors import ArgumentError
 from vaefast.experiments.figures import COLOURS, label, panels
 from vaefast.experiments.theory.job import Job
-from vaefast.models.likelihood import HALF_LOG_2PI
+from vaefast.ops import HALF_LOG_2PI
 
 Records = Sequence[Mapping[str, Any]]
 

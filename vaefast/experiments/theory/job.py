@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vaefast.errors import ArgumentError
 from vaefast.experiments.figures import save_figure
 from vaefast.training.device import resolve_device
-from vaefast.training.storage import write_json
+from vaefast.training.storage import read_object, write_json
 
 PRESETS = ("smoke", "quick", "paper")
 
@@ -43,11 +43,8 @@ class Job:
 
     def known(self) -> dict[str, Any] | None:
         """The record that is there already, if it is of these very settings."""
-        try:
-            record = json.loads(self.stem.with_name(f"{self.name}.json").read_text())
-        except (OSError, ValueError):
-            return None
-        if not isinstance(record, dict) or record.get("settings") != self.settings:
+        record = read_object(self.stem.with_name(f"{self.name}.json"))
+        if record.get("settings") != self.settings:
             return None
         self.say(f"{self.name}: done before, in {self.stem.parent}")
         return record

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.data import manifold
-from vaefast.metrics import active_dimensions
+from vaefast.metrics import active_dimensions, posterior_spectrum
 from vaefast.models import VAE
 from vaefast.models.mode import evaluating
 from vaefast.nets import SecondStageDecoder, SecondStageEncoder
@@ -77,7 +77,7 @@ def run_case(case: Case, budget: Budget, seed: int, device: torch.device) -> dic
     kept: dict[str, int] = {}
 
     def count(model: VAE, stage: str) -> dict[str, float]:
-        kept[stage] = active_dimensions(mean_variances(model, x.to(device)))
+        kept[stage] = _active(model, x.to(device))
         return {}
 
     trainer = Trainer(nn.ModuleList([falling, learned]), [
@@ -111,7 +111,8 @@ def below(log_gamma: Sequence[float], values: Sequence[float]) -> list[tuple[flo
 
 def slope(log_gamma: Sequence[float], values: Sequence[float]) -> float:
     """Least-squares slope of `values` over the log gammas below -1."""
-    return float(np.polyfit(*zip(*below(log_gamma, values)), 1)[0])
+    at, value = zip(*below(log_gamma, values))
+    return float(np.polyfit(at, value, 1)[0])
 
 
 def linear_optimum(x: Tensor, r: int) -> float:
@@ -126,10 +127,10 @@ def linear_optimum(x: Tensor, r: int) -> float:
 
 
 @torch.no_grad()
-def mean_variances(model: VAE, x: Tensor) -> Tensor:
-    """Mean of s_j^2 over the points, [k]."""
+def _active(model: VAE, x: Tensor) -> int:
+    """Dimensions whose s_j^2, averaged over the points, is below 0.5."""
     with evaluating(model):
-        return model.encode(x).std.square().mean(0)
+        return active_dimensions(posterior_spectrum(model.encode(x).std))
 
 
 @torch.no_grad()

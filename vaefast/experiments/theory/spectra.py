@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vaefast.experiments.codes import two_stage_codes
 from vaefast.experiments.figures import COLOURS, GREY, label, panels
-from vaefast.experiments.theory.codes import aggregate_codes
 from vaefast.experiments.theory.job import Job, fingerprint
 from vaefast.metrics import singular_values
 from vaefast.models import TwoStageVAE
@@ -41,7 +41,7 @@ def fig2(model: TwoStageVAE, images: Tensor, *, out: str | Path, preset: str = "
     if (known := job.known()) is not None:
         return known
     model.to(job.device)
-    z, u = aggregate_codes(model, images, SAMPLES[preset], seed=seed, device=job.device)
+    z, u = two_stage_codes(model, images, SAMPLES[preset], seed=seed, device=job.device)
     n, k = z.shape
     prior = torch.randn(n, k, generator=torch.Generator().manual_seed(seed))
     values = {name: singular_values(codes).tolist() for name, codes in (("stage1", z), ("stage2", u), ("prior", prior))}

@@ -1,0 +1,44 @@
+"""What every model of images does with its autoencoder: codes of images, and images of codes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaefast.models.mode import evaluating
+
+
+class Autoencoder(nn.Module):
+    """Codes and images by the module `first`, which has encode, decode, data_shape and latent_dim.
+
+    Everything but training (encode, decode, reconstruct, sample) runs in eval mode, whatever mode the modules are in:
+    samples that depend on their batch's statistics are not samples of the model.
+    """
+
+    first: Any
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape (C, H, W) of one image."""
+        return self.first.data_shape
+
+    @property
+    def latent_dim(self) -> int:
+        """Dimensions k of a code z."""
+        return self.first.latent_dim
+
+    def encode(self, x: Tensor) -> Any:
+        """q(z|x) of images [B, C, H, W] (uint8, or float in [0, 1]): `mean`, `std` and `sample()`, [B, k] each."""
+        with evaluating(self.first):
+            return self.first.encode(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Images [B, C, H, W] in [0, 1] of codes [B, k]."""
+        with evaluating(self.first):
+            return self.first.decode(z)
+
+    def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Images decoded from a *drawn* code of each image, [B, C, H, W] in [0, 1]."""
+        return self.decode(self.encode(x).sample(generator))
