@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-import torch
+# pytest -n N: the workers share the cores, and so do the processes that tests start
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
 DATA = Path(os.environ.get("VAEFAST_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 

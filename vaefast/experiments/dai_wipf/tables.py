@@ -29,22 +29,22 @@ COLUMNS = (
 
 
 def table(study: Study, name: str, data: str, rows: Sequence[Row], paper: dict[str, dict[str, Mean]]) -> dict[str, Any]:
-    """The rows of a table on one data set, with what is finished of them.
+    """The rows of a table on one data set, over all trials that are finished, were they asked for by this call or an earlier one.
 
     Returns:
         name, data, preset, trials, "rows": for each its name, title and, for each column, {mean, std, values} or null.
     """
     found: list[dict[str, Any]] = []
+    most = 0
     for row in rows:
-        trials: list[dict[str, float]] = []
-        for path in (run_path(study, name, data, row.training, n + 1) for n in range(study.trials)) if row.training else ():
-            if (path / "evaluation.json").is_file():
-                trials.append(_values(scores_of(path), row.stage))
+        done = sorted(run_path(study, name, data, row.training, 1).parent.glob("trial-*/evaluation.json")) if row.training else ()
+        trials = [_values(scores_of(path.parent), row.stage) for path in done]
+        most = max(most, len(trials))
         printed = paper.get(row.name, {}).get(data)
         found.append({"name": row.name, "title": TITLES[row.name] + ("" if row.training else " (not in this version)"),
                       "paper_fid": {"mean": printed[0], "std": printed[1], "values": []} if printed else None,
                       **{key: _spread([t[key] for t in trials if key in t]) for key, _ in COLUMNS[1:]}})
-    return {"table": name, "data": data, "preset": study.preset, "trials": study.trials, "rows": found}
+    return {"table": name, "data": data, "preset": study.preset, "trials": most, "rows": found}
 
 
 def _values(scores: dict[str, Any], stage: int) -> dict[str, float]:
