@@ -149,8 +149,10 @@ def test_image_size_makes_a_folder_of_mixed_sizes_usable(tmp_path, capsys):
     words = ("train", "two-stage", "--data", "folder", "--data-root", folder, "--out", tmp_path / "run", "--steps", "2",
              "--batch-size", "8", "--latent-dim", "2", "--device", "cpu")
     assert "size" in bad(capsys, *words)
-    assert run(*words, "--image-size", "28") == 0
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["data_options"] == {"size": 28}
+    assert "no option 'centre'" in bad(capsys, *words, "--data-option", "centre=20")
+    assert run(*words, "--image-size", "28", "--data-option", "crop=20", "--data-option", "filter=box") == 0
+    options = json.loads((tmp_path / "run" / "config.json").read_text())["data_options"]
+    assert options == {"size": 28, "crop": 20, "filter": "box"}
 
 
 def test_images_that_the_network_cannot_take(tmp_path, capsys):

@@ -24,6 +24,17 @@ def _words(text: str) -> list[str]:
     return text.split(",")
 
 
+def _option(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    known: dict[str, Any] = {"true": True, "false": False, "none": None}
+    try:
+        return name, known[value.lower()] if value.lower() in known else int(value)
+    except ValueError:
+        return name, value
+
+
 def _gamma(text: str) -> str | float:
     return text if text in ("learned", "optimal") else float(text)
 
@@ -54,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--data", required=True, metavar="NAME", help="data set: " + ", ".join(data.names()))
     train.add_argument("--data-root", metavar="DIR", help="folder of the data set's files (digits needs none)")
     train.add_argument("--image-size", type=int, metavar="N", help="resize to NxN, where the set offers it (folder, celeba, ...)")
+    train.add_argument("--data-option", type=_option, action="append", default=[], metavar="NAME=VALUE",
+                       help="option of the data set's loader, such as crop=140 of celeba; may be given several times")
     names = sorted({name for presets in PRESETS.values() for name in presets})
     train.add_argument("--preset", default="quick", metavar="P", help=f"{', '.join(names)} (default: quick)")
     budget = train.add_mutually_exclusive_group()
@@ -165,7 +178,7 @@ def _train(args: argparse.Namespace) -> None:
         resume=args.resume,
         model_overrides=_given(latent_dim=args.latent_dim, gamma=args.gamma, likelihood=args.likelihood, nets=args.nets,
                                flow=args.flow, lambda_=args.lambda_),
-        data_options=_given(size=args.image_size), command=args.line, sample_every=args.sample_every,
+        data_options={**_given(size=args.image_size), **dict(args.data_option)}, command=args.line, sample_every=args.sample_every,
         tensorboard=args.tensorboard, wandb=args.wandb,
         trainer={"compile": args.compile, "channels_last": args.channels_last, "sync": args.sync, "log_every": args.log_every,
                  "checkpoint_seconds": args.checkpoint_seconds})
