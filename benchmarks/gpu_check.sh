@@ -8,6 +8,7 @@
 #   tests.txt         the tests' output          sanitizer.txt  compute-sanitizer's
 #   ops-gpu.json      the ops' measurements      ops-gpu.md       their table
 #   training-gpu.json those of training steps    training-gpu.md  their table
+#   trials-gpu.json   trials at the same time against one after the other
 # Environment: PYTHON (python3), VAEFAST_CUDA_ARCHS (that of the GPU), GPU_CHECK_DEVICE=cpu to try the script itself.
 set -uo pipefail
 [ $# -eq 1 ] || { echo "usage: bash benchmarks/gpu_check.sh OUTDIR" >&2; exit 2; }
@@ -52,6 +53,8 @@ if [ "$device" = cuda ]; then
     fi
     step "measurements" 240 "$out/measure.txt" "$python" -m benchmarks.gpu --out "$out/ops-gpu.json"
     step "training" 90 "$out/training.txt" "$python" -m benchmarks.training --quick --out "$out/training-gpu.json"
+    step "trials" 120 "$out/trials.txt" "$python" -m benchmarks.trials --device cuda --steps 3000 --rounds 1 \
+        --out "$out/trials-gpu.json"
 else
     step "exercise" 60 "$out/exercise.txt" "$python" -m benchmarks.exercise cpp
     step "measurements" 240 "$out/measure.txt" "$python" -m benchmarks.gpu --device cpu --quick --out "$out/ops-gpu.json"
