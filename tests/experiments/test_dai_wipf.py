@@ -95,6 +95,7 @@ def test_one_page_shows_all_of_it(study):
     assert text.count("<img ") == 5 and "cannot be read" not in text and "http" not in text.split("</style>")[1]
     said = json.loads((study / "claims.json").read_text())["digits"]
     assert {c["holds"] for c in said} <= {True, False, None} and len(said) == 12
+    assert (study / "claims.md").read_text() == claims.markdown({"digits": said})
     assert all((study / "digits" / f"{name}.svg").is_file() for name in ("fig1a", "fig1b", "fig2", "table3"))
 
 

@@ -19,6 +19,16 @@ class Claim:
         return asdict(self)
 
 
+HOLDS = {True: "yes", False: "no", None: "-"}
+
+
+def markdown(found: dict[str, list[dict[str, Any]]]) -> str:
+    """Claims by data set, as `as_dict` gives them, in one Markdown table."""
+    lines = ["| data | the paper says | measured here | holds |", "| --- | --- | --- | --- |"]
+    lines += [f"| {data} | {c['text']} | {c['measured']} | {HOLDS[c['holds']]} |" for data, said in found.items() for c in said]
+    return "\n".join(lines) + "\n"
+
+
 def of_table1(found: dict[str, Any]) -> list[Claim]:
     """Of table 1 on one data set, in the FID where it was measured, else in classifier features."""
     rows = {row["name"]: row for row in found["rows"]}

@@ -31,7 +31,7 @@ _PRESETS = {
 
 
 def write_page(study: Study) -> Path:
-    """report.html and claims.json in the study's folder, of every part that is there; returns the page's path."""
+    """report.html, claims.json and claims.md in the study's folder, of every part that is there; returns the page's path."""
     body = [f"<h1>{escape(TITLE)}</h1>", f'<p class="note">{escape(_how_to_read(study))}</p>']
     found: dict[str, list[dict[str, Any]]] = {}
     for folder in sorted(p for p in study.out.iterdir() if p.is_dir()) if study.out.is_dir() else ():
@@ -46,6 +46,7 @@ def write_page(study: Study) -> Path:
         picture = html.figure(study.out / "manifolds.png", "Active dimensions, loss and KL on data of known dimension r", "wide")
         body.append(html.section("Manifolds of known dimension", picture + _table_of(said)))
     write_json(study.out / "claims.json", found)
+    write_atomically(study.out / "claims.md", claims.markdown(found).encode())
     return write_atomically(study.out / "report.html", html.page(TITLE, body))
 
 
@@ -88,5 +89,5 @@ def _claims(parts: dict[str, dict[str, Any]]) -> list[Claim]:
 
 
 def _table_of(said: list[Claim]) -> str:
-    words = {True: "yes", False: "no", None: "-"}
-    return html.table(["the paper says", "measured here", "holds"], [[c.text, c.measured, words[c.holds]] for c in said], "words")
+    return html.table(["the paper says", "measured here", "holds"],
+                      [[c.text, c.measured, claims.HOLDS[c.holds]] for c in said], "words")
