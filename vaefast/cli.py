@@ -178,8 +178,8 @@ def _train(args: argparse.Namespace) -> None:
         resume=args.resume,
         model_overrides=_given(latent_dim=args.latent_dim, gamma=args.gamma, likelihood=args.likelihood, nets=args.nets,
                                flow=args.flow, lambda_=args.lambda_),
-        data_options={**_given(size=args.image_size), **dict(args.data_option)}, command=args.line, sample_every=args.sample_every,
-        tensorboard=args.tensorboard, wandb=args.wandb,
+        data_options={**_given(size=args.image_size), **dict(args.data_option)}, command=args.line,
+        sample_every=args.sample_every, tensorboard=args.tensorboard, wandb=args.wandb,
         trainer={"compile": args.compile, "channels_last": args.channels_last, "sync": args.sync, "log_every": args.log_every,
                  "checkpoint_seconds": args.checkpoint_seconds})
     try:
