@@ -95,6 +95,8 @@ def test_one_page_shows_all_of_it(study):
     assert text.count("<img ") == 5 and "cannot be read" not in text and "http" not in text.split("</style>")[1]
     said = json.loads((study / "claims.json").read_text())["digits"]
     assert {c["holds"] for c in said} <= {True, False, None} and len(said) == 12
+    calls = [json.loads(line) for line in (study / "calls.jsonl").read_text().splitlines()]
+    assert [c["part"] for c in calls][:5] == ["table1", "table3", "fig1a", "fig1b", "fig2"] and calls[0]["seconds"] > 0
     assert (study / "claims.md").read_text() == claims.markdown({"digits": said})
     assert all((study / "digits" / f"{name}.svg").is_file() for name in ("fig1a", "fig1b", "fig2", "table3"))
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vaefast import api, data
+from vaefast.api.base import versions
 from vaefast.errors import ArgumentError
 from vaefast.experiments import theory
 from vaefast.experiments.dai_wipf import paper
@@ -25,7 +31,7 @@ def reproduce(part: str, data_names: Sequence[str], study: Study, models: Sequen
     """Run `part` ("all" of them, or one) on each data set; returns the report's path.
 
     What is there already from an earlier call is kept, so that a call that was cut off goes on, and parts and trials can be
-    added one by one.
+    added one by one. calls.jsonl gets a line for each call that came to its end: what it was asked, and how long it took.
 
     Args:
         part: one of `PARTS`, or "all".
@@ -45,7 +51,7 @@ def reproduce(part: str, data_names: Sequence[str], study: Study, models: Sequen
     for name in models or ():
         if name not in known:
             raise ArgumentError(f"models names {name!r}; expected some of {', '.join(sorted(known))}.")
-    wanted = PARTS if part == "all" else (part,)
+    wanted, began = PARTS if part == "all" else (part,), time.monotonic()
     of_data = [one for one in wanted if one in _RUN]
     for name in data_names if of_data else ():
         plain = load_data(name, study.data_root, "train")
@@ -56,7 +62,13 @@ def reproduce(part: str, data_names: Sequence[str], study: Study, models: Sequen
     if "manifolds" in wanted:
         study.say(f"--- manifolds of known dimension, preset {study.preset}")
         theory.manifolds(out=study.out, preset=study.preset, seed=study.seed, device=study.device, say=study.say)
-    return write_page(study)
+    page = write_page(study)
+    call = {"command": study.command, "part": part, "data": list(data_names), "preset": study.preset, "trials": study.trials,
+            "seconds": round(time.monotonic() - began, 1), "device": study.device, "threads": torch.get_num_threads(),
+            "cores": os.cpu_count(), "versions": versions()}
+    with open(study.out / "calls.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps(call) + "\n")
+    return page
 
 
 def _table(name: str, rows: Sequence[Row], printed: dict[str, dict[str, paper.Mean]]) -> Callable[..., None]:
