@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 # pytest -n N: the workers share the cores, and so do the processes that tests start
@@ -11,6 +12,9 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+
+# behind everything else: `benchmarks` is found in the checkout, and vaefast where it is installed
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 DATA = Path(os.environ.get("VAEFAST_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
