@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,22 @@ def test_the_second_stage_is_worth_having():
     result = json.loads((ROOT / "docs/results/two-stage-mnist-quick.json").read_text())
     assert result["samples"] == 10_000
     assert result["fd_classifier/stage2"] <= 0.2 * result["fd_classifier/stage1"]
+
+
+def test_the_reproduction_is_the_measured_one():
+    folder = ROOT / "docs/results/dai-wipf-quick"
+    page = (ROOT / "docs/results.md").read_text()
+    assert (folder / "claims.md").read_text() in page
+    for data in ("mnist", "fashion-mnist"):
+        assert (folder / data / "table1.md").read_text() in page
+
+
+def test_the_fid_table_is_the_measured_one():
+    page = (ROOT / "docs/performance.md").read_text()
+    found = json.loads((ROOT / "benchmarks/results/fid-cpu.json").read_text())
+    for seconds, digits in ((found["whole"]["seconds"], 1), (found["distance_alone"]["seconds"], 2)):
+        theirs, ours = (statistics.median(seconds[name]) for name in ("pytorch-fid", "vaefast"))
+        assert f"| {theirs:.{digits}f} | {ours:.{digits}f} | {theirs / ours:.2f} |" in page
 
 
 def test_the_second_stage_of_a_third_partys_autoencoder():
