@@ -13,6 +13,7 @@ import torch
 from vaefast.cli import main
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
+from vaefast.experiments import run
 from vaefast.experiments.dai_wipf import cell, claims, paper, protocol
 from vaefast.experiments.dai_wipf.tables import shown, table
 from vaefast.training.settings import StageSettings, override
@@ -135,6 +136,16 @@ def test_the_papers_budgets():
     assert protocol.data_options("table2", "smoke", plain("mnist", 28)) == {"pad": 32, "limit": 2000}
     assert protocol.data_options("table1", "quick", plain("cifar10", 32)) == {"jpeg75": True}
     assert protocol.data_options("table1", "quick", plain("cifar10", 32, "Lossy")) == {}
+
+
+def test_a_limit_is_spread_over_the_set_unless_its_loader_has_one_of_its_own(monkeypatch, tmp_path):
+    whole = run.load_data("digits", None, "train")
+    few = run.load_data("digits", None, "train", limit=3, pad=36)
+    assert few.image_shape == (1, 36, 36)
+    assert torch.equal(few.images[:, :, 2:-2, 2:-2], whole.images[[0, (len(whole) - 1) // 2, len(whole) - 1]])
+    given = {}
+    monkeypatch.setattr(run.data, "load", lambda name, root, split, **options: given.update(options) or whole)
+    assert len(run.load_data("lsun", str(tmp_path), "train", limit=3)) == len(whole) and given == {"limit": 3}
 
 
 def test_a_table_without_any_trial_shows_the_papers_numbers_alone(tmp_path):

@@ -74,12 +74,22 @@ def load(
         DataError: files are damaged or of the wrong kind.
     """
     loader = _loader(name)
-    own = [p for p in inspect.signature(loader).parameters if p not in ("root", "split", "download", "size")]
+    own = options_of(name)
     for option in options:
         if option not in own:
             has = f"its options are {', '.join(own)}" if own else "it has none"
             raise ArgumentError(f"data set {name!r} has no option {option!r}; {has}.")
     return loader(root, split, download=download, size=size, **options)
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """The options that a data set's loader has of its own, beside those of `load`.
+
+    Raises:
+        ArgumentError: unknown name.
+    """
+    common = ("root", "split", "download", "size")
+    return tuple(p for p in inspect.signature(_loader(name)).parameters if p not in common)
 
 
 def _loader(name: str) -> Callable[..., ImageSet]:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from vaefast import api, data
+from vaefast.data.catalog import options_of
 from vaefast.errors import ArgumentError, DataError, RunFolderError
 from vaefast.experiments.codes import CodeSampler, code_sampler, samplers_of
 from vaefast.experiments.curves import draw_curves
@@ -33,7 +34,9 @@ PAIRS = 48
 def load_data(name: str, root: str | None, split: str, *, pad: int | None = None, limit: int | None = None,
               **options: Any) -> data.ImageSet:
     """The named data set; "digits" needs no root. With `pad`, images stand in a black square of that side; with `limit`, only
-    so many are taken, spread over the set."""
+    so many are taken, spread over the set; a loader that has this option itself is left to do it its way."""
+    if "limit" in options_of(name):
+        options, limit = {**options, "limit": limit}, None
     images = data.load(name, root, split=split, **options)
     if limit is not None and limit < len(images):
         images = images.subset(torch.linspace(0, len(images) - 1, limit).long())

@@ -73,15 +73,10 @@ def reproduce(part: str, data_names: Sequence[str], study: Study, models: Sequen
 
 def _table(name: str, rows: Sequence[Row], printed: dict[str, dict[str, paper.Mean]]) -> Callable[..., None]:
     def run(study: Study, data_name: str, plain: data.ImageSet, models: Sequence[str] | None) -> None:
-        own = [row for row in rows if row.training and (models is None or row.name in models)]
-        done: set[str] = set()
-        for row in own:
-            assert row.training is not None
-            if row.training.name in done:
-                continue
-            done.add(row.training.name)
+        trainings = {row.training.name: row.training for row in rows if row.training and (models is None or row.name in models)}
+        for training in trainings.values():
             for trial in range(1, study.trials + 1):
-                run_cell(study, name, data_name, plain, row.training, trial)
+                run_cell(study, name, data_name, plain, training, trial)
             write_table(table(study, name, data_name, rows, printed), study.out / data_name / name)
         _samples(study, name, data_name, rows)
 

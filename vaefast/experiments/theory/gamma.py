@@ -9,7 +9,7 @@ from typing import Any
 
 from vaefast.errors import ArgumentError
 from vaefast.experiments.figures import COLOURS, label, panels
-from vaefast.experiments.theory.job import Job
+from vaefast.experiments.theory.job import write_outcome
 from vaefast.ops import HALF_LOG_2PI
 
 Records = Sequence[Mapping[str, Any]]
@@ -37,17 +37,15 @@ def fig1a(learned: Records, fixed: Records, *, image_shape: Sequence[int], out: 
 
     Source: Dai & Wipf 2019, figure 1 (left).
     """
-    job = Job("fig1a", out, "paper", 0, "cpu", say)
-    job.settings = {"image_shape": list(image_shape), "optimal": optimal}
     dims = math.prod(image_shape)
     curves = {"learned": curve(learned, dims, stage=stage, optimal=optimal), "fixed": curve(fixed, dims, stage=stage)}
     gammas = curves["learned"]["log_gamma"]
     record = {**curves, "final": {name: {key: values[-1] for key, values in found.items()} for name, found in curves.items()},
               "error_ratio": curves["fixed"]["squared_error"][-1] / max(curves["learned"]["squared_error"][-1], 1e-12),
               "falling": sum(b < a for a, b in zip(gammas, gammas[1:])) / max(1, len(gammas) - 1)}
-    job.say(f"fig1a: log gamma {gammas[-1]:.2f} after {curves['learned']['step'][-1]:,} iterations; the error of gamma = 1 is "
+    say(f"fig1a: log gamma {gammas[-1]:.2f} after {curves['learned']['step'][-1]:,} iterations; the error of gamma = 1 is "
             f"{record['error_ratio']:.1f} times as large")
-    return job.write(record, _draw(curves))
+    return write_outcome(Path(out) / "fig1a", {"image_shape": list(image_shape), "optimal": optimal}, record, _draw(curves))
 
 
 def curve(records: Records, dims: int, *, stage: str = "stage1", optimal: bool = False) -> dict[str, list[float]]:

@@ -51,11 +51,16 @@ class Job:
 
     def write(self, record: dict[str, Any], figure: Any = None) -> dict[str, Any]:
         """Write the figure, then the record, which vouches for it; returns the record with its settings."""
-        record = {"name": self.name, "settings": self.settings, **record}
-        if figure is not None:
-            save_figure(figure, self.stem)
-        write_json(self.stem.with_name(f"{self.name}.json"), record)
-        return record
+        return write_outcome(self.stem, self.settings, record, figure)
+
+
+def write_outcome(stem: Path, settings: dict[str, Any], record: dict[str, Any], figure: Any = None) -> dict[str, Any]:
+    """STEM.png and .svg of the figure, then STEM.json; returns the record with its name and settings."""
+    record = {"name": stem.name, "settings": settings, **record}
+    if figure is not None:
+        save_figure(figure, stem)
+    write_json(stem.with_name(f"{stem.name}.json"), record)
+    return record
 
 
 def fingerprint(what: nn.Module | Tensor) -> str:
