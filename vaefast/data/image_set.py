@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,9 +10,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from vaefast.digest import tensor_digest
 from vaefast.errors import ArgumentError, DataError
-
-_HASH_CHUNK_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -94,16 +92,7 @@ class ImageSet(Dataset):
     def digest(self) -> str:
         """SHA-256 (hex) of dtype, shape, pixels and labels; names and notes do not count. Computed once."""
         if self._digest is None:
-            sha = hashlib.sha256()
-            for tensor in (self.images, self.labels):
-                if tensor is None:
-                    sha.update(b"none;")
-                    continue
-                sha.update(f"{tensor.dtype} {list(tensor.shape)};".encode())
-                flat = tensor.numpy().reshape(-1).view(np.uint8)
-                for start in range(0, flat.size, _HASH_CHUNK_BYTES):
-                    sha.update(flat[start : start + _HASH_CHUNK_BYTES])
-            object.__setattr__(self, "_digest", sha.hexdigest())
+            object.__setattr__(self, "_digest", tensor_digest([("", self.images), ("", self.labels)]))
         assert self._digest is not None
         return self._digest
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from vaefast.digest import tensor_digest
 from vaefast.errors import ArgumentError, DataError
 
 
@@ -48,14 +48,7 @@ class Latents:
 
     def digest(self) -> str:
         """SHA-256 (hex) of shapes, dtypes and values."""
-        sha = hashlib.sha256()
-        for tensor in (self.mean, self.std):
-            if tensor is None:
-                sha.update(b"none;")
-            else:
-                sha.update(f"{tensor.dtype} {list(tensor.shape)};".encode())
-                sha.update(tensor.detach().cpu().contiguous().numpy().data)
-        return sha.hexdigest()
+        return tensor_digest([("", self.mean), ("", self.std)])
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Latents:
         """The same latents elsewhere."""

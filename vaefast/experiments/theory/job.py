@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vaefast.digest import tensor_digest
 from vaefast.errors import ArgumentError
 from vaefast.experiments.figures import save_figure
 from vaefast.training.device import resolve_device
@@ -65,9 +65,5 @@ def write_outcome(stem: Path, settings: dict[str, Any], record: dict[str, Any], 
 
 def fingerprint(what: nn.Module | Tensor) -> str:
     """Digest of a module's weights or of a tensor's values."""
-    sha = hashlib.sha256()
     tensors = what.state_dict() if isinstance(what, nn.Module) else {"": what}
-    for name, tensor in tensors.items():
-        sha.update(f"{name} {tensor.dtype} {list(tensor.shape)};".encode())
-        sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return sha.hexdigest()[:16]
+    return tensor_digest((f"{name} ", tensor) for name, tensor in tensors.items())[:16]
