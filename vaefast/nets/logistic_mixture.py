@@ -1,10 +1,8 @@
-"""Mixtures of discretised logistics: what a network's raw output means, and how a pixel is drawn from it.
+"""Discretised mixtures of logistics: what a network's raw output says about a pixel, and how a pixel is drawn from it.
 
-Layout of raw [B, R, ...] for images of C channels and M components, R = M (1 + 2 C + C (C - 1) / 2): the M logits of the
-components; then C M means; C M log scales; and, for colours, C (C - 1) / 2 times M couplings, of channel c with each channel
-before it. Means and scales are in units of [-1, 1]. Within a component, channel c is a logistic around its mean plus tanh of
-the couplings times the values of the channels before; a level 0, ..., 255 is the interval of width 2/255 around its place in
-[-1, 1], and the outer levels take the tails.
+A pixel's values in {0, ..., 255} / 255 are taken as intervals of [-1, 1], of which the outer two reach to infinity; a component
+gives channel c the difference of two logistic functions, and the mean of a channel moves with the values of the channels
+before it. `vaefast.models.logistic_mixture` has the likelihood.
 
 Source: Salimans et al. 2017, "PixelCNN++", sections 2.1 and 2.2.
 """
@@ -18,74 +16,68 @@ from torch import Tensor
 
 from vaefast.errors import ArgumentError
 
-MIN_LOG_SCALE = -7.0
-LEVELS = 256
+LEAST_LOG_SCALE = -7.0
+"""Floor of the log scales, as in the authors' code."""
+LEVELS = 255
 
 
-def raw_channels(channels: int, mixtures: int = 10) -> int:
-    """R for C = `channels` and M = `mixtures`: 100 for colour images and 30 for grey ones with 10 components."""
-    return mixtures * (1 + 2 * channels + channels * (channels - 1) // 2)
+def raw_channels(channels: int, components: int = 10) -> int:
+    """Numbers a pixel: for each component a weight, `channels` means and scales, and a slope for each pair of channels.
+
+    100 for colour images and 30 for grey ones with 10 components.
+    """
+    return components * (1 + 2 * channels + channels * (channels - 1) // 2)
 
 
-class LogisticMixture(NamedTuple):
-    """logits [B, M, ...]; means and log_scales [B, C, M, ...]; couplings [B, C (C - 1) / 2, M, ...] in (-1, 1)."""
+class Parameters(NamedTuple):
+    """What the raw output [B, C', *space] says: `weights` (logits) [B, M, *space], the rest [B, M, c, *space] (slopes: pairs)."""
 
-    logits: Tensor
+    weights: Tensor
     means: Tensor
     log_scales: Tensor
-    couplings: Tensor
+    slopes: Tensor
 
-    def means_given(self, x: Tensor) -> Tensor:
-        """Means of every channel given those before, [B, C, M, ...], for x [B, C, ...] in [-1, 1]."""
-        return torch.stack([self.mean_given(c, list(x.unbind(1))) for c in range(self.means.shape[1])], 1)
-
-    def mean_given(self, channel: int, before: list[Tensor]) -> Tensor:
-        """Mean of `channel`, [B, M, ...], given the channels before it, [B, ...] (or [B, M, ...]) each in [-1, 1]."""
-        mean, first = self.means[:, channel], channel * (channel - 1) // 2
-        for n in range(channel):
-            value = before[n] if before[n].ndim == mean.ndim else before[n].unsqueeze(1)
-            mean = mean + self.couplings[:, first + n] * value
-        return mean
+    def shifted(self, channel: int, before: Tensor) -> Tensor:
+        """Means of a channel [B, M, *space], given the values of those before it [B, M or 1, channel, *space] in [-1, 1]."""
+        mean = self.means[:, :, channel]
+        first = channel * (channel - 1) // 2
+        return mean + (self.slopes[:, :, first:first + channel] * before).sum(2) if channel else mean
 
 
-def unpack(raw: Tensor, channels: int) -> LogisticMixture:
-    """raw [B, R, ...] as the parameters of a mixture.
+def parameters(raw: Tensor, channels: int, components: int) -> Parameters:
+    """`raw` [B, raw_channels, *space] taken apart.
 
     Raises:
-        ArgumentError: R that no number of components gives.
+        ArgumentError: another number of channels.
     """
-    unit = raw_channels(channels, 1)
-    if raw.ndim < 2 or raw.shape[1] % unit or not raw.shape[1]:
-        raise ArgumentError(f"raw has shape {list(raw.shape)}; expected [B, R, ...] with R a multiple of {unit}, the "
-                            f"parameters of a logistic mixture of {channels} channels for each component.")
-    mixtures = raw.shape[1] // unit
-    logits, means, scales, couplings = raw.split([mixtures * n for n in (1, channels, channels, unit - 1 - 2 * channels)], 1)
-    grid = (-1, mixtures)
-    couplings = couplings.unflatten(1, (channels * (channels - 1) // 2, mixtures))
-    return LogisticMixture(logits, means.unflatten(1, grid), scales.unflatten(1, grid).clamp_min(MIN_LOG_SCALE),
-                           torch.tanh(couplings))
+    if raw.ndim < 2 or raw.shape[1] != raw_channels(channels, components):
+        raise ArgumentError(f"a mixture of {components} logistics for {channels} channel(s) is read from "
+                            f"{raw_channels(channels, components)} channels; the decoder returned shape {list(raw.shape)}.")
+    m, pairs = components, channels * (channels - 1) // 2
+    parts = raw.split([m, m * channels, m * channels, m * pairs], dim=1)
+    means, log_scales, slopes = (p.unflatten(1, (m, n)) for p, n in zip(parts[1:], (channels, channels, pairs)))
+    return Parameters(parts[0], means, log_scales.clamp_min(LEAST_LOG_SCALE), torch.tanh(slopes))
 
 
-def sample(raw: Tensor, uniforms: Tensor) -> Tensor:
-    """Draw pixels from raw [B, R, ...] by inversion: [B, C, ...], levels / 255 in [0, 1].
+def from_uniforms(raw: Tensor, channels: int, components: int, uniforms: Tensor) -> Tensor:
+    """Pixels [B, channels, *space] in {0, ..., 255} / 255 from uniform numbers in [0, 1), [B, 1 + channels, *space].
 
-    Args:
-        raw: parameters, as laid out above.
-        uniforms: [B, 1 + C, ...] in [0, 1): one for the component, one for each channel.
-
-    Source: Salimans et al. 2017, section 2.1; drawn values are rounded to levels at once, so that later channels and
-    pixels are conditioned on what the likelihood conditions on.
+    The first chooses the component, the others are the channels' places in their distributions. A value is rounded to its
+    level at once: later channels are then drawn given what the likelihood is given.
     """
-    channels = uniforms.shape[1] - 1
-    mixture = unpack(raw, channels)
-    edges = torch.softmax(mixture.logits, 1).cumsum(1)
-    component = (uniforms[:, :1] >= edges).sum(1, keepdim=True).clamp_max(edges.shape[1] - 1)
-    drawn: list[Tensor] = []
+    p = parameters(raw, channels, components)
+    edges = torch.softmax(p.weights, dim=1).cumsum(1)
+    chosen = (uniforms[:, :1] >= edges).sum(1, keepdim=True).clamp_max(components - 1)  # [B, 1, *space]
+
+    def own(t: Tensor) -> Tensor:  # [B, M, n, *space] -> [B, 1, n, *space]
+        return t.gather(1, chosen[:, :, None].expand(-1, -1, t.shape[2], *t.shape[3:])) if t.shape[2] else t[:, :1]
+
+    q = Parameters(p.weights, own(p.means), own(p.log_scales), own(p.slopes))
     levels: list[Tensor] = []
+    values: list[Tensor] = []
     for c in range(channels):
-        mean = mixture.mean_given(c, drawn).gather(1, component)[:, 0]
-        scale = mixture.log_scales[:, c].gather(1, component)[:, 0].exp()
-        value = mean + scale * torch.logit(uniforms[:, 1 + c])
-        levels.append(((value.clamp(-1, 1) + 1) * ((LEVELS - 1) / 2)).round())
-        drawn.append(levels[c] * (2 / (LEVELS - 1)) - 1)
-    return torch.stack(levels, 1) / (LEVELS - 1)
+        before = torch.stack(values, 2) if values else q.means[:, :, :0]
+        x = q.shifted(c, before) + q.log_scales[:, :, c].exp() * torch.logit(uniforms[:, c + 1:c + 2])
+        levels.append(((0.5 + 0.5 * x.clamp(-1, 1)) * LEVELS).round())  # whose interval it is in
+        values.append(levels[c] * (2 / LEVELS) - 1)
+    return torch.cat(levels, 1) / LEVELS

@@ -105,7 +105,7 @@ class PixelCNNPlusPlus(nn.Module):
             whole_number(name, value)
         if not 0 <= dropout < 1:
             raise ArgumentError(f"dropout is {dropout!r}; expected a number from 0 to below 1.")
-        self.latent_dim = latent_dim
+        self.latent_dim, self.mixtures = latent_dim, mixtures
         self.first_above = weight_normed(CausalConv2d(channels + 1, filters, (2, 3), (-2, -1)))
         self.first_row = weight_normed(CausalConv2d(channels + 1, filters, (1, 3), (-1, -1)))
         self.first_left = weight_normed(CausalConv2d(channels + 1, filters, (2, 1), (-1, -1)))
@@ -138,7 +138,7 @@ class PixelCNNPlusPlus(nn.Module):
 
     def draw(self, raw: Tensor, uniforms: Tensor) -> Tensor:
         """A pixel [B, C] in [0, 1] from raw [B, R] and uniforms [B, 1 + C]."""
-        return logistic_mixture.sample(raw, uniforms)
+        return logistic_mixture.from_uniforms(raw, self.image_shape[0], self.mixtures, uniforms)
 
     @torch.no_grad()
     def generate(self, z: Tensor, generator: torch.Generator | None = None, uniforms: Tensor | None = None) -> Tensor:
