@@ -118,7 +118,7 @@ class GatedPixelCNN(nn.Module):
 
     @torch.no_grad()
     def generate(self, z: Tensor, generator: torch.Generator | None = None, uniforms: Tensor | None = None) -> Tensor:
-        """Draw an image for each code z [B, k]: [B, 1, H, W] in [0, 1], of z's dtype.
+        """Draw an image for each code z [B, k]: [B, 1, H, W] in [0, 1], of the decoder's dtype.
 
         A pixel costs one column of activations, not a forward pass: what the windows of later pixels will see is kept.
 
@@ -129,7 +129,7 @@ class GatedPixelCNN(nn.Module):
         Raises:
             ArgumentError: wrong shapes, or both a generator and uniforms.
         """
-        checked_codes(z, self.latent_dim)
+        z = checked_codes(z, self.latent_dim).to(self.head.weight.dtype)
         uniforms = checked_uniforms(uniforms, z, self.image_shape, generator)
         with torch.autocast(z.device.type, enabled=False):
             return GatedSteps(self, z, uniforms).run()

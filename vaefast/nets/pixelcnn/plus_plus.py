@@ -142,7 +142,7 @@ class PixelCNNPlusPlus(nn.Module):
 
     @torch.no_grad()
     def generate(self, z: Tensor, generator: torch.Generator | None = None, uniforms: Tensor | None = None) -> Tensor:
-        """Draw an image for each code z [B, k]: [B, C, H, W], levels / 255 in [0, 1], of z's dtype.
+        """Draw an image for each code z [B, k]: [B, C, H, W], levels / 255 in [0, 1], of the decoder's dtype.
 
         Without dropout. A pixel costs one column of activations, at those scales where one is due, not a forward pass.
 
@@ -153,7 +153,7 @@ class PixelCNNPlusPlus(nn.Module):
         Raises:
             ArgumentError: wrong shapes, or both a generator and uniforms.
         """
-        checked_codes(z, self.latent_dim)
+        z = checked_codes(z, self.latent_dim).to(self.head.weight.dtype)
         channels, height, width = self.image_shape
         uniforms = checked_uniforms(uniforms, z, (1 + channels, height, width), generator)
         with torch.autocast(z.device.type, enabled=False):
