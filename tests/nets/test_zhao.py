@@ -12,13 +12,13 @@ from vaefast.nets import PixelCNNPlusPlus, ZhaoEncoder, initialise_from_data, zh
 from vaefast.nets.weight_norm import weight_normed
 
 
-@pytest.mark.parametrize("encoder, shape, floor", [(ZhaoEncoder(), (1, 28, 28), 1e-3), (zhao_cifar_encoder(), (3, 32, 32), 0.01)])
-def test_the_standard_deviation_is_a_sigmoid_with_a_floor(encoder, shape, floor):
-    encoder = encoder.double()
+@pytest.mark.parametrize("make, shape, floor", [(ZhaoEncoder, (1, 28, 28), 1e-3), (zhao_cifar_encoder, (3, 32, 32), 0.01)])
+def test_the_standard_deviation_is_a_sigmoid_with_a_floor(make, shape, floor):
+    encoder = make().double()
     seen = []
     encoder.spread.register_forward_hook(lambda m, i, y: seen.append(y))
     with torch.no_grad():
-        encoder.spread.weight.mul_(60)
+        encoder.spread.weight.mul_(300)
         mu, raw = encoder(torch.rand(64, *shape).double())
     std = DiagonalGaussian(mu, raw, encoder.scale_param).std
     torch.testing.assert_close(std, torch.sigmoid(seen[0]).clamp_min(floor), rtol=1e-12, atol=0)
