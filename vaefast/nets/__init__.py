@@ -3,7 +3,7 @@
 An encoder returns `(mu, raw)` and says in its attribute `scale_param` how `raw` gives the posterior's standard
 deviation s ("logvar", "logstd" or "softplus": s = 1e-6 + softplus(raw)); with `deterministic=True` it has one head and
 returns mu alone. A decoder says in its attribute `output` what it returns: "logits" (the image is their sigmoid), "image"
-or "linear".
+or "linear". An autoregressive decoder (`autoregressive = True`) is called with the image, too, and draws one by `generate`.
 """
 
 from vaefast.nets.adversary import LatentAdversary
@@ -11,14 +11,18 @@ from vaefast.nets.flows import FLOWS, Flow, InverseAutoregressiveFlow, PlanarFlo
 from vaefast.nets.global_batch import use_global_batch
 from vaefast.nets.infogan import InfoGANDecoder, InfoGANEncoder
 from vaefast.nets.layers import BatchNorm
+from vaefast.nets.pixelcnn import GatedPixelCNN, PixelCNNPlusPlus
 from vaefast.nets.resnet import ResNetDecoder, ResNetEncoder
 from vaefast.nets.same import SameConv2d, SameConvTranspose2d
 from vaefast.nets.second_stage import SecondStageDecoder, SecondStageEncoder
 from vaefast.nets.wae import WAEDecoder, WAEEncoder, stride2_decoder, stride2_encoder
+from vaefast.nets.weight_norm import initialise_from_data
+from vaefast.nets.zhao import ZhaoEncoder, zhao_cifar_encoder
 
-__all__ = ["FLOWS", "NETS", "BatchNorm", "Flow", "InfoGANDecoder", "InfoGANEncoder", "InverseAutoregressiveFlow",
-           "LatentAdversary", "PlanarFlow", "RadialFlow", "ResNetDecoder", "ResNetEncoder", "SameConv2d",
-           "SameConvTranspose2d", "SecondStageDecoder", "SecondStageEncoder", "WAEDecoder", "WAEEncoder", "use_global_batch"]
+__all__ = ["FLOWS", "NETS", "BatchNorm", "Flow", "GatedPixelCNN", "InfoGANDecoder", "InfoGANEncoder",
+           "InverseAutoregressiveFlow", "LatentAdversary", "PixelCNNPlusPlus", "PlanarFlow", "RadialFlow", "ResNetDecoder",
+           "ResNetEncoder", "SameConv2d", "SameConvTranspose2d", "SecondStageDecoder", "SecondStageEncoder", "WAEDecoder",
+           "WAEEncoder", "ZhaoEncoder", "initialise_from_data", "use_global_batch", "zhao_cifar_encoder"]
 
 NETS = {"infogan": (InfoGANEncoder, InfoGANDecoder), "wae": (WAEEncoder, WAEDecoder),
         "wae-stride2": (stride2_encoder, stride2_decoder), "resnet": (ResNetEncoder, ResNetDecoder)}
