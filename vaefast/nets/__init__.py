@@ -4,10 +4,14 @@ An encoder returns `(mu, raw)` and says in its attribute `scale_param` how `raw`
 deviation s ("logvar", "logstd" or "softplus": s = 1e-6 + softplus(raw)); with `deterministic=True` it has one head and
 returns mu alone. A decoder says in its attribute `output` what it returns: "logits" (the image is their sigmoid), "image"
 or "linear".
+
+A generator is a decoder; its attribute `image_range` says where its images lie, (0, 1) or (-1, 1). A discriminator returns
+a logit [B, 1].
 """
 
 from vaefast.nets.adversary import LatentAdversary
 from vaefast.nets.flows import FLOWS, Flow, InverseAutoregressiveFlow, PlanarFlow, RadialFlow
+from vaefast.nets.gan import BEGANDiscriminator, InfoGANDiscriminator, InfoGANGenerator
 from vaefast.nets.global_batch import use_global_batch
 from vaefast.nets.infogan import InfoGANDecoder, InfoGANEncoder
 from vaefast.nets.layers import BatchNorm
@@ -16,9 +20,10 @@ from vaefast.nets.same import SameConv2d, SameConvTranspose2d
 from vaefast.nets.second_stage import SecondStageDecoder, SecondStageEncoder
 from vaefast.nets.wae import WAEDecoder, WAEEncoder, stride2_decoder, stride2_encoder
 
-__all__ = ["FLOWS", "NETS", "BatchNorm", "Flow", "InfoGANDecoder", "InfoGANEncoder", "InverseAutoregressiveFlow",
-           "LatentAdversary", "PlanarFlow", "RadialFlow", "ResNetDecoder", "ResNetEncoder", "SameConv2d",
-           "SameConvTranspose2d", "SecondStageDecoder", "SecondStageEncoder", "WAEDecoder", "WAEEncoder", "use_global_batch"]
+__all__ = ["FLOWS", "NETS", "BEGANDiscriminator", "BatchNorm", "Flow", "InfoGANDecoder", "InfoGANDiscriminator",
+           "InfoGANEncoder", "InfoGANGenerator", "InverseAutoregressiveFlow", "LatentAdversary", "PlanarFlow", "RadialFlow",
+           "ResNetDecoder", "ResNetEncoder", "SameConv2d", "SameConvTranspose2d", "SecondStageDecoder", "SecondStageEncoder",
+           "WAEDecoder", "WAEEncoder", "use_global_batch"]
 
 NETS = {"infogan": (InfoGANEncoder, InfoGANDecoder), "wae": (WAEEncoder, WAEDecoder),
         "wae-stride2": (stride2_encoder, stride2_decoder), "resnet": (ResNetEncoder, ResNetDecoder)}
