@@ -16,6 +16,7 @@ from vaefast.models.gradient_penalty import PENALTIES, gradient_penalty
 from vaefast.models.images import as_float, full_precision, gives_logits
 from vaefast.models.player import Player, trainable
 from vaefast.nets.global_batch import global_mean, own_rows
+from vaefast.nets.layers import in_parts
 from vaefast.nets.shapes import whole_number
 
 ORDERS = ("dg", "dgd")
@@ -34,7 +35,8 @@ class GAN(nn.Module):
     Args:
         generator: module code [B, latent_dim] -> logits or image [B, *image_shape]; its attribute `output` says which ("logits":
             of the image in [0, 1]; "image", which is taken if it has none), `image_range` in what range its images lie.
-        discriminator: module image -> logit [B, 1]; for "began" image -> its reconstruction.
+        discriminator: module image -> logit [B, 1]; for "began" image -> its reconstruction. With an attribute `rowwise` (see
+            `vaefast.nets`) it is given real and fake images in one pass, which is faster and means the same.
         image_shape: shape of one example, such as (3, 64, 64); (2,) for points of the plane.
         latent_dim: k.
         loss: one of `models.gan_losses.LOSSES`: mm, ns, lsgan, wgan, wgan-gp, dragan, began, hinge.
@@ -153,6 +155,13 @@ class GAN(nn.Module):
                                 f"{[len(x), 1]}.")
         return said.flatten()
 
+    def _judge_both(self, real: Tensor, fake: Tensor, net: Net | None) -> tuple[Tensor, Tensor]:
+        if not getattr(self.discriminator, "rowwise", False) or len(real) != len(fake):
+            return self.judge(real, net), self.judge(fake, net)
+        with in_parts(self.discriminator, 2):
+            a, b = self.judge(torch.cat([real, fake]), net).chunk(2)
+        return a, b
+
     def _as_seen(self, x: Tensor) -> Tensor:
         return _rescaled(as_float(x, self.lambda_.dtype), (0, 1), self.image_range)
 
@@ -183,7 +192,7 @@ class GAN(nn.Module):
     def discriminator_terms(self, x: Tensor, fake: Tensor, net: Net | None = None) -> dict[str, Tensor]:
         """`discriminator_loss` of given fakes (in `image_range`); `net` is called in D's place but for gradient penalties."""
         real, fake = self._as_seen(x), fake.detach()
-        a, b = self.judge(real, net), self.judge(fake, net)
+        a, b = self._judge_both(real, fake, net)
         loss = self.losses.discriminator(a, self.k_t * b if self.loss_name == "began" else b)
         terms: dict[str, Tensor] = {}
         if self.penalty != "none":

@@ -6,7 +6,8 @@ returns mu alone. A decoder says in its attribute `output` what it returns: "log
 or "linear".
 
 A generator is a decoder; its attribute `image_range` says where its images lie, (0, 1) or (-1, 1). A discriminator returns
-a logit [B, 1].
+a logit [B, 1]; one that looks at every image by itself, but for layers `BatchNorm`, says so with an attribute `rowwise = True`,
+which lets real and fake images pass it together.
 """
 
 from vaefast.nets.adversary import LatentAdversary

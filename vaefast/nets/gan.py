@@ -49,6 +49,8 @@ class InfoGANDiscriminator(nn.Module):
     6,559,169 parameters at 28x28x1 with batch norm. Source: as `InfoGANGenerator`.
     """
 
+    rowwise = True
+
     def __init__(self, image_shape: tuple[int, int, int], *, batch_norm: bool = True, spectral_norm: bool = False) -> None:
         super().__init__()
         channels, height, width = check_image_shape(image_shape)
@@ -77,6 +79,8 @@ class BEGANDiscriminator(nn.Module):
 
     1,073,601 parameters at 28x28x1 without batch norm. Source: compare_gan's version of Berthelot et al. 2017.
     """
+
+    rowwise = True
 
     def __init__(self, image_shape: tuple[int, int, int], *, batch_norm: bool = False) -> None:
         super().__init__()
