@@ -59,7 +59,8 @@ def markdown(report: dict) -> str:
     m = report["machine"]
     where = report.get("gpu") or f"{m['cpu']['model']}, {m['threads']} threads"
     lines = [f"Measured {m['date'][:10]} at commit {m['commit']}: {where}, {report['precision']}; torch "
-             f"{m['versions']['torch']}.", "", "| case | variant | ms an iteration, median (min) | best vaefast is faster by |", "|---|---|---:|---:|"]
+             f"{m['versions']['torch']}.", "",
+             "| case | variant | ms an iteration, median (min) | best vaefast is faster by |", "|---|---|---:|---:|"]
     for case in report["cases"]:
         for name, v in case["variants"].items():
             ratio = f"{case['faster_than_plain']:.2f}" if name == "plain" else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,7 @@ from vaefast.experiments.report import write_report
 from vaefast.experiments.score_curve import SCORE, ScoreCurve
 from vaefast.experiments.snapshots import SampleGrids
 from vaefast.training import Callback
+from vaefast.training.device import resolve_device
 from vaefast.training.distributed import world
 from vaefast.training.loggers import TensorBoard, WeightsAndBiases
 from vaefast.training.run_folder import RunFolder
@@ -77,7 +79,10 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
     stages = tuple(override(s, {**(stage_overrides or {}), **_budget(i, epochs, steps)}) for i, s in enumerate(base))
     scored = {}
     if score_every is not None:
-        curve = ScoreCurve(images, load_data(data_name, data_root, "test", **(data_options or {})), score_every)
+        if not 0 < score_every < math.inf:
+            raise ArgumentError(f"score_every is {score_every!r}; expected a number of epochs above 0.")
+        test = load_data(data_name, data_root, "test", **(data_options or {}))
+        curve = ScoreCurve(images, test, device=resolve_device(device))
         scored = {"evaluate": partial(curve, model), "evaluate_every": score_every, "best": SCORE}
     info = {"preset": preset_name, "data_name": data_name, "data_options": data_options or {},
             "data_root": str(Path(data_root).resolve()) if data_root else None, "command": command}

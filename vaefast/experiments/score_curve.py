@@ -2,54 +2,45 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 
 from vaefast import api, metrics
 from vaefast.data import ImageSet
-from vaefast.errors import ArgumentError, DataError
 from vaefast.experiments.draws import sample_images
 
 SCORE = "fd_classifier"
+SAMPLES = 2_000
+"""Drawn for each score, always of the same noise."""
 
 
 class ScoreCurve:
     """FD-classifier of samples against the test images, to be called in training's pauses.
 
     Args:
-        train, test: labelled images; the classifier is trained (or read from its cache) when the first score is due.
-        every: epochs between scores; may be a fraction.
-        samples: drawn for each score, always of the same noise.
-        seed: of that noise.
-        say: told of the classifier's training.
+        train, test: labelled images; the classifier is trained here, or read from its cache.
+        device: where the classifier is trained.
+        seed: of the samples' noise.
+        say: told of anything odd with the cached classifier.
 
     Raises:
-        ArgumentError: every is not above 0. DataError: there are no labels.
+        DataError: there are no labels. ArgumentError: images of a size that the classifier does not take.
     """
 
-    def __init__(self, train: ImageSet, test: ImageSet, every: float, *, samples: int = 2_000, seed: int = 1,
+    def __init__(self, train: ImageSet, test: ImageSet, *, device: torch.device, seed: int = 1,
                  say: Callable[[str], None] = print) -> None:
-        if not 0 < every < math.inf:
-            raise ArgumentError(f"score_every is {every!r}; expected a number of epochs above 0.")
-        if train.labels is None or test.labels is None:
-            raise DataError(f"{train.name} has no labels to train a classifier on, so that samples cannot be scored as training "
-                            "goes; leave score_every out.")
-        self.train, self.test, self.every, self.samples, self.seed, self.say = train, test, every, samples, seed, say
-        self._against: tuple[metrics.FeatureClassifier, metrics.GaussianStatistics] | None = None
+        self.classifier = metrics.classifier_for(train, test_set=test, device=device, notice=say)
+        self.real = metrics.classifier_statistics(self.classifier, test.images)
+        self.seed = seed
 
     def __call__(self, model: api.ImageModel, stage: str) -> dict[str, float]:
         """{"fd_classifier": ...} of the model as it is, in eval mode."""
-        if self._against is None:
-            classifier = metrics.classifier_for(self.train, test_set=self.test, device=model.device, notice=self.say)
-            self._against = classifier, metrics.classifier_statistics(classifier, self.test.images)
-        classifier, real = self._against
         # while the first of two stages trains, the second knows nothing yet
         options = {"stage": 1} if isinstance(model, api.TwoStageVAE) and stage == "stage1" else {}
 
         def draw(n: int, generator: torch.Generator) -> torch.Tensor:
             return model.sample(n, generator=generator, **options)
 
-        fake = sample_images(model, draw, self.samples, seed=self.seed)
-        return {SCORE: real.distance(metrics.classifier_statistics(classifier, fake))}
+        fake = sample_images(model, draw, SAMPLES, seed=self.seed)
+        return {SCORE: self.real.distance(metrics.classifier_statistics(self.classifier.to(model.device), fake))}
