@@ -71,7 +71,8 @@ def loss_of(x: Tensor, x_hat: Tensor, mean: Tensor, std: Tensor, log_gamma: Tens
     return (nll + kl).mean()
 
 
-def _endless(loader: DataLoader) -> Iterator[list[Tensor]]:
+def endless(loader: DataLoader) -> Iterator[list[Tensor]]:
+    """Batches of one epoch after the other."""
     while True:
         yield from loader
 
@@ -83,7 +84,7 @@ def first_stage(images: Tensor, batch_size: int, device: torch.device) -> Callab
     optimizer = torch.optim.Adam([*encoder.parameters(), *decode.parameters(), log_gamma], lr=1e-4)
     loader = DataLoader(TensorDataset(images.float() / 255), batch_size, shuffle=True, drop_last=True,
                         pin_memory=device.type == "cuda")
-    batches = _endless(loader)
+    batches = endless(loader)
 
     def step() -> None:
         (x,) = next(batches)
@@ -103,7 +104,7 @@ def second_stage(mean: Tensor, std: Tensor, batch_size: int, device: torch.devic
     encoder, trunk, head = SecondEncoder().to(device), Dense().to(device), nn.Linear(LATENT + 1024, LATENT).to(device)
     log_gamma = torch.zeros((), device=device, requires_grad=True)
     optimizer = torch.optim.Adam([*encoder.parameters(), *trunk.parameters(), *head.parameters(), log_gamma], lr=1e-4)
-    batches = _endless(DataLoader(TensorDataset(mean, std), batch_size, shuffle=True, drop_last=True))
+    batches = endless(DataLoader(TensorDataset(mean, std), batch_size, shuffle=True, drop_last=True))
 
     def step() -> None:
         m, s = (t.to(device) for t in next(batches))
@@ -157,7 +158,7 @@ def pythae_step(images: Tensor, batch_size: int, device: torch.device) -> Callab
                                num_epochs=1)
     trainer = BaseTrainer(model, BaseDataset(data, torch.zeros(len(data))), training_config=config)
     trainer.prepare_training()
-    batches = _endless(trainer.train_loader)
+    batches = endless(trainer.train_loader)
     model.train()
 
     def step() -> None:

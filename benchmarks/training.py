@@ -44,9 +44,9 @@ ADAM_BYTES = 28
 
 
 def engine_step(module: torch.nn.Module, source: Source, batch_size: int, device: torch.device, precision: str,
-                compile: bool) -> Callable[[], None]:
+                compile: bool, settings: StageSettings | None = None) -> Callable[[], None]:
     """One iteration of vaefast's trainer as a function."""
-    settings, players = StageSettings(steps=10**9, batch_size=batch_size), players_of(module)
+    settings, players = settings or StageSettings(steps=10**9, batch_size=batch_size), players_of(module)
     batches = Batches(source, batch_size, draws(players), seed=0, stage=0, name="bench", device=device, group=World())
     iteration = Iteration(players, module.to(device).train(), settings, batches, device=device, precision=precision,
                           group=World(), compile=compile, capture=device.type == "cuda")
@@ -63,7 +63,7 @@ def engine_step(module: torch.nn.Module, source: Source, batch_size: int, device
             iteration.first_bad.item()
         if done % 50 == 0:
             for turn in iteration.turns:
-                turn.means(50, World())
+                turn.means(iteration.updates(turn, done - 50, done), World())
                 turn.sums.zero_()
 
     return step

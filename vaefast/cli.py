@@ -29,10 +29,14 @@ def _option(text: str) -> tuple[str, Any]:
     if not separator:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
     known: dict[str, Any] = {"true": True, "false": False, "none": None}
-    try:
-        return name, known[value.lower()] if value.lower() in known else int(value)
-    except ValueError:
-        return name, value
+    if value.lower() in known:
+        return name, known[value.lower()]
+    for number in (int, float):
+        try:
+            return name, number(value)
+        except ValueError:
+            continue
+    return name, value
 
 
 def _gamma(text: str) -> str | float:
@@ -47,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     from vaefast.experiments.presets import PRESETS
     from vaefast.experiments.reproduce import EXPERIMENTS
     from vaefast.metrics.inception_input import RESIZES
+    from vaefast.models.gan_losses import LOSSES
+    from vaefast.models.gradient_penalty import PENALTIES
     from vaefast.nets import FLOWS, NETS
     from vaefast.training.device import CHANNELS_LAST, PRECISIONS
     from vaefast.training.iteration import MODES
@@ -79,11 +85,17 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--likelihood", choices=("gaussian", "bernoulli"), help="of the images: bernoulli is cross-entropy")
     train.add_argument("--nets", choices=list(NETS), help="networks of images")
     train.add_argument("--flow", choices=list(FLOWS), help="normalizing flow after the encoder (vae, vae-flow)")
-    train.add_argument("--lambda", dest="lambda_", type=float, metavar="L", help="weight of the penalty (wae-mmd, wae-gan)")
+    train.add_argument("--lambda", dest="lambda_", type=float, metavar="L", help="weight of the penalty (wae-mmd, wae-gan, gan)")
+    train.add_argument("--loss", choices=list(LOSSES), help="what the networks of a gan minimise (default: ns)")
+    train.add_argument("--penalty", choices=list(PENALTIES), help="gradient penalty of a gan (default: that of its loss)")
+    train.add_argument("--disc-iters", type=int, metavar="N", help="discriminator steps a generator step (gan)")
+    train.add_argument("--model-option", type=_option, action="append", default=[], metavar="NAME=VALUE",
+                       help="any other argument of the model, such as spectral_norm=true of gan; may be given several times")
     train.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
     train.add_argument("--resume", action="store_true", help="go on with the run in RUN")
     train.add_argument("--precision", choices=PRECISIONS, default="auto", help="precision of the networks (default: auto)")
     train.add_argument("--schedule", choices=SCHEDULES, help="learning-rate schedule, in all stages")
+    train.add_argument("--beta1", type=float, metavar="X", help="of Adam, in all stages")
     train.add_argument("--clip-norm", type=float, metavar="X", help="largest norm of the gradient, in all stages")
     train.add_argument("--ema", type=float, metavar="D", help="decay of a moving average of the weights, in all stages")
     train.add_argument("--accumulate", type=int, metavar="N", help="send each batch through in N parts, to save memory")
@@ -97,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     watching = train.add_argument_group("to watch it")
     watching.add_argument("--log-every", type=int, default=50, metavar="N", help="steps a record (default: 50)")
     watching.add_argument("--sample-every", type=float, metavar="E", help="samples as a picture every E epochs: RUN/samples")
+    watching.add_argument("--score-every", type=float, metavar="E",
+                          help="score samples every E epochs (FD-classifier, of labelled data) and keep the best weights")
     watching.add_argument("--checkpoint-seconds", type=float, default=120.0, metavar="S",
                           help="seconds between checkpoints (default: 120)")
     watching.add_argument("--tensorboard", action="store_true", help="write RUN/tensorboard, too")
@@ -171,15 +185,16 @@ def _train(args: argparse.Namespace) -> None:
     from vaefast.training.distributed import leave, world
 
     stages = _given(batch_size=args.batch_size, lr=args.lr, schedule=args.schedule, clip_norm=args.clip_norm, ema=args.ema,
-                    accumulate=args.accumulate)
+                    accumulate=args.accumulate, betas=None if args.beta1 is None else (args.beta1, 0.999))
     options = dict(
         data_name=args.data, data_root=args.data_root, out=args.out, preset_name=args.preset, epochs=args.epochs,
         steps=args.steps, stage_overrides=stages, seed=args.seed, device=args.device, precision=args.precision,
         resume=args.resume,
         model_overrides=_given(latent_dim=args.latent_dim, gamma=args.gamma, likelihood=args.likelihood, nets=args.nets,
-                               flow=args.flow, lambda_=args.lambda_),
+                               flow=args.flow, lambda_=args.lambda_, loss=args.loss, penalty=args.penalty,
+                               disc_iters=args.disc_iters, **dict(args.model_option)),
         data_options={**_given(size=args.image_size), **dict(args.data_option)}, command=args.line,
-        sample_every=args.sample_every, tensorboard=args.tensorboard, wandb=args.wandb,
+        sample_every=args.sample_every, score_every=args.score_every, tensorboard=args.tensorboard, wandb=args.wandb,
         trainer={"compile": args.compile, "channels_last": args.channels_last, "sync": args.sync, "log_every": args.log_every,
                  "checkpoint_seconds": args.checkpoint_seconds})
     try:

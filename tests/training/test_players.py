@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from vaefast.errors import ArgumentError
-from vaefast.training import PlayerSettings, Ramp
+from vaefast.models import Player
+from vaefast.models.player import trainable
+from vaefast.training import Callback, PlayerSettings, Ramp, RunFolder, Trainer
 
 
 def test_turns_and_batches_of_a_gan(train, Duel, points):
@@ -142,3 +147,111 @@ def test_batch_norm_takes_no_gradient_from_the_other_players_turn(train, Duel):
     model = WithNorm()
     train(model, steps=3)
     assert all(p.grad is not None for p in model.generator.parameters())
+
+
+def _rare(every: int) -> Callable[[nn.Module], list[Player]]:
+    """Critic in every iteration, the generator in some, on the critic's batch."""
+    def players(duel: nn.Module) -> list[Player]:
+        return [Player("critic", trainable(duel.critic), duel.critic_loss),
+                Player("generator", trainable(duel.generator), duel.generator_loss, new_batch=False, every=every)]
+
+    return players
+
+
+def _again(duel: nn.Module) -> list[Player]:
+    """Critic, generator and the critic once more, on one batch."""
+    critic = Player("critic", trainable(duel.critic), duel.critic_loss)
+    return [critic, Player("generator", trainable(duel.generator), duel.generator_loss, new_batch=False),
+            replace(critic, new_batch=False)]
+
+
+@pytest.fixture
+def Turned(Duel):
+    """Turned(players, finish=None): a duel whose players `players(duel)` lists."""
+    def make(players: Callable[[nn.Module], list[Player]], finish: Callable[..., None] | None = None) -> nn.Module:
+        class Model(Duel):
+            def players(self) -> list[Player]:
+                return players(self)
+
+        model = Model()
+        if finish is not None:
+            model.finish_iteration = finish
+        return model
+
+    return make
+
+
+def test_a_player_with_a_turn_in_every_third_iteration(train, Turned):
+    model = Turned(_rare(3))
+    trainer = train(model, steps=8, trainer={"log_every": 1})
+    names = [name for name, _ in model.seen]
+    assert names == ["critic", "generator", "critic", "critic"] * 2 + ["critic", "generator", "critic"]
+    assert torch.equal(model.seen[0][1], model.seen[1][1])
+    assert trainer.per_epoch == 6  # 48 points, one batch of 8 an iteration
+    assert ["generator/loss" in r for r in trainer.history.records] == [True, False, False] * 2 + [True, False]
+    assert all("critic/loss" in r for r in trainer.history.records)
+
+
+def test_means_are_over_the_turns_that_there_were(train, Turned):
+    class Constant(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
+
+        def players(self) -> list[Player]:
+            a = Player("a", {"a": self.a}, lambda x: {"loss": self.a.sum() + 3.0})
+            return [a, Player("b", {"b": self.b}, lambda x: {"loss": self.b.sum() + 7.0}, new_batch=False, every=3), a]
+
+    records = train(Constant(), steps=7, lr=1e-9, trainer={"log_every": 2}).history.records
+    assert [r["a/loss"] for r in records] == pytest.approx([3] * 4)
+    assert [r.get("b/loss") for r in records] == [pytest.approx(7), pytest.approx(7), None, pytest.approx(7)]
+
+
+def test_a_second_turn_is_the_same_players(train, Turned):
+    settings = {"critic": PlayerSettings(lr=0.01, schedule="constant"), "generator": PlayerSettings(lr=0.02, schedule="constant")}
+    model = Turned(_again)
+    trainer = train(model, steps=5, players=settings)
+    assert [name for name, _ in model.seen[:3]] == ["critic", "generator", "critic"]
+    assert torch.equal(model.seen[0][1], model.seen[2][1]) and trainer.per_epoch == 6
+    own = Turned(_again)
+    critic, generator = (torch.optim.Adam(m.parameters(), lr=lr) for m, lr in ((own.critic, 0.01), (own.generator, 0.02)))
+    torch.manual_seed(0)
+    for name, x in model.seen:
+        optimizer, loss = (critic, own.critic_loss) if name == "critic" else (generator, own.generator_loss)
+        own.critic.requires_grad_(name == "critic")
+        optimizer.zero_grad()
+        loss(x)["loss"].backward()
+        optimizer.step()
+    for a, b in zip(model.parameters(), own.parameters()):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("players", [_rare(3), _again])
+def test_turns_resume_at_any_step_bit_for_bit(train, Turned, players, tmp_path):
+    whole = Turned(players)
+    train(whole, steps=8)
+    for stop_at in (1, 2, 3, 5):
+        class Stop(Callback):
+            def step(self, trainer: Trainer, stop_at: int = stop_at) -> None:
+                if trainer.done == stop_at:
+                    trainer.stop()
+
+        with pytest.raises(KeyboardInterrupt):
+            train(Turned(players), steps=8, run=RunFolder.create(tmp_path / str(stop_at), {}), trainer={"callbacks": [Stop()]})
+        model = Turned(players)
+        train(model, steps=8, run=RunFolder.open(tmp_path / str(stop_at)), resume=True)
+        assert all(torch.equal(a, b) for a, b in zip(model.parameters(), whole.parameters())), stop_at
+
+
+def test_an_iteration_is_finished_with_its_last_batch(train, Turned):
+    finished = []
+    model = Turned(_rare(2), finish=lambda x: finished.append((x, torch.is_grad_enabled())))
+    train(model, steps=4)
+    assert len(finished) == 4 and not any(gradients for _, gradients in finished)
+    assert all(torch.equal(x, seen) for (x, _), seen in zip(finished, (x for name, x in model.seen if name == "critic")))
+
+
+def test_turns_below_one_are_refused():
+    for values in ({"every": 0}, {"updates": 0}, {"every": 1.5}):
+        with pytest.raises(ArgumentError, match="expected a whole number above 0"):
+            Player("a", {}, lambda x: {}, **values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -50,6 +51,8 @@ class Model(nn.Module):
     """
 
     kind: ClassVar[str]
+    networks: ClassVar[tuple[str, ...]] = ()
+    """Arguments that take the user's own networks, which no folder holds: they are given together, and again to load."""
     defaults: tuple[StageSettings, ...]
     _config: dict[str, Any]
 
@@ -79,7 +82,8 @@ class Model(nn.Module):
             resume: bool = False, seed: int = 0, device: str | torch.device | None = "auto", precision: str = "auto",
             progress: bool = True, callbacks: Sequence[Callback] = (), compile: str = "auto", channels_last: str = "auto",
             sync: bool = False, log_every: int = 50, checkpoint_seconds: float = 120.0,
-            info: dict[str, Any] | None = None) -> History:
+            evaluate: Callable[[str], dict[str, float]] | None = None, evaluate_every: float | None = None,
+            best: str | None = None, info: dict[str, Any] | None = None) -> History:
         """Train every stage. Each training setting is one value for all stages or one each; the defaults are the paper's.
 
         Args:
@@ -95,6 +99,8 @@ class Model(nn.Module):
             precision: "auto", "fp32", "bf16" (autocast of the networks) or "tf32".
             progress: show a progress bar, or lines where there is no terminal.
             callbacks, compile, channels_last, sync, log_every, checkpoint_seconds: see `vaefast.Trainer`.
+            evaluate, evaluate_every, best: scores as training goes; see `vaefast.training.Stage`, but that `evaluate` is given
+                the stage's name.
             info: written into config.json beside the settings.
 
         Returns:
@@ -121,7 +127,9 @@ class Model(nn.Module):
         group.barrier()
         if out is not None and not group.writes:
             run = RunFolder.open(out)
-        trainer = Trainer(self, [Stage(*part, own) for part, own in zip(self._parts(data, chosen), stages)], device=chosen,
+        parts = [Stage(*part, own, evaluate=evaluate and partial(evaluate, part[0]), evaluate_every=evaluate_every, best=best)
+                 for part, own in zip(self._parts(data, chosen), stages)]
+        trainer = Trainer(self, parts, device=chosen,
                           precision=precision, seed=seed, run=run, progress=make_progress(progress), callbacks=callbacks,
                           compile=compile, channels_last=channels_last, sync=sync, log_every=log_every,
                           checkpoint_seconds=checkpoint_seconds)

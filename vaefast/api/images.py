@@ -31,8 +31,8 @@ def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, im
     return build_encoder(image_shape, latent_dim, deterministic=deterministic), build_decoder(image_shape, latent_dim), nets
 
 
-class ImageModel(Model, Autoencoder):
-    """A model of images [C, H, W]."""
+class ImageModel(Model):
+    """A model that draws images: it has `image_shape` (C, H, W), and `sample(n, generator)`, [n, C, H, W] in [0, 1]."""
 
     def _accept(self, data: Any) -> tuple[ImageSet, dict[str, Any]]:
         images = as_image_set(data)
@@ -42,7 +42,13 @@ class ImageModel(Model, Autoencoder):
         return images, describe_data(images)
 
 
-class OneStage(ImageModel):
+class ImageAutoencoder(ImageModel, Autoencoder):
+    """A model that draws images and codes them, too: it has encode, decode and reconstruct."""
+
+    networks = ("encoder", "decoder")
+
+
+class OneStage(ImageAutoencoder):
     """A model of images whose one stage is the module `first`, which has encode, decode, prior and a loss.
 
     Everything but training (encode, decode, reconstruct, sample) runs in eval mode, whatever mode the module is in.

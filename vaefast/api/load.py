@@ -10,6 +10,7 @@ from torch import nn
 
 from vaefast import __version__
 from vaefast.api.base import FORMAT, Model
+from vaefast.api.gan import GAN
 from vaefast.api.second_stage import SecondStage
 from vaefast.api.two_stage import TwoStageVAE
 from vaefast.api.vae import VAE
@@ -19,21 +20,21 @@ from vaefast.training.checkpoint import load_weights
 from vaefast.training.device import resolve_device
 from vaefast.training.storage import load_tensors
 
-MODELS: dict[str, type[Model]] = {model.kind: model for model in (TwoStageVAE, VAE, WAE, SecondStage)}
+MODELS: dict[str, type[Model]] = {model.kind: model for model in (TwoStageVAE, VAE, WAE, GAN, SecondStage)}
 """Classes by their kind."""
 
 
-def load(path: str | os.PathLike, *, encoder: nn.Module | None = None, decoder: nn.Module | None = None,
-         device: str | torch.device | None = "cpu") -> Model:
+def load(path: str | os.PathLike, *, device: str | torch.device | None = "cpu", **networks: nn.Module | None) -> Model:
     """A model that `model.save(path)` wrote, or that of a finished run folder; in eval mode.
 
     Args:
         path: the folder.
-        encoder, decoder: fresh copies of your own networks, if it was built with such.
         device: where to put it.
+        networks: fresh copies of your own networks, if it was built with such: encoder= and decoder=, or generator= and
+            discriminator=.
 
     Returns:
-        `vaefast.TwoStageVAE`, `VAE`, `WAE` or `SecondStage`, as it was saved.
+        `vaefast.TwoStageVAE`, `VAE`, `WAE`, `GAN` or `SecondStage`, as it was saved.
 
     Raises:
         CheckpointError: missing, damaged, or of other networks than given.
@@ -48,14 +49,15 @@ def load(path: str | os.PathLike, *, encoder: nn.Module | None = None, decoder: 
     if meta.get("format") != FORMAT or meta.get("kind") not in MODELS:
         raise CheckpointError(f"{path} holds a model of kind {meta.get('kind')!r} in format {meta.get('format')!r}, which "
                               f"vaefast {__version__} does not know.")
-    config = dict(meta["config"])
+    config, kind = dict(meta["config"]), MODELS[meta["kind"]]
+    given = {name: net for name, net in networks.items() if net is not None}
+    names = " and ".join(f"{name}=" for name in kind.networks)
     if config.get("nets") == "custom":
         del config["nets"]
-        if encoder is None or decoder is None:
-            raise CheckpointError(f"{path} was built with its own networks; pass encoder= and decoder= to load it.")
-        config |= {"encoder": encoder, "decoder": decoder}
-    elif encoder is not None or decoder is not None:
-        raise CheckpointError(f"{path} was not built with networks of your own; load it without encoder= and decoder=.")
-    model = MODELS[meta["kind"]](**config)
+        if set(given) != set(kind.networks):
+            raise CheckpointError(f"{path} was built with its own networks; pass {names} to load it.")
+    elif given:
+        raise CheckpointError(f"{path} was not built with networks of your own; load it without {'= and '.join(given)}=.")
+    model = kind(**config, **given)
     load_weights(model, tensors, path)
     return model.to(resolve_device(device)).eval()

@@ -7,7 +7,7 @@ from torch import nn
 
 from vaefast import models
 from vaefast.api.base import Part
-from vaefast.api.images import ImageModel, networks
+from vaefast.api.images import ImageAutoencoder, networks
 from vaefast.api.second_stage import build_second
 from vaefast.data import ImageSet
 from vaefast.nets.shapes import checked_image_shape, whole_number
@@ -15,7 +15,7 @@ from vaefast.training.settings import StageSettings
 from vaefast.training.sources import ImageSource, PosteriorSource
 
 
-class TwoStageVAE(ImageModel, models.TwoStageVAE):
+class TwoStageVAE(ImageAutoencoder, models.TwoStageVAE):
     """The Two-Stage VAE of Dai & Wipf (2019): `fit`, `sample`, `encode`, `decode`, `reconstruct`, `save`.
 
     >>> model = vaefast.TwoStageVAE(image_shape=(1, 28, 28), latent_dim=64)

@@ -22,7 +22,10 @@ CodeSampler = Callable[[int, torch.Generator], Tensor]
 
 
 def samplers_of(model: api.ImageModel) -> tuple[str, ...]:
-    """The model's own samplers, the last of them its best: "prior", and "second" where it has a second stage."""
+    """The model's own samplers, the last of them its best: "prior", and "second" where it has a second stage.
+
+    A model without an encoder has but the first, what its own `sample` draws.
+    """
     return ("prior", "second") if isinstance(model, api.TwoStageVAE) else ("prior",)
 
 
@@ -40,7 +43,7 @@ class Aggregate:
 
 
 @torch.no_grad()
-def aggregate(model: api.ImageModel, images: Tensor, seed: int = 0, batch_size: int = 1000) -> Aggregate:
+def aggregate(model: api.ImageAutoencoder, images: Tensor, seed: int = 0, batch_size: int = 1000) -> Aggregate:
     """Codes and posterior variances of images [N, C, H, W]."""
     generator = torch.Generator(model.device).manual_seed(seed)
     codes, variance = [], torch.zeros(model.latent_dim, dtype=torch.float64, device=model.device)
@@ -68,7 +71,7 @@ def two_stage_codes(model: TwoStageVAE, images: Tensor, n: int, *, seed: int, de
     return torch.cat(z), torch.cat(u)
 
 
-def code_sampler(model: api.ImageModel, name: str, codes: Callable[[], Tensor] | None = None, seed: int = 0) -> CodeSampler:
+def code_sampler(model: api.ImageAutoencoder, name: str, codes: Callable[[], Tensor] | None = None, seed: int = 0) -> CodeSampler:
     """The sampler of codes called `name`.
 
     Args:

@@ -20,6 +20,7 @@ _TITLES = {
     "kl": "KL (nats per image)",
     "gamma": "gamma (std on the [0, 1] scale)",
     "active_dimensions": "active dimensions",
+    "fd_classifier": "FD-classifier of samples",
 }
 # Where the run was and how fast, not how good.
 _COORDINATES = {"stage", "step", "epoch", "seconds", "images_per_second", "memory_mb", "lr", "time"}
@@ -31,7 +32,7 @@ def draw_curves(records: Iterable[Mapping[str, Any]], path: str | os.PathLike[st
 
     Args:
         records: log points as in metrics.jsonl: "stage" (str), "step" (int), "epoch" (float), and any numbers by
-            name; nats are per image. Values that are missing or not finite leave gaps.
+            name; nats are per image. Values that are not finite leave gaps.
         path: PNG to write.
 
     Returns:
@@ -66,11 +67,12 @@ def draw_curves(records: Iterable[Mapping[str, Any]], path: str | os.PathLike[st
 
 def _panel(axes: Any, points: list[Mapping[str, Any]], name: str, title: str, colour: str) -> None:
     unit = "epoch" if all(_number(p.get("epoch")) for p in points) else "step"
-    x = [p.get(unit, i) for i, p in enumerate(points)]
-    y = [p[name] if _number(p.get(name)) else math.nan for p in points]
+    # what is not logged every time, such as a score, is a line through the times it was
+    logged = [(p.get(unit, i), p[name]) for i, p in enumerate(points) if name in p]
+    x, y = [a for a, _ in logged], [b if _number(b) else math.nan for _, b in logged]
     axes.plot(x, y, color=colour, linewidth=1.4, marker="o" if len(y) < 12 else None, markersize=3)
     finite = [v for v in y if v == v]
-    if name.startswith("gamma") and min(finite) > 0 and max(finite) > 5 * min(finite):
+    if (name.startswith("gamma") or name == "fd_classifier") and min(finite) > 0 and max(finite) > 5 * min(finite):
         axes.set_yscale("log")
     elif name in ("loss", "reconstruction") and len(finite) > 20:
         # The first steps fall from very far: leave them out, to show where the run is decided.

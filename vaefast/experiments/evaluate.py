@@ -11,9 +11,10 @@ from torch import Tensor
 
 from vaefast import api, data, metrics
 from vaefast.errors import DataError
-from vaefast.experiments.codes import Aggregate, aggregate, code_sampler, samplers_of
+from vaefast.experiments.codes import Aggregate, aggregate, samplers_of
+from vaefast.experiments.draws import image_sampler, sample_images, to_uint8
 from vaefast.experiments.report import write_report
-from vaefast.experiments.run import finished, image_model, run_data, sample_images, to_uint8
+from vaefast.experiments.run import finished, image_model, run_data
 from vaefast.experiments.scores import ImageScores, checked_metrics
 from vaefast.metrics.inception_weights import cached_file
 from vaefast.models.mode import evaluating
@@ -30,9 +31,9 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     """Score the run at `path` against its data set's test images; writes evaluation.json and the report.
 
     Distances are taken between `samples` generated images and as many real test images (all, where there are fewer): samples
-    of the prior (stage 1), test images reconstructed and, as the best that can be asked for, real training images. Of a
-    two-stage model also stage 2's samples, those of a Gaussian mixture fitted to stage 1's codes in stage 2's place, and
-    test images whose codes passed through stage 2.
+    of the prior (stage 1), test images reconstructed (where there is an encoder) and, as the best that can be asked for, real
+    training images. Of a two-stage model also stage 2's samples, those of a Gaussian mixture fitted to stage 1's codes in
+    stage 2's place, and test images whose codes passed through stage 2.
 
     Args:
         which: metrics of `vaefast.experiments.scores.METRICS`. None: "classifier" (features of a classifier trained on the
@@ -68,19 +69,19 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
 
     own = samplers_of(model)
     for stage, name in enumerate(own, start=1):
-        add(f"stage{stage}", sample_images(model, code_sampler(model, name), samples, seed=seed + stage))
-    found = aggregate(model, train.images, seed)
-    if len(own) > 1:
-        mixture = code_sampler(model, "mixture", lambda: found.codes, seed)
-        add("mixture", sample_images(model, mixture, samples, seed=seed + 3))
-    once, twice, error = _reconstruct(model, real.images, seed)
-    add("reconstructions", once)
-    if twice is not None:
-        add("reconstructions_both_stages", twice)
+        add(f"stage{stage}", sample_images(model, image_sampler(model, name), samples, seed=seed + stage))
+    if isinstance(model, api.ImageAutoencoder):
+        found = aggregate(model, train.images, seed)
+        if len(own) > 1:
+            mixture = image_sampler(model, "mixture", lambda: found.codes, seed)
+            add("mixture", sample_images(model, mixture, samples, seed=seed + 3))
+        once, twice, result["reconstruction_error"] = _reconstruct(model, real.images, seed)
+        add("reconstructions", once)
+        if twice is not None:
+            add("reconstructions_both_stages", twice)
+        result |= _latents(model, found, samples, seed)
     add("test_vs_train", train.images[torch.randperm(
         len(train), generator=torch.Generator().manual_seed(seed))[:samples]])
-    result["reconstruction_error"] = error
-    result |= _latents(model, found, samples, seed)
     write_json(run.path / "evaluation.json", result)
     write_report(run.path)
     return result
@@ -100,7 +101,7 @@ def _chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str]
 
 
 @torch.no_grad()
-def _reconstruct(model: api.ImageModel, images: Tensor, seed: int) -> tuple[Tensor, Tensor | None, float]:
+def _reconstruct(model: api.ImageAutoencoder, images: Tensor, seed: int) -> tuple[Tensor, Tensor | None, float]:
     """Reconstructions as uint8, with the codes as they are and with codes that went through stage 2; squared error of the
     first.
 
@@ -122,7 +123,7 @@ def _reconstruct(model: api.ImageModel, images: Tensor, seed: int) -> tuple[Tens
 
 
 @torch.no_grad()
-def _latents(model: api.ImageModel, found: Aggregate, samples: int, seed: int) -> dict[str, Any]:
+def _latents(model: api.ImageAutoencoder, found: Aggregate, samples: int, seed: int) -> dict[str, Any]:
     """MMD to N(0, I) of draws from q(z) and q(u), active dimensions, and the gammas."""
     chosen = torch.randperm(len(found.codes), generator=torch.Generator().manual_seed(seed))[:samples]
     z = found.codes[chosen.to(model.device)]

@@ -21,7 +21,11 @@ _MODELS = {
     "vae": "A variational autoencoder: an encoder and a decoder trained together, new images decoded from N(0, I).",
     "wae": "A Wasserstein autoencoder: an autoencoder whose codes, all together, are made to look like draws of N(0, I), from "
     "which new images are decoded (Tolstikhin et al. 2018).",
+    "gan": "A generative adversarial network: a generator makes images of random codes, a discriminator tells them from real "
+    "ones, and each learns against the other.",
 }
+
+_NO_ENCODER = ("gan", "biggan")
 
 # Score name before the slash -> heading and how to read it.
 _SCORES = {
@@ -96,14 +100,15 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
         raise RunFolderError(f"There is no run folder {run}: `vaefast train` makes one.")
     config, scores = read_object(run / "config.json"), read_object(run / "evaluation.json")
     model, data = _name(config.get("kind")), _name(config.get("data"))
+    drawn = "Samples" if model in _NO_ENCODER else None
     title = " on ".join(part for part in (model, data) if part) or run.resolve().name
     pictures = {p.name: p for p in sorted(run.glob("*.png"))}
     curves = pictures.pop("curves.png", None)
     body = [
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(_about(model, config, run))}</p>",
-        section("Scores", _scores(scores, run)),
-        section("Pictures", _pictures(pictures, run)),
+        section("Scores", _scores(scores, run, drawn)),
+        section("Pictures", _pictures(pictures, run, drawn)),
         section("Training", _training(run, curves)),
         section("Settings", _settings(config)),
     ]
@@ -117,7 +122,7 @@ def _about(model: str, config: Mapping[str, Any], run: Path) -> str:
     return f"{first} This page is about the run in the folder {run.resolve().name}."
 
 
-def _scores(scores: Mapping[str, Any], run: Path) -> str:
+def _scores(scores: Mapping[str, Any], run: Path, drawn: str | None = None) -> str:
     families: dict[str, list[tuple[str, Any]]] = {}
     facts: dict[str, Any] = {}
     for key, value in scores.items():
@@ -132,7 +137,7 @@ def _scores(scores: Mapping[str, Any], run: Path) -> str:
     for family in sorted(families, key=lambda f: list(_SCORES).index(f) if f in _SCORES else len(_SCORES)):
         heading, reading = _SCORES.get(family, (_words(family), ""))
         cell = f"<strong>{escape(heading)}</strong>" + (f"<small>{escape(reading)}</small>" if reading else "")
-        subjects = {**_SUBJECTS, **(_MMD_SUBJECTS if family == "mmd" else {})}
+        subjects = {**_SUBJECTS, **(_MMD_SUBJECTS if family == "mmd" else {})} | ({"stage1": drawn.lower()} if drawn else {})
         for i, (subject, value) in enumerate(families[family]):
             span = f'<th scope="rowgroup" rowspan="{len(families[family])}">{cell}</th>' if i == 0 else ""
             what = escape(subjects.get(subject, _words(subject)))
@@ -159,12 +164,13 @@ def _facts(facts: Mapping[str, Any]) -> str:
     return f'<p class="note">{escape(" ".join(lines))}</p>' if lines else ""
 
 
-def _pictures(pictures: Mapping[str, Path], run: Path) -> str:
+def _pictures(pictures: Mapping[str, Path], run: Path, drawn: str | None = None) -> str:
     if not pictures:
         return _missing("pictures", f"vaefast train --resume --out {run}")
     known = [n for n in _CAPTIONS if n in pictures]
     names = known + [n for n in pictures if n not in _CAPTIONS]
-    return '<div class="pictures">' + "".join(figure(pictures[n], _caption(n)) for n in names) + "</div>"
+    return '<div class="pictures">' + "".join(
+        figure(pictures[n], drawn if drawn and n == "samples_stage1.png" else _caption(n)) for n in names) + "</div>"
 
 
 def _caption(name: str) -> str:

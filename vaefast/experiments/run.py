@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,16 @@ import torch.nn.functional as F
 from vaefast import api, data
 from vaefast.data.catalog import options_of
 from vaefast.errors import ArgumentError, DataError, RunFolderError
-from vaefast.experiments.codes import CodeSampler, code_sampler, samplers_of
+from vaefast.experiments.codes import samplers_of
 from vaefast.experiments.curves import draw_curves
+from vaefast.experiments.draws import image_sampler
 from vaefast.experiments.pictures import image_grid, reconstruction_grid, save_png
 from vaefast.experiments.presets import Preset, preset
 from vaefast.experiments.report import write_report
+from vaefast.experiments.score_curve import SCORE, ScoreCurve
 from vaefast.experiments.snapshots import SampleGrids
 from vaefast.training import Callback
+from vaefast.training.device import resolve_device
 from vaefast.training.distributed import world
 from vaefast.training.loggers import TensorBoard, WeightsAndBiases
 from vaefast.training.run_folder import RunFolder
@@ -51,29 +56,39 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
           epochs: tuple[float, ...] | None = None, steps: tuple[int, ...] | None = None,
           stage_overrides: dict[str, Any] | None = None, model_overrides: dict[str, Any] | None = None, seed: int = 0,
           device: str = "auto", precision: str = "auto", resume: bool = False, command: str = "",
-          data_options: dict[str, Any] | None = None, sample_every: float | None = None, tensorboard: bool = False,
-          wandb: str | None = None, trainer: dict[str, Any] | None = None,
+          data_options: dict[str, Any] | None = None, sample_every: float | None = None, score_every: float | None = None,
+          tensorboard: bool = False, wandb: str | None = None, trainer: dict[str, Any] | None = None,
           progress: bool = True) -> tuple[api.ImageModel, RunFolder]:
     """Train `kind` on a data set into run folder `out`, and draw its pictures and report.
 
     `epochs` and `steps` hold one value for all stages or one each; they and the overrides replace what the preset
-    says. `trainer` holds options of `vaefast.Trainer`. Raises the package's errors, each with one clear sentence; nothing
+    says. With `score_every` (epochs), samples are scored as training goes, and the best weights kept as checkpoints/best-STAGE.
+    `trainer` holds options of `vaefast.Trainer`. Raises the package's errors, each with one clear sentence; nothing
     is overwritten.
     """
     chosen = preset(kind, preset_name)
     images = load_data(data_name, data_root, "train", **(data_options or {}))
-    count = len(chosen.stages)
+    torch.manual_seed(seed)
+    model = build(kind, chosen, images.image_shape, model_overrides or {})
+    base = chosen.stages or tuple(override(s, chosen.settings) for s in model.defaults)
+    count = len(base)
     for name, values in (("epochs", epochs), ("steps", steps)):
         if values is not None and len(values) not in (1, count):
             raise ArgumentError(f"{name} has {len(values)} values; {kind} has {count} stage{'s' * (count > 1)}: give 1"
                                 f"{f' or {count}' * (count > 1)}.")
-    stages = tuple(override(s, {**(stage_overrides or {}), **_budget(i, epochs, steps)}) for i, s in enumerate(chosen.stages))
-    torch.manual_seed(seed)
-    model = build(kind, chosen, images.image_shape, model_overrides or {})
+    stages = tuple(override(s, {**(stage_overrides or {}), **_budget(i, epochs, steps)}) for i, s in enumerate(base))
+    scored = {}
+    if score_every is not None:
+        if not 0 < score_every < math.inf:
+            raise ArgumentError(f"score_every is {score_every!r}; expected a number of epochs above 0.")
+        test = load_data(data_name, data_root, "test", **(data_options or {}))
+        curve = ScoreCurve(images, test, device=resolve_device(device))
+        scored = {"evaluate": partial(curve, model), "evaluate_every": score_every, "best": SCORE}
     info = {"preset": preset_name, "data_name": data_name, "data_options": data_options or {},
             "data_root": str(Path(data_root).resolve()) if data_root else None, "command": command}
     model.fit(images, settings=stages, out=out, resume=resume, seed=seed, device=device, precision=precision,
-              progress=progress, callbacks=_callbacks(sample_every, tensorboard, wandb), info=info, **(trainer or {}))
+              progress=progress, callbacks=_callbacks(sample_every, tensorboard, wandb), info=info, **scored,
+              **(trainer or {}))
     run = RunFolder.open(out)
     if world().writes:
         draw_pictures(model, images, run)
@@ -109,29 +124,18 @@ def _callbacks(sample_every: float | None, tensorboard: bool, wandb: str | None)
 
 @torch.no_grad()
 def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, seed: int = 1) -> None:
-    """samples_stage1.png, samples_stage2.png (of a two-stage model), reconstructions.png, curves.png and report.html."""
+    """samples_stage1.png, samples_stage2.png (of a two-stage model), reconstructions.png (where there is an encoder), curves.png
+    and report.html."""
     generator = torch.Generator(model.device).manual_seed(seed)
     for stage, sampler in enumerate(samplers_of(model), start=1):
-        samples = model.decode(code_sampler(model, sampler)(GRID * GRID, generator))
+        samples = image_sampler(model, sampler)(GRID * GRID, generator)
         save_png(run.path / f"samples_stage{stage}.png", image_grid(samples.cpu(), GRID, GRID))
-    originals = data.to_float(images.images[:PAIRS]).to(model.device)
-    save_png(run.path / "reconstructions.png",
-             reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
+    if isinstance(model, api.ImageAutoencoder):
+        originals = data.to_float(images.images[:PAIRS]).to(model.device)
+        save_png(run.path / "reconstructions.png",
+                 reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
     draw_curves(run.read_metrics(), run.path / "curves.png")
     write_report(run.path)
-
-
-@torch.no_grad()
-def sample_images(model: api.ImageModel, codes: CodeSampler, n: int, *, seed: int = 0, batch_size: int = 1000) -> torch.Tensor:
-    """n samples as uint8 [n, C, H, W] on the CPU, decoded from `codes`, drawn in batches."""
-    generator = torch.Generator(model.device).manual_seed(seed)
-    sizes = [min(batch_size, n - start) for start in range(0, n, batch_size)]
-    return torch.cat([to_uint8(model.decode(codes(size, generator))) for size in sizes])
-
-
-def to_uint8(x: torch.Tensor) -> torch.Tensor:
-    """Images in [0, 1] as uint8 on the CPU, rounded to the nearest level."""
-    return x.mul(255).round_().clamp_(0, 255).to(torch.uint8).cpu()
 
 
 def finished(path: str) -> RunFolder:

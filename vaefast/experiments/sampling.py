@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from vaefast.errors import ArgumentError, RunFolderError
-from vaefast.experiments.codes import aggregate, code_sampler, samplers_of
+from vaefast.experiments.codes import aggregate, samplers_of
+from vaefast.experiments.draws import image_sampler, sample_images
 from vaefast.experiments.pictures import image_grid, save_png
-from vaefast.experiments.run import GRID, image_model, run_data, sample_images
+from vaefast.experiments.run import GRID, image_model, run_data
 from vaefast.files import write_atomically
 from vaefast.training.device import resolve_device
 from vaefast.training.run_folder import RunFolder
@@ -38,9 +39,9 @@ def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, d
         if path.exists():
             raise RunFolderError(f"{path} exists already; choose another --out.")
     model = image_model(run, resolve_device(device))
-    codes = code_sampler(model, sampler or samplers_of(model)[-1],
+    draw = image_sampler(model, sampler or samplers_of(model)[-1],
                          lambda: aggregate(model, run_data(RunFolder.open(run), data_root)("train").images, seed).codes, seed)
-    images = sample_images(model, codes, n if out.suffix == ".npz" else min(n, GRID * GRID), seed=seed)
+    images = sample_images(model, draw, n if out.suffix == ".npz" else min(n, GRID * GRID), seed=seed)
     if out.suffix == ".npz":
         def write(path: Path) -> None:
             with open(path, "wb") as file:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from vaefast import data, metrics
 from vaefast.errors import ArgumentError
-from vaefast.experiments.codes import code_sampler, samplers_of
-from vaefast.experiments.run import finished, image_model, sample_images
+from vaefast.experiments.codes import samplers_of
+from vaefast.experiments.draws import image_sampler, sample_images
+from vaefast.experiments.run import finished, image_model
 from vaefast.metrics.features import Extractor, extractor_name, open_images
 from vaefast.metrics.fid import few_images
 from vaefast.metrics.inception_score import few_for_inception_score
@@ -146,7 +147,7 @@ def images_of(path: str, *, samples: int = 10_000, seed: int = 0, device: str | 
         finished(path)
     if (Path(path) / "model.json").is_file():
         model = image_model(path, torch.device(device))
-        return data.as_image_set(sample_images(model, code_sampler(model, samplers_of(model)[-1]), samples, seed=seed))
+        return data.as_image_set(sample_images(model, image_sampler(model, samplers_of(model)[-1]), samples, seed=seed))
     return open_images(path)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+_STAGE1 = "stage 1 samples (codes from N(0, I))"
 _KINDS = (
-    ("stage1", "stage 1 samples (codes from N(0, I))"),
+    ("stage1", _STAGE1),
     ("stage2", "stage 2 samples"),
     ("mixture", "samples with codes from a Gaussian mixture"),
     ("reconstructions", "reconstructions of test images"),
@@ -35,6 +36,8 @@ def score_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
             value = f"{result[key]:.4g}"
             if key == "active_dimensions" and "latent_dim" in result:
                 value += f" of {result['latent_dim']}"
+            if "mmd/stage1" not in result:  # a model without codes of images has samples of one kind
+                label = label.replace(_STAGE1, "samples")
             rows.append((label, value))
     return rows
 

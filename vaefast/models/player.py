@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from vaefast.errors import ArgumentError
+
 
 @dataclass(frozen=True)
 class Player:
@@ -19,6 +21,12 @@ class Player:
             `loss` is minimised over `parameters`.
         updates: optimizer steps in one iteration.
         new_batch: whether each update draws a batch; if not, it is given the one before it again.
+        every: its turn comes in iterations 0, every, 2 * every, ... of the stage (batches of a turn left out go unused).
+        compiled: makes the loss that is used where losses are compiled; None compiles `loss` as a whole. For a loss of which
+            only parts can be: the second derivatives of a gradient penalty cannot.
+
+    Raises:
+        ArgumentError: updates or every below 1.
     """
 
     name: str
@@ -26,12 +34,25 @@ class Player:
     loss: Callable[..., dict[str, Tensor]]
     updates: int = 1
     new_batch: bool = True
+    every: int = 1
+    compiled: Callable[[], Callable[..., dict[str, Tensor]]] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "every"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ArgumentError(f"{name} of player {self.name!r} is {value!r}; expected a whole number above 0.")
+
+    def updates_within(self, start: int, stop: int) -> int:
+        """Optimizer steps that this turn takes in iterations start, ..., stop - 1 of the stage."""
+        return self.updates * (-(-stop // self.every) + -start // self.every)
 
 
 def players_of(module: nn.Module) -> list[Player]:
-    """The players that `module.players()` names, in the order of their turns.
+    """The turns of an iteration, in their order, as `module.players()` lists them.
 
-    A module without such a method is one player, "model": all its trainable parameters, and what its forward returns.
+    A name that is listed twice has two turns, of the same parameters and loss, with one optimizer. A module without such a
+    method is one player, "model": all its trainable parameters, and what its forward returns.
     """
     if hasattr(module, "players"):
         return list(module.players())

@@ -4,10 +4,15 @@ An encoder returns `(mu, raw)` and says in its attribute `scale_param` how `raw`
 deviation s ("logvar", "logstd" or "softplus": s = 1e-6 + softplus(raw)); with `deterministic=True` it has one head and
 returns mu alone. A decoder says in its attribute `output` what it returns: "logits" (the image is their sigmoid), "image"
 or "linear". An autoregressive decoder (`autoregressive = True`) is called with the image, too, and draws one by `generate`.
+
+A generator is a decoder; its attribute `image_range` says where its images lie, (0, 1) or (-1, 1). A discriminator returns
+a logit [B, 1]; one that looks at every image by itself, but for layers `BatchNorm`, says so with an attribute `rowwise = True`,
+which lets real and fake images pass it together.
 """
 
 from vaefast.nets.adversary import LatentAdversary
 from vaefast.nets.flows import FLOWS, Flow, InverseAutoregressiveFlow, PlanarFlow, RadialFlow
+from vaefast.nets.gan import BEGANDiscriminator, InfoGANDiscriminator, InfoGANGenerator
 from vaefast.nets.global_batch import use_global_batch
 from vaefast.nets.infogan import InfoGANDecoder, InfoGANEncoder
 from vaefast.nets.layers import BatchNorm
@@ -19,10 +24,11 @@ from vaefast.nets.wae import WAEDecoder, WAEEncoder, stride2_decoder, stride2_en
 from vaefast.nets.weight_norm import initialise_from_data
 from vaefast.nets.zhao import ZhaoEncoder, zhao_cifar_encoder
 
-__all__ = ["FLOWS", "NETS", "BatchNorm", "Flow", "GatedPixelCNN", "InfoGANDecoder", "InfoGANEncoder",
-           "InverseAutoregressiveFlow", "LatentAdversary", "PixelCNNPlusPlus", "PlanarFlow", "RadialFlow", "ResNetDecoder",
-           "ResNetEncoder", "SameConv2d", "SameConvTranspose2d", "SecondStageDecoder", "SecondStageEncoder", "WAEDecoder",
-           "WAEEncoder", "ZhaoEncoder", "initialise_from_data", "use_global_batch", "zhao_cifar_encoder"]
+__all__ = ["BEGANDiscriminator", "BatchNorm", "FLOWS", "Flow", "GatedPixelCNN", "InfoGANDecoder", "InfoGANDiscriminator",
+           "InfoGANEncoder", "InfoGANGenerator", "InverseAutoregressiveFlow", "LatentAdversary", "NETS", "PixelCNNPlusPlus",
+           "PlanarFlow", "RadialFlow", "ResNetDecoder", "ResNetEncoder", "SameConv2d", "SameConvTranspose2d",
+           "SecondStageDecoder", "SecondStageEncoder", "WAEDecoder", "WAEEncoder", "ZhaoEncoder", "initialise_from_data",
+           "use_global_batch", "zhao_cifar_encoder"]
 
 NETS = {"infogan": (InfoGANEncoder, InfoGANDecoder), "wae": (WAEEncoder, WAEDecoder),
         "wae-stride2": (stride2_encoder, stride2_decoder), "resnet": (ResNetEncoder, ResNetDecoder)}

@@ -54,28 +54,32 @@ class InfoGANEncoder(nn.Module):
 class InfoGANDecoder(nn.Module):
     """Code [B, latent_dim] -> logits [B, C, H, W]; the image is their sigmoid.
 
-    No spectral norm. Source: Dai & Wipf's code, class `Infogan`; 6,642,241 parameters at 28x28x1 with 64
-    latent dimensions.
+    No spectral norm; `eps` is that of batch norm. Source: Dai & Wipf's code, class `Infogan`; 6,642,241 parameters at 28x28x1
+    with 64 latent dimensions.
     """
 
     output = "logits"
 
-    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int, *, eps: float = 1e-5) -> None:
         super().__init__()
         channels, height, width = check_image_shape(image_shape)
         self.grid = (128, height // 4, width // 4)
         flat = 128 * (height // 4) * (width // 4)
         self.fc1 = nn.Linear(latent_dim, 1024)
-        self.norm1 = BatchNorm(1024)
+        self.norm1 = BatchNorm(1024, eps=eps)
         self.fc2 = nn.Linear(1024, flat)
-        self.norm2 = BatchNorm(flat)
+        self.norm2 = BatchNorm(flat, eps=eps)
         self.up3 = nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1)
-        self.norm3 = BatchNorm(64)
+        self.norm3 = BatchNorm(64, eps=eps)
         self.up4 = nn.ConvTranspose2d(64, channels, 4, stride=2, padding=1)
         self.apply(init_normal)
 
+    def activate(self, x: Tensor) -> Tensor:
+        """The activation between layers."""
+        return F.relu(x)
+
     def forward(self, z: Tensor) -> Tensor:
-        h = F.relu(self.norm1(self.fc1(z)))
-        h = F.relu(self.norm2(self.fc2(h))).unflatten(1, self.grid)
-        h = F.relu(self.norm3(self.up3(h)))
+        h = self.activate(self.norm1(self.fc1(z)))
+        h = self.activate(self.norm2(self.fc2(h))).unflatten(1, self.grid)
+        h = self.activate(self.norm3(self.up3(h)))
         return self.up4(h)

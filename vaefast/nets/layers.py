@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,12 +26,12 @@ class BatchNorm(nn.Module):
         eps: added to the variance.
 
     The buffers `running_mean` and `running_var` hold the raw averages, which start from 0. With `sync` set, statistics
-    are those of the batch of all processes that train together.
+    are those of the batch of all processes that train together. Inside `in_parts` a batch is several, one after the other.
     """
 
     def __init__(self, features: int, *, decay: float = 0.999, eps: float = 1e-5) -> None:
         super().__init__()
-        self.features, self.decay, self.eps, self.sync = features, decay, eps, False
+        self.features, self.decay, self.eps, self.sync, self.parts = features, decay, eps, False, 1
         self.weight = nn.Parameter(torch.ones(features))
         self.bias = nn.Parameter(torch.zeros(features))
         self.register_buffer("running_mean", torch.zeros(features))
@@ -46,6 +49,11 @@ class BatchNorm(nn.Module):
         if not self.training:
             mean, var = self.moving_statistics()
             return F.batch_norm(x, mean, var, self.weight, self.bias, training=False, eps=self.eps)
+        if self.parts == 1:
+            return self._of_batch(x)
+        return torch.cat([self._of_batch(part) for part in x.chunk(self.parts)])
+
+    def _of_batch(self, x: Tensor) -> Tensor:
         if self.sync and processes() > 1:
             return self._over_processes(x)
         count = x.numel() // x.shape[1]
@@ -72,6 +80,22 @@ class BatchNorm(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.features}, decay={self.decay}, eps={self.eps}"
+
+
+@contextmanager
+def in_parts(module: nn.Module, parts: int) -> Iterator[None]:
+    """Inside, the module's batch norms in train mode take their batch for `parts` equal ones, with statistics of their own.
+
+    One pass of what would be several: for networks that look at every example by itself, but for these layers.
+    """
+    norms = [m for m in module.modules() if isinstance(m, BatchNorm)]
+    for norm in norms:
+        norm.parts = parts
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.parts = 1
 
 
 class _SpectralNorm:

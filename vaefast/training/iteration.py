@@ -17,6 +17,8 @@ from vaefast.training.distributed import World, averaged_over_processes
 from vaefast.training.settings import StageSettings
 from vaefast.training.turn import Turn
 
+Pattern = tuple[bool, ...]
+"""Which of the turns come in an iteration."""
 MODES = ("auto", "on", "off")
 COMPILE_FROM = {"cpu": math.inf, "cuda": 5_000}
 """Iterations from which "auto" compiles. On a CPU the compiled step of the 28x28 networks is slower (73 ms, 66 without:
@@ -37,73 +39,99 @@ class Iteration:
     """All players' turns on their batches.
 
     Args:
-        players, module: of the stage.
+        players, module: of the stage. `module.finish_iteration(*batch)`, if there is one, is called after the turns with the
+            last batch, without gradients: for what follows from the networks as the iteration leaves them.
         settings: of the stage.
         batches: made with as many draws as `draws` says.
         compile: compile the losses.
-        capture: replay the iteration as a CUDA graph.
+        capture: replay the iteration as a CUDA graph; one for each pattern of turns, where some players do not always have one.
+
+    `turns` holds one `Turn` a player, in the order in which they come first.
     """
 
     def __init__(self, players: list[Player], module: nn.Module, settings: StageSettings, batches: Batches, *,
                  device: torch.device, precision: str, group: World, compile: bool, capture: bool) -> None:
         self.module, self.batches, self.device, self.precision, self.group = module, batches, device, precision, group
-        self.turns = []
+        found: dict[str, Turn] = {}
         for player in players:
-            others = [p for other in players if other is not player for p in other.parameters.values()]
-            loss: Callable[..., dict[str, Tensor]] = player.loss
-            if compile:
-                loss = torch.compile(loss, dynamic=False)
-            if group.size > 1:
-                loss = averaged_over_processes(player, loss, device)
-            self.turns.append(Turn(player, others, settings, loss=loss, device=device, precision=precision))
+            if player.name not in found:
+                found[player.name] = self._turn(player, players, settings, compile)
+        self.turns = list(found.values())
+        self._order = [(player, found[player.name]) for player in players]
+        self._finish: Callable[..., None] | None = getattr(module, "finish_iteration", None)
         # the first iteration in which something was not finite, counted from `start` on; -1 while there is none
         self.first_bad = torch.full((), -1, dtype=torch.long, device=device)
         self._done = torch.zeros((), dtype=torch.long, device=device)
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._warm_up = (WARM_UP_DISTRIBUTED if group.size > 1 else WARM_UP) if capture else -1
+        self._step = 0
+        self._captures = capture
+        # by pattern of turns: iterations that still run before one is captured, and the captured ones
+        self._warm_up: dict[Pattern, int] = {}
+        self._graphs: dict[Pattern, torch.cuda.CUDAGraph] = {}
+
+    def _turn(self, player: Player, players: list[Player], settings: StageSettings, compile: bool) -> Turn:
+        others = [p for other in players if other.name != player.name for p in other.parameters.values()]
+        loss: Callable[..., dict[str, Tensor]] = player.loss
+        if compile:
+            loss = player.compiled() if player.compiled else torch.compile(loss, dynamic=False)
+        if self.group.size > 1:
+            loss = averaged_over_processes(player, loss, self.device)
+        return Turn(player, others, settings, loss=loss, device=self.device, precision=self.precision)
 
     def prefix(self, turn: Turn) -> str:
         """What a turn's entries in a record begin with: the player's name, where there are several."""
         return "" if len(self.turns) == 1 else f"{turn.player.name}/"
 
+    def updates(self, turn: Turn, start: int, stop: int) -> int:
+        """Optimizer steps of a turn's player in iterations start, ..., stop - 1."""
+        return sum(player.updates_within(start, stop) for player, own in self._order if own is turn)
+
     def start(self, done: int) -> None:
         """Say how many iterations of the stage lie behind."""
+        self._step = done
         self._done.fill_(done)
 
     def run(self) -> None:
         """One iteration; `Batches.seek` and `Turn.set_step` have prepared it."""
-        if self._graph is not None:
-            self._graph.replay()
-        elif self._warm_up > 0:
-            self._warm_up -= 1
+        pattern = self._pattern(self._step)
+        if pattern in self._graphs:
+            self._graphs[pattern].replay()
+        elif not self._captures:
+            self._body(pattern)
+        elif self._warm_up.setdefault(pattern, WARM_UP_DISTRIBUTED if self.group.size > 1 else WARM_UP) > 0:
+            self._warm_up[pattern] -= 1
             with _side_stream(self.device):
-                self._body()
-        elif self._warm_up == 0:
-            self._capture()
-            self.run()
+                self._body(pattern)
         else:
-            self._body()
+            self._graphs[pattern] = self._capture(pattern)
+            self._graphs[pattern].replay()
+        self._step += 1
 
-    def _body(self) -> None:
+    def _pattern(self, step: int) -> Pattern:
+        return tuple(step % player.every == 0 for player, _ in self._order)
+
+    def _body(self, pattern: Pattern) -> None:
         draws = self.batches.iterate()
         batch = None
         bad = torch.zeros_like(self.first_bad, dtype=torch.float)
-        for turn in self.turns:
-            for _ in range(turn.player.updates):
-                if turn.player.new_batch or batch is None:
+        for (player, turn), comes in zip(self._order, pattern):
+            for _ in range(player.updates if comes else 0):
+                if player.new_batch or batch is None:
                     batch = next(draws)
                 turn.update(batch, self.group)
                 bad = torch.maximum(bad, turn.bad)
+        if self._finish is not None and batch is not None:
+            with torch.no_grad(), autocast(self.device, self.precision):
+                self._finish(*batch)
         self.first_bad.copy_(torch.where((bad > 0) & (self.first_bad < 0), self._done, self.first_bad))
         self._done.add_(1)
 
-    def _capture(self) -> None:
+    def _capture(self, pattern: Pattern) -> torch.cuda.CUDAGraph:
         torch.cuda.synchronize(self.device)
         graph = torch.cuda.CUDAGraph()
         # the threads that read data and write checkpoints may go on meanwhile
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self._body()
-        self._graph = graph
+            self._body(pattern)
+        return graph
 
     def culprit(self, step: int) -> str:
         """Which tensor is the first that is not finite in iteration `step`, found by a look at weights, batch,
@@ -113,8 +141,10 @@ class Iteration:
                 return f"the weights {name} are not finite: an earlier gradient of theirs was not"
         batch = None
         draws = iter(self.batches.at(step))
-        for turn in self.turns:
-            if turn.player.new_batch or batch is None:
+        for (player, turn), comes in zip(self._order, self._pattern(step)):
+            if not comes:
+                continue
+            if player.new_batch or batch is None:
                 batch = next(draws)
             if not all(torch.isfinite(t).all() for t in batch):
                 return "the batch itself holds a value that is not finite"

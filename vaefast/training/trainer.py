@@ -145,7 +145,7 @@ class Trainer:
         unknown = set(settings.players) - {p.name for p in players}
         if unknown:
             raise ArgumentError(f"players has settings for {', '.join(sorted(unknown))}; {stage.name} has "
-                                f"{', '.join(p.name for p in players)}.")
+                                f"{', '.join(dict.fromkeys(p.name for p in players))}.")
         with self._out_of_memory_named(stage):
             source = stage.source()
             if not source.resident and self.device.type != "cpu":
@@ -231,7 +231,10 @@ class Trainer:
         count = done - self._logged
         terms: dict[str, float] = {}
         for turn in iteration.turns:
-            means = turn.means(count * turn.player.updates, group)
+            updates = iteration.updates(turn, self._logged, done)
+            if not updates:  # a player with few turns may have had none
+                continue
+            means = turn.means(updates, group)
             terms |= {iteration.prefix(turn) + name: value for name, value in means.items()}
             turn.sums.zero_()
         now = time.monotonic()
@@ -241,7 +244,7 @@ class Trainer:
         # of a resumed window, only the steps of this process count
         own = done - max(self._logged, self._resumed)
         batch = stage.settings.batch_size * group.size
-        images = own * batch * draws([t.player for t in iteration.turns])
+        images = own * batch * iteration.batches.draws
         record = {"stage": stage.name, "step": done, "epoch": self.epoch, "seconds": round(self.seconds, 3),
                   **{iteration.prefix(t) + "lr": t.lr for t in iteration.turns},
                   "images_per_second": round(images / max(now - self._logged_at, 1e-9), 1),
@@ -263,8 +266,10 @@ class Trainer:
         for turn in iteration.turns:
             if turn.plateau is None:
                 continue
-            turn.plateau.add(terms[iteration.prefix(turn) + "loss"], count)
-            if epoch_ended:
+            loss = terms.get(iteration.prefix(turn) + "loss")
+            if loss is not None:
+                turn.plateau.add(loss, count)
+            if epoch_ended and turn.plateau.count:
                 turn.plateau.epoch()
 
     def _evaluates(self, done: int) -> bool:

@@ -41,10 +41,23 @@ def table(study: Study, name: str, data: str, rows: Sequence[Row], paper: dict[s
         trials = [_values(scores_of(path.parent), row.stage) for path in done]
         most = max(most, len(trials))
         printed = paper.get(row.name, {}).get(data)
-        found.append({"name": row.name, "title": TITLES[row.name] + ("" if row.training else " (not in this version)"),
+        found.append({"name": row.name, "title": TITLES[row.name],
                       "paper_fid": {"mean": printed[0], "std": printed[1], "values": []} if printed else None,
                       **{key: _spread([t[key] for t in trials if key in t]) for key, _ in COLUMNS[1:]}})
+    for row, values in zip(rows, found):
+        if row.best_of:
+            values |= _best([other for other in found if other["name"] in row.best_of])
     return {"table": name, "data": data, "preset": study.preset, "trials": most, "rows": found}
+
+
+def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The columns measured here of the row with the lowest mean FID (FD-classifier, where there is no FID)."""
+    for key in ("fid", "fd_classifier"):
+        if scored := [row for row in rows if row[key]]:
+            best = min(scored, key=lambda row: row[key]["mean"])
+            measured = {column: best[column] for column, _ in COLUMNS[1:]}
+            return measured | {"best": best["name"]}
+    return {}
 
 
 def _values(scores: dict[str, Any], stage: int) -> dict[str, float]:

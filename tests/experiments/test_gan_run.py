@@ -1,0 +1,106 @@
+"""`vaefast train gan` from the command line to scores, on a few digits."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from vaefast import api, data
+from vaefast.cli import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the runs lie, with the data and a classifier that has learned little."""
+    folder = tmp_path_factory.mktemp("gans")
+    digits = data.load("digits", split="all")
+    np.savez(folder / "digits.npz", images=digits.images[:300, :, 2:30, 2:30].numpy(), labels=digits.labels[:300].numpy())
+    np.savez(folder / "bare.npz", images=digits.images[:100, :, 2:30, 2:30].numpy())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAEFAST_CACHE", str(folder / "cache"))
+        patch.setattr("vaefast.metrics.classifier._LEAST_STEPS", 10)
+        patch.setattr("vaefast.experiments.score_curve.SAMPLES", 50)
+        yield folder
+
+
+def train(folder, out, *words, name="digits"):
+    fast = ["--data", "npz", "--data-root", str(folder / f"{name}.npz"), "--steps", "8", "--batch-size", "32",
+            "--latent-dim", "4", "--device", "cpu", "--log-every", "2", "--out", str(folder / out)]
+    return main(["train", "gan", *fast, *words])
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    words = ["--loss", "wgan-gp", "--disc-iters", "2", "--penalty", "dragan-v3", "--lambda", "3", "--beta1", "0.25",
+             "--model-option", "weight_penalty=0.5", "--model-option", "batch_norm=true", "--score-every", "0.25",
+             "--sample-every", "0.5"]
+    assert train(folder, "run", *words) == 0
+    return folder / "run"
+
+
+def test_settings_reach_the_model(run):
+    model = api.load(run)
+    config = model.config()
+    assert (config["loss"], config["disc_iters"], config["penalty"], config["lambda_"]) == ("wgan-gp", 2, "dragan-v3", 3.0)
+    assert config["weight_penalty"] == 0.5 and config["batch_norm"] is True
+    stage = json.loads((run / "config.json").read_text())["stages"][0]
+    assert stage["lr"] == 1e-4 and stage["betas"] == [0.25, 0.999] and stage["steps"] == 8
+
+
+def test_a_run_leaves_samples_curves_and_the_best_weights(run):
+    assert (run / "samples_stage1.png").is_file() and (run / "curves.png").is_file()
+    assert not (run / "reconstructions.png").exists() and list((run / "samples").glob("*.png"))
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    scores = [r["fd_classifier"] for r in records if "fd_classifier" in r]
+    assert len(scores) >= 3 and all(np.isfinite(scores))
+    assert (run / "checkpoints" / "best-stage1.safetensors").is_file()
+    text = (run / "report.html").read_text()
+    assert "generative adversarial network" in text and "N(0, I)" not in text
+
+
+def test_it_is_scored_and_sampled(run, tmp_path, capsys):
+    assert main(["evaluate", str(run), "-n", "40", "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    assert "FD-classifier, samples" in printed and "N(0, I)" not in printed
+    result = json.loads((run / "evaluation.json").read_text())
+    assert {"fd_classifier/stage1", "fd_classifier/test_vs_train"} <= set(result)
+    assert not {"reconstruction_error", "mmd/stage1", "latent_dim"} & set(result)
+    images = []
+    for words in ([], ["--sampler", "prior"]):
+        path = tmp_path / f"{len(images)}.npz"
+        assert main(["sample", str(run), "-n", "7", *words, "--out", str(path), "--device", "cpu"]) == 0
+        with np.load(path) as file:
+            images.append(file["images"])
+    assert images[0].shape == (7, 1, 28, 28) and (images[0] == images[1]).all()
+    for sampler in ("mixture", "second"):
+        assert main(["sample", str(run), "--sampler", sampler, "--out", str(tmp_path / "x.npz"), "--device", "cpu"]) == 2
+        assert "has no encoder" in capsys.readouterr().err
+
+
+def test_scores_need_labels(folder, capsys):
+    assert train(folder, "bare", "--score-every", "1", name="bare") == 2
+    assert "needs labels" in capsys.readouterr().err
+    assert train(folder, "never", "--score-every", "0") == 2
+    assert "score_every is 0.0" in capsys.readouterr().err
+
+
+def test_scores_do_not_change_the_training(folder):
+    assert train(folder, "without") == 0 and train(folder, "with", "--score-every", "0.5") == 0
+    assert (folder / "without" / "model.safetensors").read_bytes() == (folder / "with" / "model.safetensors").read_bytes()
+
+
+def test_a_two_stage_model_is_scored_as_it_trains_too(folder):
+    words = ["--data", "npz", "--data-root", str(folder / "digits.npz"), "--steps", "6", "--batch-size", "32",
+             "--latent-dim", "4", "--device", "cpu", "--score-every", "0.5", "--out", str(folder / "two")]
+    assert main(["train", "two-stage", *words]) == 0
+    records = [json.loads(line) for line in (folder / "two" / "metrics.jsonl").read_text().splitlines()]
+    assert {r["stage"] for r in records if "fd_classifier" in r} == {"stage1", "stage2"}
+
+
+def test_settings_that_a_gan_does_not_have(folder, capsys):
+    assert train(folder, "x", "--gamma", "1") == 2
+    assert "gan has no such setting" in capsys.readouterr().err
+    assert train(folder, "x", "--model-option", "z=cauchy") == 2
+    assert "z is 'cauchy'" in capsys.readouterr().err and not (folder / "x").exists()

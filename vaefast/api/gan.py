@@ -1,0 +1,175 @@
+"""`vaefast.GAN`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaefast import models
+from vaefast.api.base import Part
+from vaefast.api.images import ImageModel
+from vaefast.data import ImageSet
+from vaefast.errors import ArgumentError
+from vaefast.models.gan_losses import LOSSES
+from vaefast.models.mode import evaluating
+from vaefast.nets import BEGANDiscriminator, InfoGANDiscriminator, InfoGANGenerator
+from vaefast.nets.shapes import checked_image_shape, whole_number
+from vaefast.training.settings import PlayerSettings, StageSettings
+from vaefast.training.sources import ImageSource
+
+STEPS = 15_625
+"""Discriminator steps on MNIST and Fashion-MNIST: 20 epochs, counted as 50,000 images, in batches of 64."""
+
+
+@dataclass(frozen=True)
+class Authors:
+    """What a loss is trained with where the user says nothing: Lucic et al.'s defaults, from their code.
+
+    Args:
+        lr, beta1: of Adam, for both networks; beta2 is 0.999 and the learning rate constant.
+        disc_iters: discriminator steps a generator step.
+        batch_norm: in the discriminator.
+        weight_clip: largest absolute value of a discriminator's weight.
+    """
+
+    lr: float
+    beta1: float
+    disc_iters: int = 1
+    batch_norm: bool = True
+    weight_clip: float | None = None
+
+
+AUTHORS = {
+    "mm": Authors(5e-5, 0.0),
+    "ns": Authors(5e-5, 0.0),
+    "lsgan": Authors(2e-4, 0.5),
+    "wgan": Authors(5e-5, 0.5, disc_iters=5, weight_clip=0.01),
+    "wgan-gp": Authors(1e-4, 0.5, disc_iters=5, batch_norm=False),
+    "dragan": Authors(1e-4, 0.5),
+    "began": Authors(1e-4, 0.5, disc_iters=5, batch_norm=False),
+    "hinge": Authors(2e-4, 0.5),  # not among theirs; these are LSGAN's
+}
+
+
+class Adversarial(ImageModel):
+    """A model of images whose one stage is the module `first`, a `vaefast.models.GAN`; it has no encoder.
+
+    Everything but training (decode, sample) runs in eval mode, whatever mode the module is in.
+    """
+
+    first: models.GAN
+    networks = ("generator", "discriminator")
+
+    def __init__(self, first: models.GAN) -> None:
+        super().__init__()
+        self.first = first
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape (C, H, W) of one image."""
+        return self.first.image_shape
+
+    @property
+    def latent_dim(self) -> int:
+        """Dimensions k of a code z."""
+        return self.first.latent_dim
+
+    def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
+        source = ImageSource(data.images, device, scale=False)  # the model scales uint8 itself
+        return [("stage1", self.first, lambda: source)]
+
+    def sample_codes(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n codes z, [n, k], as in training."""
+        return self.first.prior(n, generator)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Images [B, C, H, W] in [0, 1] of codes [B, k]."""
+        with evaluating(self.first):
+            return self.first.decode(z)
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n images, [n, C, H, W] in [0, 1]."""
+        return self.decode(self.sample_codes(n, generator))
+
+
+class GAN(Adversarial):
+    """A generative adversarial network of images: `fit`, `sample`, `decode`, `save`.
+
+    >>> model = vaefast.GAN(image_shape=(1, 28, 28), loss="wgan-gp")
+    >>> history = model.fit(images, steps=15_625, out="runs/mnist")
+    >>> x = model.sample(64)                     # float [64, 1, 28, 28] in [0, 1]
+
+    Steps are the discriminator's, as in the source.
+
+    Args:
+        image_shape: (channels, height, width).
+        loss: mm, ns, lsgan, wgan, wgan-gp, dragan, began or hinge (see `vaefast.models.GAN`). It brings its authors' settings,
+            `vaefast.api.gan.AUTHORS`: learning rate and beta1, and what is None below.
+        latent_dim: dimensions of the code z.
+        nets: "infogan", those of the source; or give both `generator` and `discriminator`.
+        generator: any module code -> image or logits, discriminator: any module image -> logit [B, 1] (see `vaefast.models.GAN`).
+        penalty, lambda_: a gradient penalty (none, gp, dragan, dragan-v3, r1) and its weight.
+        disc_iters: discriminator steps a generator step.
+        batch_norm, spectral_norm: in the discriminator of `nets`.
+        weight_penalty, order, same_z, z, image_range, began_lambda, began_gamma: see `vaefast.models.GAN`.
+        weight_clip: largest absolute value of the discriminator's weights, after each of its steps.
+
+    Raises:
+        ArgumentError: a value that cannot work.
+
+    `model.first` is the plain module, a `vaefast.models.GAN`. Source: Lucic et al. 2018, "Are GANs Created Equal?".
+    """
+
+    kind = "gan"
+    defaults = (StageSettings(steps=STEPS),)
+
+    def __init__(self, image_shape: tuple[int, int, int], loss: str = "ns", latent_dim: int = 64, *, nets: str = "infogan",
+                 generator: nn.Module | None = None, discriminator: nn.Module | None = None, penalty: str | None = None,
+                 lambda_: float = models.gan.PENALTY_WEIGHT, disc_iters: int | None = None, batch_norm: bool | None = None,
+                 spectral_norm: bool = False, weight_penalty: float = 0.0, weight_clip: float | None = None, order: str = "dg",
+                 same_z: bool | None = None, z: str = "uniform", image_range: tuple[float, float] | None = None,
+                 began_lambda: float = 1e-3, began_gamma: float = 0.75) -> None:
+        image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
+        if loss not in LOSSES:
+            raise ArgumentError(f"loss is {loss!r}; expected one of {', '.join(LOSSES)}.")
+        own, authors = (generator, discriminator), AUTHORS[loss]
+        if (generator is None) != (discriminator is None):
+            raise ArgumentError("generator and discriminator go together: give both, or neither for the networks named by nets.")
+        if generator is None and nets != "infogan":
+            raise ArgumentError(f"nets is {nets!r}; expected 'infogan', or a generator and a discriminator.")
+        if generator is not None and (batch_norm is not None or spectral_norm):
+            raise ArgumentError("batch_norm and spectral_norm are of the discriminator of nets; yours is as you built it.")
+        clip = authors.weight_clip if weight_clip is None else weight_clip
+        if generator is None or discriminator is None:
+            norm = authors.batch_norm if batch_norm is None else batch_norm
+            generator = InfoGANGenerator(image_shape, latent_dim)
+            discriminator = _discriminator(image_shape, loss, norm, spectral_norm)
+        super().__init__(models.GAN(
+            generator, discriminator, image_shape=image_shape, latent_dim=latent_dim, loss=loss, penalty=penalty, lambda_=lambda_,
+            weight_penalty=weight_penalty, disc_iters=authors.disc_iters if disc_iters is None else disc_iters, order=order,
+            same_z=same_z, z=z, image_range=image_range, began_lambda=began_lambda, began_gamma=began_gamma))
+        self.defaults = (settings_of(authors, clip),)
+        self._config = {"image_shape": list(image_shape), "loss": loss, "latent_dim": latent_dim,
+                        "nets": nets if own == (None, None) else "custom", "penalty": penalty, "lambda_": lambda_,
+                        "disc_iters": disc_iters, "batch_norm": batch_norm, "spectral_norm": spectral_norm,
+                        "weight_penalty": weight_penalty, "weight_clip": weight_clip, "order": order, "same_z": same_z, "z": z,
+                        "image_range": None if image_range is None else list(image_range), "began_lambda": began_lambda,
+                        "began_gamma": began_gamma}
+
+
+def settings_of(authors: Authors, weight_clip: float | None) -> StageSettings:
+    """The stage of a GAN: both players alike, but for the discriminator's weights, which may be clipped."""
+    common: dict[str, Any] = {"lr": authors.lr, "betas": (authors.beta1, 0.999), "schedule": "constant"}
+    clipped = {"discriminator": PlayerSettings(**common, weight_clip=weight_clip)} if weight_clip is not None else {}
+    return StageSettings(steps=STEPS, **common, players=clipped)
+
+
+def _discriminator(image_shape: tuple[int, int, int], loss: str, batch_norm: bool, spectral_norm: bool) -> nn.Module:
+    if loss != "began":
+        return InfoGANDiscriminator(image_shape, batch_norm=batch_norm, spectral_norm=spectral_norm)
+    if spectral_norm:
+        raise ArgumentError("spectral_norm is True; BEGAN's discriminator, an autoencoder, has none.")
+    return BEGANDiscriminator(image_shape, batch_norm=batch_norm)
