@@ -10,10 +10,14 @@ a logit [B, 1]; one that looks at every image by itself, but for layers `BatchNo
 which lets real and fake images pass it together.
 """
 
+from functools import partial
+
 from vaefast.nets.adversary import LatentAdversary
+from vaefast.nets.biggan import BigGANDiscriminator, BigGANEncoder, BigGANGenerator, biggan_decoder
 from vaefast.nets.flows import FLOWS, Flow, InverseAutoregressiveFlow, PlanarFlow, RadialFlow
 from vaefast.nets.gan import BEGANDiscriminator, InfoGANDiscriminator, InfoGANGenerator
 from vaefast.nets.global_batch import use_global_batch
+from vaefast.nets.hinrichsen_vae import HinrichsenDecoder, HinrichsenEncoder
 from vaefast.nets.infogan import InfoGANDecoder, InfoGANEncoder
 from vaefast.nets.layers import BatchNorm
 from vaefast.nets.resnet import ResNetDecoder, ResNetEncoder
@@ -21,14 +25,18 @@ from vaefast.nets.same import SameConv2d, SameConvTranspose2d
 from vaefast.nets.second_stage import SecondStageDecoder, SecondStageEncoder
 from vaefast.nets.wae import WAEDecoder, WAEEncoder, stride2_decoder, stride2_encoder
 
-__all__ = ["FLOWS", "NETS", "BEGANDiscriminator", "BatchNorm", "Flow", "InfoGANDecoder", "InfoGANDiscriminator",
-           "InfoGANEncoder", "InfoGANGenerator", "InverseAutoregressiveFlow", "LatentAdversary", "PlanarFlow", "RadialFlow",
-           "ResNetDecoder", "ResNetEncoder", "SameConv2d", "SameConvTranspose2d", "SecondStageDecoder", "SecondStageEncoder",
-           "WAEDecoder", "WAEEncoder", "use_global_batch"]
+__all__ = ["FLOWS", "NETS", "BEGANDiscriminator", "BatchNorm", "BigGANDiscriminator", "BigGANEncoder", "BigGANGenerator",
+           "Flow", "HinrichsenDecoder", "HinrichsenEncoder", "InfoGANDecoder", "InfoGANDiscriminator", "InfoGANEncoder",
+           "InfoGANGenerator", "InverseAutoregressiveFlow", "LatentAdversary", "PlanarFlow", "RadialFlow", "ResNetDecoder",
+           "ResNetEncoder", "SameConv2d", "SameConvTranspose2d", "SecondStageDecoder", "SecondStageEncoder", "WAEDecoder",
+           "WAEEncoder", "use_global_batch"]
 
 NETS = {"infogan": (InfoGANEncoder, InfoGANDecoder), "wae": (WAEEncoder, WAEDecoder),
-        "wae-stride2": (stride2_encoder, stride2_decoder), "resnet": (ResNetEncoder, ResNetDecoder)}
+        "wae-stride2": (stride2_encoder, stride2_decoder), "resnet": (ResNetEncoder, ResNetDecoder),
+        "biggan": (partial(BigGANEncoder, arch="normal"), partial(biggan_decoder, arch="normal")),
+        "biggan-deep": (BigGANEncoder, biggan_decoder), "hinrichsen": (HinrichsenEncoder, HinrichsenDecoder)}
 """Encoder and decoder by name; each is built from (image_shape, latent_dim) and takes its own options by name.
 
 Every encoder knows `deterministic`. "wae" is Dai & Wipf's version of the WAE networks, "wae-stride2" Tolstikhin et al.'s own.
+"biggan" and "biggan-deep" are BigGAN's discriminator and generator as encoder and decoder, "hinrichsen" Hinrichsen's own VAE.
 """
