@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     from vaefast.metrics.inception_input import RESIZES
     from vaefast.models.gan_losses import LOSSES
     from vaefast.models.gradient_penalty import PENALTIES
+    from vaefast.models.vae import LIKELIHOODS
     from vaefast.nets import FLOWS, NETS
     from vaefast.training.device import CHANNELS_LAST, PRECISIONS
     from vaefast.training.iteration import MODES
@@ -82,7 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--lr", type=float, help="learning rate, in all stages")
     train.add_argument("--latent-dim", type=int, metavar="K", help="latent dimensions")
     train.add_argument("--gamma", type=_gamma, metavar="G", help="decoder noise: learned, optimal or a number")
-    train.add_argument("--likelihood", choices=("gaussian", "bernoulli"), help="of the images: bernoulli is cross-entropy")
+    train.add_argument("--likelihood", choices=LIKELIHOODS,
+                       help="of the images: bernoulli is cross-entropy, squared the squared error alone")
     train.add_argument("--nets", choices=list(NETS), help="networks of images")
     train.add_argument("--flow", choices=list(FLOWS), help="normalizing flow after the encoder (vae, vae-flow)")
     train.add_argument("--lambda", dest="lambda_", type=float, metavar="L", help="weight of the penalty (wae-mmd, wae-gan, gan)")

@@ -78,7 +78,8 @@ def test_shapes_and_ranges(shape, arch, rule):
     assert generator.output == "image" and generator.image_range == (-1, 1)
     assert discriminator(images).shape == (3, 1)
     planned = [s.side for s in generator_stages(shape[1], 4, rule)]
-    planned += [s.side for s in discriminator_stages(shape[1], 4, rule, shape[0] if (arch, rule) == ("normal", "original") else None)]
+    from_image = shape[0] if (arch, rule) == ("normal", "original") else None
+    planned += [s.side for s in discriminator_stages(shape[1], 4, rule, from_image)]
     assert seen == planned
 
 
