@@ -47,6 +47,12 @@ class BatchNorm(nn.Module):
         return self.running_mean / weight, torch.where(seen, self.running_var / weight, 1.0)
 
     @torch.no_grad()
+    def forget(self) -> None:
+        """Begin the moving statistics anew: those of the next batch in train mode are its own."""
+        for buffer in (self.running_mean, self.running_var, self.num_batches_tracked):
+            buffer.zero_()
+
+    @torch.no_grad()
     def set_statistics(self, mean: Tensor, var: Tensor) -> None:
         """Use mean and variance [C] in eval mode from now on; training goes on from them as from those of one batch."""
         self.running_mean.copy_(mean).mul_(1.0 - self.decay)
