@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,12 +16,33 @@ from vaefast.data import ImageSet
 from vaefast.errors import DataError
 from vaefast.models.mode import evaluating
 from vaefast.nets import BigGANDiscriminator, BigGANEncoder, BigGANGenerator
+from vaefast.nets.biggan.options import check_choice
+from vaefast.nets.biggan.plan import ARCHS
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.settings import PlayerSettings, StageSettings
 from vaefast.training.sources import ImageSource
 
 CLIP_VALUE = 0.1
 """Largest element of a gradient in Hinrichsen's trainings."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """Hinrichsen's run of an architecture on CIFAR-10: width, batch size, and epochs of the GAN and of the VAE."""
+
+    ch: int
+    batch_size: int
+    gan_epochs: int
+    vae_epochs: int
+
+
+PUBLISHED = {"normal": Published(96, 512, 314, 110), "deep": Published(128, 256, 345, 185)}
+
+
+def published(arch: str) -> Published:
+    """The run of `arch`; `ArgumentError` for another word."""
+    check_choice("arch", arch, ARCHS)
+    return PUBLISHED[arch]
 
 
 def gan_stage(*, batch_size: int, epochs: float | None = None, steps: int | None = None, lr: float = 2e-4) -> StageSettings:
@@ -48,7 +70,7 @@ class BigGAN(Adversarial):
     Args:
         image_shape: (channels, S, S), S of 8 or more; 32, 45, 64 and 128 are those of the sources.
         arch: "normal" (BigGAN) or "deep" (BigGAN-deep).
-        ch: channels at the image's own size.
+        ch: channels at the image's own size; None for the source's: 96 (normal) or 128 (deep).
         latent_dim: dimensions of the code z ~ N(0, I).
         rule: of widths and details, "code", "paper" or "original" (see `vaefast.nets.BigGANGenerator`).
         activation: "relu" or "leaky_relu".
@@ -70,15 +92,17 @@ class BigGAN(Adversarial):
     kind = "biggan"
     networks = ()
     first: models.BigGAN
-    defaults = (gan_stage(epochs=300, batch_size=256),)
+    defaults = (gan_stage(epochs=PUBLISHED["deep"].gan_epochs, batch_size=PUBLISHED["deep"].batch_size),)
 
-    def __init__(self, image_shape: tuple[int, int, int], arch: str = "deep", ch: int = 64, latent_dim: int = 256, *,
+    def __init__(self, image_shape: tuple[int, int, int], arch: str = "deep", ch: int | None = None, latent_dim: int = 256, *,
                  rule: str = "code", activation: str = "relu", classes: int | None = None, embedding_dim: int | None = 128,
                  hierarchical: bool = False, attention: int | None = None, spectral_norm: bool | None = None,
                  init: str | None = None, loss: str = "ns", penalty: str | None = None,
                  lambda_: float = models.gan.PENALTY_WEIGHT, order: str = "dgd", disc_iters: int = 1,
                  orthogonal_weight: float = 0.0) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
+        source = published(arch)
+        ch = source.ch if ch is None else ch
         common: dict[str, Any] = {"arch": arch, "ch": ch, "rule": rule, "activation": activation, "classes": classes,
                                   "attention": attention, "spectral_norm": spectral_norm, "init": init}
         generator = BigGANGenerator(image_shape, latent_dim, embedding_dim=embedding_dim, hierarchical=hierarchical, **common)
@@ -86,6 +110,7 @@ class BigGAN(Adversarial):
                                 "orthogonal_weight": orthogonal_weight}
         super().__init__(models.BigGAN(generator, BigGANDiscriminator(image_shape, **common), image_shape=image_shape,
                                        latent_dim=latent_dim, classes=classes, **game))
+        self.defaults = (gan_stage(epochs=source.gan_epochs, batch_size=source.batch_size),)
         self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "embedding_dim": embedding_dim,
                         "hierarchical": hierarchical, **common, **game}
 
@@ -98,8 +123,8 @@ class BigGAN(Adversarial):
                                 "classes=None.")
             low, high = int(images.labels.min()), int(images.labels.max())
             if low < 0 or high >= classes:
-                raise DataError(f"the labels of {images.name} go from {low} to {high}; this model has classes={classes}, for labels "
-                                f"from 0 to {classes - 1}.")
+                raise DataError(f"the labels of {images.name} go from {low} to {high}; this model has classes={classes}, for "
+                                f"labels from 0 to {classes - 1}.")
         return images, described
 
     def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
@@ -155,16 +180,19 @@ class BigGANVAE(OneStage):
 
     kind = "biggan-vae"
     networks = ()
-    defaults = (vae_stage(epochs=180, batch_size=256),)
+    defaults = (vae_stage(epochs=PUBLISHED["deep"].vae_epochs, batch_size=PUBLISHED["deep"].batch_size),)
 
-    def __init__(self, image_shape: tuple[int, int, int], arch: str = "deep", ch: int = 64, latent_dim: int = 256, *,
+    def __init__(self, image_shape: tuple[int, int, int], arch: str = "deep", ch: int | None = None, latent_dim: int = 256, *,
                  beta: float = 0.1, rule: str = "code", activation: str = "relu", attention: int | None = None,
                  spectral_norm: bool | None = None, init: str | None = None) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
+        source = published(arch)
+        ch = source.ch if ch is None else ch
         common: dict[str, Any] = {"arch": arch, "ch": ch, "rule": rule, "activation": activation, "attention": attention,
                                   "spectral_norm": spectral_norm, "init": init}
         encoder = BigGANEncoder(image_shape, latent_dim, **common)
         decoder = BigGANGenerator(image_shape, latent_dim, output="logits", **common)
         super().__init__(models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, gamma=1.0,
                                     likelihood="squared", beta=beta, image_range=(-1, 1)))
+        self.defaults = (vae_stage(epochs=source.vae_epochs, batch_size=source.batch_size),)
         self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "beta": beta, **common}
