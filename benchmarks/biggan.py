@@ -127,9 +127,9 @@ def run(device: torch.device, seconds: float, arch: str, ch: int, batch_size: in
 def markdown(report: dict) -> str:
     """The table of a report."""
     m = report["machine"]
-    where = report.get("gpu") or f"{m['cpu']['model']}, {m['threads']} threads"
-    lines = [f"Measured {m['date'][:10]} at commit {m['commit']}: {where}, {report['precision']}; torch "
-             f"{m['versions']['torch']}. BigGAN {report['arch']}, {SHAPE[1]}x{SHAPE[2]}, ch {report['ch']}, batches of {report['batch_size']}: "
+    where, torch_version = report.get("gpu") or f"{m['cpu']['model']}, {m['threads']} threads", m["versions"]["torch"]
+    lines = [f"Measured {m['date'][:10]} at commit {m['commit']}: {where}, {report['precision']}; torch {torch_version}. "
+             f"BigGAN {report['arch']}, {SHAPE[1]}x{SHAPE[2]}, ch {report['ch']}, batches of {report['batch_size']}: "
              f"{report['gflop']:.4g} GFLOP an iteration; large matrices reach {report['limits']['tflops']:.3g} TFLOP/s.", "",
              "| variant | ms an iteration, median (min) | images/s | share of the peak |", "|---|---:|---:|---:|"]
     for name, v in report["variants"].items():
