@@ -91,6 +91,7 @@ class BigGAN(Adversarial):
 
     kind = "biggan"
     networks = ()
+    channels_last_on_cpu = True  # an iteration takes 0.7 of the time (ch 16 and 32, fp32, one thread)
     first: models.BigGAN
     defaults = (gan_stage(epochs=PUBLISHED["deep"].gan_epochs, batch_size=PUBLISHED["deep"].batch_size),)
 
@@ -180,6 +181,7 @@ class BigGANVAE(OneStage):
 
     kind = "biggan-vae"
     networks = ()
+    channels_last_on_cpu = True  # an iteration takes 0.7 of the time (ch 16 and 32, fp32, one thread)
     defaults = (vae_stage(epochs=PUBLISHED["deep"].vae_epochs, batch_size=PUBLISHED["deep"].batch_size),)
 
     def __init__(self, image_shape: tuple[int, int, int], arch: str = "deep", ch: int | None = None, latent_dim: int = 256, *,

@@ -23,8 +23,7 @@ from vaefast.nets.shapes import whole_number
 class BigGAN(GAN):
     """`GAN` for networks that may be conditioned on labels, with the training of Hinrichsen's BigGAN by default.
 
-    An iteration is D, G, and D once more on the same images, with fresh codes each. The discriminator has no batch statistics, so
-    that real images and fakes pass it in one batch.
+    An iteration is D, G, and D once more on the same images, with fresh codes each.
 
     Args:
         generator: module (code [B, latent_dim], labels [B] if it has classes) -> image, discriminator: module (image, labels) ->
@@ -98,10 +97,6 @@ class BigGAN(GAN):
     def judge(self, x: Tensor, net: Net | None = None) -> Tensor:
         """As `GAN.judge`."""
         return super().judge(x, self._conditioned(self.discriminator if net is None else net))
-
-    def judge_both(self, real: Tensor, fake: Tensor, net: Net | None = None) -> tuple[Tensor, Tensor]:
-        """As `GAN.judge_both`, in one pass."""
-        return self.judge(torch.cat([real, fake]), net).chunk(2)
 
     def discriminator_loss(self, x: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> dict[str, Tensor]:
         """As `GAN.discriminator_loss`, with labels [B] where the model has classes."""

@@ -43,6 +43,8 @@ class BigGANDiscriminator(nn.Module):
     Source: as `BigGANGenerator`; projection: Miyato & Koyama 2018, "cGANs with Projection Discriminator".
     """
 
+    rowwise = True
+
     def __init__(self, image_shape: tuple[int, int, int], *, arch: str = "deep", ch: int = 64, outputs: int = 1,
                  rule: str = "code", classes: int | None = None, attention: int | None = None, spectral_norm: bool | None = None,
                  init: str | None = None, activation: str = "relu") -> None:
