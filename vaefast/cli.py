@@ -53,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     from vaefast.metrics.inception_input import RESIZES
     from vaefast.models.gan_losses import LOSSES
     from vaefast.models.gradient_penalty import PENALTIES
+    from vaefast.models.vae import LIKELIHOODS
     from vaefast.nets import FLOWS, NETS
+    from vaefast.nets.biggan.plan import ARCHS
     from vaefast.training.device import CHANNELS_LAST, PRECISIONS
     from vaefast.training.iteration import MODES
     from vaefast.training.schedule import SCHEDULES
@@ -82,13 +84,16 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--lr", type=float, help="learning rate, in all stages")
     train.add_argument("--latent-dim", type=int, metavar="K", help="latent dimensions")
     train.add_argument("--gamma", type=_gamma, metavar="G", help="decoder noise: learned, optimal or a number")
-    train.add_argument("--likelihood", choices=("gaussian", "bernoulli"), help="of the images: bernoulli is cross-entropy")
+    train.add_argument("--likelihood", choices=LIKELIHOODS,
+                       help="of the images: bernoulli is cross-entropy, squared the squared error alone")
     train.add_argument("--nets", choices=list(NETS), help="networks of images")
     train.add_argument("--flow", choices=list(FLOWS), help="normalizing flow after the encoder (vae, vae-flow)")
     train.add_argument("--lambda", dest="lambda_", type=float, metavar="L", help="weight of the penalty (wae-mmd, wae-gan, gan)")
-    train.add_argument("--loss", choices=list(LOSSES), help="what the networks of a gan minimise (default: ns)")
+    train.add_argument("--loss", choices=list(LOSSES), help="what the networks of a gan or biggan minimise (default: ns)")
     train.add_argument("--penalty", choices=list(PENALTIES), help="gradient penalty of a gan (default: that of its loss)")
     train.add_argument("--disc-iters", type=int, metavar="N", help="discriminator steps a generator step (gan)")
+    train.add_argument("--arch", choices=ARCHS, help="blocks of biggan and biggan-vae")
+    train.add_argument("--ch", type=int, metavar="N", help="channels of biggan and biggan-vae at the image's own size")
     train.add_argument("--model-option", type=_option, action="append", default=[], metavar="NAME=VALUE",
                        help="any other argument of the model, such as spectral_norm=true of gan; may be given several times")
     train.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
@@ -192,7 +197,7 @@ def _train(args: argparse.Namespace) -> None:
         resume=args.resume,
         model_overrides=_given(latent_dim=args.latent_dim, gamma=args.gamma, likelihood=args.likelihood, nets=args.nets,
                                flow=args.flow, lambda_=args.lambda_, loss=args.loss, penalty=args.penalty,
-                               disc_iters=args.disc_iters, **dict(args.model_option)),
+                               disc_iters=args.disc_iters, arch=args.arch, ch=args.ch, **dict(args.model_option)),
         data_options={**_given(size=args.image_size), **dict(args.data_option)}, command=args.line,
         sample_every=args.sample_every, score_every=args.score_every, tensorboard=args.tensorboard, wandb=args.wandb,
         trainer={"compile": args.compile, "channels_last": args.channels_last, "sync": args.sync, "log_every": args.log_every,

@@ -1,6 +1,7 @@
 """The models as users meet them: built from a few arguments, with fit, save and load."""
 
 from vaefast.api.base import Model
+from vaefast.api.biggan import BigGAN, BigGANVAE
 from vaefast.api.gan import GAN
 from vaefast.api.images import ImageAutoencoder, ImageModel
 from vaefast.api.load import MODELS, load
@@ -9,4 +10,5 @@ from vaefast.api.two_stage import TwoStageVAE
 from vaefast.api.vae import VAE
 from vaefast.api.wae import WAE
 
-__all__ = ["GAN", "MODELS", "VAE", "WAE", "ImageAutoencoder", "ImageModel", "Model", "SecondStage", "TwoStageVAE", "load"]
+__all__ = ["GAN", "MODELS", "VAE", "WAE", "BigGAN", "BigGANVAE", "ImageAutoencoder", "ImageModel", "Model", "SecondStage",
+           "TwoStageVAE", "load"]

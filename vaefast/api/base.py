@@ -53,6 +53,8 @@ class Model(nn.Module):
     kind: ClassVar[str]
     networks: ClassVar[tuple[str, ...]] = ()
     """Arguments that take the user's own networks, which no folder holds: they are given together, and again to load."""
+    channels_last_on_cpu: ClassVar[bool] = False
+    """Whether channels_last="auto" is on, on a CPU."""
     defaults: tuple[StageSettings, ...]
     _config: dict[str, Any]
 
@@ -116,6 +118,8 @@ class Model(nn.Module):
         stages = self._settings(settings, {name: value for name, value in given.items() if value is not None})
         chosen = distributed.join(resolve_device(device))
         precision = resolve_precision(precision, chosen)
+        if channels_last == "auto" and chosen.type == "cpu" and self.channels_last_on_cpu:
+            channels_last = "on"
         config = {"format": FORMAT, "kind": self.kind, "model": self.config(), "data": described, "seed": seed,
                   "stages": [s.as_dict() for s in stages], "compile": compile, "channels_last": channels_last,
                   "processes": distributed.world().size, "sync": sync, **(info or {}),

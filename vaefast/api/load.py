@@ -10,6 +10,7 @@ from torch import nn
 
 from vaefast import __version__
 from vaefast.api.base import FORMAT, Model
+from vaefast.api.biggan import BigGAN, BigGANVAE
 from vaefast.api.gan import GAN
 from vaefast.api.second_stage import SecondStage
 from vaefast.api.two_stage import TwoStageVAE
@@ -20,7 +21,7 @@ from vaefast.training.checkpoint import load_weights
 from vaefast.training.device import resolve_device
 from vaefast.training.storage import load_tensors
 
-MODELS: dict[str, type[Model]] = {model.kind: model for model in (TwoStageVAE, VAE, WAE, GAN, SecondStage)}
+MODELS: dict[str, type[Model]] = {model.kind: model for model in (TwoStageVAE, VAE, WAE, GAN, BigGAN, BigGANVAE, SecondStage)}
 """Classes by their kind."""
 
 
@@ -34,7 +35,7 @@ def load(path: str | os.PathLike, *, device: str | torch.device | None = "cpu", 
             discriminator=.
 
     Returns:
-        `vaefast.TwoStageVAE`, `VAE`, `WAE`, `GAN` or `SecondStage`, as it was saved.
+        `vaefast.TwoStageVAE`, `VAE`, `WAE`, `GAN`, `BigGAN`, `BigGANVAE` or `SecondStage`, as it was saved.
 
     Raises:
         CheckpointError: missing, damaged, or of other networks than given.

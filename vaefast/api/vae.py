@@ -26,7 +26,7 @@ class VAE(OneStage):
             `decoder`, as for `vaefast.TwoStageVAE`.
         gamma: the decoder's noise: "learned", "optimal" or a number (see `vaefast.models.VAE`).
         gamma_init: first value of a learned gamma.
-        likelihood: "gaussian" or "bernoulli" (cross-entropy).
+        likelihood: "gaussian", "bernoulli" (cross-entropy) or "squared" (the squared error alone).
         beta: weight of the KL.
         flow: "planar", "radial" or "iaf": z is what this normalizing flow makes of a draw of the encoder's Gaussian
             (see `vaefast.nets.flows`); None for none.

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
 from vaefast.models.images import as_float, full_precision, gives_logits
-from vaefast.models.likelihood import bernoulli_nll, gaussian_nll, optimally_scaled_nll
+from vaefast.models.likelihood import bernoulli_nll, gaussian_nll, optimally_scaled_nll, squared_error
 from vaefast.models.posterior import DiagonalGaussian, FlowPosterior
 from vaefast.nets.global_batch import global_mean
 
+LIKELIHOODS = ("gaussian", "bernoulli", "squared")
 GAMMA_DECAY = 0.99
 """Decay of the moving mean of the closed-form gamma, which is what evaluation uses."""
 
@@ -30,7 +31,10 @@ class VAE(nn.Module):
         latent_dim: k.
         gamma: "learned" (a trained scalar, starting at `gamma_init`), "optimal" (the closed form gamma^2 = mean
             squared error of each batch; Rybkin et al. 2021), or a number (fixed).
-        likelihood: "gaussian" or "bernoulli" (cross-entropy; gamma is then unused).
+        likelihood: "gaussian", "bernoulli" (cross-entropy), or "squared": the reconstruction term is the squared error, summed
+            over dimensions, and nothing else, as in Hinrichsen 2023. Gamma is unused in the latter two.
+        image_range: the range of pixels in which "squared" takes its errors: (0, 1), or (-1, 1), which makes them 4 times as
+            large. Images that are given and returned are in [0, 1] (or uint8) either way.
         gamma_init: first value of a learned gamma.
         beta: weight of the KL (beta-VAE, Higgins et al. 2017); a buffer, which a stage's `ramps` can schedule.
         flow: module z0 [B, k] -> (z [B, k], log|det| [B]) that the draws z0 ~ N(mu, diag s^2) pass on their way to the decoder,
@@ -49,10 +53,12 @@ class VAE(nn.Module):
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, *, data_shape: tuple[int, ...], latent_dim: int,
                  gamma: str | float = "learned", likelihood: str = "gaussian", gamma_init: float = 1.0,
-                 beta: float = 1.0, flow: nn.Module | None = None) -> None:
+                 beta: float = 1.0, flow: nn.Module | None = None, image_range: tuple[float, float] = (0, 1)) -> None:
         super().__init__()
-        if likelihood not in ("gaussian", "bernoulli"):
-            raise ArgumentError(f"likelihood is {likelihood!r}; expected 'gaussian' or 'bernoulli'.")
+        if likelihood not in LIKELIHOODS:
+            raise ArgumentError(f"likelihood is {likelihood!r}; expected one of {', '.join(LIKELIHOODS)}.")
+        if tuple(image_range) not in ((0, 1), (-1, 1)):
+            raise ArgumentError(f"image_range is {image_range!r}; expected (0, 1) or (-1, 1).")
         if gamma not in ("learned", "optimal") and not (isinstance(gamma, (int, float)) and 0 < gamma < math.inf):
             raise ArgumentError(f"gamma is {gamma!r}; expected 'learned', 'optimal' or a number above 0.")
         if likelihood == "bernoulli" and not gives_logits(decoder):
@@ -62,6 +68,7 @@ class VAE(nn.Module):
         self.encoder, self.decoder, self.flow = encoder, decoder, flow
         self.data_shape, self.latent_dim = tuple(data_shape), latent_dim
         self.gamma_mode, self.likelihood, self.sync = gamma, likelihood, False
+        self.image_range = (float(image_range[0]), float(image_range[1]))
         if not 0 <= beta < math.inf:
             raise ArgumentError(f"beta is {beta!r}; expected 0 or more.")
         self.register_buffer("beta", torch.tensor(float(beta)), persistent=False)
@@ -109,6 +116,8 @@ class VAE(nn.Module):
     def loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the negative ELBO of a batch [B, *data_shape] (images uint8 or in [0, 1]), in nats per example (batch means).
 
+        With likelihood "squared" the reconstruction is a squared error instead.
+
         Returns scalars `loss` = `reconstruction` + beta `kl` (with gradient) and, detached, `gamma` and
         `active_dimensions`: the latent dimensions whose mean posterior variance (before a flow) is below 0.5.
         """
@@ -117,6 +126,9 @@ class VAE(nn.Module):
         raw = self._decode_raw(z)
         if self.likelihood == "bernoulli":
             nll = bernoulli_nll(x, raw)
+        elif self.likelihood == "squared":
+            width = self.image_range[1] - self.image_range[0]
+            nll = width**2 * squared_error(x, raw, from_logits=gives_logits(self.decoder))
         else:
             nll = self._gaussian_nll(x, raw)
         reconstruction, kl = nll.mean(), kl.mean()

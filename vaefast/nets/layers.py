@@ -24,16 +24,17 @@ class BatchNorm(nn.Module):
         features: channels of an input [B, C, ...].
         decay: decay of the moving statistics (torch's momentum is 1 - decay).
         eps: added to the variance.
+        affine: scale and shift by a learned `weight` and `bias`; without, both are None.
 
     The buffers `running_mean` and `running_var` hold the raw averages, which start from 0. With `sync` set, statistics
     are those of the batch of all processes that train together. Inside `in_parts` a batch is several, one after the other.
     """
 
-    def __init__(self, features: int, *, decay: float = 0.999, eps: float = 1e-5) -> None:
+    def __init__(self, features: int, *, decay: float = 0.999, eps: float = 1e-5, affine: bool = True) -> None:
         super().__init__()
         self.features, self.decay, self.eps, self.sync, self.parts = features, decay, eps, False, 1
-        self.weight = nn.Parameter(torch.ones(features))
-        self.bias = nn.Parameter(torch.zeros(features))
+        self.weight = nn.Parameter(torch.ones(features)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(features)) if affine else None
         self.register_buffer("running_mean", torch.zeros(features))
         self.register_buffer("running_var", torch.zeros(features))
         self.register_buffer("num_batches_tracked", torch.tensor(0, dtype=torch.long))
@@ -44,6 +45,19 @@ class BatchNorm(nn.Module):
         seen = steps > 0
         weight = torch.where(seen, 1.0 - self.decay ** steps.to(self.running_mean.dtype), 1.0)
         return self.running_mean / weight, torch.where(seen, self.running_var / weight, 1.0)
+
+    @torch.no_grad()
+    def forget(self) -> None:
+        """Begin the moving statistics anew: those of the next batch in train mode are its own."""
+        for buffer in (self.running_mean, self.running_var, self.num_batches_tracked):
+            buffer.zero_()
+
+    @torch.no_grad()
+    def set_statistics(self, mean: Tensor, var: Tensor) -> None:
+        """Use mean and variance [C] in eval mode from now on; training goes on from them as from those of one batch."""
+        self.running_mean.copy_(mean).mul_(1.0 - self.decay)
+        self.running_var.copy_(var).mul_(1.0 - self.decay)
+        self.num_batches_tracked.fill_(1)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -75,7 +89,9 @@ class BatchNorm(nn.Module):
             self.running_mean.lerp_(mean.detach().to(self.running_mean.dtype), 1 - self.decay)
             self.running_var.lerp_(var.detach().to(self.running_var.dtype), 1 - self.decay)
             self.num_batches_tracked.add_(1)
-        y = centred * torch.rsqrt(var + self.eps).view(shape) * self.weight.view(shape) + self.bias.view(shape)
+        y = centred * torch.rsqrt(var + self.eps).view(shape)
+        if self.weight is not None:
+            y = y * self.weight.view(shape) + self.bias.view(shape)
         return y.to(x.dtype)
 
     def extra_repr(self) -> str:
@@ -98,7 +114,7 @@ def in_parts(module: nn.Module, parts: int) -> Iterator[None]:
             norm.parts = 1
 
 
-class _SpectralNorm:
+class SpectralNorm:
     """One power iteration per forward pass on the weight seen as [out, in * kernel]."""
 
     weight: Tensor
@@ -127,7 +143,7 @@ class _SpectralNorm:
             return torch.dot(v, torch.mv(self.weight.flatten(1), u))
 
 
-class SpectralLinear(_SpectralNorm, nn.Linear):
+class SpectralLinear(SpectralNorm, nn.Linear):
     """`nn.Linear` with its weight divided by its largest singular value; the bias is left alone.
 
     Source: Dai & Wipf's code (`network/util.py`): gradients flow through the weight in sigma, not through
@@ -135,22 +151,24 @@ class SpectralLinear(_SpectralNorm, nn.Linear):
     same product, as u is one more row of the input: its gradient v u^T is then no pass over the weight of its own.
     """
 
-    def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__(in_features, out_features)
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__(in_features, out_features, bias)
         self._init_u()
 
     def forward(self, x: Tensor) -> Tensor:
         v, u = self._iterate()
-        product = F.linear(torch.cat([x, u.to(x.dtype)[None]]), self.weight).to(self.bias.dtype)
+        product = F.linear(torch.cat([x, u.to(x.dtype)[None]]), self.weight).to(self.weight.dtype)
         y, wu = product.split([len(x), 1])
-        return torch.addcdiv(self.bias, y, torch.dot(v, wu[0]))
+        sigma = torch.dot(v, wu[0])
+        return y / sigma if self.bias is None else torch.addcdiv(self.bias, y, sigma)
 
 
-class SpectralConv2d(_SpectralNorm, nn.Conv2d):
+class SpectralConv2d(SpectralNorm, nn.Conv2d):
     """`nn.Conv2d` with its weight divided by the largest singular value of [out, in * kh * kw]."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, padding: int) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding)
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, padding: int,
+                 bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
         self._init_u()
 
     def forward(self, x: Tensor) -> Tensor:

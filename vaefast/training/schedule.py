@@ -12,7 +12,6 @@ SCHEDULES = ("halving", "cosine", "linear", "exponential", "wae-manual", "consta
 WAE_MANUAL = ((30, 2), (50, 5), (100, 10))
 """Epochs at which "wae-manual" divides the learning rate, and by what."""
 EXPONENTIAL_END = 0.01
-PLATEAU_FACTOR = 0.5
 PLATEAU_THRESHOLD = 1e-4
 
 
@@ -46,9 +45,10 @@ def lr_factor(schedule: str, step: int, total: int, steps_per_epoch: int, *, hal
 
 @dataclass
 class Plateau:
-    """Halves the learning rate once an epoch's mean loss has not improved for more than `patience` epochs."""
+    """Multiplies the learning rate by `factor` once an epoch's mean loss has not improved for more than `patience` epochs."""
 
     patience: int
+    factor: float = 0.5
     scale: float = 1.0
     best: float | None = None
     bad: int = 0
@@ -67,7 +67,7 @@ class Plateau:
             return
         self.bad += 1
         if self.bad > self.patience:
-            self.scale, self.bad = self.scale * PLATEAU_FACTOR, 0
+            self.scale, self.bad = self.scale * self.factor, 0
 
     def state(self) -> dict[str, Any]:
         """JSON-ready; `load` puts it back."""

@@ -34,7 +34,8 @@ class PlayerSettings:
         lr: first learning rate.
         schedule: "halving" (lr * 0.5^floor(epoch / halve_every)), "cosine" or "linear" (down to 0), "exponential" (epoch by
             epoch down to 0.01 lr) or "wae-manual" (lr / 2 from epoch 30, / 10 from 50, / 100 from 100), both Tolstikhin et
-            al.'s, "constant", or "plateau" (halved when an epoch's mean loss has not fallen for `plateau_patience` epochs).
+            al.'s, "constant", or "plateau" (times `plateau_factor`, a half, when an epoch's mean loss has not fallen for
+            `plateau_patience` epochs).
         halve_every: epochs between halvings; 0.375 of the epochs if None (150 of 400, 300 of 800).
         warmup_steps: steps over which lr rises linearly from 0.
         optimizer: "adam", "adamw", "rmsprop" or "sgd".
@@ -64,6 +65,7 @@ class PlayerSettings:
     clip_value: float | None = None
     weight_clip: float | None = None
     plateau_patience: int = 10
+    plateau_factor: float = 0.5
     ema: float | None = None
 
     def __post_init__(self) -> None:
@@ -82,6 +84,8 @@ class PlayerSettings:
             raise ArgumentError(f"weight_decay is {self.weight_decay!r}; expected 0 or more.")
         _whole("warmup_steps", self.warmup_steps, 0)
         _whole("plateau_patience", self.plateau_patience, 0)
+        if not 0 < self.plateau_factor < 1:
+            raise ArgumentError(f"plateau_factor is {self.plateau_factor!r}; expected a number between 0 and 1.")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ArgumentError(f"ema is {self.ema!r}; expected a decay between 0 and 1, such as 0.999.")
 

@@ -36,7 +36,9 @@ class Turn:
         self.parameters = list(player.parameters.values())
         self.optimizer = make_optimizer(player, self.settings, device)
         self.average = WeightAverage(player.parameters, self.settings.ema) if self.settings.ema else None
-        self.plateau = Plateau(self.settings.plateau_patience) if self.settings.schedule == "plateau" else None
+        self.plateau: Plateau | None = None
+        if self.settings.schedule == "plateau":
+            self.plateau = Plateau(self.settings.plateau_patience, self.settings.plateau_factor)
         self.lr = self.settings.lr
         self.terms: tuple[str, ...] = ()
         self.sums: Tensor | None = None

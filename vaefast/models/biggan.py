@@ -1,0 +1,172 @@
+"""A GAN of BigGAN's networks: labels, orthogonal regularisation, and what helps when sampling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaefast.errors import ArgumentError
+from vaefast.models.gan import GAN, Net
+from vaefast.models.mode import evaluating
+from vaefast.models.orthogonal import orthogonal_penalty
+from vaefast.models.player import Player
+from vaefast.nets import BatchNorm
+from vaefast.nets.shapes import whole_number
+
+
+class BigGAN(GAN):
+    """`GAN` for networks that may be conditioned on labels, with the training of Hinrichsen's BigGAN by default.
+
+    An iteration is D, G, and D once more on the same images, with fresh codes each.
+
+    Args:
+        generator: module (code [B, latent_dim], labels [B] if it has classes) -> image, discriminator: module (image, labels) ->
+            logit [B, 1], such as `nets.BigGANGenerator` and `nets.BigGANDiscriminator`.
+        image_shape, latent_dim: as in `GAN`.
+        classes: number of classes; None for none. Losses then take the labels after the images, and a fake has the label of the
+            image beside it.
+        orthogonal_weight: times `orthogonal_penalty` of G, added to its loss.
+        loss, order, z, options: as in `GAN`, with other defaults.
+
+    Raises:
+        ArgumentError: a setting has a value that cannot work.
+
+    Source: Hinrichsen 2023, "Variational Autoencoders aren't Very Varied (As Generators)", and its code (with logits, where that
+    has probabilities); Brock et al. 2019, "Large Scale GAN Training for High Fidelity Natural Image Synthesis".
+    """
+
+    def __init__(self, generator: nn.Module, discriminator: nn.Module, *, image_shape: tuple[int, ...], latent_dim: int = 256,
+                 classes: int | None = None, orthogonal_weight: float = 0.0, loss: str = "ns", order: str = "dgd",
+                 z: str = "normal", **options: Any) -> None:
+        super().__init__(generator, discriminator, image_shape=image_shape, latent_dim=latent_dim, loss=loss, order=order, z=z,
+                         **options)
+        if loss == "began":
+            raise ArgumentError("loss is 'began', whose discriminator returns images; BigGAN's returns logits.")
+        if isinstance(orthogonal_weight, bool) or not 0 <= orthogonal_weight < math.inf:
+            raise ArgumentError(f"orthogonal_weight is {orthogonal_weight!r}; expected a number of 0 or more.")
+        self.classes = None if classes is None else whole_number("classes", classes)
+        self.orthogonal_weight = float(orthogonal_weight)
+        self._labels: Tensor | None = None
+
+    def players(self) -> list[Player]:
+        """As `GAN`'s; with classes the losses take labels after the images."""
+        found = super().players()
+        if self.classes is None:
+            return found
+        return [replace(p, loss=self._labelled(p.loss), compiled=lambda p=p: self._labelled(p.compiled())) for p in found]
+
+    def finish_iteration(self, x: Tensor, labels: Tensor | None = None) -> None:
+        """As `GAN`'s."""
+        super().finish_iteration(x)
+
+    def _labelled(self, loss: Callable[[Tensor], dict[str, Tensor]]) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
+        def call(x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+            with self._given(labels):
+                return loss(x)
+        return call
+
+    @contextmanager
+    def _given(self, labels: Tensor | None) -> Iterator[None]:
+        """The labels of what G makes and D judges inside."""
+        if (labels is None) != (self.classes is None):
+            raise ArgumentError("this model has no classes, but labels were given; leave them out." if self.classes is None else
+                                f"this model has {self.classes} classes; give it the labels [B], too.")
+        self._labels = labels
+        try:
+            yield
+        finally:
+            self._labels = None
+
+    def _conditioned(self, net: Net) -> Net:
+        """`net` with the labels at hand; twice as many images are two batches of the same labels."""
+        labels = self._labels
+        if labels is None:
+            return net
+        return lambda x: net(x, labels if len(x) == len(labels) else labels.repeat(len(x) // len(labels)))
+
+    def generate(self, z: Tensor, net: Net | None = None) -> Tensor:
+        """As `GAN.generate`."""
+        return super().generate(z, self._conditioned(self.generator if net is None else net))
+
+    def judge(self, x: Tensor, net: Net | None = None) -> Tensor:
+        """As `GAN.judge`."""
+        return super().judge(x, self._conditioned(self.discriminator if net is None else net))
+
+    def discriminator_loss(self, x: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> dict[str, Tensor]:
+        """As `GAN.discriminator_loss`, with labels [B] where the model has classes."""
+        with self._given(labels):
+            return super().discriminator_loss(x, z)
+
+    def generator_loss(self, x: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> dict[str, Tensor]:
+        """As `GAN.generator_loss`, with labels [B] where the model has classes; and the term `orthogonal`, if it is weighed."""
+        with self._given(labels):
+            return super().generator_loss(x, z)
+
+    def generator_terms(self, x: Tensor, fake: Tensor, net: Net | None = None) -> dict[str, Tensor]:
+        """As `GAN.generator_terms`."""
+        terms = super().generator_terms(x, fake, net)
+        if not self.orthogonal_weight:
+            return terms
+        penalty = orthogonal_penalty(self.generator)
+        return {**terms, "loss": terms["loss"] + self.orthogonal_weight * penalty, "orthogonal": penalty.detach()}
+
+    # Sampling.
+
+    def prior(self, n: int, generator: torch.Generator | None = None, truncation: float | None = None) -> Tensor:
+        """n codes, [n, latent_dim]; with `truncation`, each dimension from N(0, 1) cut off beyond +-truncation, which trades
+        variety for quality (Brock et al., section 3.1)."""
+        if truncation is None:
+            return super().prior(n, generator)
+        if self.z != "normal" or not 0 < truncation < math.inf:
+            raise ArgumentError(f"truncation is {truncation!r} and z {self.z!r}; expected a number above 0, and normal codes.")
+        like, share = self.lambda_, math.erf(truncation / math.sqrt(2.0))
+        uniform = torch.rand(n, self.latent_dim, generator=generator, device=like.device, dtype=torch.float64)
+        codes = torch.erfinv(uniform.mul_(2).sub_(1).mul_(share)).mul_(math.sqrt(2.0))
+        return codes.clamp_(-truncation, truncation).to(like.dtype)
+
+    def labels_for(self, n: int) -> Tensor | None:
+        """Labels 0, 1, ..., classes - 1, 0, ... of n samples, [n]; None where the model has no classes."""
+        return None if self.classes is None else torch.arange(n, device=self.lambda_.device) % self.classes
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images [B, *image_shape] of codes [B, latent_dim], in [0, 1]; of `labels_for(B)`, if the model has classes and no
+        labels are given."""
+        with self._given(self.labels_for(len(z)) if labels is None else labels):
+            return super().decode(z)
+
+    def sample(self, n: int, generator: torch.Generator | None = None, *, truncation: float | None = None,
+               labels: Tensor | None = None) -> Tensor:
+        """n images, [n, *image_shape] in [0, 1]; see `prior` and `decode`."""
+        return self.decode(self.prior(n, generator, truncation), labels)
+
+    @torch.no_grad()
+    def standing_statistics(self, batches: int, *, batch_size: int = 64, truncation: float | None = None,
+                            generator: torch.Generator | None = None) -> None:
+        """Replace G's moving batch statistics by their means over `batches` batches of samples.
+
+        Moving statistics are those of the weights of the last steps; after averaging weights, or with truncated codes, they are
+        of another network or other codes. Source: Brock et al., appendix A.
+        """
+        whole_number("batches", batches)
+        norms = [m for m in self.generator.modules() if isinstance(m, BatchNorm)]
+        sums = [[torch.zeros_like(norm.running_mean), torch.zeros_like(norm.running_var)] for norm in norms]
+        with evaluating(self.generator):
+            for norm in norms:
+                norm.train()
+            for _ in range(batches):
+                for norm in norms:
+                    norm.forget()
+                with self._given(self.labels_for(batch_size)):
+                    self.generate(self.prior(batch_size, generator, truncation))
+                for norm, (mean, var) in zip(norms, sums):
+                    for total, own in zip((mean, var), norm.moving_statistics()):
+                        total.add_(own)
+            for norm, (mean, var) in zip(norms, sums):
+                norm.eval()
+                norm.set_statistics(mean / batches, var / batches)
