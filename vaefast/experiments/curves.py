@@ -23,7 +23,7 @@ _TITLES = {
     "fd_classifier": "FD-classifier of samples",
 }
 # Where the run was and how fast, not how good.
-_COORDINATES = {"stage", "step", "epoch", "seconds", "images_per_second", "memory_mb", "lr", "time"}
+_COORDINATES = {"stage", "step", "epoch", "seconds", "images_per_second", "memory_mb", "lr", "time", "share"}
 _LATENT_STAGE_GAMMA = "gamma (std, in latent units)"
 
 
