@@ -39,4 +39,8 @@ class RunFolderError(VaefastError, RuntimeError):
 
 
 class TrainingError(VaefastError, RuntimeError):
-    """Training met a value it cannot go on from (NaN, infinity)."""
+    """Training cannot go on."""
+
+
+class DivergenceError(TrainingError):
+    """A loss or weight became NaN or infinite."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaefast.errors import ArgumentError, RunFolderError, TrainingError
+from vaefast.errors import ArgumentError, DivergenceError, RunFolderError, TrainingError
 from vaefast.models.mode import evaluating
 from vaefast.models.player import players_of
 from vaefast.nets import use_global_batch
@@ -290,9 +290,9 @@ class Trainer:
         kept = f"; the newest checkpoint in {self.run.path} is from before it" if self.run else ""
         if first < 0:
             bad = [name for name, value in (terms or {}).items() if not math.isfinite(value)]
-            raise TrainingError(f"{', '.join(bad)} of {stage.name} became NaN or infinite between steps {self._logged + 1} and "
+            raise DivergenceError(f"{', '.join(bad)} of {stage.name} became NaN or infinite between steps {self._logged + 1} and "
                                 f"{self.done}{kept}. {ADVICE}")
-        raise TrainingError(f"the loss of {stage.name} became NaN or infinite at step {first + 1}: {iteration.culprit(first)}"
+        raise DivergenceError(f"the loss of {stage.name} became NaN or infinite at step {first + 1}: {iteration.culprit(first)}"
                             f"{kept}. {ADVICE}")
 
     # --- what is kept --------------------------------------------------------------------------------------------
@@ -319,7 +319,7 @@ class Trainer:
             return
         bad = [name for name, p in self.model.named_parameters() if not torch.isfinite(p).all()]
         if bad:  # the last gradient did it: the loss has not seen these weights yet
-            raise TrainingError(f"the weights {bad[0]} became NaN or infinite by step {step or self.total} of "
+            raise DivergenceError(f"the weights {bad[0]} became NaN or infinite by step {step or self.total} of "
                                 f"{self.stage.name}, and are not saved; the newest checkpoint in {self.run.path} is from before "
                                 f"it. {ADVICE}")
         if not self.group.writes:
