@@ -79,6 +79,11 @@ class FeatureClassifier(nn.Module):
         with true_float32(x.device):
             return self.body(x)
 
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits [N, classes] of the features [N, 128] of images, on the features' device, in float32."""
+        with true_float32(self.head.weight.device), torch.no_grad():
+            return self.head(features.to(self.head.weight)).to(features)
+
     def _prepared(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or tuple(x.shape[1:]) != self.image_shape:
             raise ArgumentError(f"This classifier takes images [N, {_shape(self.image_shape)}], got {tuple(x.shape)}.")

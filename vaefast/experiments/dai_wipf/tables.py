@@ -8,7 +8,7 @@ from typing import Any
 from vaefast.experiments.dai_wipf.cell import run_path
 from vaefast.experiments.dai_wipf.paper import TITLES, Mean
 from vaefast.experiments.dai_wipf.protocol import Row
-from vaefast.experiments.study.cell import Study, scores_of
+from vaefast.experiments.study.cell import Study, done_trials, scores_of
 from vaefast.experiments.study.tables import printed, shown, spread
 
 __all__ = ["COLUMNS", "shown", "table"]
@@ -35,8 +35,8 @@ def table(study: Study, name: str, data: str, rows: Sequence[Row], paper: dict[s
     found: list[dict[str, Any]] = []
     most = 0
     for row in rows:
-        done = sorted(run_path(study, name, data, row.training, 1).parent.glob("trial-*/evaluation.json")) if row.training else ()
-        trials = [_values(scores_of(path.parent), row.stage) for path in done]
+        done = done_trials(run_path(study, name, data, row.training, 1).parent) if row.training else ()
+        trials = [_values(scores_of(path), row.stage) for path in done]
         most = max(most, len(trials))
         found.append({"name": row.name, "title": TITLES[row.name] + ("" if row.training else " (not in this version)"),
                       "paper_fid": printed(paper.get(row.name, {}).get(data)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -40,3 +41,9 @@ def record_call(study: Study, part: str, data_names: Sequence[str], seconds: flo
             "cores": os.cpu_count(), "versions": versions()}
     with open(study.out / "calls.jsonl", "a", encoding="utf-8") as file:
         file.write(json.dumps(call) + "\n")
+
+
+def read_calls(study: Study) -> list[dict[str, Any]]:
+    """The lines of calls.jsonl; none where there is no such file."""
+    path = study.out / "calls.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []

@@ -31,6 +31,7 @@ class Study:
         command: the line that asked for it.
         say: told what is done.
         metrics: options of `evaluate`, such as `which` and `weights`.
+        data_options: options of the data sets, in every cell.
     """
 
     out: Path
@@ -43,6 +44,24 @@ class Study:
     command: str = ""
     say: Callable[[str], None] = print
     metrics: dict[str, Any] = field(default_factory=dict)
+    data_options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that one row or more are scores of.
+
+    Args:
+        name: of its folder.
+        kind: as `vaefast train` calls it.
+        model: arguments that differ from the preset's.
+        stages: the same of the stages' settings.
+    """
+
+    name: str
+    kind: str
+    model: dict[str, Any] = field(default_factory=dict)
+    stages: dict[str, Any] = field(default_factory=dict)
 
 
 def run_cell(study: Study, path: Path, settings: dict[str, Any], samples: int, *, scores: bool = True,
@@ -86,6 +105,11 @@ def run_cell(study: Study, path: Path, settings: dict[str, Any], samples: int, *
         evaluate(str(path), data_root=study.data_root, samples=samples, seed=settings["seed"], device=study.device,
                  say=study.say, **(scoring or {}), **study.metrics)
     return path
+
+
+def done_trials(folder: Path) -> list[Path]:
+    """The trials of a cell that were scored, in order."""
+    return [path.parent for path in sorted(folder.glob("trial-*/evaluation.json"))]
 
 
 def stopped(path: Path) -> str | None:
