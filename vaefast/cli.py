@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     watching.add_argument("--log-every", type=int, default=50, metavar="N", help="steps a record (default: 50)")
     watching.add_argument("--sample-every", type=float, metavar="E", help="samples as a picture every E epochs: RUN/samples")
     watching.add_argument("--score-every", type=float, metavar="E",
-                          help="score samples every E epochs (FD-classifier; FD-exemplar of data without labels) and keep the best weights")
+                          help="score samples every E epochs (FD-classifier, or without labels FD-exemplar) and keep the best")
     watching.add_argument("--checkpoint-seconds", type=float, default=120.0, metavar="S",
                           help="seconds between checkpoints (default: 120)")
     watching.add_argument("--tensorboard", action="store_true", help="write RUN/tensorboard, too")
@@ -158,18 +158,20 @@ def _parser() -> argparse.ArgumentParser:
     reproduce = commands.add_parser("reproduce", parents=[machine], help="run a published or documented experiment",
                                     description="The same command goes on with what an earlier one began.")
     reproduce.add_argument("experiment", metavar="NAME", choices=[*STUDIES, *sorted(EXPERIMENTS)],
-                           help="dai-wipf: tables and figures of Dai & Wipf 2019; hinrichsen: BigGANs against VAEs of their parts, "
-                           f"Hinrichsen 2023; or one run: {', '.join(sorted(EXPERIMENTS))}")
+                           help="dai-wipf: tables and figures of Dai & Wipf 2019; hinrichsen: BigGANs against VAEs of their "
+                           f"parts, Hinrichsen 2023; or one run: {', '.join(sorted(EXPERIMENTS))}")
     reproduce.add_argument("part", nargs="?", metavar="PART",
-                           help="; ".join(f"of {name}: {', '.join(s.parts)}" for name, s in STUDIES.items()) + "; or all (default)")
+                           help="; ".join(f"of {name}: {', '.join(s.parts)}" for name, s in STUDIES.items()) + "; or all "
+                           "(default)")
     reproduce.add_argument("--data", type=_words, metavar="NAME[,NAME]", help="data sets ("
                            + "; ".join(f"{name}: {','.join(s.data)}" for name, s in STUDIES.items()) + ")")
     reproduce.add_argument("--data-root", metavar="DIR", required=True, help="folder of the data sets' files")
     reproduce.add_argument("--data-option", type=_option, action="append", metavar="NAME=VALUE",
-                           help="of hinrichsen: option of the data sets' loaders, such as classes=1,7; may be given several times")
+                           help="of hinrichsen: option of the data sets' loaders, such as classes=1,7; may be repeated")
     reproduce.add_argument("--preset", choices=STUDY_PRESETS, help="of a paper (default: quick)")
     reproduce.add_argument("--trials", type=int, metavar="N", help="seeds of every cell of a paper (default: 1)")
-    reproduce.add_argument("--models", type=_words, metavar="ROW[,ROW]", help="rows of a paper's tables, such as two-stage, gan-deep")
+    reproduce.add_argument("--models", type=_words, metavar="ROW[,ROW]",
+                           help="rows of a paper's tables, such as two-stage, gan-deep")
     reproduce.add_argument("--precision", choices=PRECISIONS, help="of a paper: precision of the networks (default: auto)")
     reproduce.add_argument("--inception-weights", metavar="FILE", help="of a paper (default: torch's cache)")
     reproduce.add_argument("--out", required=True, metavar="DIR", help="folder for the runs, tables and the report")

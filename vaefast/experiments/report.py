@@ -37,8 +37,8 @@ _SCORES = {
     ),
     "is_classifier": (
         "IS-classifier",
-        "The Inception score's formula on the class probabilities of the same classifier: how sure of each sample, and how varied "
-        "over all of them. Higher is better, the number of classes is the most; it is not the Inception score.",
+        "The Inception score's formula on the class probabilities of the same classifier: how sure of each sample, and how "
+        "varied over all of them. Higher is better, the number of classes is the most; it is not the Inception score.",
     ),
     "fd_exemplar": (
         "FD-exemplar",

@@ -35,7 +35,8 @@ def of_table(found: dict[str, Any]) -> list[Claim]:
         if found["data"] == "cifar10":
             said.append(less(rows, distance, f"gan-{arch}", f"vae-{arch}", f"{name} has the better FID on CIFAR-10"))
         if found["data"] == "lfw":
-            said.append(less(rows, distance, f"vae-{arch}", f"gan-{arch}", f"the VAE of {name}'s parts has the better FID on faces"))
+            said.append(less(rows, distance, f"vae-{arch}", f"gan-{arch}", f"the VAE of {name}'s parts has the better FID on "
+                             "faces"))
     for family, name in (("gan", "the GAN"), ("vae", "the VAE")):
         if (found["data"], family) != ("cifar10", "vae"):  # where the paper itself found none
             said.append(less(rows, distance, f"{family}-deep", f"{family}-normal", f"extra residual blocks help {name}"))
@@ -51,7 +52,8 @@ def of_latents(found: dict[str, Any]) -> list[Claim]:
     if len(known) < len(values):
         return [Claim(text, "not measured", None)]
     shown = " / ".join(f"{v:.4g}" for v in known)
-    return [Claim(text, f"{shown} with {' / '.join(map(str, LATENTS))}", all(b < a for a, b in zip(known, known[1:], strict=False)))]
+    falls = all(b < a for a, b in zip(known, known[1:], strict=False))
+    return [Claim(text, f"{shown} with {' / '.join(map(str, LATENTS))}", falls)]
 
 
 def of_rates(found: dict[str, Any]) -> list[Claim]:

@@ -61,16 +61,17 @@ def _how_to_read(study: Study) -> tuple[str, ...]:
     return (
         f"Preset {study.preset}: {PRESETS[study.preset].about}. {SAMPLES[study.preset]:,} samples against all training images. "
         f"torch {versions()['torch']}, {os.cpu_count()} cores.",
-        "The paper states neither the samples nor the network of its FID; 10,000 samples against the training images are the choice "
-        f"here. Its Inception scores are of {FEW} samples in 10 splits, in torchvision's network; here they are in the network of "
-        "2015, which FID is defined by, so that they compare among themselves and only roughly with the paper's. Where the Inception "
-        "weights were not at hand (and in a smoke run, unless they were named) there is neither: FD-classifier and IS-classifier "
-        "are the same formulas in a small classifier of the data set's own labels, FD-exemplar and IS-exemplar in a small network "
-        "that learned to tell 1,000 of the data set's images apart. No number of the paper compares with these; orderings do.",
-        "LFW is parted by person here; the paper's code trains on 12,943 faces and holds out 200. Its code also restricts CIFAR-10 to "
-        "two classes (--data-option classes=1,7 --data-option held_out=520), which the paper does not say. Diversity is the deviation "
-        "of generated images over a batch, of that of real ones, at the end of training. Every claim rests on as many trials as its "
-        "table says: with one there is no telling how much of a difference is chance.")
+        "The paper states neither the samples nor the network of its FID; 10,000 samples against the training images are the "
+        f"choice here. Its Inception scores are of {FEW} samples in 10 splits, in torchvision's network; here they are in the "
+        "network of 2015, which FID is defined by, so that they compare among themselves and only roughly with the paper's. "
+        "Where the Inception weights were not at hand (and in a smoke run, unless they were named) there is neither: "
+        "FD-classifier and IS-classifier are the same formulas in a small classifier of the data set's own labels, "
+        "FD-exemplar and IS-exemplar in a small network that learned to tell 1,000 of the data set's images apart. No number "
+        "of the paper compares with these; orderings do.",
+        "LFW is parted by person here; the paper's code trains on 12,943 faces and holds out 200. Its code also restricts "
+        "CIFAR-10 to two classes (--data-option classes=1,7 --data-option held_out=520), which the paper does not say. "
+        "Diversity is the deviation of generated images over a batch, of that of real ones, at the end of training. Every "
+        "claim rests on as many trials as its table says: with one there is no telling how much of a difference is chance.")
 
 
 def _data_set(folder: Path, parts: dict[str, dict[str, Any]], said: list[Claim]) -> str:
@@ -87,11 +88,14 @@ def _data_set(folder: Path, parts: dict[str, dict[str, Any]], said: list[Claim])
 
 
 def _figures(folder: Path, figures: tuple[tuple[str, str], ...]) -> list[str]:
-    return [html.figure(folder / f"{name}.png", caption, "wide") for name, caption in figures if (folder / f"{name}.png").is_file()]
+    there = [(folder / f"{name}.png", caption) for name, caption in figures]
+    return [html.figure(path, caption, "wide") for path, caption in there if path.is_file()]
 
 
 def _calls(study: Study) -> str:
     """What was asked for, where it ran, and how long it took."""
     lines = [[call["command"] or "from Python", call["device"], f"{call['cores']} cores, {call['threads']} threads",
               f"{call['seconds'] / 60:.1f}"] for call in read_calls(study)]
-    return html.table(["command", "device", "machine", "minutes"], lines, "words") if lines else "<p>None came to its end yet.</p>"
+    if not lines:
+        return "<p>None came to its end yet.</p>"
+    return html.table(["command", "device", "machine", "minutes"], lines, "words")

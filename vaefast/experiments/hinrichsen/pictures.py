@@ -87,7 +87,7 @@ def great_circle(a: Tensor, b: Tensor, steps: int) -> Tensor:
 
 @torch.no_grad()
 def neighbours(study: Study, data_name: str, train: data.ImageSet, network: metrics.FeatureClassifier) -> None:
-    """neighbours.png: samples of every model of the table, each with the training images nearest to it in the network's features."""
+    """neighbours.png: samples of every model of the table, each with the training images nearest in the network's features."""
     rows = metrics.classifier_features(network, train.images)
     found: dict[str, Any] = {}
     for row, path in _models(study, data_name, MAIN):

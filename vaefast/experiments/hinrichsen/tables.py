@@ -52,8 +52,8 @@ def table(study: Study, name: str, data: str, rows: Sequence[Row]) -> dict[str, 
         diverged = sum(stopped(path.parent) is not None for path in where.glob("trial-*/stopped.json"))
         most = max(most, len(trials) + diverged)
         paper = TABLE.get(data, {}).get(row.name) if name == "table" else None
-        found.append({"name": row.name, "title": row.title + (f" ({diverged} of {diverged + len(trials)} diverged)" * (diverged > 0)),
-                      "diverged": diverged,
+        note = f" ({diverged} of {diverged + len(trials)} diverged)" if diverged else ""
+        found.append({"name": row.name, "title": row.title + note, "diverged": diverged,
                       "paper_is": printed((paper.inception_score, None) if paper else None),
                       "paper_fid": printed((paper.fid, None) if paper else None),
                       **{key: spread([t[key] for t in trials if key in t]) for key, _ in COLUMNS[2:]}})
