@@ -23,6 +23,7 @@ EXEMPLAR_RECIPE = "exemplar128-v1"
 EXEMPLARS = 1000
 
 _STEPS = 600
+_LEAST_STEPS = 10  # that the schedule takes
 _SCALE = (0.75, 1.0)  # of the side of the part that is seen
 _TURN = math.radians(12)
 _COLOUR = 0.25  # largest relative change of brightness, contrast and saturation
@@ -51,15 +52,15 @@ def train_exemplar_network(
         that it names rightly.
 
     Raises:
-        DataError: fewer than two images. ArgumentError: another dtype or shape, steps < 1.
+        DataError: fewer than two images. ArgumentError: another dtype or shape, steps < 10.
     """
     if images.dtype != torch.uint8 or images.ndim != 4:
         raise ArgumentError(f"Images must be uint8 [N, C, H, W], got {images.dtype} {tuple(images.shape)}.")
     if len(images) < 2:
         raise DataError(f"Exemplars need 2 images or more, got {len(images)}.")
     steps = _STEPS if steps is None else steps
-    if steps < 1:
-        raise ArgumentError(f"steps must be at least 1, got {steps}.")
+    if steps < _LEAST_STEPS:
+        raise ArgumentError(f"steps must be at least {_LEAST_STEPS}, got {steps}.")
     count = min(EXEMPLARS, len(images))
     exemplars, labels = images[torch.linspace(0, len(images) - 1, count).long()], torch.arange(count)
     model = fit_classifier(exemplars, labels, steps=steps, seed=seed, device=device, view=view, progress=progress)

@@ -16,10 +16,10 @@ def folder(study: Study, data: str, training: Training) -> Path:
     return study.out / data / "runs" / training.name
 
 
-def run_cell(study: Study, data: str, training: Training, trial: int) -> Path:
+def run_cell(study: Study, data: str, training: Training, trial: int, which: tuple[str, ...] | None = None) -> Path:
     """Train and score one trial on data set `data`, or what is left of it; returns its run folder.
 
-    Distances are to the training images. A smoke run does not use Inception unless its weights are named.
+    Distances are to the training images, in the metrics `which`, as for `evaluate`.
 
     Raises:
         RunFolderError: the folder holds a run of other settings.
@@ -28,4 +28,4 @@ def run_cell(study: Study, data: str, training: Training, trial: int) -> Path:
     settings |= {"data_name": DATA.get(data, data), "seed": seed_of(study.seed, trial),
                  "data_options": {**data_options(study.preset), **study.data_options}}
     return cell.run_cell(study, folder(study, data, training) / f"trial-{trial:02d}", settings, SAMPLES[study.preset],
-                         scoring={"against": "train", "first": (FEW,)}, may_diverge=True)
+                         scoring={"which": which, "against": "train", "first": (FEW,)}, may_diverge=True)

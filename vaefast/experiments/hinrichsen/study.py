@@ -61,12 +61,14 @@ def reproduce(part: str, data_names: Sequence[str], study: Study, models: Sequen
 
 def _run(study: Study, part: str, data_name: str, train: data.ImageSet, test: data.ImageSet,
          models: Sequence[str] | None) -> None:
-    rows = TABLES["table" if part == "interpolations" else part]
+    rows, own = TABLES["table" if part == "interpolations" else part], _own_metric(train)
+    # a smoke run is to take minutes, and Inception alone takes longer on a CPU
+    which = own if study.preset == "smoke" and "weights" not in study.metrics else None
     for row in rows:
         if models is not None and row.name not in models:
             continue
         for trial in range(1, study.trials + 1):
-            run_cell(study, data_name, row.training, trial)
+            run_cell(study, data_name, row.training, trial, which)
             if part != "interpolations":
                 write_table(table(study, part, data_name, rows), study.out / data_name / part, COLUMNS)
     if part == "interpolations":
@@ -75,11 +77,18 @@ def _run(study: Study, part: str, data_name: str, train: data.ImageSet, test: da
     pictures.samples(study, data_name, part, rows, train if part == "table" else None)
     if part == "rates":
         pictures.rates(study, data_name)
-    if part == "table" and all(SMALLEST <= side <= LARGEST for side in train.image_shape[1:]):
+    if part == "table" and own is not None:
         device = resolve_device(study.device)
         network = (metrics.exemplar_network_for(train, device=device, notice=study.say) if train.labels is None
                    else metrics.classifier_for(train, device=device, notice=study.say))
         pictures.neighbours(study, data_name, train, network)
+
+
+def _own_metric(train: data.ImageSet) -> tuple[str] | None:
+    """The metric in a network trained on the data set itself; None where its images are too small or large for one."""
+    if not all(SMALLEST <= side <= LARGEST for side in train.image_shape[1:]):
+        return None
+    return ("exemplar",) if train.labels is None else ("classifier",)
 
 
 def _about(train: data.ImageSet, test: data.ImageSet) -> str:
