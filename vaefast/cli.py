@@ -46,10 +46,10 @@ def _gamma(text: str) -> str | float:
 def _parser() -> argparse.ArgumentParser:
     from vaefast import data
     from vaefast.experiments.codes import SAMPLERS
-    from vaefast.experiments.dai_wipf.protocol import PRESETS as STUDY_PRESETS
-    from vaefast.experiments.dai_wipf.study import PARTS
     from vaefast.experiments.presets import PRESETS
     from vaefast.experiments.reproduce import EXPERIMENTS
+    from vaefast.experiments.studies import STUDIES
+    from vaefast.experiments.theory.job import PRESETS as STUDY_PRESETS
     from vaefast.metrics.inception_input import RESIZES
     from vaefast.models.gan_losses import LOSSES
     from vaefast.models.gradient_penalty import PENALTIES
@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     watching.add_argument("--log-every", type=int, default=50, metavar="N", help="steps a record (default: 50)")
     watching.add_argument("--sample-every", type=float, metavar="E", help="samples as a picture every E epochs: RUN/samples")
     watching.add_argument("--score-every", type=float, metavar="E",
-                          help="score samples every E epochs (FD-classifier, of labelled data) and keep the best weights")
+                          help="score samples every E epochs (FD-classifier, or without labels FD-exemplar) and keep the best")
     watching.add_argument("--checkpoint-seconds", type=float, default=120.0, metavar="S",
                           help="seconds between checkpoints (default: 120)")
     watching.add_argument("--tensorboard", action="store_true", help="write RUN/tensorboard, too")
@@ -161,17 +161,23 @@ def _parser() -> argparse.ArgumentParser:
 
     reproduce = commands.add_parser("reproduce", parents=[machine], help="run a published or documented experiment",
                                     description="The same command goes on with what an earlier one began.")
-    reproduce.add_argument("experiment", metavar="NAME", choices=["dai-wipf", *sorted(EXPERIMENTS)],
-                           help=f"dai-wipf: tables and figures of Dai & Wipf 2019; or one run: {', '.join(sorted(EXPERIMENTS))}")
-    reproduce.add_argument("part", nargs="?", metavar="PART", choices=[*PARTS, "all"],
-                           help=f"of dai-wipf: {', '.join(PARTS)} or all (default)")
-    reproduce.add_argument("--data", type=_words, metavar="NAME[,NAME]", help="data sets of dai-wipf (default: mnist)")
+    reproduce.add_argument("experiment", metavar="NAME", choices=[*STUDIES, *sorted(EXPERIMENTS)],
+                           help="dai-wipf: tables and figures of Dai & Wipf 2019; hinrichsen: BigGANs against VAEs of their "
+                           f"parts, Hinrichsen 2023; or one run: {', '.join(sorted(EXPERIMENTS))}")
+    reproduce.add_argument("part", nargs="?", metavar="PART",
+                           help="; ".join(f"of {name}: {', '.join(s.parts)}" for name, s in STUDIES.items()) + "; or all "
+                           "(default)")
+    reproduce.add_argument("--data", type=_words, metavar="NAME[,NAME]", help="data sets ("
+                           + "; ".join(f"{name}: {','.join(s.data)}" for name, s in STUDIES.items()) + ")")
     reproduce.add_argument("--data-root", metavar="DIR", required=True, help="folder of the data sets' files")
-    reproduce.add_argument("--preset", choices=STUDY_PRESETS, help="of dai-wipf (default: quick)")
-    reproduce.add_argument("--trials", type=int, metavar="N", help="seeds of every cell of dai-wipf (default: 1)")
-    reproduce.add_argument("--models", type=_words, metavar="ROW[,ROW]", help="rows of dai-wipf's tables, such as two-stage")
-    reproduce.add_argument("--precision", choices=PRECISIONS, help="of dai-wipf: precision of the networks (default: auto)")
-    reproduce.add_argument("--inception-weights", metavar="FILE", help="of dai-wipf (default: torch's cache)")
+    reproduce.add_argument("--data-option", type=_option, action="append", metavar="NAME=VALUE",
+                           help="of hinrichsen: option of the data sets' loaders, such as classes=1,7; may be repeated")
+    reproduce.add_argument("--preset", choices=STUDY_PRESETS, help="of a paper (default: quick)")
+    reproduce.add_argument("--trials", type=int, metavar="N", help="seeds of every cell of a paper (default: 1)")
+    reproduce.add_argument("--models", type=_words, metavar="ROW[,ROW]",
+                           help="rows of a paper's tables, such as two-stage, gan-deep")
+    reproduce.add_argument("--precision", choices=PRECISIONS, help="of a paper: precision of the networks (default: auto)")
+    reproduce.add_argument("--inception-weights", metavar="FILE", help="of a paper (default: torch's cache)")
     reproduce.add_argument("--out", required=True, metavar="DIR", help="folder for the runs, tables and the report")
     reproduce.set_defaults(call=_reproduce)
 
@@ -305,20 +311,24 @@ def _fid(args: argparse.Namespace) -> None:
 
 
 def _reproduce(args: argparse.Namespace) -> None:
-    from vaefast.experiments.dai_wipf.cell import Study
-    from vaefast.experiments.dai_wipf.study import reproduce as study
     from vaefast.experiments.reproduce import reproduce
+    from vaefast.experiments.studies import STUDIES
+    from vaefast.experiments.study.cell import Study
 
-    if args.experiment != "dai-wipf":
-        own = ("part", "data", "preset", "trials", "models", "precision", "inception_weights")
+    if args.experiment not in STUDIES:
+        own = ("part", "data", "preset", "trials", "models", "precision", "inception_weights", "data_option")
         if given := [name for name in own if getattr(args, name) is not None]:
-            raise ArgumentError(f"{given[0].replace('_', '-')} was given, which dai-wipf alone takes; {args.experiment} is "
-                                "one run of fixed settings.")
+            raise ArgumentError(f"{given[0].replace('_', '-')} was given, which {' and '.join(STUDIES)} alone take; "
+                                f"{args.experiment} is one run of fixed settings.")
         reproduce(args.experiment, data_root=args.data_root, out=args.out, seed=args.seed, device=args.device, command=args.line)
         return
-    page = study(args.part or "all", args.data or ["mnist"], Study(
+    chosen = STUDIES[args.experiment]
+    if args.data_option and not chosen.data_options:
+        raise ArgumentError(f"data-option was given, and {args.experiment} has its own options for each data set; leave it out.")
+    page = chosen.reproduce(args.part or "all", args.data or list(chosen.data), Study(
         Path(args.out), args.data_root, args.preset or "quick", seed=args.seed, device=args.device, command=args.line,
-        metrics=_given(weights=args.inception_weights), **_given(trials=args.trials, precision=args.precision)), args.models)
+        metrics=_given(weights=args.inception_weights), data_options=dict(args.data_option or ()),
+        **_given(trials=args.trials, precision=args.precision)), args.models)
     print(f"done: tables, figures and {page}")
 
 

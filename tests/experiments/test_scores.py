@@ -9,7 +9,10 @@ import torch
 from vaefast import data, metrics
 from vaefast.cli import main
 from vaefast.errors import ArgumentError
+from vaefast.experiments.evaluate import evaluate
+from vaefast.experiments.run import train
 from vaefast.experiments.scores import ImageScores, image_scores, score_lines
+from vaefast.training.run_folder import RunFolder
 
 QUIET = {"notice": lambda _: None}
 
@@ -110,3 +113,33 @@ def test_command_line_without_weights(tmp_path, monkeypatch, capsys):
     assert main(["fid", "a", "b", "--device", "cpu"]) == 2
     said = capsys.readouterr().err
     assert "6726825d" in said and said.count("\n") == 1
+
+
+def test_the_inception_scores_formula_on_a_classifiers_own_classes():
+    real, fake = images(60, 1), images(50, 2)
+    classifier = metrics.FeatureClassifier((1, 28, 28), 3).eval()
+    found = image_scores(real, fake, ("exemplar",), classifier=classifier, splits=5, first=(20, 51), **QUIET)
+    logits = classifier(fake).detach()
+    assert found["is_exemplar"] == pytest.approx(metrics.InceptionScore(5).update(logits).compute().mean)
+    assert found["is_exemplar_20"] == pytest.approx(metrics.InceptionScore(5).update(logits[:20]).compute().mean)
+    assert "is_exemplar_51" not in found and found["is_exemplar_splits"] == 5
+    same = image_scores(real, fake, ("classifier",), classifier=classifier, **QUIET)
+    assert found["fd_exemplar"] == same["fd_classifier"]
+    with pytest.raises(ArgumentError, match="ask for one of them"):
+        image_scores(real, fake, ("classifier", "exemplar"), classifier=classifier, **QUIET)
+
+
+def test_a_set_without_labels_is_scored_in_its_exemplars_features(cache, monkeypatch, tmp_path):
+    monkeypatch.setattr("vaefast.metrics.exemplars._STEPS", 10)
+    root = tmp_path / "images.npz"
+    np.savez(root, images=images(80, 1).numpy())
+    train("vae", data_name="npz", data_root=str(root), out=str(tmp_path / "run"), steps=(2,), score_every=0.5, progress=False,
+          stage_overrides={"batch_size": 16}, model_overrides={"latent_dim": 2})
+    curve = [r["fd_exemplar"] for r in RunFolder.open(tmp_path / "run").read_metrics() if "fd_exemplar" in r]
+    result = evaluate(str(tmp_path / "run"), samples=20, which=("exemplar",), against="train", say=lambda _: None)
+    assert curve and result["fd_exemplar/stage1"] > 0 and result["is_exemplar/test_vs_train"] >= 1
+    assert result["against"] == "train" and result["classifier/version"] == metrics.EXEMPLAR_RECIPE
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert "FD-exemplar" in text and "IS-exemplar" in text
+    with pytest.raises(ArgumentError, match="against is 'all'"):
+        evaluate(str(tmp_path / "run"), against="all")

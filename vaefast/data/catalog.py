@@ -10,10 +10,11 @@ from typing import Any
 from vaefast.data.celeba import load_celeba
 from vaefast.data.celeba_hq import load_celeba_hq
 from vaefast.data.cifar10 import load_cifar10
+from vaefast.data.classes import hold_out, of_classes
 from vaefast.data.digits import load_digits
 from vaefast.data.folder import load_folder
 from vaefast.data.image_set import ImageSet
-from vaefast.data.lfw import load_lfw
+from vaefast.data.lfw import load_lfw, load_lfw45
 from vaefast.data.lsun import load_lsun
 from vaefast.data.mnist import load_fashion_mnist, load_mnist
 from vaefast.data.npz import load_npz
@@ -28,6 +29,7 @@ _LOADERS: dict[str, Callable[..., ImageSet]] = {
     "celeba": load_celeba,
     "celeba-hq": load_celeba_hq,
     "lfw": load_lfw,
+    "lfw45": load_lfw45,
     "lsun": load_lsun,
     "folder": load_folder,
     "npz": load_npz,
@@ -55,6 +57,8 @@ def load(
     *,
     download: bool = True,
     size: int | tuple[int, int] | None = None,
+    classes: Any = None,
+    held_out: int | None = None,
     **options: Any,
 ) -> ImageSet:
     """Load a data set by name.
@@ -65,6 +69,10 @@ def load(
         split: "train" or "test"; some sets also have "all", celeba "valid".
         download: fetch missing files where the set has public mirrors.
         size: the images' size where the set offers a choice, an int for squares or (H, W).
+        classes: of a labelled set, the classes to take alone: label values or names, in a list or in one string ("1,7").
+            Labels are then 0, 1, ... in this order.
+        held_out: so many of the training images (after `classes`), always the same, are the test split, and the set's own test
+            images are not used.
         options: the loader's own, e.g. `verify` (mnist, fashion-mnist, cifar10, celeba), `crop`, `filter`, `on_bad` (folder and
             all others that decode pictures), `partition` (celeba), `category` (lsun).
 
@@ -79,7 +87,11 @@ def load(
         if option not in own:
             has = f"its options are {', '.join(own)}" if own else "it has none"
             raise ArgumentError(f"data set {name!r} has no option {option!r}; {has}.")
-    return loader(root, split, download=download, size=size, **options)
+    if held_out is not None and split not in ("train", "test"):
+        raise ArgumentError(f"held_out parts training images in train and test; split {split!r} does not go with it.")
+    images = loader(root, "train" if held_out is not None else split, download=download, size=size, **options)
+    images = images if classes is None else of_classes(images, classes)
+    return images if held_out is None else hold_out(images, held_out, split)
 
 
 def options_of(name: str) -> tuple[str, ...]:

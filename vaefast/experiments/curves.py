@@ -21,6 +21,7 @@ _TITLES = {
     "gamma": "gamma (std on the [0, 1] scale)",
     "active_dimensions": "active dimensions",
     "fd_classifier": "FD-classifier of samples",
+    "fd_exemplar": "FD-exemplar of samples",
 }
 # Where the run was and how fast, not how good.
 _COORDINATES = {"stage", "step", "epoch", "seconds", "images_per_second", "memory_mb", "lr", "time", "share"}
@@ -72,7 +73,7 @@ def _panel(axes: Any, points: list[Mapping[str, Any]], name: str, title: str, co
     x, y = [a for a, _ in logged], [b if _number(b) else math.nan for _, b in logged]
     axes.plot(x, y, color=colour, linewidth=1.4, marker="o" if len(y) < 12 else None, markersize=3)
     finite = [v for v in y if v == v]
-    if (name.startswith("gamma") or name == "fd_classifier") and min(finite) > 0 and max(finite) > 5 * min(finite):
+    if (name.startswith("gamma") or name.startswith("fd_")) and min(finite) > 0 and max(finite) > 5 * min(finite):
         axes.set_yscale("log")
     elif name in ("loss", "reconstruction") and len(finite) > 20:
         # The first steps fall from very far: leave them out, to show where the run is decided.

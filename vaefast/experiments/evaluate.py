@@ -10,24 +10,27 @@ import torch
 from torch import Tensor
 
 from vaefast import api, data, metrics
-from vaefast.errors import DataError
+from vaefast.errors import ArgumentError, DataError
 from vaefast.experiments.codes import Aggregate, aggregate, samplers_of
 from vaefast.experiments.draws import image_sampler, sample_images, to_uint8
 from vaefast.experiments.report import write_report
 from vaefast.experiments.run import finished, image_model, run_data
 from vaefast.experiments.scores import ImageScores, checked_metrics
+from vaefast.metrics.classifier import LARGEST, SMALLEST
 from vaefast.metrics.inception_weights import cached_file
 from vaefast.models.mode import evaluating
 from vaefast.training.device import resolve_device
 from vaefast.training.storage import write_json
 
 SAMPLES = 10_000
-_COUNTS = ("real", "fake", "features", "stretch", "inception_score_splits", "kid_subset_size", "neighbours")
+_COUNTS = ("real", "fake", "features", "stretch", "inception_score_splits", "is_classifier_splits", "is_exemplar_splits",
+           "kid_subset_size", "neighbours")
 
 
 def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES, seed: int = 0, device: str = "auto",
-             which: Sequence[str] | None = None, weights: str | os.PathLike[str] | None = None,
-             classifier_cache: str | None = None, say: Callable[[str], None] = print) -> dict[str, Any]:
+             which: Sequence[str] | None = None, weights: str | os.PathLike[str] | None = None, against: str = "test",
+             first: Sequence[int] = (), classifier_cache: str | None = None,
+             say: Callable[[str], None] = print) -> dict[str, Any]:
     """Score the run at `path` against its data set's test images; writes evaluation.json and the report.
 
     Distances are taken between `samples` generated images and as many real test images (all, where there are fewer): samples
@@ -37,31 +40,37 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
 
     Args:
         which: metrics of `vaefast.experiments.scores.METRICS`. None: "classifier" (features of a classifier trained on the
-            data set's own labels) where there are labels, and "fid", "is" and "kid" where the Inception weights are at hand:
-            named, or in torch hub's cache. They are downloaded only for metrics that are asked for.
+            data set's own labels) where there are labels, else "exemplar" (features learned from the data set without), and
+            "fid", "is" and "kid" where the Inception weights are at hand: named, or in torch hub's cache. They are downloaded
+            only for metrics that are asked for. Images that are too small or large for these networks need Inception.
         weights: file of the Inception weights.
-        classifier_cache: folder of trained classifiers; None for the cache's.
+        against: "test"; or "train": distances to all training images, for tables that were made so. Then "test_vs_train"
+            is of test images.
+        first: as for `ImageScores`.
+        classifier_cache: folder of the networks trained on the data set; None for the cache's.
 
     Raises:
+        ArgumentError: against is neither.
         DataError: the data set is not the one that the run was trained on, or there is nothing to score it with.
         RunFolderError: no finished run there.
     """
+    if against not in ("test", "train"):
+        raise ArgumentError(f'against is {against!r}; expected "test" or "train".')
     run = finished(path)
     chosen = resolve_device(device)
     model = image_model(run.path, chosen)
     split = run_data(run, data_root)
     train, test = split("train"), split("test")
     which = _chosen_metrics(which, weights, train)
-    say(f"scoring {path}: {samples:,} samples of each kind against {min(samples, len(test)):,} {train.name} test images "
+    unseen = test.subset(slice(0, samples))
+    real = unseen if against == "test" else train
+    say(f"scoring {path}: {samples:,} samples of each kind against {len(real):,} {train.name} {against} images "
         f"({', '.join(which)})")
-    classifier = None
-    if "classifier" in which:
-        classifier = metrics.classifier_for(train, test_set=test, cache_dir=classifier_cache, device=chosen, notice=say)
-    real = test.subset(slice(0, samples))
-    score = ImageScores(real, which, weights=weights, device=chosen, classifier=classifier, notice=say)
-    result: dict[str, Any] = {"samples": samples, "real": len(real), "seed": seed}
-    if classifier is not None:
-        result |= {f"classifier/{name}": classifier.info[name] for name in ("version", "test_accuracy")}
+    own_network = _own_network(which, train, test, classifier_cache, chosen, say)
+    score = ImageScores(real, which, weights=weights, device=chosen, classifier=own_network, first=first, notice=say)
+    result: dict[str, Any] = {"samples": samples, "real": len(real), "against": against, "seed": seed}
+    if own_network is not None:
+        result |= {f"classifier/{name}": own_network.info[name] for name in ("version", "test_accuracy")}
 
     def add(kind: str, images: Tensor) -> None:
         for name, value in score(images).items():
@@ -78,13 +87,13 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
         if len(own) > 1:
             mixture = image_sampler(model, "mixture", lambda: found.codes, seed)
             add("mixture", sample_images(model, mixture, samples, seed=seed + 3))
-        once, twice, result["reconstruction_error"] = _reconstruct(model, real.images, seed)
+        once, twice, result["reconstruction_error"] = _reconstruct(model, unseen.images, seed)
         add("reconstructions", once)
         if twice is not None:
             add("reconstructions_both_stages", twice)
         result |= _latents(model, found, samples, seed)
-    add("test_vs_train", train.images[torch.randperm(
-        len(train), generator=torch.Generator().manual_seed(seed))[:samples]])
+    other = train if against == "test" else test
+    add("test_vs_train", other.images[torch.randperm(len(other), generator=torch.Generator().manual_seed(seed))[:samples]])
     write_json(run.path / "evaluation.json", result)
     write_report(run.path)
     return result
@@ -94,13 +103,24 @@ def _chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str]
     """The metrics asked for; those there is everything at hand for where none are."""
     if which is not None:
         return checked_metrics(which)
-    found: tuple[str, ...] = ("classifier",) if train.labels is not None else ()
+    found: tuple[str, ...] = ()
+    if all(SMALLEST <= side <= LARGEST for side in train.image_shape[1:]):
+        found = ("exemplar" if train.labels is None else "classifier",)
     if weights is not None or cached_file().is_file():
         found += ("fid", "is", "kid")
     if not found:
-        raise DataError(f"{train.name} has no labels to train a classifier on, and there are no Inception weights at "
-                        f"{cached_file()}; name them (--inception-weights), or ask for fid, to have them downloaded.")
+        raise DataError(f"{train.name} has images of {train.image_shape[1]}x{train.image_shape[2]}, which FD-classifier and "
+                        f"FD-exemplar do not take, and there are no Inception weights at {cached_file()}; name them "
+                        "(--inception-weights), or ask for fid, to have them downloaded.")
     return found
+
+
+def _own_network(which: Sequence[str], train: data.ImageSet, test: data.ImageSet, cache: str | None, device: torch.device,
+                 say: Callable[[str], None]) -> metrics.FeatureClassifier | None:
+    """The network trained on the data set itself that "classifier" or "exemplar" needs."""
+    if "classifier" in which:
+        return metrics.classifier_for(train, test_set=test, cache_dir=cache, device=device, notice=say)
+    return metrics.exemplar_network_for(train, cache_dir=cache, device=device, notice=say) if "exemplar" in which else None
 
 
 @torch.no_grad()

@@ -35,6 +35,21 @@ _SCORES = {
         "Lower is better, 0 is a perfect match; it is not the FID and compares only within one data set and one "
         "classifier version.",
     ),
+    "is_classifier": (
+        "IS-classifier",
+        "The Inception score's formula on the class probabilities of the same classifier: how sure of each sample, and how "
+        "varied over all of them. Higher is better, the number of classes is the most; it is not the Inception score.",
+    ),
+    "fd_exemplar": (
+        "FD-exemplar",
+        "Fréchet distance to real images, in the features of a small network that learned, without labels, to tell images of "
+        "this data set apart. Lower is better; it is not the FID and compares only within one data set.",
+    ),
+    "is_exemplar": (
+        "IS-exemplar",
+        "The Inception score's formula on that network's probabilities of its 1,000 exemplars. Higher is better; it is not the "
+        "Inception score.",
+    ),
     "mmd": (
         "MMD²",
         "How far the latents are from the N(0, I) they are drawn from (seven-scale kernel, unbiased). Lower is "
@@ -63,7 +78,7 @@ _SUBJECTS = {
     "stage2": "stage 2: codes drawn by the second stage",
     "reconstructions": "reconstructions of test images (about the best this decoder can do)",
     "reconstructions_both_stages": "the same, their codes passed through stage 2",
-    "test_vs_train": "real test images against training images (the floor)",
+    "test_vs_train": "real images that are not those compared with (the floor)",
     "samples": "samples",
     "reference": "two independent samples of N(0, I) (the floor)",
 }

@@ -23,7 +23,7 @@ from vaefast.experiments.draws import image_sampler
 from vaefast.experiments.pictures import image_grid, reconstruction_grid, save_png
 from vaefast.experiments.presets import Preset, preset
 from vaefast.experiments.report import write_report
-from vaefast.experiments.score_curve import SCORE, ScoreCurve
+from vaefast.experiments.score_curve import ScoreCurve
 from vaefast.experiments.snapshots import SampleGrids
 from vaefast.training import Callback
 from vaefast.training.device import resolve_device
@@ -84,7 +84,7 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
             raise ArgumentError(f"score_every is {score_every!r}; expected a number of epochs above 0.")
         test = load_data(data_name, data_root, "test", **(data_options or {}))
         curve = ScoreCurve(images, test, device=resolve_device(device))
-        scored = {"evaluate": partial(curve, model), "evaluate_every": score_every, "best": SCORE}
+        scored = {"evaluate": partial(curve, model), "evaluate_every": score_every, "best": curve.name}
     info = {"preset": preset_name, "data_name": data_name, "data_options": data_options or {},
             "data_root": str(Path(data_root).resolve()) if data_root else None, "command": command}
     try:

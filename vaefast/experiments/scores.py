@@ -22,7 +22,8 @@ from vaefast.metrics.inception_score import few_for_inception_score
 from vaefast.metrics.statistics_file import is_statistics_file
 from vaefast.training.device import resolve_device
 
-METRICS = ("fid", "is", "kid", "prdc", "classifier")
+METRICS = ("fid", "is", "kid", "prdc", "classifier", "exemplar")
+OWN_NETWORKS = ("classifier", "exemplar")
 _WITH_ROWS = {"kid", "prdc"}  # these need the real features themselves, not their statistics alone
 
 
@@ -32,13 +33,16 @@ class ImageScores:
     Args:
         real: an ImageSet, uint8 or float images [N, C, H, W], or (for "fid" and "is" alone) `GaussianStatistics`.
         which: of `METRICS`: FID, Inception score, KID, precision/recall/density/coverage (all in Inception features), and the
-            Fréchet distance in the features of `classifier`.
+            Fréchet distance in the features of `classifier`, with the Inception score's formula on that network's own class
+            probabilities beside it.
         extractor: an `Inception` made before, or (but for "is") any callable from images to features; None: `Inception` from
             the next three, if a metric asked for needs it.
         weights, device, resize: see `vaefast.metrics.Inception`.
         stretch, rounded: see `vaefast.metrics.fid`.
-        classifier: of `vaefast.metrics.classifier_for`; needed for "classifier".
+        classifier: of `vaefast.metrics.classifier_for`; needed for "classifier". Of `vaefast.metrics.exemplar_network_for` for
+            "exemplar".
         splits, subsets, neighbours: of the Inception score, of KID, and of precision and the others.
+        first: counts such as 512: the Inception score of so many of the images (the first) alone, too, where there are as many.
         notice: called with one sentence on anything to know; a warning by default.
 
     Raises:
@@ -49,20 +53,23 @@ class ImageScores:
         self, real: Any, which: Sequence[str] = ("fid", "is", "kid"), *, extractor: Extractor | None = None,
         weights: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu", resize: str = "pytorch-fid",
         stretch: bool = False, rounded: bool = False, classifier: metrics.FeatureClassifier | None = None, splits: int = 10,
-        subsets: int = 100, neighbours: int = 5, notice: Callable[[str], None] = warnings.warn,
+        subsets: int = 100, neighbours: int = 5, first: Sequence[int] = (), notice: Callable[[str], None] = warnings.warn,
     ) -> None:  # fmt: skip
         self.which = checked_metrics(which)
         rows = _WITH_ROWS & set(self.which)
-        if isinstance(real, metrics.GaussianStatistics) and rows | {"classifier"} & set(self.which):
+        self.own = [name for name in OWN_NETWORKS if name in self.which]
+        if isinstance(real, metrics.GaussianStatistics) and (rows or self.own):
             raise ArgumentError("Statistics of the real images do for fid and is alone: the other metrics need the images.")
-        if "classifier" in self.which and classifier is None:
-            raise ArgumentError("The classifier metric needs a classifier trained on the data set's labels: pass classifier=.")
+        if len(self.own) > 1:
+            raise ArgumentError("classifier and exemplar are one metric in two networks; ask for one of them.")
+        if self.own and classifier is None:
+            raise ArgumentError(f"The {self.own[0]} metric needs a network trained on the data set: pass classifier=.")
         self.stretch, self.rounded, self.classifier, self.notice = stretch, rounded, classifier, notice
-        self.splits, self.subsets, self.neighbours = splits, subsets, neighbours
+        self.splits, self.subsets, self.neighbours, self.first = splits, subsets, neighbours, first
         self.extractor = extractor
         if "is" in self.which and extractor is not None and not hasattr(extractor, "logits"):
             raise ArgumentError("The Inception score needs class scores: pass an Inception as extractor, or leave is out.")
-        if extractor is None and set(self.which) != {"classifier"}:
+        if extractor is None and set(self.which) - set(OWN_NETWORKS):
             self.extractor = metrics.Inception(weights, device=device, resize=resize, notice=notice)
         self.rows: Tensor | None = None
         self.statistics: metrics.GaussianStatistics | None = None
@@ -73,7 +80,7 @@ class ImageScores:
                 metrics.GaussianStatistics(self.rows.shape[1]).update(self.rows) if self.rows is not None
                 else metrics.image_statistics(self.extractor, real, rounded=rounded, cache=True, notice=notice)
             )  # fmt: skip
-        if classifier is not None and "classifier" in self.which:
+        if classifier is not None and self.own:
             self.classifier_statistics = metrics.classifier_statistics(classifier, getattr(real, "images", real))
         known = self.statistics.n if self.statistics is not None else None
         self.real = known if isinstance(real, metrics.GaussianStatistics) else len(getattr(real, "images", real))
@@ -84,7 +91,8 @@ class ImageScores:
         Returns:
             Numbers by name, with the counts that belong to them: "real" and "fake" always; "features", the extractor; "fid";
             "inception_score", "_std" and "_splits"; "kid", "kid_std" and "kid_subset_size"; "precision", "recall", "density",
-            "coverage" and "neighbours"; "fd_classifier".
+            "coverage" and "neighbours"; "fd_classifier" and "is_classifier" (or "fd_exemplar" and "is_exemplar"), with "_std" and
+            "_splits".
         """
         result: dict[str, Any] = {"real": self.real, "fake": len(fake)}
         if self.extractor is not None:
@@ -97,11 +105,7 @@ class ImageScores:
             result["fid"] = self.statistics.distance(metrics.GaussianStatistics(rows.shape[1]).update(rows))
         if "is" in self.which:
             self._tell(few_for_inception_score(len(fake)))
-            score = metrics.InceptionScore(min(self.splits, len(fake)))
-            for part in rows.split(1000):
-                score.update(self.extractor.logits(part))
-            found = score.compute()
-            result |= {"inception_score": found.mean, "inception_score_std": found.std, "inception_score_splits": found.splits}
+            result |= self._inception_scores("inception_score", torch.cat([self.extractor.logits(r) for r in rows.split(1000)]))
         if "kid" in self.which:
             size = min(1000, len(self.rows), len(rows))
             kid = metrics.kid(self.rows, rows, subsets=self.subsets, subset_size=size)
@@ -110,8 +114,21 @@ class ImageScores:
             near = metrics.precision_recall_density_coverage(self.rows, rows, k=self.neighbours)
             result |= {name: getattr(near, name) for name in ("precision", "recall", "density", "coverage")}
             result["neighbours"] = self.neighbours
-        if "classifier" in self.which:
-            result["fd_classifier"] = self.classifier_statistics.distance(metrics.classifier_statistics(self.classifier, fake))
+        for name in self.own:
+            features = metrics.classifier_features(self.classifier, fake)
+            statistics = metrics.GaussianStatistics(features.shape[1]).update(features)
+            result[f"fd_{name}"] = self.classifier_statistics.distance(statistics)
+            result |= self._inception_scores(f"is_{name}", self.classifier.logits(features))
+        return result
+
+    def _inception_scores(self, name: str, logits: Tensor) -> dict[str, Any]:
+        """The score of all images under `name`, with its spread and splits, and those of the first few."""
+        found = metrics.InceptionScore(min(self.splits, len(logits))).update(logits).compute()
+        result = {name: found.mean, f"{name}_std": found.std, f"{name}_splits": found.splits}
+        for count in self.first:
+            if count <= len(logits):
+                few = metrics.InceptionScore(min(self.splits, count)).update(logits[:count]).compute()
+                result |= {f"{name}_{count}": few.mean, f"{name}_{count}_std": few.std}
         return result
 
     def _tell(self, *texts: str | None) -> None:
@@ -160,8 +177,9 @@ def compare_paths(
     Raises:
         ArgumentError: a metric that needs labels, or generated images given as statistics only.
     """
-    if "classifier" in checked_metrics(which):
-        raise ArgumentError("The classifier metric needs a labelled data set: score a run with vaefast evaluate for it.")
+    if own := [name for name in OWN_NETWORKS if name in checked_metrics(which)]:
+        raise ArgumentError(f"The {own[0]} metric needs a data set to train its network on: score a run with vaefast evaluate "
+                            "for it.")
     chosen = resolve_device(device)
     extractor = metrics.Inception(weights, device=chosen, resize=resize, notice=say)
     first, second = (images_of(path, samples=samples, seed=seed, device=chosen) for path in (real, fake))
@@ -189,8 +207,9 @@ def score_lines(result: dict[str, Any]) -> list[str]:
     for name in ("precision", "recall", "density", "coverage"):
         if name in result:
             lines.append(f"{name:16} {result[name]:.4f}  ({both}, k = {result['neighbours']})")
-    if "fd_classifier" in result:
-        lines.append(f"FD-classifier    {result['fd_classifier']:.4f}  ({both})")
+    for name in OWN_NETWORKS:
+        if f"fd_{name}" in result:
+            lines.append(f"{'FD-' + name:16} {result[f'fd_{name}']:.4f}  ({both})")
     if "features" in result:
         stretch = ", generated images stretched" if result.get("stretch") else ""
         lines.append(f"features         {result['features']}{stretch}")

@@ -13,7 +13,8 @@ _KINDS = (
     ("reconstructions_both_stages", "the same with their codes passed through stage 2"),
     ("test_vs_train", "real training images (the floor)"),
 )
-_METRICS = (("fd_classifier", "FD-classifier"), ("fid", "FID"), ("kid", "KID"), ("inception_score", "Inception score"),
+_METRICS = (("fd_classifier", "FD-classifier"), ("fd_exemplar", "FD-exemplar"), ("fid", "FID"), ("kid", "KID"),
+            ("inception_score", "Inception score"), ("is_classifier", "IS-classifier"), ("is_exemplar", "IS-exemplar"),
             ("precision", "precision"), ("recall", "recall"), ("density", "density"), ("coverage", "coverage"))
 
 ROWS = (

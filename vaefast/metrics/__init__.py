@@ -8,7 +8,8 @@ from .classifier import (
     classifier_statistics,
     train_classifier,
 )
-from .classifier_cache import classifier_for
+from .classifier_cache import classifier_for, exemplar_network_for
+from .exemplars import EXEMPLAR_RECIPE, train_exemplar_network
 from .features import extract_features
 from .fid import FrechetInception, FrechetInceptionDistance, fid, image_statistics
 from .frechet import GaussianStatistics, frechet_distance, frechet_from_statistics
@@ -24,6 +25,7 @@ from .statistics_file import read_statistics, write_statistics
 
 __all__ = [
     "Coverage",
+    "EXEMPLAR_RECIPE",
     "FeatureClassifier",
     "FrechetInception",
     "FrechetInceptionDistance",
@@ -41,6 +43,7 @@ __all__ = [
     "classifier_features",
     "classifier_for",
     "classifier_statistics",
+    "exemplar_network_for",
     "extract_features",
     "fid",
     "frechet_distance",
@@ -59,5 +62,6 @@ __all__ = [
     "reconstruction_error",
     "singular_values",
     "train_classifier",
+    "train_exemplar_network",
     "write_statistics",
 ]

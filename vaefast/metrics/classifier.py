@@ -79,6 +79,11 @@ class FeatureClassifier(nn.Module):
         with true_float32(x.device):
             return self.body(x)
 
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits [N, classes] of the features [N, 128] of images, on the features' device, in float32."""
+        with true_float32(self.head.weight.device), torch.no_grad():
+            return self.head(features.to(self.head.weight)).to(features)
+
     def _prepared(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or tuple(x.shape[1:]) != self.image_shape:
             raise ArgumentError(f"This classifier takes images [N, {_shape(self.image_shape)}], got {tuple(x.shape)}.")
@@ -123,37 +128,55 @@ def train_classifier(
     labels = _checked_labels(images, labels)
     if epochs is not None and epochs < 1:
         raise ArgumentError(f"epochs must be at least 1, got {epochs}.")
+    per_epoch = len(images) // min(_BATCH, len(images))
+    steps = epochs * per_epoch if epochs else max(_EPOCHS * per_epoch, _LEAST_STEPS)
+    return fit_classifier(images, labels, steps=steps, seed=seed, device=device, progress=progress)
+
+
+def fit_classifier(
+    images: Tensor,
+    labels: Tensor,
+    *,
+    steps: int,
+    seed: int,
+    device: str | torch.device = "cpu",
+    view: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> FeatureClassifier:
+    """Train the network on `steps` batches of 128 images in random order, with the recipe's optimizer and schedule.
+
+    Args:
+        images, labels, seed, device, progress: as for `train_classifier`.
+        view: (batch of images, generator) -> the images that the network sees in their place.
+    """
     device = torch.device(device)
     images, labels = images.to(device), labels.to(device)
     count, batch = len(images), min(_BATCH, len(images))
-    per_epoch = count // batch
-    total = epochs * per_epoch if epochs else max(_EPOCHS * per_epoch, _LEAST_STEPS)
-
     with torch.random.fork_rng(devices=[], enabled=True):
         torch.manual_seed(seed)
         model = FeatureClassifier(tuple(images.shape[1:]), int(labels.max()) + 1)
     model = model.to(device, memory_format=torch.channels_last).train()
     order_rng = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=_PEAK_LR, weight_decay=_WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK_LR, total_steps=total, pct_start=0.2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK_LR, total_steps=steps, pct_start=0.2)
     done = 0
     with true_float32(device), torch.enable_grad():
-        while done < total:
+        while done < steps:
             order = torch.randperm(count, generator=order_rng).to(device)
-            for start in range(0, per_epoch * batch, batch):
+            for start in range(0, count // batch * batch, batch):
                 index = order[start : start + batch]
-                logits = model(images[index].contiguous(memory_format=torch.channels_last))
-                loss = F.cross_entropy(logits, labels[index])
+                x = images[index] if view is None else view(images[index], order_rng)
+                loss = F.cross_entropy(model(x.contiguous(memory_format=torch.channels_last)), labels[index])
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
                 done += 1
                 if progress is not None:
-                    progress(done, total)
-                if done == total:
+                    progress(done, steps)
+                if done == steps:
                     break
                 schedule.step()
-    model.info |= {"seed": seed, "steps": total}
+    model.info |= {"seed": seed, "steps": steps}
     # Plain memory order again, so that features are the same bits as from weights read back from a file.
     return model.to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
 

@@ -1,7 +1,7 @@
 """Keep trained feature classifiers between runs: safetensors weights with a JSON file beside them.
 
 The folder is `cache_dir`, else the environment variable VAEFAST_CACHE, else ~/.cache/vaefast. The weights depend
-on the training images, their labels and the recipe alone, and so does the name of the file. Each file is written
+on the training images, their labels (if they count) and the recipe alone, and so does the name of the file. Each file is written
 under another name and then renamed; the JSON carries the digest of the weights, so a torn pair is noticed.
 """
 
@@ -23,22 +23,27 @@ from torch import Tensor
 from ..errors import DataError, RunFolderError
 from ..files import write_atomically
 from .classifier import RECIPE, FeatureClassifier, classifier_accuracy, train_classifier
+from .exemplars import EXEMPLAR_RECIPE, train_exemplar_network
 
 
-class LabelledImages(Protocol):
+class Images(Protocol):
     """What is needed of a data set: `vaefast.data` sets have it."""
 
     @property
     def images(self) -> Tensor: ...  # uint8 [N, C, H, W]
 
     @property
-    def labels(self) -> Tensor | None: ...  # int64 [N]
-
-    @property
     def digest(self) -> str: ...  # of the images
 
     @property
     def name(self) -> str: ...
+
+
+class LabelledImages(Images, Protocol):
+    """The same with labels."""
+
+    @property
+    def labels(self) -> Tensor | None: ...  # int64 [N]
 
 
 def classifier_for(
@@ -73,19 +78,14 @@ def classifier_for(
         raise DataError(f"FD-classifier needs labels, and the data set {image_set.name!r} has none.")
     if test_set is not None and test_set.labels is None:
         raise DataError(f"FD-classifier needs labels, and the test images of {image_set.name!r} have none.")
-    stem = _stem(image_set, cache_dir, notice)
+    # Sets with the same images and other labels (coarse, fine) must not share a classifier.
+    labels = hashlib.sha256(image_set.labels.to(torch.int64).cpu().contiguous().numpy().tobytes()).hexdigest()
+    stem = _stem(f"fd-classifier-{RECIPE}", f"{RECIPE}|{image_set.digest}|{labels}", cache_dir, notice)
     model = _read(stem, image_set, notice) if stem else None
     fresh = model is None
     if model is None:
-        began = time.perf_counter()
-        model = train_classifier(image_set.images, image_set.labels, device=device, progress=progress)
-        model.info |= {
-            "data": image_set.name,
-            "digest": image_set.digest,
-            "test_accuracy": None,
-            "test_digest": None,
-            "train_seconds": round(time.perf_counter() - began, 1),
-        }
+        model = _timed(image_set, lambda: train_classifier(image_set.images, image_set.labels, device=device, progress=progress))
+        model.info |= {"test_accuracy": None, "test_digest": None}
     model = model.to(device)
     if test_set is not None and model.info.get("test_digest") != test_set.digest:
         model.info["test_accuracy"] = classifier_accuracy(model, test_set.images, test_set.labels)
@@ -96,23 +96,55 @@ def classifier_for(
     return model
 
 
+def exemplar_network_for(
+    image_set: Images,
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    device: str | torch.device = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+    notice: Callable[[str], None] = warnings.warn,
+) -> FeatureClassifier:
+    """The exemplar network of a data set, which needs no labels: from the cache, or trained now and cached.
+
+    Arguments as for `classifier_for`. `info` holds "version", "data", "digest", "test_accuracy" (of naming exemplars in new
+    views), "train_seconds", "seed" and "steps".
+
+    Raises:
+        DataError: fewer than two images. ArgumentError: images of a size or dtype that the network does not take.
+    """
+    stem = _stem(f"fd-exemplar-{EXEMPLAR_RECIPE}", f"{EXEMPLAR_RECIPE}|{image_set.digest}", cache_dir, notice)
+    model = _read(stem, image_set, notice) if stem else None
+    if model is None:
+        model = _timed(image_set, lambda: train_exemplar_network(image_set.images, device=device, progress=progress))
+        if stem:
+            _write(stem, model, notice)
+    return model.to(device)
+
+
+def _timed(image_set: Images, train: Callable[[], FeatureClassifier]) -> FeatureClassifier:
+    """A network trained now, with what there is to say of it."""
+    began = time.perf_counter()
+    model = train()
+    seconds = round(time.perf_counter() - began, 1)
+    model.info |= {"data": image_set.name, "digest": image_set.digest, "train_seconds": seconds}
+    return model
+
+
 def _stem(
-    image_set: LabelledImages, cache_dir: str | os.PathLike[str] | None, notice: Callable[[str], None]
+    name: str, content: str, cache_dir: str | os.PathLike[str] | None, notice: Callable[[str], None]
 ) -> Path | None:
-    """Path of the pair without its suffix; None where there is nowhere to cache."""
-    # Sets with the same images and other labels (coarse, fine) must not share a classifier.
-    labels = hashlib.sha256(image_set.labels.to(torch.int64).cpu().contiguous().numpy().tobytes()).hexdigest()
-    key = hashlib.sha256(f"{RECIPE}|{image_set.digest}|{labels}".encode()).hexdigest()[:24]
+    """Path of the pair without its suffix, by the digest of `content`; None where there is nowhere to cache."""
+    key = hashlib.sha256(content.encode()).hexdigest()[:24]
     try:
         chosen = cache_dir or os.environ.get("VAEFAST_CACHE")
         folder = Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "vaefast"
     except RuntimeError:
         notice("No home folder to cache classifiers in: set VAEFAST_CACHE to a folder to train each one only once.")
         return None
-    return folder / f"fd-classifier-{RECIPE}-{key}"
+    return folder / f"{name}-{key}"
 
 
-def _read(stem: Path, image_set: LabelledImages, notice: Callable[[str], None]) -> FeatureClassifier | None:
+def _read(stem: Path, image_set: Images, notice: Callable[[str], None]) -> FeatureClassifier | None:
     weights, description = stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")
     try:
         raw, info = weights.read_bytes(), json.loads(description.read_text())

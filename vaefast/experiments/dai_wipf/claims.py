@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import Any
 
+from vaefast.experiments.study.claims import Claim, less, markdown, mean_of
 
-@dataclass(frozen=True)
-class Claim:
-    """One statement, what was measured, and whether it holds; None where nothing was measured to tell."""
-
-    text: str
-    measured: str
-    holds: bool | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return asdict(self)
-
-
-HOLDS = {True: "yes", False: "no", None: "-"}
-
-
-def markdown(found: dict[str, list[dict[str, Any]]]) -> str:
-    """Claims by data set, as `as_dict` gives them, in one Markdown table."""
-    lines = ["| data | the paper says | measured here | holds |", "| --- | --- | --- | --- |"]
-    lines += [f"| {data} | {c['text']} | {c['measured']} | {HOLDS[c['holds']]} |" for data, said in found.items() for c in said]
-    return "\n".join(lines) + "\n"
+__all__ = ["Claim", "markdown", "of_eigenvalues", "of_gamma", "of_latents", "of_manifolds", "of_table1"]
 
 
 def of_table1(found: dict[str, Any]) -> list[Claim]:
@@ -40,10 +20,10 @@ def of_table1(found: dict[str, Any]) -> list[Claim]:
             ("two-stage", "vae-bernoulli", "the two-stage VAE is better than a VAE with cross-entropy"),
             ("two-stage", "vae-flow", "the two-stage VAE is better than a VAE with a flow"),
             ("two-stage", "wae-mmd", "the two-stage VAE is better than a WAE-MMD")):
-        claims.append(_less(rows, metric, better, worse, text))
-    claims.append(_less(rows, "reconstruction_error", "vae-learned", "vae-fixed",
-                        "learned gamma reconstructs better than gamma = 1"))
-    gamma = _mean(rows, "vae-learned", "gamma")
+        claims.append(less(rows, metric, better, worse, text))
+    claims.append(less(rows, "reconstruction_error", "vae-learned", "vae-fixed",
+                       "learned gamma reconstructs better than gamma = 1"))
+    gamma = mean_of(rows, "vae-learned", "gamma")
     claims.append(Claim("gamma falls far below 1", "not measured" if gamma is None else f"{gamma:.3g}",
                         None if gamma is None else gamma < 0.5))
     return claims
@@ -87,16 +67,3 @@ def of_manifolds(record: dict[str, Any]) -> list[Claim]:
     right, counted = record["right"], record["counted"]
     return [Claim("as many latent dimensions become active as the manifold has", f"in {right} of {counted} cases",
                   right == counted)]
-
-
-def _less(rows: dict[str, Any], metric: str, better: str, worse: str, text: str) -> Claim:
-    a, b = (_mean(rows, name, metric) for name in (better, worse))
-    if a is None or b is None:
-        return Claim(text, "not measured", None)
-    ratio = f", {b / a:.2g} times" if a > 0 else ""
-    return Claim(text, f"{a:.4g} against {b:.4g}{ratio}", a < b)
-
-
-def _mean(rows: dict[str, Any], name: str, key: str) -> float | None:
-    value = rows.get(name, {}).get(key)
-    return value["mean"] if value else None

@@ -10,10 +10,11 @@ from typing import Any
 from vaefast.api.base import versions
 from vaefast.experiments import html
 from vaefast.experiments.dai_wipf import claims
-from vaefast.experiments.dai_wipf.cell import Study
-from vaefast.experiments.dai_wipf.claims import Claim
 from vaefast.experiments.dai_wipf.protocol import SAMPLES
-from vaefast.experiments.dai_wipf.tables import columns_of, shown
+from vaefast.experiments.dai_wipf.tables import COLUMNS
+from vaefast.experiments.study.cell import Study
+from vaefast.experiments.study.claims import Claim, html_table, markdown
+from vaefast.experiments.study.tables import lines_of
 from vaefast.files import write_atomically
 from vaefast.training.storage import read_object, write_json
 
@@ -44,9 +45,9 @@ def write_page(study: Study) -> Path:
         said = claims.of_manifolds(manifolds)
         found["manifolds"] = [claim.as_dict() for claim in said]
         picture = html.figure(study.out / "manifolds.png", "Active dimensions, loss and KL on data of known dimension r", "wide")
-        body.append(html.section("Manifolds of known dimension", picture + _table_of(said)))
+        body.append(html.section("Manifolds of known dimension", picture + html_table(said)))
     write_json(study.out / "claims.json", found)
-    write_atomically(study.out / "claims.md", claims.markdown(found).encode())
+    write_atomically(study.out / "claims.md", markdown(found).encode())
     return write_atomically(study.out / "report.html", html.page(TITLE, body))
 
 
@@ -66,13 +67,12 @@ def _data_set(folder: Path, parts: dict[str, dict[str, Any]], said: list[Claim])
         trials = f", {record['trials']} trial{'s' * (record['trials'] > 1)}" if "trials" in record else ""
         pieces.append(f"<h3>{escape(_HEADINGS[name] + trials)}</h3>")
         if name in ("table1", "table2"):
-            columns = columns_of(record)
-            pieces.append(html.table(["model", *(heading for _, heading in columns)],
-                                     [[row["title"], *(shown(row[key]) for key, _ in columns)] for row in record["rows"]]))
+            lines = lines_of(record, COLUMNS)
+            pieces.append(html.table(lines[0], lines[1:]))
             pieces.append(html.figure(folder / f"{name}.png", "First samples of the first trial, not picked", "wide"))
         else:
             pieces.append(html.figure(folder / f"{name}.png", _HEADINGS[name], "wide"))
-    return "".join([*pieces, "<h3>Does it hold here?</h3>", _table_of(said)])
+    return "".join([*pieces, "<h3>Does it hold here?</h3>", html_table(said)])
 
 
 def _claims(parts: dict[str, dict[str, Any]]) -> list[Claim]:
@@ -86,8 +86,3 @@ def _claims(parts: dict[str, dict[str, Any]]) -> list[Claim]:
     if "fig1b" in parts:
         found += claims.of_eigenvalues(parts["fig1b"])
     return found
-
-
-def _table_of(said: list[Claim]) -> str:
-    return html.table(["the paper says", "measured here", "holds"],
-                      [[c.text, c.measured, claims.HOLDS[c.holds]] for c in said], "words")

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
+from vaefast.experiments.study.cell import Training
 from vaefast.experiments.theory.job import PRESETS
 from vaefast.training.settings import PlayerSettings
 
 SAMPLES = {"smoke": 2_000, "quick": 10_000, "paper": 10_000}
 WAE_MULTIPLE = 8
-
-
-@dataclass(frozen=True)
-class Training:
-    """A training that one row or two are scores of.
-
-    Args:
-        name: of its folder.
-        kind: as `vaefast train` calls it.
-        model: arguments that differ from the preset's.
-        stages: the same of the stages' settings.
-    """
-
-    name: str
-    kind: str
-    model: dict[str, Any] = field(default_factory=dict)
-    stages: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

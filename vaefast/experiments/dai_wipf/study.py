@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vaefast import api, data
-from vaefast.api.base import versions
-from vaefast.errors import ArgumentError
 from vaefast.experiments import theory
 from vaefast.experiments.dai_wipf import paper
-from vaefast.experiments.dai_wipf.cell import Study, run_cell, run_path
+from vaefast.experiments.dai_wipf.cell import run_cell, run_path
 from vaefast.experiments.dai_wipf.page import write_page
 from vaefast.experiments.dai_wipf.protocol import FIGURE1A, TABLE1, TABLE2, Row, data_options
-from vaefast.experiments.dai_wipf.tables import table, write_table
+from vaefast.experiments.dai_wipf.tables import COLUMNS, table
 from vaefast.experiments.pictures import read_png, save_png, side_by_side
 from vaefast.experiments.run import load_data
+from vaefast.experiments.study.calls import check_models, record_call, wanted_parts
+from vaefast.experiments.study.cell import Study
+from vaefast.experiments.study.tables import write_table
 from vaefast.training.run_folder import RunFolder
 
 PARTS = ("table1", "table2", "table3", "fig1a", "fig1b", "fig2", "manifolds")
@@ -43,15 +40,8 @@ def reproduce(part: str, data_names: Sequence[str], study: Study, models: Sequen
         ArgumentError: no such part or model, or trials below 1.
         DataError: a data set cannot be read, or has no labels for FD-classifier.
     """
-    if part not in (*PARTS, "all"):
-        raise ArgumentError(f"part is {part!r}; expected one of {', '.join(PARTS)} or all.")
-    if study.trials < 1:
-        raise ArgumentError(f"trials is {study.trials}; expected 1 or more.")
-    known = {row.name for row in (*TABLE1, *TABLE2) if row.training}
-    for name in models or ():
-        if name not in known:
-            raise ArgumentError(f"models names {name!r}; expected some of {', '.join(sorted(known))}.")
-    wanted, began = PARTS if part == "all" else (part,), time.monotonic()
+    check_models(models, [row.name for row in (*TABLE1, *TABLE2) if row.training])
+    wanted, began = wanted_parts(part, PARTS, study), time.monotonic()
     of_data = [one for one in wanted if one in _RUN]
     for name in data_names if of_data else ():
         plain = load_data(name, study.data_root, "train")
@@ -63,11 +53,7 @@ def reproduce(part: str, data_names: Sequence[str], study: Study, models: Sequen
         study.say(f"--- manifolds of known dimension, preset {study.preset}")
         theory.manifolds(out=study.out, preset=study.preset, seed=study.seed, device=study.device, say=study.say)
     page = write_page(study)
-    call = {"command": study.command, "part": part, "data": list(data_names), "preset": study.preset, "trials": study.trials,
-            "seconds": round(time.monotonic() - began, 1), "device": study.device, "threads": torch.get_num_threads(),
-            "cores": os.cpu_count(), "versions": versions()}
-    with open(study.out / "calls.jsonl", "a", encoding="utf-8") as file:
-        file.write(json.dumps(call) + "\n")
+    record_call(study, part, data_names, time.monotonic() - began)
     return page
 
 
@@ -77,7 +63,7 @@ def _table(name: str, rows: Sequence[Row], printed: dict[str, dict[str, paper.Me
         for training in trainings.values():
             for trial in range(1, study.trials + 1):
                 run_cell(study, name, data_name, plain, training, trial)
-            write_table(table(study, name, data_name, rows, printed), study.out / data_name / name)
+            write_table(table(study, name, data_name, rows, printed), study.out / data_name / name, COLUMNS)
         _samples(study, name, data_name, rows)
 
     return run

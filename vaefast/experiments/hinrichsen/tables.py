@@ -1,0 +1,92 @@
+"""Rows of scores over trials, beside the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vaefast.experiments.hinrichsen.cell import folder
+from vaefast.experiments.hinrichsen.paper import TABLE
+from vaefast.experiments.hinrichsen.protocol import FEW, Row
+from vaefast.experiments.study.cell import Study, done_trials, scores_of, stopped
+from vaefast.experiments.study.tables import printed, spread
+from vaefast.training.run_folder import RunFolder
+
+SCORES = (
+    ("fid", "FID"),
+    (f"inception_score_{FEW}", f"Inception score, {FEW} samples"),
+    ("inception_score", "Inception score"),
+    ("fd_classifier", "FD-classifier"),
+    (f"is_classifier_{FEW}", f"IS-classifier, {FEW} samples"),
+    ("is_classifier", "IS-classifier"),
+    ("fd_exemplar", "FD-exemplar"),
+    (f"is_exemplar_{FEW}", f"IS-exemplar, {FEW} samples"),
+    ("is_exemplar", "IS-exemplar"),
+)
+COLUMNS = (
+    ("paper_is", "IS in the paper"),
+    ("paper_fid", "FID in the paper"),
+    *SCORES,
+    ("reconstruction_error", "squared error a pixel"),
+    ("diversity", "diversity"),
+    ("minutes", "minutes of training"),
+)
+"""Key of a row's value, and its heading. Those of the paper were not measured here."""
+
+
+def table(study: Study, name: str, data: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """The rows of part `name` on one data set, over all trials that are finished; and real images that were not trained on.
+
+    Returns:
+        table, data, preset, trials, "rows": for each its name, title, how many trials "diverged" and, for each column, {mean,
+        std, values} or null.
+    """
+    found: list[dict[str, Any]] = []
+    real: dict[str, list[float]] = {}
+    most = 0
+    for row in rows:
+        where = folder(study, data, row.training)
+        done = [(path, scores_of(path)) for path in done_trials(where)]
+        trials = [_values(path, scores) for path, scores in done]
+        diverged = sum(stopped(path.parent) is not None for path in where.glob("trial-*/stopped.json"))
+        most = max(most, len(trials) + diverged)
+        paper = TABLE.get(data, {}).get(row.name) if name == "table" else None
+        note = f" ({diverged} of {diverged + len(trials)} diverged)" if diverged else ""
+        found.append({"name": row.name, "title": row.title + note, "diverged": diverged,
+                      "paper_is": printed((paper.inception_score, None) if paper else None),
+                      "paper_fid": printed((paper.fid, None) if paper else None),
+                      **{key: spread([t[key] for t in trials if key in t]) for key, _ in COLUMNS[2:]}})
+        for _, scores in done[:1]:
+            for key, _ in SCORES:
+                if f"{key}/test_vs_train" in scores:
+                    real.setdefault(key, []).append(float(scores[f"{key}/test_vs_train"]))
+    if real:  # the same images in every row; networks other than the Inception are trained once, too
+        found.append({"name": "real", "title": "real images that were not trained on", "diverged": 0,
+                      **{key: None for key, _ in COLUMNS}, **{key: spread(values[:1]) for key, values in real.items()}})
+    return {"table": name, "data": data, "preset": study.preset, "trials": most, "rows": found}
+
+
+def _values(path: Path, scores: dict[str, Any]) -> dict[str, float]:
+    """The columns of one trial."""
+    keys = {key: f"{key}/stage1" for key, _ in SCORES}
+    keys |= {"reconstruction_error": "reconstruction_error", "minutes": "minutes/stage1"}
+    found = {column: float(scores[key]) for column, key in keys.items() if scores.get(key) is not None}
+    if last := diversity_curve(path):
+        found["diversity"] = last[-1][1]
+    return found
+
+
+def diversity_curve(path: Path) -> list[tuple[float, float]]:
+    """(epoch, diversity) of a GAN's run as it was logged: the generated images' deviation over a batch, of the real ones'."""
+    return curve(path, "diversity")
+
+
+def curve(path: Path, name: str) -> list[tuple[float, float]]:
+    """(epoch, value) of all records that have a number called `name`, whatever player it is of."""
+    found = []
+    for record in RunFolder.open(path).read_metrics():
+        values = [value for key, value in record.items() if key.split("/")[-1] == name]
+        if values:
+            found.append((float(record["epoch"]), float(values[0])))
+    return found

@@ -1,0 +1,33 @@
+"""The papers that `vaefast reproduce` runs, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaefast.experiments.dai_wipf import study as dai_wipf
+from vaefast.experiments.hinrichsen import study as hinrichsen
+
+
+@dataclass(frozen=True)
+class Paper:
+    """One reproduction.
+
+    Args:
+        reproduce: (part, data sets, study, models) -> the report's path.
+        parts: what it consists of.
+        data: sets where none are named.
+        data_options: whether it takes options of the data sets.
+    """
+
+    reproduce: Callable[..., Path]
+    parts: tuple[str, ...]
+    data: tuple[str, ...]
+    data_options: bool = False
+
+
+STUDIES = {
+    "dai-wipf": Paper(dai_wipf.reproduce, dai_wipf.PARTS, ("mnist",)),
+    "hinrichsen": Paper(hinrichsen.reproduce, hinrichsen.PARTS, ("cifar10", "lfw"), data_options=True),
+}
