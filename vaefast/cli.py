@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--lambda", dest="lambda_", type=float, metavar="L", help="weight of the penalty (wae-mmd, wae-gan)")
     train.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
     train.add_argument("--resume", action="store_true", help="go on with the run in RUN")
+    train.add_argument("--start-from", metavar="PATH", help="weights to begin with: a run folder, or RUN/checkpoints/last-good")
     train.add_argument("--precision", choices=PRECISIONS, default="auto", help="precision of the networks (default: auto)")
     train.add_argument("--schedule", choices=SCHEDULES, help="learning-rate schedule, in all stages")
     train.add_argument("--clip-norm", type=float, metavar="X", help="largest norm of the gradient, in all stages")
@@ -179,7 +180,7 @@ def _train(args: argparse.Namespace) -> None:
         model_overrides=_given(latent_dim=args.latent_dim, gamma=args.gamma, likelihood=args.likelihood, nets=args.nets,
                                flow=args.flow, lambda_=args.lambda_),
         data_options={**_given(size=args.image_size), **dict(args.data_option)}, command=args.line,
-        sample_every=args.sample_every, tensorboard=args.tensorboard, wandb=args.wandb,
+        sample_every=args.sample_every, tensorboard=args.tensorboard, wandb=args.wandb, start_from=args.start_from,
         trainer={"compile": args.compile, "channels_last": args.channels_last, "sync": args.sync, "log_every": args.log_every,
                  "checkpoint_seconds": args.checkpoint_seconds})
     try:

@@ -39,4 +39,8 @@ class RunFolderError(VaefastError, RuntimeError):
 
 
 class TrainingError(VaefastError, RuntimeError):
+    """Training cannot go on: memory ran out, or a process of it failed."""
+
+
+class DivergenceError(TrainingError):
     """Training met a value it cannot go on from (NaN, infinity)."""

@@ -75,16 +75,6 @@ def test_tf32_is_a_gpus():
     assert torch.backends.cuda.matmul.allow_tf32 == before
 
 
-def test_a_collapse_is_warned_of_once(capsys):
-    from vaefast.training.watch import CollapseWarning
-
-    said: list[str] = []
-    watch = CollapseWarning(said.append, patience=3)
-    for step, active in enumerate((5.0, 0.0, 0.0, 2.0, 0.0, 0.1, 0.0, 0.0, 0.0)):
-        watch.log(None, {"stage": "stage1", "step": step, "active_dimensions": active, "critic/accuracy": 1.0})
-    assert len(said) == 2 and "step 2: the discriminator tells" in said[0] and "stage1, step 6: no latent dimension" in said[1]
-
-
 def test_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")
     from vaefast.training.loggers import TensorBoard

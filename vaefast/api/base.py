@@ -16,6 +16,7 @@ from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError, RunFolderError
 from vaefast.training import distributed
 from vaefast.training.callbacks import Callback
+from vaefast.training.checkpoint import load_weights, saved_weights
 from vaefast.training.device import resolve_device, resolve_precision
 from vaefast.training.progress import make_progress
 from vaefast.training.run_folder import RunFolder
@@ -79,7 +80,7 @@ class Model(nn.Module):
             resume: bool = False, seed: int = 0, device: str | torch.device | None = "auto", precision: str = "auto",
             progress: bool = True, callbacks: Sequence[Callback] = (), compile: str = "auto", channels_last: str = "auto",
             sync: bool = False, log_every: int = 50, checkpoint_seconds: float = 120.0,
-            info: dict[str, Any] | None = None) -> History:
+            start_from: str | os.PathLike | None = None, info: dict[str, Any] | None = None) -> History:
         """Train every stage. Each training setting is one value for all stages or one each; the defaults are the paper's.
 
         Args:
@@ -95,13 +96,15 @@ class Model(nn.Module):
             precision: "auto", "fp32", "bf16" (autocast of the networks) or "tf32".
             progress: show a progress bar, or lines where there is no terminal.
             callbacks, compile, channels_last, sync, log_every, checkpoint_seconds: see `vaefast.Trainer`.
+            start_from: weights to begin with: a finished run's folder, or a checkpoint such as RUN/checkpoints/last-good. The
+                optimizers begin anew.
             info: written into config.json beside the settings.
 
         Returns:
             What was logged, a record for every `log_every` steps.
 
         Raises:
-            DataError, ArgumentError, DeviceError, RunFolderError: see their messages; nothing was overwritten.
+            DataError, ArgumentError, DeviceError, RunFolderError, CheckpointError: see their messages; nothing was overwritten.
             KeyboardInterrupt: after Ctrl-C, when everything has been saved; `resume=True` goes on.
         """
         data, described = self._accept(data)
@@ -112,11 +115,13 @@ class Model(nn.Module):
         precision = resolve_precision(precision, chosen)
         config = {"format": FORMAT, "kind": self.kind, "model": self.config(), "data": described, "seed": seed,
                   "stages": [s.as_dict() for s in stages], "compile": compile, "channels_last": channels_last,
+                  "start_from": None if start_from is None else str(start_from),
                   "processes": distributed.world().size, "sync": sync, **(info or {}),
                   "device": str(chosen), "precision": precision, "versions": versions()}
         group = distributed.world()
         if out is not None and distributed.restarted() and (Path(out) / "config.json").exists():
             resume = True  # torchrun started this process again; the command line is still the first one
+        weights = None if start_from is None else saved_weights(start_from)  # read before the folder is made
         run = self._open_run(out, config, resume) if group.writes else None
         group.barrier()
         if out is not None and not group.writes:
@@ -126,7 +131,10 @@ class Model(nn.Module):
                           compile=compile, channels_last=channels_last, sync=sync, log_every=log_every,
                           checkpoint_seconds=checkpoint_seconds)
         if not (resume and run and run.checkpoints.any()):
-            self._prepare(data, seed, chosen)
+            if weights is None:
+                self._prepare(data, seed, chosen)
+            else:
+                load_weights(self, *weights)
         history = trainer.fit(resume=resume)
         if run and group.writes:
             self.save(run.path, overwrite=True)

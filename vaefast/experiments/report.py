@@ -102,6 +102,7 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
     body = [
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(_about(model, config, run))}</p>",
+        *_warnings(run),
         section("Scores", _scores(scores, run)),
         section("Pictures", _pictures(pictures, run)),
         section("Training", _training(run, curves)),
@@ -115,6 +116,25 @@ def _about(model: str, config: Mapping[str, Any], run: Path) -> str:
     if not first:
         first = f"A {model} model." if model else "A run of vaefast."
     return f"{first} This page is about the run in the folder {run.resolve().name}."
+
+
+def _warnings(run: Path) -> list[str]:
+    """What was noticed while training, as a section of its own; nothing where nothing was."""
+    rows = []
+    for record in _records(run / "metrics.jsonl"):
+        for key in ("warning", "warning_over"):
+            if key in record:
+                where = f"{_stage(str(record.get('stage', 'training')))}, step {record.get('step', '?')}"
+                rows.append(f'<tr><th scope="row">{escape(where)}</th><td class="value">{escape(str(record[key]))}</td></tr>')
+    if not rows:
+        return []
+    note = ""
+    if (run / "checkpoints" / "last-good.json").exists():
+        path = escape(str(run / "checkpoints" / "last-good"))
+        note = ('<p class="note">The checkpoint from before the trouble is kept. To go on from its weights with other settings: '
+                f"<code>vaefast train ... --start-from {path}</code></p>")
+    table = f'<div class="scroll"><table class="settings"><tbody>{"".join(rows)}</tbody></table></div>'
+    return [section("Warnings", table + note)]
 
 
 def _scores(scores: Mapping[str, Any], run: Path) -> str:

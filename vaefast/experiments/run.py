@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from vaefast import api, data
 from vaefast.data.catalog import options_of
-from vaefast.errors import ArgumentError, DataError, RunFolderError
+from vaefast.errors import ArgumentError, DataError, DivergenceError, RunFolderError
 from vaefast.experiments.codes import CodeSampler, code_sampler, samplers_of
 from vaefast.experiments.curves import draw_curves
 from vaefast.experiments.pictures import image_grid, reconstruction_grid, save_png
@@ -52,13 +52,13 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
           stage_overrides: dict[str, Any] | None = None, model_overrides: dict[str, Any] | None = None, seed: int = 0,
           device: str = "auto", precision: str = "auto", resume: bool = False, command: str = "",
           data_options: dict[str, Any] | None = None, sample_every: float | None = None, tensorboard: bool = False,
-          wandb: str | None = None, trainer: dict[str, Any] | None = None,
-          progress: bool = True) -> tuple[api.ImageModel, RunFolder]:
+          wandb: str | None = None, trainer: dict[str, Any] | None = None, start_from: str | None = None,
+          callbacks: Sequence[Callback] = (), progress: bool = True) -> tuple[api.ImageModel, RunFolder]:
     """Train `kind` on a data set into run folder `out`, and draw its pictures and report.
 
     `epochs` and `steps` hold one value for all stages or one each; they and the overrides replace what the preset
-    says. `trainer` holds options of `vaefast.Trainer`. Raises the package's errors, each with one clear sentence; nothing
-    is overwritten.
+    says. `trainer` holds options of `vaefast.Trainer`; `start_from` names weights to begin with (see `Model.fit`). Raises
+    the package's errors, each with one clear sentence; nothing is overwritten.
     """
     chosen = preset(kind, preset_name)
     images = load_data(data_name, data_root, "train", **(data_options or {}))
@@ -72,8 +72,14 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
     model = build(kind, chosen, images.image_shape, model_overrides or {})
     info = {"preset": preset_name, "data_name": data_name, "data_options": data_options or {},
             "data_root": str(Path(data_root).resolve()) if data_root else None, "command": command}
-    model.fit(images, settings=stages, out=out, resume=resume, seed=seed, device=device, precision=precision,
-              progress=progress, callbacks=_callbacks(sample_every, tensorboard, wandb), info=info, **(trainer or {}))
+    try:
+        model.fit(images, settings=stages, out=out, resume=resume, seed=seed, device=device, precision=precision,
+                  progress=progress, callbacks=[*_callbacks(sample_every, tensorboard, wandb), *callbacks],
+                  start_from=start_from, info=info, **(trainer or {}))
+    except DivergenceError:
+        if world().writes and Path(out).is_dir():
+            write_report(out)  # which shows the warning
+        raise
     run = RunFolder.open(out)
     if world().writes:
         draw_pictures(model, images, run)

@@ -79,7 +79,7 @@ def summarise(folder: Path, seed: int) -> dict[str, Any]:
         last = {record["stage"]: record for record in run.read_metrics()}
         for stage, record in last.items():
             for name, value in record.items():
-                if name not in _COORDINATES:
+                if name not in _COORDINATES and isinstance(value, (int, float)):
                     values.setdefault(f"{stage}/{name}", []).append(value)
     summary = {"trials": len(seeds), "seed": seed, "seeds": seeds, "terms": {
         name: {"mean": statistics.fmean(found), "std": statistics.stdev(found) if len(found) > 1 else None, "values": found}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaefast.errors import ArgumentError, TrainingError
+from vaefast.errors import ArgumentError, DivergenceError
 from vaefast.models.wae import WAE
 
 
@@ -39,7 +39,7 @@ def pretrain_encoder(model: WAE, batches: Iterable[Any], *, steps: int = 200, lr
 
     Raises:
         ArgumentError: there is no batch, or one of a single image.
-        TrainingError: a distance that is not finite.
+        DivergenceError: a distance that is not finite.
 
     Source: Tolstikhin et al.'s code, `pretrain_encoder`.
     """
@@ -55,7 +55,7 @@ def pretrain_encoder(model: WAE, batches: Iterable[Any], *, steps: int = 200, lr
             distance = moment_distance(model.encode(x).sample(generator), model.prior(len(x), generator))
             distances.append(distance.item())
             if not math.isfinite(distances[-1]):
-                raise TrainingError(f"pretraining the encoder met a distance of {distances[-1]} at step {step}; lower lr.")
+                raise DivergenceError(f"pretraining the encoder met a distance of {distances[-1]} at step {step}; lower lr.")
             if distances[-1] < stop_below:
                 break
             optimizer.zero_grad()

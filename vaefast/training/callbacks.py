@@ -34,5 +34,8 @@ class Callback:
     def checkpoint(self, trainer: Trainer, path: Path) -> None:
         """A checkpoint is being written to `path` (.safetensors and .json)."""
 
+    def diverged(self, trainer: Trainer, message: str) -> None:
+        """A loss or weight became NaN or infinite; `message` says which, and training ends with it as a `DivergenceError`."""
+
     def end(self, trainer: Trainer) -> None:
         """Training has ended, for whatever reason."""

@@ -32,6 +32,20 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], origin: Path) ->
     module.load_state_dict(tensors)
 
 
+def saved_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Path]:
+    """A model's tensors, as `load_weights` takes them, and where they lie: of a checkpoint, such as
+    RUN/checkpoints/last-good, or of a finished run's folder.
+
+    Raises:
+        CheckpointError: missing or damaged.
+    """
+    path = Path(path)
+    stem = path / "model" if path.is_dir() else path.with_suffix("") if path.suffix in SUFFIXES else path
+    tensors, _ = load_tensors(stem, "the weights of a model")
+    own = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
+    return own or tensors, stem
+
+
 def random_state(device: torch.device) -> dict[str, Tensor]:
     """States of torch's default generators that training draws from."""
     states = {"cpu": torch.get_rng_state()}
@@ -93,12 +107,33 @@ class Checkpoints:
     def _write(self, stem: Path, tensors: dict[str, Tensor], meta: dict[str, Any], best: str | None) -> Path:
         save_tensors(stem, tensors, meta)
         if best:
-            for suffix in SUFFIXES:  # the JSON, which vouches for the tensors, last
-                _link(stem.with_suffix(suffix), self.folder / f"{best}{suffix}")
+            self._keep(stem, best)
         for old in self._stems()[: -self.keep]:
             for suffix in reversed(SUFFIXES):
                 old.with_suffix(suffix).unlink(missing_ok=True)
         return stem
+
+    def keep_newest(self, name: str) -> Path | None:
+        """Keep the newest checkpoint as `name`, too, whatever is saved later; its stem, None where there is none yet.
+
+        Raises:
+            RunFolderError: it could not be written.
+        """
+        self.wait()
+        stems = self._stems()
+        if not stems:
+            return None
+        self._keep(stems[-1], name)
+        return stems[-1]
+
+    def drop(self, name: str) -> None:
+        """Delete what `keep_newest` kept, if it is there."""
+        for suffix in reversed(SUFFIXES):
+            (self.folder / f"{name}{suffix}").unlink(missing_ok=True)
+
+    def _keep(self, stem: Path, name: str) -> None:
+        for suffix in SUFFIXES:  # the JSON, which vouches for the tensors, last
+            _link(stem.with_suffix(suffix), self.folder / f"{name}{suffix}")
 
     def wait(self) -> None:
         """Wait until what was saved is on the disk. Raises `RunFolderError` if it could not be written."""

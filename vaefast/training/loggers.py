@@ -15,7 +15,8 @@ _COORDINATES = ("stage", "step", "epoch", "seconds")
 
 
 def _numbers(record: dict[str, Any]) -> dict[str, float]:
-    return {f"{record['stage']}/{name}": value for name, value in record.items() if name not in _COORDINATES}
+    return {f"{record['stage']}/{name}": value for name, value in record.items()
+            if name not in _COORDINATES and isinstance(value, (int, float))}
 
 
 class TensorBoard(Callback):

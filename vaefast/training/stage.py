@@ -42,7 +42,7 @@ class History:
     """What training logged: one record for every 50 steps, each the mean over those steps.
 
     A record holds `stage`, `step`, `epoch`, `seconds`, `lr`, `images_per_second`, `memory_mb` and the module's terms
-    ("player/term" where there are several players).
+    ("player/term" where there are several players); `warning` and `warning_over` where a trouble was noticed, or had passed.
     """
 
     records: list[dict[str, Any]] = field(default_factory=list)

@@ -6,12 +6,12 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from vaefast.errors import ArgumentError, RunFolderError, TrainingError
+from vaefast.errors import ArgumentError, DivergenceError, RunFolderError, TrainingError
 from vaefast.models.mode import evaluating
 from vaefast.models.player import players_of
 from vaefast.nets import use_global_batch
@@ -27,7 +27,7 @@ from vaefast.training.progress import Progress, Silent
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.stage import History, Stage
 from vaefast.training.turn import part
-from vaefast.training.watch import CollapseWarning
+from vaefast.training.watch import TroubleWatch
 
 SHOW_SECONDS = 0.1
 ADVICE = "Lower lr, clip the gradient (clip_norm), or look for bad values in the data."
@@ -65,7 +65,7 @@ class Trainer:
         self.group = distributed.world()
         self.run = run
         self.progress = progress if progress and self.group.writes else Silent()
-        self.callbacks = [CollapseWarning(self.progress.message), *callbacks] if self.group.writes else []
+        self.callbacks = [TroubleWatch(self.progress.message), *callbacks] if self.group.writes else []
         self.compile, self.cuda_graphs, self.sync = compile, cuda_graphs, sync
         if log_every < 1 or not checkpoint_seconds >= 0:
             raise ArgumentError(f"log_every is {log_every!r} and checkpoint_seconds {checkpoint_seconds!r}; expected at least 1 "
@@ -102,7 +102,8 @@ class Trainer:
 
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM; everything is saved first.
-            TrainingError: the loss became NaN or infinite, or memory ran out; the newest checkpoint predates it.
+            DivergenceError: a loss or weight became NaN or infinite; the newest checkpoint predates it.
+            TrainingError: memory ran out.
             RunFolderError: another process trains in the folder, or the last checkpoint cannot be written.
         """
         self.model.to(self.device, memory_format=self.memory_format)
@@ -285,10 +286,14 @@ class Trainer:
         kept = f"; the newest checkpoint in {self.run.path} is from before it" if self.run else ""
         if first < 0:
             bad = [name for name, value in (terms or {}).items() if not math.isfinite(value)]
-            raise TrainingError(f"{', '.join(bad)} of {stage.name} became NaN or infinite between steps {self._logged + 1} and "
-                                f"{self.done}{kept}. {ADVICE}")
-        raise TrainingError(f"the loss of {stage.name} became NaN or infinite at step {first + 1}: {iteration.culprit(first)}"
-                            f"{kept}. {ADVICE}")
+            self._end(f"{', '.join(bad)} of {stage.name} became NaN or infinite between steps {self._logged + 1} and "
+                      f"{self.done}{kept}. {ADVICE}")
+        self._end(f"the loss of {stage.name} became NaN or infinite at step {first + 1}: {iteration.culprit(first)}{kept}. "
+                  f"{ADVICE}")
+
+    def _end(self, message: str) -> NoReturn:
+        self._call("diverged", message)
+        raise DivergenceError(message)
 
     # --- what is kept --------------------------------------------------------------------------------------------
 
@@ -314,9 +319,8 @@ class Trainer:
             return
         bad = [name for name, p in self.model.named_parameters() if not torch.isfinite(p).all()]
         if bad:  # the last gradient did it: the loss has not seen these weights yet
-            raise TrainingError(f"the weights {bad[0]} became NaN or infinite by step {step or self.total} of "
-                                f"{self.stage.name}, and are not saved; the newest checkpoint in {self.run.path} is from before "
-                                f"it. {ADVICE}")
+            self._end(f"the weights {bad[0]} became NaN or infinite by step {step or self.total} of {self.stage.name}, and are "
+                      f"not saved; the newest checkpoint in {self.run.path} is from before it. {ADVICE}")
         if not self.group.writes:
             return
         tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
