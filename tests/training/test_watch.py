@@ -17,7 +17,7 @@ from vaefast.training.checkpoint import saved_weights
 from vaefast.training.storage import load_tensors
 from vaefast.training.watch import PATIENCE, RELIEF, TroubleWatch
 
-HERE = SimpleNamespace(run=None, stage=SimpleNamespace(name="stage1"))
+HERE = SimpleNamespace(run=None, stage=SimpleNamespace(name="stage1"), done=1, total=2)
 
 
 class Pair(nn.Module):

@@ -100,7 +100,7 @@ class TroubleWatch(Callback):
 
     A record at which a trouble is called one gets an entry `warning`, one at which it is over `warning_over`. When the first
     bad record comes, the newest checkpoint, which is from before it, is kept as checkpoints/last-good; it goes again if the
-    suspicion passes, and stays, whatever comes later, if it does not.
+    suspicion passes or the stage ends first, and stays, whatever comes later, if it was called a trouble.
 
     Args:
         say: told the warnings.
@@ -134,7 +134,7 @@ class TroubleWatch(Callback):
         if over:
             record["warning_over"] = " ".join(f"{c.name}: {c.rule.name}, there since step {c.since}, has passed." for c in over)
             self.say(f"{record['stage']}, step {record['step']}: {record['warning_over']}")
-        if before and not now and not self.warned:
+        if not self.warned and (before and not now or trainer.done == trainer.total):
             self._drop(trainer)
 
     def diverged(self, trainer: Trainer, message: str) -> None:
