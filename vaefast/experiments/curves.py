@@ -22,7 +22,7 @@ _TITLES = {
     "active_dimensions": "active dimensions",
 }
 # Where the run was and how fast, not how good.
-_COORDINATES = {"stage", "step", "epoch", "seconds", "images_per_second", "memory_mb", "lr", "time"}
+_COORDINATES = {"stage", "step", "epoch", "seconds", "images_per_second", "memory_mb", "lr", "time", "share"}
 _LATENT_STAGE_GAMMA = "gamma (std, in latent units)"
 
 

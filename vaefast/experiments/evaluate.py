@@ -26,7 +26,7 @@ _COUNTS = ("real", "fake", "features", "stretch", "inception_score_splits", "kid
 
 def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES, seed: int = 0, device: str = "auto",
              which: Sequence[str] | None = None, weights: str | os.PathLike[str] | None = None,
-             say: Callable[[str], None] = print) -> dict[str, Any]:
+             classifier_cache: str | None = None, say: Callable[[str], None] = print) -> dict[str, Any]:
     """Score the run at `path` against its data set's test images; writes evaluation.json and the report.
 
     Distances are taken between `samples` generated images and as many real test images (all, where there are fewer): samples
@@ -39,6 +39,7 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
             data set's own labels) where there are labels, and "fid", "is" and "kid" where the Inception weights are at hand:
             named, or in torch hub's cache. They are downloaded only for metrics that are asked for.
         weights: file of the Inception weights.
+        classifier_cache: folder of trained classifiers; None for the cache's.
 
     Raises:
         DataError: the data set is not the one that the run was trained on, or there is nothing to score it with.
@@ -52,7 +53,9 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     which = _chosen_metrics(which, weights, train)
     say(f"scoring {path}: {samples:,} samples of each kind against {min(samples, len(test)):,} {train.name} test images "
         f"({', '.join(which)})")
-    classifier = metrics.classifier_for(train, test_set=test, device=chosen, notice=say) if "classifier" in which else None
+    classifier = None
+    if "classifier" in which:
+        classifier = metrics.classifier_for(train, test_set=test, cache_dir=classifier_cache, device=chosen, notice=say)
     real = test.subset(slice(0, samples))
     score = ImageScores(real, which, weights=weights, device=chosen, classifier=classifier, notice=say)
     result: dict[str, Any] = {"samples": samples, "real": len(real), "seed": seed}

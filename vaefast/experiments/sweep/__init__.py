@@ -1,0 +1,1 @@
+"""Searches over a model's settings, on one machine or many: `vaefast sweep`."""

@@ -1,0 +1,160 @@
+"""One training of a sweep with its score. Its folder says how far it is, and that alone: whoever asks next goes on from there."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaefast import metrics
+from vaefast.errors import DivergenceError, RunFolderError
+from vaefast.experiments.evaluate import evaluate
+from vaefast.experiments.run import run_data, to_uint8, train
+from vaefast.experiments.scores import ImageScores
+from vaefast.files import remove_leftovers
+from vaefast.models.mode import evaluating
+from vaefast.training import Callback, Trainer
+from vaefast.training.run_folder import RunFolder
+from vaefast.training.storage import read_object, write_json
+
+SCORES = {"classifier": "fd_classifier", "fid": "fid"}
+"""What a sweep can rank by: the metric, as `evaluate` calls it, and its entry in evaluation.json. Lower is better."""
+_SUBJECTS = ("stage2", "stage1", "samples")  # the model's best samples first
+LOCK_SECONDS = 60.0
+
+Job = dict[str, Any]
+"""JSON-ready: "out" (the folder), "train" and "evaluate" (arguments of those), "metric", "milestones" (shares of the training
+after which a score is wanted)."""
+Told = Callable[[float, float], None]
+"""Told the share of the training that is done, and the score after it."""
+
+
+def state_of(path: Path) -> str:
+    """"done" (trained and scored), "diverged", "stopped" (early), "begun" or "waiting"."""
+    marks = {"evaluation.json": "done", "diverged.json": "diverged", "stopped.json": "stopped", "config.json": "begun"}
+    return next((state for file, state in marks.items() if (path / file).is_file()), "waiting")
+
+
+def ended(path: Path) -> bool:
+    """Whether there is nothing left to do in a job's folder."""
+    return state_of(path) in ("done", "diverged", "stopped")
+
+
+def stop(path: Path, share: float, score: float) -> None:
+    """Mark a job as stopped early, after a share of its training."""
+    write_json(path / "stopped.json", {"share": share, "score": score})
+
+
+def score_of(path: Path, metric: str) -> float | None:
+    """The score of a job that is done."""
+    found = read_object(path / "evaluation.json")
+    return next((float(found[key]) for key in (f"{SCORES[metric]}/{s}" for s in _SUBJECTS) if key in found), None)
+
+
+def milestones_of(path: Path, metric: str) -> list[tuple[float, float]]:
+    """The scores that a job had on its way: share of the training, score."""
+    if state_of(path) == "waiting":
+        return []
+    return [(r["share"], r[SCORES[metric]]) for r in RunFolder.open(path).read_metrics() if "share" in r]
+
+
+def run_job(job: Job, told: Told = lambda share, score: None) -> None:
+    """Do what is left of a job: train (on from its newest checkpoint), then score; nothing if it has ended.
+
+    A training that diverges has ended, too: diverged.json holds what was said.
+    """
+    path = Path(job["out"])
+    if ended(path):
+        return
+    path.mkdir(parents=True, exist_ok=True)
+    resume = (path / "config.json").exists()
+    if resume:
+        _wait_until_free(path)
+    else:
+        remove_leftovers(path)
+    try:
+        if not (path / "model.json").is_file():
+            callbacks = [Milestones(job["milestones"], job["metric"], job["evaluate"], told)] if job["milestones"] else []
+            train(out=str(path), resume=resume, progress=False, callbacks=callbacks, **job["train"])
+    except DivergenceError as error:
+        write_json(path / "diverged.json", {"error": str(error)})
+        return
+    evaluate(str(path), which=[job["metric"]], say=_silent, **job["evaluate"])
+
+
+def _wait_until_free(path: Path) -> None:
+    """A worker that was given up can live on for moments after its successor has started."""
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            with RunFolder.open(path).locked():
+                return
+        except RunFolderError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)
+
+
+def _silent(text: str) -> None:
+    pass
+
+
+class Milestones(Callback):
+    """Scores the model at shares of its training, into its log (`share`, and the score by its name) and to whom it is `told`.
+
+    Args:
+        shares: rising, above 0 and below 1.
+        metric: of `SCORES`.
+        options: as `evaluate` takes them: data_root, samples, seed, weights, classifier_cache.
+        told: see `Told`; after a resumption it is told the earlier ones again.
+    """
+
+    def __init__(self, shares: Sequence[float], metric: str, options: dict[str, Any], told: Told) -> None:
+        self.shares, self.metric, self.options, self.told = shares, metric, options, told
+        self.passed = 0
+        self.score: ImageScores | None = None
+
+    def start(self, trainer: Trainer) -> None:
+        earlier = [r for r in trainer.history.of(trainer.stage.name) if "share" in r]
+        self.passed = len(earlier)
+        for record in earlier:
+            self.told(record["share"], record[SCORES[self.metric]])
+
+    def log(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        reached = sum(trainer.done >= share * trainer.total for share in self.shares)
+        if reached > self.passed and trainer.done < trainer.total:
+            self.passed = reached
+            record["share"] = self.shares[reached - 1]
+            record[SCORES[self.metric]] = self._score(trainer)
+            self.told(record["share"], record[SCORES[self.metric]])
+
+    def _score(self, trainer: Trainer) -> float:
+        samples, seed = self.options["samples"], self.options["seed"]
+        if self.score is None:
+            split = run_data(trainer.run, self.options["data_root"])
+            test = split("test")
+            classifier = None
+            if self.metric == "classifier":
+                classifier = metrics.classifier_for(split("train"), test_set=test, device=trainer.device, notice=_silent,
+                                                    cache_dir=self.options["classifier_cache"])
+            self.score = ImageScores(test.subset(slice(0, samples)), [self.metric], weights=self.options["weights"],
+                                     device=trainer.device, classifier=classifier, notice=_silent)
+        generator = torch.Generator(trainer.device).manual_seed(seed + 1)
+        with torch.no_grad(), evaluating(trainer.model), trainer.averaged():
+            drawn = [to_uint8(trainer.model.sample(min(1000, samples - i), generator=generator)) for i in range(0, samples, 1000)]
+        return float(self.score(torch.cat(drawn))[SCORES[self.metric]])
+
+
+def describe(setting: dict[str, Any]) -> str:
+    """A setting on one line, such as "lr 0.00031  beta1 0.5"."""
+    words = [f"{name.partition('/')[2].rstrip('_')} {shown(value)}" for name, value in setting.items()]
+    return "  ".join(words) or "the preset's own"
+
+
+def shown(value: Any) -> str:
+    """A value of a setting, for people."""
+    return f"{value:.3g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,222 @@
+"""A search over settings, as the published comparison of GANs has it: many settings once, then the best one from many seeds."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaefast import api
+from vaefast.errors import ArgumentError, RunFolderError, TrainingError
+from vaefast.experiments.evaluate import SAMPLES
+from vaefast.experiments.presets import preset
+from vaefast.experiments.run import load_data
+from vaefast.experiments.sweep.job import SCORES, Job, describe, ended, score_of, state_of
+from vaefast.experiments.sweep.space import overrides, space_of
+from vaefast.experiments.sweep.table import HEADINGS, best_row, setting_rows, write_best, write_settings
+from vaefast.experiments.trials import seed_of
+from vaefast.metrics import classifier_for
+from vaefast.metrics.inception_weights import cached_file
+from vaefast.training.device import resolve_device
+from vaefast.training.settings import FIELDS, override
+from vaefast.training.storage import read_json, write_json
+
+SETTINGS, SEEDS = 100, 50
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is searched, and how. Everything up to `precision` decides what comes out, and a folder is of one such sweep.
+
+    Args:
+        kind: as `vaefast train` calls it.
+        data_name, data_options, preset_name, epochs, steps, stage_overrides, precision: as for `train`, of every setting.
+        space, loss: see `space_of`.
+        metric: that ranks, "classifier" or "fid"; None: "fid" where the Inception weights are at hand, else "classifier".
+        samples: images that are scored.
+        early_stop: stop trainings that fall behind (ASHA).
+        seed: of what is drawn, and of the trainings.
+        out: the sweep's folder: setting-000/, ... with a run each, best/ with the repeats, tables.
+        data_root, device, weights, command: as for `train` and `evaluate`.
+        trainer: options of `vaefast.Trainer`.
+        settings: how many.
+        seeds: repeats of the best.
+        address, cpus, gpus, at_once: see `ray_tune.Machines`.
+        say: told what is done.
+    """
+
+    kind: str
+    out: Path
+    data_name: str
+    data_root: str | None = None
+    data_options: dict[str, Any] = field(default_factory=dict)
+    space: str = "wide"
+    loss: str | None = None
+    preset_name: str = "quick"
+    epochs: tuple[float, ...] | None = None
+    steps: tuple[int, ...] | None = None
+    stage_overrides: dict[str, Any] = field(default_factory=dict)
+    precision: str = "auto"
+    metric: str | None = None
+    samples: int = SAMPLES
+    early_stop: bool = False
+    seed: int = 0
+    settings: int = SETTINGS
+    seeds: int = SEEDS
+    device: str = "auto"
+    weights: str | None = None
+    command: str = ""
+    trainer: dict[str, Any] = field(default_factory=dict)
+    address: str | None = None
+    cpus: float = 1.0
+    gpus: float | None = None
+    at_once: int | None = None
+    say: Callable[[str], None] = print
+
+    def __post_init__(self) -> None:
+        for name, least in (("settings", 1), ("seeds", 0), ("samples", 2)):
+            if getattr(self, name) < least:
+                raise ArgumentError(f"{name} is {getattr(self, name)!r}; expected {least} or more.")
+        if self.metric is not None and self.metric not in SCORES:
+            raise ArgumentError(f"metric is {self.metric!r}; expected one of {', '.join(SCORES)}.")
+
+
+def sweep(asked: Sweep) -> dict[str, Any]:
+    """Do what is left of a sweep; the same call goes on with what was cut off, and with more settings or seeds than before.
+
+    Returns:
+        The best setting with its mean and deviation over the seeds (over none with `seeds` 0).
+
+    Raises:
+        ArgumentError: something that cannot work, before anything is trained. RunFolderError: `out` is of another sweep.
+        TrainingError: some jobs failed again and again; the others are kept. The package's other errors, as `train` has them.
+    """
+    from vaefast.experiments.sweep.ray_tune import MILESTONES, Machines, run_jobs  # ray comes with an extra
+
+    machines = Machines(asked.address, asked.cpus, asked.gpus, asked.at_once)
+    metric = asked.metric or ("fid" if asked.weights or cached_file().is_file() else "classifier")
+    space = space_of(asked.kind, asked.space, asked.loss)
+    settings = [space.setting(asked.seed, i) for i in range(asked.settings)]
+    _check(asked, settings)
+    out = asked.out.resolve()
+    _claim(out, {"kind": asked.kind, "space": space.name, "data": asked.data_name, "data_options": asked.data_options,
+                 "preset": asked.preset_name, "epochs": asked.epochs, "steps": asked.steps, "stages": asked.stage_overrides,
+                 "precision": asked.precision, "metric": metric, "samples": asked.samples, "early_stop": asked.early_stop,
+                 "seed": asked.seed})
+    cache = None if asked.address is None else str(out / "classifier")  # one for all machines
+    if metric == "classifier":
+        _classifier(asked, cache)
+
+    def job(path: Path, setting: dict[str, Any], seed: int, milestones: tuple[float, ...] = ()) -> Job:
+        model, stages = overrides(setting)
+        root = str(Path(asked.data_root).resolve()) if asked.data_root else None
+        return {"out": str(path), "metric": metric, "milestones": list(milestones),
+                "train": {"kind": asked.kind, "data_name": asked.data_name, "data_root": root, "data_options": asked.data_options,
+                          "preset_name": asked.preset_name, "epochs": asked.epochs, "steps": asked.steps, "seed": seed,
+                          "stage_overrides": {**asked.stage_overrides, **stages}, "model_overrides": model,
+                          "device": asked.device, "precision": asked.precision, "command": asked.command,
+                          "trainer": asked.trainer},
+                "evaluate": {"data_root": root, "samples": asked.samples, "seed": asked.seed, "device": asked.device,
+                             "weights": str(Path(asked.weights).resolve()) if asked.weights else None, "classifier_cache": cache}}
+
+    paths = [out / f"setting-{i:03d}" for i in range(asked.settings)]
+
+    def tables(what: str, path: Path) -> None:
+        _tell(asked, metric, paths, what, path, settings)
+        if what != "started":
+            write_settings(setting_rows(paths, settings, metric), metric, out / "settings")
+
+    jobs = [job(path, setting, asked.seed, MILESTONES if asked.early_stop else ()) for path, setting in zip(paths, settings)]
+    asked.say(f"{asked.out}: {asked.settings} settings of {asked.kind} on {asked.data_name}, "
+              f"{sum(map(ended, paths))} of them done; ranked by {HEADINGS[metric]}")
+    _finish(run_jobs(jobs, machines, out, early_stop=asked.early_stop, changed=tables))
+    rows = setting_rows(paths, settings, metric)
+    write_settings(rows, metric, out / "settings")
+    if rows[0]["score"] is None:
+        raise TrainingError(f"no setting of {asked.out} came to a score: all of them diverged. Take another space.")
+
+    best, name = rows[0]["setting"], rows[0]["name"]
+    repeats = [out / "best" / name / f"seed-{i:02d}" for i in range(1, asked.seeds + 1)]
+    # the search's own seed chose the setting, so that it would flatter it here
+    again = [job(path, best, seed_of(asked.seed, i + 1)) for i, path in enumerate(repeats, start=1)]
+
+    def best_table(what: str = "", path: Path | None = None) -> dict[str, Any]:
+        if path is not None:
+            _tell(asked, metric, repeats, what, path)
+        found = best_row(repeats, name, best, metric)
+        write_best(found, metric, out / "best")
+        return found
+
+    if again:
+        asked.say(f"{name} is best ({describe(best)}); {asked.seeds} seeds of it")
+        _finish(run_jobs(again, machines, out, changed=lambda what, path: best_table(what, path) and None))
+    return best_table()
+
+
+def _check(asked: Sweep, settings: list[dict[str, Any]]) -> None:
+    """Whatever would fail in a worker and can be known here."""
+    chosen = preset(asked.kind, asked.preset_name)
+    taken = inspect.signature(api.MODELS[chosen.kind]).parameters
+    for setting in settings:
+        model, stages = overrides(setting)
+        if unknown := [name for name in model if name not in taken]:
+            raise ArgumentError(f"the space draws model/{unknown[0]}; {asked.kind} takes {', '.join(taken)}.")
+        if unknown := [name for name in stages if name not in FIELDS]:
+            raise ArgumentError(f"the space draws stage/{unknown[0]}; a stage has {', '.join(sorted(FIELDS))}, and beta1.")
+        for stage in chosen.stages:
+            override(stage, {**asked.stage_overrides, **stages})
+    if asked.early_stop and len(chosen.stages) > 1:
+        raise ArgumentError(f"early-stop compares models while they train; {asked.kind} has {len(chosen.stages)} stages, and "
+                            "draws nothing to compare before the last. Leave it out.")
+    for name, values in (("epochs", asked.epochs), ("steps", asked.steps)):
+        if values is not None and len(values) not in (1, len(chosen.stages)):
+            raise ArgumentError(f"{name} has {len(values)} values; {asked.kind} has {len(chosen.stages)} stages.")
+
+
+def _claim(out: Path, config: dict[str, Any]) -> None:
+    """The folder is this sweep's, or becomes it."""
+    config, file = json.loads(json.dumps(config)), out / "sweep.json"
+    if file.is_file():
+        was = read_json(file, "a sweep's settings")
+        if differing := [key for key in config if was.get(key) != config[key]]:
+            key = differing[0]
+            raise RunFolderError(f"{out} holds a sweep with other settings ({key} was {was.get(key)!r}, now {config[key]!r}); "
+                                 "go on with the same, or choose another --out.")
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunFolderError(f"{out} is not empty and holds no sweep; choose another --out.")
+    write_json(file, config)
+
+
+def _classifier(asked: Sweep, cache: str | None) -> None:
+    """The classifier that all score with, before all train it at once; data that are not there are noticed here, too."""
+    train, test = (load_data(asked.data_name, asked.data_root, split, **asked.data_options) for split in ("train", "test"))
+    device = torch.device("cpu") if asked.address else resolve_device(asked.device)
+    classifier_for(train, test_set=test, cache_dir=cache, device=device, notice=asked.say)
+
+
+def _tell(asked: Sweep, metric: str, paths: list[Path], what: str, path: Path,
+          settings: list[dict[str, Any]] | None = None) -> None:
+    """Say how a job is, and how far all of them are."""
+    name = path.relative_to(asked.out.resolve())
+    if what == "started":
+        asked.say(f"{name}: begins" + (f" ({describe(settings[paths.index(path)])})" if settings else ""))
+    elif what == "failed":
+        asked.say(f"{name}: failed")
+    else:
+        scores = {p: s for p in paths if (s := score_of(p, metric)) is not None}
+        said = f"{HEADINGS[metric]} {scores[path]:.4g}" if path in scores else state_of(path)
+        asked.say(f"{name}: {said}; {sum(map(ended, paths))} of {len(paths)} done"
+                  + (f", best {min(scores.values()):.4g} ({min(scores, key=scores.__getitem__).name})" if scores else ""))
+
+
+def _finish(failed: dict[str, str]) -> None:
+    if failed:
+        name, said = next(iter(failed.items()))
+        raise TrainingError(f"{', '.join(sorted(failed))} failed again and again ({name}: {said}); the others are kept, and the "
+                            "same command tries again.")
