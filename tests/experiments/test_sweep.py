@@ -97,7 +97,7 @@ def test_other_models_and_files_have_spaces(space):
 
 
 def fake(path: Path, score: float | None, seconds: float = 60.0) -> Path:
-    path.mkdir(parents=True)
+    path.mkdir(parents=True, exist_ok=True)
     write_json(path / "config.json", {})
     record = {"stage": "stage1", "step": 1, "seconds": seconds, "share": 0.3, "fd_classifier": 9.0}
     (path / "metrics.jsonl").write_text(json.dumps(record) + "\n")
@@ -198,7 +198,8 @@ def test_what_cannot_work_is_said_at_once(tmp_path, space, done_at_once):
     for wrong, error, said in (
             ({"settings": 0}, ArgumentError, "settings is 0"), ({"metric": "kid"}, ArgumentError, "metric is 'kid'"),
             ({"kind": "two-stage", "early_stop": True}, ArgumentError, "early-stop compares"),
-            ({"loss": "ns"}, ArgumentError, "draws model/loss; vae takes"), ({"steps": (1, 2)}, ArgumentError, "steps has 2 values"),
+            ({"loss": "ns"}, ArgumentError, "draws model/loss; vae takes"),
+            ({"steps": (1, 2)}, ArgumentError, "steps has 2 values"),
             ({"out": tmp_path}, RunFolderError, "holds no sweep")):
         with pytest.raises(error, match=said):
             sweep(Sweep(**{**asked, **wrong}))
@@ -268,7 +269,8 @@ def test_workers_and_drivers_may_die(tmp_path, space):
         finally:
             driver.kill()
             driver.wait()
-    done = {p: p.stat().st_mtime_ns for p in out.glob("setting-*/*") if p.name in ("evaluation.json", "config.json", "model.json")}
+    names = ("evaluation.json", "config.json", "model.json")
+    done = {p: p.stat().st_mtime_ns for p in out.glob("setting-*/*") if p.name in names}
     again = subprocess.run(sweeping(tmp_path), capture_output=True, text=True, timeout=570)
     assert again.returncode == 0, again.stderr + (tmp_path / "log").read_text()
     assert all(path.stat().st_mtime_ns == when for path, when in done.items())
