@@ -235,8 +235,8 @@ def test_early_stopping_remembers_what_has_ended(tmp_path):
 
 def sweeping(tmp_path: Path, *words: str) -> list[str]:
     return [sys.executable, "-m", "vaefast", "sweep", "vae", "--data", "digits", "--space", str(tmp_path / "space.json"),
-            "--settings", "4", "--seeds", "1", "--steps", "150", "--batch-size", "16", "-n", "200", "--log-every", "5",
-            "--checkpoint-seconds", "0", "--metric", "classifier", "--at-once", "2", "--out", str(tmp_path / "s"), *words]
+            "--settings", "3", "--seeds", "1", "--steps", "80", "--batch-size", "16", "-n", "200", "--log-every", "10",
+            "--checkpoint-seconds", "1", "--metric", "classifier", "--at-once", "2", "--out", str(tmp_path / "s"), *words]
 
 
 def wait_for(condition, seconds: float = 240.0):
@@ -277,14 +277,14 @@ def test_workers_and_drivers_may_die(tmp_path, space):
     for path in sorted(out.glob("setting-*")) + sorted(out.glob("best/*/seed-*")):
         assert state_of(path) == "done"
         steps = [json.loads(line)["step"] for line in (path / "metrics.jsonl").read_text().splitlines()]
-        assert steps == list(range(5, 151, 5))  # each once
-    assert not (out / ".ray").exists() and len(json.loads((out / "settings.json").read_text())["rows"]) == 4
+        assert steps == list(range(10, 81, 10))  # each once
+    assert not (out / ".ray").exists() and len(json.loads((out / "settings.json").read_text())["rows"]) == 3
 
     from vaefast.experiments.run import train
 
     model, stages = overrides(space_of("vae", str(space)).setting(0, int(victim.name[-3:])))
-    train("vae", data_name="digits", data_root=None, out=str(tmp_path / "alone"), steps=(150,), model_overrides=model,
-          stage_overrides={"batch_size": 16, **stages}, device="cpu", progress=False, trainer={"log_every": 5})
+    train("vae", data_name="digits", data_root=None, out=str(tmp_path / "alone"), steps=(80,), model_overrides=model,
+          stage_overrides={"batch_size": 16, **stages}, device="cpu", progress=False, trainer={"log_every": 10})
     assert (tmp_path / "alone" / "model.safetensors").read_bytes() == (victim / "model.safetensors").read_bytes()
 
 

@@ -81,7 +81,7 @@ def run_jobs(jobs: Sequence[Job], machines: Machines, folder: Path, *, early_sto
         jobs: those that have ended are left alone.
         folder: Ray's own files lie in it while it works; on a cluster it must be on a disk that all machines share.
         early_stop: stop jobs that are not among the best third at a milestone (ASHA, Li et al. 2020).
-        changed: called with "started", "ended" or "failed", and the job's folder.
+        changed: called with "started", "ended", "failed" (it is started again) or "given up", and the job's folder.
 
     Returns:
         What was said by jobs that failed more than `RETRIES` times, by the names of their folders.
@@ -147,11 +147,14 @@ class _Told(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._tell("started", trial)
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._tell("failed", trial)
+
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._tell("ended", trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._tell("failed", trial)
+        self._tell("given up", trial)
 
 
 class _Halving(ASHAScheduler):
@@ -200,7 +203,7 @@ def _ray(machines: Machines, folder: Path) -> Iterator[Path]:
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise DeviceError(f"no Ray cluster answers at {machines.address} ({error}); start one (ray start --head), or "
                                   "leave --address out to use this machine.") from None
-        logging.getLogger("ray.tune").setLevel(logging.ERROR)
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told of in a sentence instead
         yield own.resolve()
     finally:
         ray.shutdown()

@@ -206,8 +206,8 @@ def _tell(asked: Sweep, metric: str, paths: list[Path], what: str, path: Path,
     name = path.relative_to(asked.out.resolve())
     if what == "started":
         asked.say(f"{name}: begins" + (f" ({describe(settings[paths.index(path)])})" if settings else ""))
-    elif what == "failed":
-        asked.say(f"{name}: failed")
+    elif what != "ended":
+        asked.say(f"{name}: " + ("its worker failed or died; it goes on from what it saved" if what == "failed" else what))
     else:
         scores = {p: s for p in paths if (s := score_of(p, metric)) is not None}
         said = f"{HEADINGS[metric]} {scores[path]:.4g}" if path in scores else state_of(path)
