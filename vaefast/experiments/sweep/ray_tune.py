@@ -25,10 +25,12 @@ from vaefast.errors import ArgumentError, DeviceError
 from vaefast.experiments.sweep.job import Job, ended, milestones_of, run_job, stop
 
 # read by Ray when it is imported, and by its workers
-os.environ.update({name: os.environ.get(name, value) for name, value in {
+for _name, _value in {
     "RAY_USAGE_STATS_ENABLED": "0", "RAY_CHDIR_TO_TRIAL_DIR": "0", "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0"}.items()})
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1", "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}.items():
+    os.environ.setdefault(_name, _value)
 
 try:
     import ray
@@ -98,8 +100,8 @@ def run_jobs(jobs: Sequence[Job], machines: Machines, folder: Path, *, early_sto
         space = {"job": tune.grid_search(left), "gpus": gpus, "cpus": machines.cpus}
         tuner = tune.Tuner(
             tune.with_resources(_work, {"cpu": machines.cpus, "gpu": gpus}), param_space=space,
-            tune_config=tune.TuneConfig(scheduler=scheduler, max_concurrent_trials=machines.at_once, trial_name_creator=_name,
-                                        trial_dirname_creator=_name),
+            tune_config=tune.TuneConfig(scheduler=scheduler, max_concurrent_trials=machines.at_once,
+                                        trial_name_creator=_trial_name, trial_dirname_creator=_trial_name),
             run_config=tune.RunConfig(name="trials", storage_path=str(storage), verbose=0, callbacks=[_Told(changed)],
                                       failure_config=tune.FailureConfig(max_failures=RETRIES)))
         with warnings.catch_warnings():
@@ -133,7 +135,7 @@ def _title(job: Job) -> str:
     return path.name if path.name.startswith("setting") else f"{path.parent.name}-{path.name}"
 
 
-def _name(trial: Any) -> str:
+def _trial_name(trial: Any) -> str:
     return _title(trial.config["job"])
 
 
