@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vaefast import metrics
+from vaefast import data, metrics
 from vaefast.errors import ArgumentError, DataError
 from vaefast.metrics import exemplars
 from vaefast.metrics.exemplars import view
@@ -73,10 +73,10 @@ def test_only_some_images_of_a_large_set_are_exemplars(images, monkeypatch):
 
 def test_it_is_kept(images, monkeypatch, tmp_path):
     monkeypatch.setattr(exemplars, "_STEPS", 10)
-    data = SimpleNamespace(images=images, digest="d1", name="colours")
-    first = metrics.exemplar_network_for(data, cache_dir=tmp_path)
+    colours = SimpleNamespace(images=images, digest="d1", name="colours")
+    first = metrics.exemplar_network_for(colours, cache_dir=tmp_path)
     monkeypatch.setattr("vaefast.metrics.classifier_cache.train_exemplar_network", lambda *a, **k: pytest.fail("trained again"))
-    second = metrics.exemplar_network_for(data, cache_dir=tmp_path)
+    second = metrics.exemplar_network_for(colours, cache_dir=tmp_path)
     assert torch.equal(first.features(images), second.features(images)) and first.info == second.info
     assert first.info["data"] == "colours" and first.info["train_seconds"] > 0
     assert all("exemplar" in path.name for path in tmp_path.iterdir())
@@ -96,3 +96,34 @@ def test_what_it_does_not_take(images):
 
 def test_logits_of_features_are_those_of_the_images(network, images):
     torch.testing.assert_close(network.logits(metrics.classifier_features(network, images)), network(images).cpu())
+
+
+@pytest.mark.slow
+def test_on_faces_distance_and_score_follow_what_a_person_sees(data_root, cache):
+    faces = data.load("lfw45", data_root / "lfw", "all")
+    network = metrics.exemplar_network_for(faces)
+    order = torch.randperm(len(faces), generator=torch.Generator().manual_seed(0))
+    real = metrics.classifier_statistics(network, faces.images[order[:5000]])
+    x = faces.images[order[5000:7000]].float() / 255
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+
+    def scores(changed):
+        features = metrics.classifier_features(network, changed)
+        distance = real.distance(metrics.GaussianStatistics(features.shape[1]).update(features))
+        return distance, metrics.InceptionScore(10).update(network.logits(features)).compute().mean
+
+    same, score = scores(x)
+    blurred = [scores(gaussian_blur(x, width))[0] for width in (0.6, 1.0, 2.0)]
+    noisy = [scores((x + width * noise).clamp(0, 1)) for width in (0.03, 0.1)]
+    few = [scores(x[:n].repeat(2000 // n, 1, 1, 1)) for n in (200, 20)]
+    assert same < blurred[0] < blurred[1] < blurred[2]
+    assert same < noisy[0][0] < noisy[1][0] and score > noisy[0][1] > noisy[1][1]
+    assert same < few[0][0] < few[1][0] and score > few[0][1] > few[1][1]
+    assert scores(x.mean(1, keepdim=True).expand_as(x))[0] > 10 * same and network.info["test_accuracy"] > 0.95
+
+
+def gaussian_blur(x, width):
+    at = torch.arange(-4.0, 5.0)
+    line = torch.exp(-0.5 * (at / width) ** 2)
+    kernel = (line[:, None] * line[None] / line.sum() ** 2).expand(3, 1, 9, 9)
+    return torch.nn.functional.conv2d(torch.nn.functional.pad(x, (4,) * 4, mode="reflect"), kernel, groups=3)
