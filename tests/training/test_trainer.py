@@ -86,9 +86,9 @@ def test_an_interrupted_run_resumes_to_the_same_weights(tmp_path, monkeypatch, p
     model = make()
     original = vaefast.training.Stage
 
-    def stage(name, module, source, settings):
+    def stage(name, module, source, settings, **scores):
         hit = name == {"first": "stage1", "second": "stage2"}[part]
-        return original(name, _Wrapped(module, at, number) if hit else module, source, settings)
+        return original(name, _Wrapped(module, at, number) if hit else module, source, settings, **scores)
 
     class _Wrapped(_Interrupting):
         def named_parameters(self, *args, **kwargs):  # the optimizer must see the module itself

@@ -12,8 +12,8 @@ import torch
 
 from vaefast import metrics
 from vaefast.errors import DivergenceError, RunFolderError
-from vaefast.experiments.evaluate import evaluate
 from vaefast.experiments.draws import to_uint8
+from vaefast.experiments.evaluate import evaluate
 from vaefast.experiments.run import run_data, train
 from vaefast.experiments.scores import ImageScores
 from vaefast.files import remove_leftovers
