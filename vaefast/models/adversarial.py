@@ -43,7 +43,7 @@ class ImageAdversary(nn.Module):
     def __init__(self, discriminator: nn.Module, weight: float = 100.0) -> None:
         super().__init__()
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < math.inf:
-            raise ArgumentError(f"adversarial_weight is {weight!r}; expected a number above 0 (leave the adversary out for none).")
+            raise ArgumentError(f"adversarial_weight is {weight!r}; expected a number above 0 (adversary=None for none).")
         self.discriminator, self._scale = discriminator, float(weight)
         self.register_buffer("weight", torch.tensor(float(weight)), persistent=False)
         self._parts = 0  # how many reconstructions to keep

@@ -27,9 +27,9 @@ class GAMIXVAE(nn.Module):
     """Minimises w_r REC + w_g GLOB + w_i IND + w_k KL + w_a ADV over encoder and decoder.
 
     REC is the mean absolute error of a pixel on the [-1, 1] scale (of the reconstruction from a *drawn* code); GLOB the KL of
-    the Gaussian with the aggregate posterior's mean and variance to N(0, I); IND = mean_B sum_k 0.5 (s^2 - log s^2 - 1), which keeps
-    each posterior's variance from going to 0; KL the ordinary mean_B KL(q(z|x) || N(0, I)), with weight 0 (give it 1 and the
-    others 0 for a plain VAE); ADV how well reconstructions pass the discriminator, which is trained beside on
+    the Gaussian with the aggregate posterior's mean and variance to N(0, I); IND = mean_B sum_k 0.5 (s^2 - log s^2 - 1), which
+    keeps each posterior's variance from going to 0; KL the ordinary mean_B KL(q(z|x) || N(0, I)), with weight 0 (give
+    it 1 and the others 0 for a plain VAE); ADV how well reconstructions pass the discriminator, which is trained beside on
     100 (BCE(1, D(x)) + BCE(0, D(x_hat))) of the same reconstructions. Both players step from one forward pass.
 
     A plain `nn.Module`: `model(x)` returns the autoencoder's loss and its terms; `players()` tells the engine of both.
@@ -158,7 +158,7 @@ class GAMIXVAE(nn.Module):
     forward = loss
 
     def discriminator_loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Terms of the discriminator's loss of the same batch; encoder and decoder get no gradient (see `ImageAdversary.loss`)."""
+        """Terms of the discriminator's loss of the same batch; the autoencoder gets no gradient (see `ImageAdversary.loss`)."""
         if self.adversary is None:
             raise ArgumentError("this model has no adversary; build it with adversary=vaefast.nets.PatchGAN(channels).")
         return self.adversary.loss(x, lambda: self._activate(self._decode_raw(self.encode(x).sample(generator))))

@@ -67,7 +67,8 @@ class GlobalMoments(nn.Module):
     def kl(self, posterior: DiagonalGaussian) -> Tensor:
         """The divergence in nats, a scalar: 0.5 sum_k (mean^2 + var - log max(var, 1e-8) - 1)."""
         if self._whole is None and not self.memory:
-            return ops.mixture_kl(posterior.mean, posterior.raw, param=posterior.param, var=self.var, eps=EPS, group=self._group())
+            return ops.mixture_kl(posterior.mean, posterior.raw, param=posterior.param, var=self.var, eps=EPS,
+                                  group=self._group())
         own = self._of(posterior)
         whole = self._whole
         if whole is None:

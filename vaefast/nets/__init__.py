@@ -15,8 +15,8 @@ from functools import partial
 from vaefast.nets.adversary import LatentAdversary
 from vaefast.nets.biggan import BigGANDiscriminator, BigGANEncoder, BigGANGenerator, biggan_decoder
 from vaefast.nets.flows import FLOWS, Flow, InverseAutoregressiveFlow, PlanarFlow, RadialFlow
-from vaefast.nets.gan import BEGANDiscriminator, InfoGANDiscriminator, InfoGANGenerator
 from vaefast.nets.gamix import GAMIXDecoder, GAMIXEncoder
+from vaefast.nets.gan import BEGANDiscriminator, InfoGANDiscriminator, InfoGANGenerator
 from vaefast.nets.global_batch import use_global_batch
 from vaefast.nets.hinrichsen_vae import HinrichsenDecoder, HinrichsenEncoder
 from vaefast.nets.infogan import InfoGANDecoder, InfoGANEncoder
