@@ -84,7 +84,8 @@ def test_other_models_take_a_patchgan(kind, tmp_path):
     model = kind(SHAPE, latent_dim=4, adversary="patchgan", adversarial_weight=5.0, **own)
     history = model.fit(images(), steps=2, batch_size=8, progress=False, out=tmp_path / "run")
     assert {"autoencoder/adversarial", "discriminator/accuracy"} <= set(history.last("stage1"))
-    assert torch.equal(vaefast.load(tmp_path / "run").decode(torch.zeros(1, 4)), model.decode(torch.zeros(1, 4)))
+    again = vaefast.load(tmp_path / "run")  # in another memory order, perhaps
+    torch.testing.assert_close(again.decode(torch.zeros(1, 4)), model.decode(torch.zeros(1, 4)))
     with pytest.raises(ArgumentError, match="adversary is 'stylegan'"):
         kind(SHAPE, latent_dim=4, adversary="stylegan", **own)
 
