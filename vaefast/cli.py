@@ -45,6 +45,7 @@ def _gamma(text: str) -> str | float:
 
 def _parser() -> argparse.ArgumentParser:
     from vaefast import data
+    from vaefast.api.adversary import ADVERSARIES
     from vaefast.experiments.codes import SAMPLERS
     from vaefast.experiments.presets import PRESETS
     from vaefast.experiments.reproduce import EXPERIMENTS
@@ -95,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--disc-iters", type=int, metavar="N", help="discriminator steps a generator step (gan)")
     train.add_argument("--arch", choices=ARCHS, help="blocks of biggan and biggan-vae")
     train.add_argument("--ch", type=int, metavar="N", help="channels of biggan and biggan-vae at the image's own size")
+    train.add_argument("--adversary", choices=ADVERSARIES,
+                       help="a discriminator that reconstructions have to pass (vae, two-stage, biggan-vae; gamix has it anyway)")
     train.add_argument("--model-option", type=_option, action="append", default=[], metavar="NAME=VALUE",
                        help="any other argument of the model, such as spectral_norm=true of gan; may be given several times")
     train.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
@@ -106,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--clip-norm", type=float, metavar="X", help="largest norm of the gradient, in all stages")
     train.add_argument("--ema", type=float, metavar="D", help="decay of a moving average of the weights, in all stages")
     train.add_argument("--accumulate", type=int, metavar="N", help="send each batch through in N parts, to save memory")
+    train.add_argument("--flip", action="store_true", default=None, help="mirror each training image with probability 1/2")
     train.add_argument("--compile", choices=MODES, default="auto",
                        help="torch.compile: auto does for long runs on a GPU (default: auto)")
     train.add_argument("--channels-last", choices=CHANNELS_LAST, default="auto",
@@ -243,14 +247,15 @@ def _train(args: argparse.Namespace) -> None:
     from vaefast.training.distributed import leave, world
 
     stages = _given(batch_size=args.batch_size, lr=args.lr, schedule=args.schedule, clip_norm=args.clip_norm, ema=args.ema,
-                    accumulate=args.accumulate, betas=None if args.beta1 is None else (args.beta1, 0.999))
+                    accumulate=args.accumulate, betas=None if args.beta1 is None else (args.beta1, 0.999), flip=args.flip)
     options = dict(
         data_name=args.data, data_root=args.data_root, out=args.out, preset_name=args.preset, epochs=args.epochs,
         steps=args.steps, stage_overrides=stages, seed=args.seed, device=args.device, precision=args.precision,
         resume=args.resume,
         model_overrides=_given(latent_dim=args.latent_dim, gamma=args.gamma, likelihood=args.likelihood, nets=args.nets,
                                flow=args.flow, lambda_=args.lambda_, loss=args.loss, penalty=args.penalty,
-                               disc_iters=args.disc_iters, arch=args.arch, ch=args.ch, **dict(args.model_option)),
+                               disc_iters=args.disc_iters, arch=args.arch, ch=args.ch, adversary=args.adversary,
+                               **dict(args.model_option)),
         data_options={**_given(size=args.image_size), **dict(args.data_option)}, command=args.line,
         sample_every=args.sample_every, score_every=args.score_every, tensorboard=args.tensorboard, wandb=args.wandb,
         start_from=args.start_from,

@@ -2,6 +2,7 @@
 
 from vaefast.api.base import Model
 from vaefast.api.biggan import BigGAN, BigGANVAE
+from vaefast.api.gamix import GAMIXVAE
 from vaefast.api.gan import GAN
 from vaefast.api.images import ImageAutoencoder, ImageModel
 from vaefast.api.load import MODELS, load
@@ -10,5 +11,5 @@ from vaefast.api.two_stage import TwoStageVAE
 from vaefast.api.vae import VAE
 from vaefast.api.wae import WAE
 
-__all__ = ["GAN", "MODELS", "VAE", "WAE", "BigGAN", "BigGANVAE", "ImageAutoencoder", "ImageModel", "Model", "SecondStage",
-           "TwoStageVAE", "load"]
+__all__ = ["GAMIXVAE", "GAN", "MODELS", "VAE", "WAE", "BigGAN", "BigGANVAE", "ImageAutoencoder", "ImageModel", "Model",
+           "SecondStage", "TwoStageVAE", "load"]

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from vaefast import api, data, metrics
 from vaefast.errors import ArgumentError, DataError
-from vaefast.experiments.codes import Aggregate, aggregate, samplers_of
+from vaefast.experiments.codes import Aggregate, aggregate, has_second_stage, samplers_of
 from vaefast.experiments.draws import image_sampler, sample_images, to_uint8
+from vaefast.experiments.latent_page import write_latents
 from vaefast.experiments.report import write_report
 from vaefast.experiments.run import finished, image_model, run_data
 from vaefast.experiments.scores import ImageScores, checked_metrics
@@ -31,7 +32,8 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
              which: Sequence[str] | None = None, weights: str | os.PathLike[str] | None = None, against: str = "test",
              first: Sequence[int] = (), classifier_cache: str | None = None,
              say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Score the run at `path` against its data set's test images; writes evaluation.json and the report.
+    """Score the run at `path` against its data set's test images; writes evaluation.json, the report and, where there is an
+    encoder, latents.json and latents.png of the test images.
 
     Distances are taken between `samples` generated images and as many real test images (all, where there are fewer): samples
     of the prior (stage 1), test images reconstructed (where there is an encoder) and, as the best that can be asked for, real
@@ -95,6 +97,8 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     other = train if against == "test" else test
     add("test_vs_train", other.images[torch.randperm(len(other), generator=torch.Generator().manual_seed(seed))[:samples]])
     write_json(run.path / "evaluation.json", result)
+    if isinstance(model, api.ImageAutoencoder):
+        write_latents(model, test.images, run.path, seed)
     write_report(run.path)
     return result
 
@@ -140,7 +144,7 @@ def _reconstruct(model: api.ImageAutoencoder, images: Tensor, seed: int) -> tupl
         x_hat = model.decode(z)
         error += (x - x_hat).square().sum().item()
         once.append(to_uint8(x_hat))
-        if isinstance(model, api.TwoStageVAE):
+        if has_second_stage(model):
             twice.append(to_uint8(model.decode(model.recode(z, generator))))
     return torch.cat(once), torch.cat(twice) if twice else None, error / images.numel()
 
@@ -153,7 +157,7 @@ def _latents(model: api.ImageAutoencoder, found: Aggregate, samples: int, seed: 
     # a WAE's prior may have another deviation than 1, and no gamma
     codes = {"stage1": z / model.first.prior_std if isinstance(model, api.WAE) else z}
     gammas = {"gamma_x": model.first.gamma} if getattr(model.first, "likelihood", None) == "gaussian" else {}
-    if isinstance(model, api.TwoStageVAE):
+    if has_second_stage(model):
         with evaluating(model.second):
             codes["stage2"] = model.second.encode(z).sample(torch.Generator(model.device).manual_seed(seed))
         gammas["gamma_z"] = model.second.gamma

@@ -1,7 +1,10 @@
 """Objectives: what is minimised and how samples are drawn. No files, and no optimizers but the WAE encoder's pretraining."""
 
+from vaefast.models.adversarial import ImageAdversary
 from vaefast.models.biggan import BigGAN
+from vaefast.models.gamix import GAMIXVAE
 from vaefast.models.gan import GAN
+from vaefast.models.global_moments import GlobalMoments
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.player import Player
 from vaefast.models.posterior import DiagonalGaussian, FlowPosterior, PointMass
@@ -11,5 +14,5 @@ from vaefast.models.vae import VAE
 from vaefast.models.wae import WAE
 from vaefast.models.wae_pretrain import pretrain_encoder
 
-__all__ = ["GAN", "VAE", "WAE", "BigGAN", "DiagonalGaussian", "FlowPosterior", "Latents", "Mixture", "Player", "PointMass",
-           "Prior", "Sampler", "TwoStageVAE", "as_latents", "pretrain_encoder"]
+__all__ = ["GAMIXVAE", "GAN", "VAE", "WAE", "BigGAN", "DiagonalGaussian", "FlowPosterior", "GlobalMoments", "ImageAdversary",
+           "Latents", "Mixture", "Player", "PointMass", "Prior", "Sampler", "TwoStageVAE", "as_latents", "pretrain_encoder"]

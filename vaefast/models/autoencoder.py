@@ -35,9 +35,9 @@ class Autoencoder(nn.Module):
             return self.first.encode(x)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Images [B, C, H, W] in [0, 1] of codes [B, k]."""
+        """Images [B, C, H, W] of codes [B, k], clipped to [0, 1]: a linear decoder keeps to no range."""
         with evaluating(self.first):
-            return self.first.decode(z)
+            return self.first.decode(z).clamp(0, 1)
 
     def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images decoded from a *drawn* code of each image, [B, C, H, W] in [0, 1]."""
