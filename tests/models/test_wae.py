@@ -120,7 +120,9 @@ def test_reconstruction_costs_in_either_range(reconstruction, image_range, outpu
 
 @pytest.mark.parametrize("name", NETS)
 def test_images_are_in_0_1_whatever_the_range_inside(name):
-    shape, options = (1, 16, 16), {"wae": {"width": 4}, "wae-stride2": {"width": 4}}.get(name, {})
+    shape = (1, 32, 32) if name == "hinrichsen" else (1, 16, 16)
+    options = {"wae": {"width": 4}, "wae-stride2": {"width": 4}, "gamix": {"width": 4}, "biggan": {"ch": 2},
+               "biggan-deep": {"ch": 4}}.get(name, {})
     build_encoder, build_decoder = NETS[name]
     x = torch.randint(0, 256, (4, *shape), dtype=torch.uint8)
     for image_range in ((0, 1), (-1, 1)):
