@@ -146,8 +146,9 @@ class Milestones(Callback):
                                      device=trainer.device, classifier=classifier, notice=_silent)
         generator = torch.Generator(trainer.device).manual_seed(seed + 1)
         with torch.no_grad(), evaluating(trainer.model), trainer.averaged():
-            drawn = [to_uint8(trainer.model.sample(min(1000, samples - i), generator=generator)) for i in range(0, samples, 1000)]
-        return float(self.score(torch.cat(drawn))[SCORES[self.metric]])
+            drawn = [trainer.model.sample(min(1000, samples - i), generator=generator) for i in range(0, samples, 1000)]
+            images = torch.cat([x.mul(255).round_().to(torch.uint8).cpu() for x in drawn])
+        return float(self.score(images)[SCORES[self.metric]])
 
 
 def describe(setting: dict[str, Any]) -> str:
