@@ -68,11 +68,11 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     real = unseen if against == "test" else train
     say(f"scoring {path}: {samples:,} samples of each kind against {len(real):,} {train.name} {against} images "
         f"({', '.join(which)})")
-    own_network = _own_network(which, train, test, classifier_cache, chosen, say)
-    score = ImageScores(real, which, weights=weights, device=chosen, classifier=own_network, first=first, notice=say)
+    network = own_network(which, train, test, classifier_cache, chosen, say)
+    score = ImageScores(real, which, weights=weights, device=chosen, classifier=network, first=first, notice=say)
     result: dict[str, Any] = {"samples": samples, "real": len(real), "against": against, "seed": seed}
-    if own_network is not None:
-        result |= {f"classifier/{name}": own_network.info[name] for name in ("version", "test_accuracy")}
+    if network is not None:
+        result |= {f"classifier/{name}": network.info[name] for name in ("version", "test_accuracy")}
 
     def add(kind: str, images: Tensor) -> None:
         for name, value in score(images).items():
@@ -119,8 +119,8 @@ def _chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str]
     return found
 
 
-def _own_network(which: Sequence[str], train: data.ImageSet, test: data.ImageSet, cache: str | None, device: torch.device,
-                 say: Callable[[str], None]) -> metrics.FeatureClassifier | None:
+def own_network(which: Sequence[str], train: data.ImageSet, test: data.ImageSet, cache: str | None, device: torch.device,
+                say: Callable[[str], None]) -> metrics.FeatureClassifier | None:
     """The network trained on the data set itself that "classifier" or "exemplar" needs."""
     if "classifier" in which:
         return metrics.classifier_for(train, test_set=test, cache_dir=cache, device=device, notice=say)
