@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -71,18 +72,19 @@ def test_a_generator_that_says_one_thing_has_no_diversity():
 
 @pytest.mark.slow
 def test_samples_of_digits_get_better(tmp_path, monkeypatch):
-    """NS GAN with its authors' settings on the UCI digits: FD-classifier falls."""
+    """LSGAN with its authors' settings on the UCI digits: FD-classifier falls within its first hundred steps."""
     import vaefast
     from vaefast.experiments.run import load_data
     from vaefast.experiments.score_curve import ScoreCurve
 
     monkeypatch.setenv("VAEFAST_CACHE", str(tmp_path))
-    images = load_data("digits", None, "train")
+    train, test = (replace(images, images=images.images[..., 2:30, 2:30].contiguous())
+                   for images in (load_data("digits", None, which) for which in ("train", "test")))
     torch.manual_seed(0)
-    model = vaefast.GAN(images.image_shape)
-    curve = ScoreCurve(images, load_data("digits", None, "test"), device=CPU)
+    model = vaefast.GAN(train.image_shape, "lsgan")
+    curve = ScoreCurve(train, test, device=CPU)
     first = curve(model, "stage1")["fd_classifier"]
-    history = model.fit(images, steps=400, device="cpu", progress=False, evaluate=lambda stage: curve(model, stage),
-                        evaluate_every=4)
+    history = model.fit(train, steps=100, device="cpu", precision="fp32", progress=False,
+                        evaluate=lambda stage: curve(model, stage), evaluate_every=2)
     scores = [r["fd_classifier"] for r in history.records if "fd_classifier" in r]
-    assert scores[-1] < 0.6 * first and scores[-1] < scores[0], (first, scores)
+    assert len(scores) == 2 and scores[1] < scores[0] < first and scores[1] < 0.6 * first, (first, scores)
