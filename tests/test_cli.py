@@ -130,7 +130,7 @@ def test_damaged_data_is_named_and_makes_no_run_folder(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_scoring_needs_labels(tmp_path, capsys, cache):
+def test_fd_classifier_needs_labels(tmp_path, capsys, cache):
     folder = tmp_path / "pictures"
     folder.mkdir()
     for i in range(40):
@@ -138,7 +138,7 @@ def test_scoring_needs_labels(tmp_path, capsys, cache):
     out = tmp_path / "run"
     assert run("train", "two-stage", "--data", "folder", "--data-root", folder, "--out", out, "--steps", "2",
                "--batch-size", "8", "--latent-dim", "2", "--device", "cpu") == 0
-    assert "labels" in bad(capsys, "evaluate", out, "-n", "10", "--device", "cpu")
+    assert "labels" in bad(capsys, "evaluate", out, "--metrics", "classifier", "-n", "10", "--device", "cpu")
 
 
 def test_image_size_makes_a_folder_of_mixed_sizes_usable(tmp_path, capsys):
