@@ -41,6 +41,15 @@ def test_the_longer_fashion_run_is_the_measured_one():
     assert markdown_scores(found) in page and f"{stage1 / stage2:.2f} times, {stage1:.2f} to {stage2:.2f}" in page
 
 
+def test_the_manifolds_are_the_measured_ones():
+    page = (ROOT / "docs/theory.md").read_text()
+    found = json.loads((ROOT / "docs/results/manifolds-quick/manifolds.json").read_text())
+    assert f"on {found['right']} of\n{found['counted']} manifolds" in page
+    for case in found["cases"]:
+        assert (f"| {case['active_dimensions']} | {case['gamma']:.4f} | {case['loss_slope']:.2f} ({case['expected_loss_slope']}) | "
+                f"{case['kl_slope']:.2f} ({case['expected_kl_slope']}) |") in page
+
+
 def test_the_fid_table_is_the_measured_one():
     page = (ROOT / "docs/performance.md").read_text()
     found = json.loads((ROOT / "benchmarks/results/fid-cpu.json").read_text())
