@@ -8,13 +8,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from vaefast import data, metrics, models, nets, ops
-    from vaefast.api import VAE, WAE, SecondStage, TwoStageVAE, load
+    from vaefast.api import VAE, WAE, SecondStage, SequentialVAE, TwoStageVAE, load
     from vaefast.training import History, StageSettings, Trainer
 
-_FROM = {"VAE": "vaefast.api", "WAE": "vaefast.api", "SecondStage": "vaefast.api", "TwoStageVAE": "vaefast.api",
-         "load": "vaefast.api", "History": "vaefast.training", "StageSettings": "vaefast.training", "Trainer": "vaefast.training"}
+_FROM = {"VAE": "vaefast.api", "WAE": "vaefast.api", "SecondStage": "vaefast.api",
+         "SequentialVAE": "vaefast.api", "TwoStageVAE": "vaefast.api", "load": "vaefast.api", "History": "vaefast.training",
+         "StageSettings": "vaefast.training", "Trainer": "vaefast.training"}
 _ROOMS = ("data", "experiments", "metrics", "models", "nets", "ops", "training")
-__all__ = ["VAE", "WAE", "History", "SecondStage", "StageSettings", "Trainer", "TwoStageVAE", "__version__", "data", "load",
+__all__ = ["VAE", "WAE", "History", "SecondStage", "SequentialVAE", "StageSettings", "Trainer", "TwoStageVAE", "__version__", "data", "load",
            "metrics", "models", "nets", "ops"]
 
 

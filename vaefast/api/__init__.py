@@ -4,8 +4,9 @@ from vaefast.api.base import Model
 from vaefast.api.images import ImageModel
 from vaefast.api.load import MODELS, load
 from vaefast.api.second_stage import SecondStage
+from vaefast.api.sequential import SequentialVAE
 from vaefast.api.two_stage import TwoStageVAE
 from vaefast.api.vae import VAE
 from vaefast.api.wae import WAE
 
-__all__ = ["MODELS", "VAE", "WAE", "ImageModel", "Model", "SecondStage", "TwoStageVAE", "load"]
+__all__ = ["MODELS", "VAE", "WAE", "ImageModel", "Model", "SecondStage", "SequentialVAE", "TwoStageVAE", "load"]
