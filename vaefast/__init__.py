@@ -15,8 +15,8 @@ _FROM = {"VAE": "vaefast.api", "WAE": "vaefast.api", "SecondStage": "vaefast.api
          "SequentialVAE": "vaefast.api", "TwoStageVAE": "vaefast.api", "load": "vaefast.api", "History": "vaefast.training",
          "StageSettings": "vaefast.training", "Trainer": "vaefast.training"}
 _ROOMS = ("data", "experiments", "metrics", "models", "nets", "ops", "training")
-__all__ = ["VAE", "WAE", "History", "SecondStage", "SequentialVAE", "StageSettings", "Trainer", "TwoStageVAE", "__version__", "data", "load",
-           "metrics", "models", "nets", "ops"]
+__all__ = ["VAE", "WAE", "History", "SecondStage", "SequentialVAE", "StageSettings", "Trainer", "TwoStageVAE", "__version__",
+           "data", "load", "metrics", "models", "nets", "ops"]
 
 
 def __getattr__(name: str) -> Any:

@@ -81,9 +81,10 @@ def code_sampler(model: api.ImageModel, name: str, codes: Callable[[], Tensor] |
     """
     if name == "prior":
         return model.first.prior
-    if name == "mixture" and codes is not None:
+    inferred = getattr(model.first, "infers", True)
+    if name == "mixture" and codes is not None and inferred:
         return Mixture(model.latent_dim, COMPONENTS, seed=seed).fit(codes()).sample
     if name == "second" and isinstance(model, api.TwoStageVAE):
         return lambda n, generator: model.sample_codes(n, stage=2, generator=generator)
-    raise ArgumentError(f"sampler is {name!r}; a {model.kind} model has prior, mixture"
+    raise ArgumentError(f"sampler is {name!r}; a {model.kind} model has prior{', mixture' if inferred else ''}"
                         f"{' and second' if isinstance(model, api.TwoStageVAE) else ''}.")

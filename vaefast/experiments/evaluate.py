@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from vaefast.experiments.codes import Aggregate, aggregate, code_sampler, sample
 from vaefast.experiments.report import write_report
 from vaefast.experiments.run import finished, image_model, run_data, sample_images, to_uint8
 from vaefast.experiments.scores import ImageScores, checked_metrics
+from vaefast.experiments.steps import write_steps
 from vaefast.metrics.inception_weights import cached_file
 from vaefast.models.mode import evaluating
 from vaefast.training.device import resolve_device
@@ -49,13 +51,21 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     model = image_model(run.path, chosen)
     split = run_data(run, data_root)
     train, test = split("train"), split("test")
-    which = _chosen_metrics(which, weights, train)
+    result: dict[str, Any] = {"samples": samples, "real": min(samples, len(test)), "seed": seed}
+    steps = isinstance(model, api.SequentialVAE)
+    if steps:
+        result |= _by_step(model, test, run.path, seed)
+    which = _chosen_metrics(which, weights, train, optional=steps)
+    if not which:
+        say(f"scored {path} step by step; there are no labels and no Inception weights to score its samples with")
+        write_json(run.path / "evaluation.json", result)
+        write_report(run.path)
+        return result
     say(f"scoring {path}: {samples:,} samples of each kind against {min(samples, len(test)):,} {train.name} test images "
         f"({', '.join(which)})")
     classifier = metrics.classifier_for(train, test_set=test, device=chosen, notice=say) if "classifier" in which else None
     real = test.subset(slice(0, samples))
     score = ImageScores(real, which, weights=weights, device=chosen, classifier=classifier, notice=say)
-    result: dict[str, Any] = {"samples": samples, "real": len(real), "seed": seed}
     if classifier is not None:
         result |= {f"classifier/{name}": classifier.info[name] for name in ("version", "test_accuracy")}
 
@@ -69,7 +79,8 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     own = samplers_of(model)
     for stage, name in enumerate(own, start=1):
         add(f"stage{stage}", sample_images(model, code_sampler(model, name), samples, seed=seed + stage))
-    found = aggregate(model, train.images, seed)
+    inferred = getattr(model.first, "infers", True)  # codes that have a density
+    found = aggregate(model, train.images, seed) if inferred else None
     if len(own) > 1:
         mixture = code_sampler(model, "mixture", lambda: found.codes, seed)
         add("mixture", sample_images(model, mixture, samples, seed=seed + 3))
@@ -80,22 +91,33 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     add("test_vs_train", train.images[torch.randperm(
         len(train), generator=torch.Generator().manual_seed(seed))[:samples]])
     result["reconstruction_error"] = error
-    result |= _latents(model, found, samples, seed)
+    if found is not None:
+        result |= _latents(model, found, samples, seed)
     write_json(run.path / "evaluation.json", result)
     write_report(run.path)
     return result
 
 
-def _chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str] | None, train: data.ImageSet) -> tuple[str, ...]:
-    """The metrics asked for; those there is everything at hand for where none are."""
+def _chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str] | None, train: data.ImageSet, *,
+                    optional: bool) -> tuple[str, ...]:
+    """The metrics asked for; those there is everything at hand for where none are. None at all is an error unless `optional`."""
     if which is not None:
         return checked_metrics(which)
     found: tuple[str, ...] = ("classifier",) if train.labels is not None else ()
     if weights is not None or cached_file().is_file():
         found += ("fid", "is", "kid")
-    if not found:
+    if not found and not optional:
         raise DataError(f"{train.name} has no labels to train a classifier on, and there are no Inception weights at "
                         f"{cached_file()}; name them (--inception-weights), or ask for fid, to have them downloaded.")
+    return found
+
+
+def _by_step(model: api.SequentialVAE, test: data.ImageSet, run: Path, seed: int) -> dict[str, float]:
+    """steps.json and steps.png, and their scores by name and step."""
+    scores = write_steps(model, test.images, run, split="test", seed=seed)
+    found = {"step_sharpness/data": scores["sharpness_data"]}
+    for name, values in (("step_error", scores["reconstruction_error"]), ("step_sharpness", scores["sharpness_samples"])):
+        found |= {f"{name}/step{t}": value for t, value in enumerate(values, 1)}
     return found
 
 

@@ -21,6 +21,7 @@ from vaefast.experiments.pictures import image_grid, reconstruction_grid, save_p
 from vaefast.experiments.presets import Preset, preset
 from vaefast.experiments.report import write_report
 from vaefast.experiments.snapshots import SampleGrids
+from vaefast.experiments.steps import draw_steps, write_steps
 from vaefast.training import Callback
 from vaefast.training.distributed import world
 from vaefast.training.loggers import TensorBoard, WeightsAndBiases
@@ -117,6 +118,9 @@ def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, 
     originals = data.to_float(images.images[:PAIRS]).to(model.device)
     save_png(run.path / "reconstructions.png",
              reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
+    if isinstance(model, api.SequentialVAE):
+        draw_steps(model, images.images, run.path, seed)
+        write_steps(model, images.images, run.path, split="training")
     draw_curves(run.read_metrics(), run.path / "curves.png")
     write_report(run.path)
 

@@ -11,5 +11,5 @@ from vaefast.models.vae import VAE
 from vaefast.models.wae import WAE
 from vaefast.models.wae_pretrain import pretrain_encoder
 
-__all__ = ["VAE", "WAE", "DiagonalGaussian", "FlowPosterior", "InfusionChain", "Latents", "Mixture", "Player", "PointMass", "Prior",
-           "Sampler", "SequentialVAE", "TwoStageVAE", "as_latents", "pretrain_encoder"]
+__all__ = ["VAE", "WAE", "DiagonalGaussian", "FlowPosterior", "InfusionChain", "Latents", "Mixture", "Player", "PointMass",
+           "Prior", "Sampler", "SequentialVAE", "TwoStageVAE", "as_latents", "pretrain_encoder"]

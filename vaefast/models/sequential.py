@@ -178,7 +178,7 @@ class SequentialVAE(nn.Module):
         return torch.cat([q.mean for q in found], 1), torch.cat([q.raw for q in found], 1)
 
     def prior(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n codes of all steps, [n, k], on the model's device: N(0, I), for later steps as their predictors scale and shift it."""
+        """n codes of all steps, [n, k], on the model's device: N(0, I), which predictors scale and shift for later steps."""
         if not self.predictors:
             return self._noise(n, generator)
         size = int(self.batch)
@@ -253,8 +253,8 @@ class SequentialVAE(nn.Module):
 
     def _check_batch(self, x: Tensor) -> None:
         if x.ndim != 4 or tuple(x.shape[1:]) != self.data_shape or len(x) < 2:
-            raise ArgumentError(f"x has shape {list(x.shape)}; expected [B, {', '.join(map(str, self.data_shape))}] with B of 2 or "
-                                "more: the networks normalise by their batch.")
+            raise ArgumentError(f"x has shape {list(x.shape)}; expected [B, {', '.join(map(str, self.data_shape))}] with B of 2 "
+                                "or more: the networks normalise by their batch.")
 
 
 def damaged(x: Tensor, generator: torch.Generator | None = None) -> Tensor:

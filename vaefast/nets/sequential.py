@@ -155,7 +155,8 @@ class SequentialEncoder(nn.Module):
 
     scale_param = "logstd"
 
-    def __init__(self, image_shape: tuple[int, int, int], *, widths: Sequence[int] = WIDTHS, rungs: Sequence[int] = RUNGS) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], *, widths: Sequence[int] = WIDTHS,
+                 rungs: Sequence[int] = RUNGS) -> None:
         super().__init__()
         image_shape, widths, rungs = checked_image_shape(image_shape), _five_widths(widths), _four_rungs(rungs)
         sizes = _sizes(image_shape)
