@@ -44,7 +44,7 @@ def runs(folder, fast):
 
 
 def test_every_kind_has_both_presets():
-    assert set(PRESETS) == set(KINDS)
+    assert set(KINDS) <= set(PRESETS)
     for kind in KINDS:
         for name in ("paper", "quick"):
             chosen = preset(kind, name)

@@ -33,8 +33,10 @@ def sharpness(images: Tensor) -> Tensor:
         given = f"{images.dtype} {list(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
         raise ArgumentError(f"images are {given}; expected uint8 or float [N, 1 or 3, H, W] of 3x3 pixels or more.")
     kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]], dtype=torch.float64, device=images.device)
+    if not len(images):
+        return images.new_empty(0, dtype=torch.float64)
     parts = [_laplacian(x, kernel[None, None]).flatten(1).var(1, correction=0) for x in images.split(_BATCH)]
-    return torch.cat(parts) if parts else images.new_empty(0, dtype=torch.float64)
+    return torch.cat(parts)
 
 
 def _laplacian(x: Tensor, kernel: Tensor) -> Tensor:
