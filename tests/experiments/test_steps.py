@@ -89,7 +89,8 @@ def test_samples_of_a_run(folder, tmp_path):
 
 
 @pytest.mark.parametrize("words, message", [
-    (["sequential", "--latent-dim", "4"], "sequential has no such setting"), (["vae", "--width", "0.5"], "vae has no such setting"),
+    (["sequential", "--latent-dim", "4"], "sequential has no such setting"),
+    (["vae", "--width", "0.5"], "vae has no such setting"),
     (["sequential", "--width", "0"], "width is 0")])
 def test_settings_that_do_not_fit(words, message, tmp_path, capsys):
     assert main(["train", *words, "--data", "digits", "--out", str(tmp_path / "run")]) == 2

@@ -34,7 +34,8 @@ def test_a_blurred_image_is_less_sharp():
     assert (sharpness(torch.nn.functional.avg_pool2d(x, 3, 1, 1)) < 0.2 * sharpness(x)).all()
 
 
-@pytest.mark.parametrize("x", [torch.rand(3, 3), torch.rand(1, 2, 4, 4), torch.rand(1, 1, 2, 9), torch.zeros(1, 1, 4, 4).int(), 3])
+@pytest.mark.parametrize(
+    "x", [torch.rand(3, 3), torch.rand(1, 2, 4, 4), torch.rand(1, 1, 2, 9), torch.zeros(1, 1, 4, 4).int(), 3])
 def test_what_is_no_image(x):
     with pytest.raises(ArgumentError, match="expected uint8 or float"):
         sharpness(x)

@@ -102,7 +102,8 @@ def test_the_predictor_is_added_and_shifts_the_prior(x):
     plain, model = make(), make(predictor=True)
     terms = model(x, seeded())
     assert "kl_predicted" not in plain(x, seeded())
-    torch.testing.assert_close(terms["loss"], sum(terms[f"rec_{t}"] for t in range(1, T + 1)) + terms["kl"] + terms["kl_predicted"])
+    rec = sum(terms[f"rec_{t}"] for t in range(1, T + 1))
+    torch.testing.assert_close(terms["loss"], rec + terms["kl"] + terms["kl_predicted"])
     with torch.no_grad():
         for predictor in model.predictors:
             for head, value in ((predictor.mean, 3.0), (predictor.scale, -20.0)):
@@ -115,7 +116,7 @@ def test_the_predictor_is_added_and_shifts_the_prior(x):
 def test_divergence_between_gaussians():
     q = DiagonalGaussian(torch.randn(4, 3).double(), torch.randn(4, 3).double() / 3, "logstd")
     p = DiagonalGaussian(torch.randn(4, 3).double(), torch.randn(4, 3).double() / 3, "logvar")
-    found = torch.distributions.kl_divergence(torch.distributions.Normal(q.mean, q.std), torch.distributions.Normal(p.mean, p.std))
+    found = torch.distributions.kl_divergence(*(torch.distributions.Normal(g.mean, g.std) for g in (q, p)))
     torch.testing.assert_close(kl_between(q, p), found.sum(1))
 
 

@@ -18,7 +18,7 @@ from vaefast.training.storage import write_json
 ROWS = 8
 GIF_SIDE = 6
 FRAME_MS, LAST_MS = 500, 2000
-SCORED = 1000
+SCORED = 500
 """Samples, and images reconstructed, for the scores."""
 
 
@@ -57,7 +57,7 @@ def score_steps(model: api.SequentialVAE, images: Tensor, *, split: str, seed: i
     """Sharpness of samples and reconstructions, and the reconstructions' error, of every step.
 
     Args:
-        images: real ones [N, C, H, W]; up to 1000 of them are reconstructed, and as many samples drawn.
+        images: real ones [N, C, H, W]; up to 500 of them are reconstructed, and as many samples drawn.
         split: what they are, for the record.
 
     Returns:
