@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--flow", choices=list(FLOWS), help="normalizing flow after the encoder (vae, vae-flow)")
     train.add_argument("--lambda", dest="lambda_", type=float, metavar="L", help="weight of the penalty (wae-mmd, wae-gan)")
     train.add_argument("--variant", choices=list(VARIANTS), help="network of the sequential model")
+    train.add_argument("--chain-steps", type=int, metavar="T", help="steps of the sequential model's chain")
     train.add_argument("--width", type=float, metavar="F", help="factor of the sequential model's widths")
     train.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
     train.add_argument("--resume", action="store_true", help="go on with the run in RUN")
@@ -180,7 +181,8 @@ def _train(args: argparse.Namespace) -> None:
         steps=args.steps, stage_overrides=stages, seed=args.seed, device=args.device, precision=args.precision,
         resume=args.resume,
         model_overrides=_given(latent_dim=args.latent_dim, gamma=args.gamma, likelihood=args.likelihood, nets=args.nets,
-                               flow=args.flow, lambda_=args.lambda_, variant=args.variant, width=args.width),
+                               flow=args.flow, lambda_=args.lambda_, variant=args.variant, width=args.width,
+                               steps=args.chain_steps),
         data_options={**_given(size=args.image_size), **dict(args.data_option)}, command=args.line,
         sample_every=args.sample_every, tensorboard=args.tensorboard, wandb=args.wandb,
         trainer={"compile": args.compile, "channels_last": args.channels_last, "sync": args.sync, "log_every": args.log_every,

@@ -21,12 +21,12 @@ def folder(tmp_path_factory):
     """A run of the digits in 28x28, without their labels, that has learned little."""
     folder = tmp_path_factory.mktemp("steps")
     digits = data.load("digits", split="all")
-    np.savez(folder / "digits.npz", images=digits.images[:300, :, 2:30, 2:30].numpy())
+    np.savez(folder / "digits.npz", images=digits.images[:120, :, 2:30, 2:30].numpy())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VAEFAST_CACHE", str(folder / "cache"))
         patch.setenv("TORCH_HOME", str(folder / "torch"))
-        assert main(["train", "sequential", "--data", "npz", "--data-root", str(folder / "digits.npz"), "--steps", "12",
-                     "--batch-size", "24", "--width", "0.09", "--log-every", "6", *DEVICE, "--out", str(folder / "run")]) == 0
+        assert main(["train", "sequential", "--data", "npz", "--data-root", str(folder / "digits.npz"), "--steps", "6",
+                     "--batch-size", "12", "--width", "0.09", "--chain-steps", "3", "--log-every", "3", *DEVICE, "--out", str(folder / "run")]) == 0
         yield folder
 
 
@@ -37,15 +37,15 @@ def scores(folder):
 def test_a_run_shows_its_chain(folder):
     run = folder / "run"
     found = scores(folder)
-    assert found["split"] == "training" and found["batch"] == 24 and found["images"] == found["samples"] <= 300
+    assert found["split"] == "training" and found["batch"] == 12 and 100 <= found["images"] == found["samples"] <= 120
     for name in ("sharpness_samples", "sharpness_reconstructions", "reconstruction_error"):
-        assert len(found[name]) == 8 and all(v > 0 for v in found[name])
+        assert len(found[name]) == 3 and all(v > 0 for v in found[name])
     assert found["sharpness_data"] > 0
     width, height = Image.open(run / "samples_steps.png").size
-    assert width == height == 8 * (2 * 28 + 2) + 2  # 8 rows of 8 steps
-    assert Image.open(run / "reconstructions_steps.png").size == (9 * 58 + 2, 8 * 58 + 2)
+    assert (width, height) == (3 * (2 * 28 + 2) + 2, 8 * 58 + 2)  # 8 rows of 3 steps
+    assert Image.open(run / "reconstructions_steps.png").size == (4 * 58 + 2, 8 * 58 + 2)
     gif = Image.open(run / "samples_steps.gif")
-    assert gif.n_frames == 8 and gif.size == (6 * 58 + 2, 6 * 58 + 2)
+    assert gif.n_frames == 3 and gif.size == (6 * 58 + 2, 6 * 58 + 2)
     report = (run / "report.html").read_text()
     assert "data:image/gif" in report and "A Sequential VAE" in report and "steps.png" not in report
     assert (run / "steps.png").is_file() and (run / "steps.svg").is_file()
@@ -58,8 +58,8 @@ def test_scores_of_test_images_without_labels(folder, capsys):
     result = json.loads((folder / "run" / "evaluation.json").read_text())
     found = scores(folder)
     assert found["split"] == "test"
-    assert [result[f"step_error/step{t}"] for t in range(1, 9)] == found["reconstruction_error"]
-    assert [result[f"step_sharpness/step{t}"] for t in range(1, 9)] == found["sharpness_samples"]
+    assert [result[f"step_error/step{t}"] for t in range(1, 4)] == found["reconstruction_error"]
+    assert [result[f"step_sharpness/step{t}"] for t in range(1, 4)] == found["sharpness_samples"]
     assert "no Inception weights" in capsys.readouterr().out
     assert "Reconstruction error by step" in (folder / "run" / "report.html").read_text()
 
@@ -69,15 +69,15 @@ def test_scores_follow_the_definitions(folder):
     from vaefast.metrics import sharpness
 
     model = api.load(folder / "run")
-    images = data.load("npz", folder / "digits.npz", "train").images[:50]  # two batches of 24, and a part
+    images = data.load("npz", folder / "digits.npz", "train").images[:26]  # two batches of 12, and a part
     found = score_steps(model, images, split="some", seed=3)
-    assert found["images"] == 50
+    assert found["images"] == 26
     assert found["sharpness_data"] == pytest.approx(sharpness(images).mean().item())
     generator = torch.Generator().manual_seed(3)
     x, errors = images.float() / 255, []
     with torch.no_grad():
-        for batch, new in ((x[:24], 24), (x[24:48], 24), (x[26:], 2)):
-            model.steps(24, generator)
+        for batch, new in ((x[:12], 12), (x[12:24], 12), (x[14:], 2)):
+            model.steps(12, generator)
             errors.append((model.reconstruct_steps(batch, generator) - batch).square().mean((2, 3, 4))[:, -new:])
     torch.testing.assert_close(torch.tensor(found["reconstruction_error"]), torch.cat(errors, 1).mean(1))
 
