@@ -41,7 +41,7 @@ def _gamma(text: str) -> str | float:
 
 def _parser() -> argparse.ArgumentParser:
     from vaefast import data
-    from vaefast.api.sequential import VARIANTS
+    from vaefast.api.sequential import INFERENCES, VARIANTS
     from vaefast.experiments.codes import SAMPLERS
     from vaefast.experiments.dai_wipf.protocol import PRESETS as STUDY_PRESETS
     from vaefast.experiments.dai_wipf.study import PARTS
@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--flow", choices=list(FLOWS), help="normalizing flow after the encoder (vae, vae-flow)")
     train.add_argument("--lambda", dest="lambda_", type=float, metavar="L", help="weight of the penalty (wae-mmd, wae-gan)")
     train.add_argument("--variant", choices=list(VARIANTS), help="network of the sequential model")
+    train.add_argument("--inference", choices=INFERENCES, help="of the sequential model (default: learned)")
     train.add_argument("--chain-steps", type=int, metavar="T", help="steps of the sequential model's chain")
     train.add_argument("--width", type=float, metavar="F", help="factor of the sequential model's widths")
     train.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
@@ -182,7 +183,7 @@ def _train(args: argparse.Namespace) -> None:
         resume=args.resume,
         model_overrides=_given(latent_dim=args.latent_dim, gamma=args.gamma, likelihood=args.likelihood, nets=args.nets,
                                flow=args.flow, lambda_=args.lambda_, variant=args.variant, width=args.width,
-                               steps=args.chain_steps),
+                               steps=args.chain_steps, inference=args.inference),
         data_options={**_given(size=args.image_size), **dict(args.data_option)}, command=args.line,
         sample_every=args.sample_every, tensorboard=args.tensorboard, wandb=args.wandb,
         trainer={"compile": args.compile, "channels_last": args.channels_last, "sync": args.sync, "log_every": args.log_every,

@@ -14,6 +14,7 @@ from vaefast.experiments.steps import columns, save_gif
 
 Image = pytest.importorskip("PIL.Image")
 DEVICE = ["--device", "cpu"]
+TINY = ["--steps", "6", "--batch-size", "12", "--width", "0.09", "--chain-steps", "3", "--log-every", "3"]
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +26,8 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VAEFAST_CACHE", str(folder / "cache"))
         patch.setenv("TORCH_HOME", str(folder / "torch"))
-        assert main(["train", "sequential", "--data", "npz", "--data-root", str(folder / "digits.npz"), "--steps", "6",
-                     "--batch-size", "12", "--width", "0.09", "--chain-steps", "3", "--log-every", "3", *DEVICE, "--out", str(folder / "run")]) == 0
+        assert main(["train", "sequential", "--data", "npz", "--data-root", str(folder / "digits.npz"), "--out",
+                     str(folder / "run"), *TINY, *DEVICE]) == 0
         yield folder
 
 
@@ -86,6 +87,15 @@ def test_samples_of_a_run(folder, tmp_path):
     assert main(["sample", str(folder / "run"), "-n", "30", "--out", str(tmp_path / "s.npz"), *DEVICE]) == 0
     with np.load(tmp_path / "s.npz") as file:
         assert file["images"].shape == (30, 1, 28, 28)
+
+
+def test_infusion_has_no_codes_to_fit_a_mixture_to(tmp_path, capsys):
+    torch.manual_seed(0)
+    api.SequentialVAE((1, 8, 8), 2, width=0.09, inference="infusion").save(tmp_path / "m")
+    assert main(["sample", str(tmp_path / "m"), "-n", "4", "--out", str(tmp_path / "x.png"), *DEVICE]) == 0
+    words = ["sample", str(tmp_path / "m"), "--sampler", "mixture", "--out", str(tmp_path / "y.png"), *DEVICE]
+    assert main(words) == 2
+    assert "a sequential model has prior." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words, message", [
