@@ -67,8 +67,8 @@ SEQUENTIAL = {
                     (sequential.PAPER,), kind="sequential"),
     "quick": Preset(
         "8 steps of a sixth of the paper's widths, for LFW 64x64 or CIFAR-10 in about 12 minutes on one CPU core",
-        (StageSettings(steps=600, batch_size=32, lr=1e-3, schedule="cosine",
-                       ramps={"kl_weight": Ramp(0.0, 1.0, 100, shape="exponential")}),),
+        (StageSettings(steps=1400, batch_size=16, lr=1e-3, schedule="cosine",
+                       ramps={"kl_weight": Ramp(0.0, 1.0, 250, shape="exponential")}),),
         {"width": 1 / 6}, "sequential"),
 }
 
