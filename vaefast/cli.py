@@ -45,6 +45,7 @@ def _gamma(text: str) -> str | float:
 
 def _parser() -> argparse.ArgumentParser:
     from vaefast import data
+    from vaefast.api.sequential import INFERENCES, VARIANTS
     from vaefast.experiments.codes import SAMPLERS
     from vaefast.experiments.presets import PRESETS
     from vaefast.experiments.reproduce import EXPERIMENTS
@@ -95,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--disc-iters", type=int, metavar="N", help="discriminator steps a generator step (gan)")
     train.add_argument("--arch", choices=ARCHS, help="blocks of biggan and biggan-vae")
     train.add_argument("--ch", type=int, metavar="N", help="channels of biggan and biggan-vae at the image's own size")
+    train.add_argument("--variant", choices=list(VARIANTS), help="network of the sequential model")
+    train.add_argument("--inference", choices=INFERENCES, help="of the sequential model (default: learned)")
+    train.add_argument("--chain-steps", type=int, metavar="T", help="steps of the sequential model's chain")
+    train.add_argument("--width", type=float, metavar="F", help="factor of the sequential model's widths")
     train.add_argument("--model-option", type=_option, action="append", default=[], metavar="NAME=VALUE",
                        help="any other argument of the model, such as spectral_norm=true of gan; may be given several times")
     train.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
@@ -250,7 +255,8 @@ def _train(args: argparse.Namespace) -> None:
         resume=args.resume,
         model_overrides=_given(latent_dim=args.latent_dim, gamma=args.gamma, likelihood=args.likelihood, nets=args.nets,
                                flow=args.flow, lambda_=args.lambda_, loss=args.loss, penalty=args.penalty,
-                               disc_iters=args.disc_iters, arch=args.arch, ch=args.ch, **dict(args.model_option)),
+                               disc_iters=args.disc_iters, arch=args.arch, ch=args.ch, variant=args.variant, width=args.width,
+                               steps=args.chain_steps, inference=args.inference, **dict(args.model_option)),
         data_options={**_given(size=args.image_size), **dict(args.data_option)}, command=args.line,
         sample_every=args.sample_every, score_every=args.score_every, tensorboard=args.tensorboard, wandb=args.wandb,
         start_from=args.start_from,

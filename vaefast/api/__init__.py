@@ -6,9 +6,10 @@ from vaefast.api.gan import GAN
 from vaefast.api.images import ImageAutoencoder, ImageModel
 from vaefast.api.load import MODELS, load
 from vaefast.api.second_stage import SecondStage
+from vaefast.api.sequential import SequentialVAE
 from vaefast.api.two_stage import TwoStageVAE
 from vaefast.api.vae import VAE
 from vaefast.api.wae import WAE
 
 __all__ = ["GAN", "MODELS", "VAE", "WAE", "BigGAN", "BigGANVAE", "ImageAutoencoder", "ImageModel", "Model", "SecondStage",
-           "TwoStageVAE", "load"]
+           "SequentialVAE", "TwoStageVAE", "load"]

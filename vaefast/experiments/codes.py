@@ -29,6 +29,11 @@ def samplers_of(model: api.ImageModel) -> tuple[str, ...]:
     return ("prior", "second") if isinstance(model, api.TwoStageVAE) else ("prior",)
 
 
+def infers(model: api.ImageModel) -> bool:
+    """Whether the model's codes have a density q(z|x): not those of a GAN, and not the pixels that infusion reveals."""
+    return isinstance(model, api.ImageAutoencoder) and getattr(model.first, "infers", True)
+
+
 @dataclass(frozen=True, eq=False)
 class Aggregate:
     """What a model makes of a data set's images.
@@ -84,9 +89,9 @@ def code_sampler(model: api.ImageAutoencoder, name: str, codes: Callable[[], Ten
     """
     if name == "prior":
         return model.first.prior
-    if name == "mixture" and codes is not None:
+    if name == "mixture" and codes is not None and infers(model):
         return Mixture(model.latent_dim, COMPONENTS, seed=seed).fit(codes()).sample
     if name == "second" and isinstance(model, api.TwoStageVAE):
         return lambda n, generator: model.sample_codes(n, stage=2, generator=generator)
-    raise ArgumentError(f"sampler is {name!r}; a {model.kind} model has prior, mixture"
+    raise ArgumentError(f"sampler is {name!r}; a {model.kind} model has prior{', mixture' if infers(model) else ''}"
                         f"{' and second' if isinstance(model, api.TwoStageVAE) else ''}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,11 +12,12 @@ from torch import Tensor
 
 from vaefast import api, data, metrics
 from vaefast.errors import ArgumentError, DataError
-from vaefast.experiments.codes import Aggregate, aggregate, samplers_of
+from vaefast.experiments.codes import Aggregate, aggregate, infers, samplers_of
 from vaefast.experiments.draws import image_sampler, sample_images, to_uint8
 from vaefast.experiments.report import write_report
 from vaefast.experiments.run import finished, image_model, run_data
 from vaefast.experiments.scores import ImageScores, checked_metrics
+from vaefast.experiments.steps import write_steps
 from vaefast.metrics.classifier import LARGEST, SMALLEST
 from vaefast.metrics.inception_weights import cached_file
 from vaefast.models.mode import evaluating
@@ -61,14 +63,22 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     model = image_model(run.path, chosen)
     split = run_data(run, data_root)
     train, test = split("train"), split("test")
-    which = _chosen_metrics(which, weights, train)
+    result: dict[str, Any] = {}
+    steps = isinstance(model, api.SequentialVAE)
+    if steps:
+        result |= _by_step(model, test, run.path, seed)
+    which = _chosen_metrics(which, weights, train, optional=steps)
     unseen = test.subset(slice(0, samples))
     real = unseen if against == "test" else train
+    result = {"samples": samples, "real": len(real), "against": against, "seed": seed} | result
+    if not which:
+        say(f"scored {path} step by step; its images are too large for the data set's own networks, and there are no Inception "
+            "weights to score its samples with")
+        return _written(run.path, result)
     say(f"scoring {path}: {samples:,} samples of each kind against {len(real):,} {train.name} {against} images "
         f"({', '.join(which)})")
     own_network = _own_network(which, train, test, classifier_cache, chosen, say)
     score = ImageScores(real, which, weights=weights, device=chosen, classifier=own_network, first=first, notice=say)
-    result: dict[str, Any] = {"samples": samples, "real": len(real), "against": against, "seed": seed}
     if own_network is not None:
         result |= {f"classifier/{name}": own_network.info[name] for name in ("version", "test_accuracy")}
 
@@ -83,7 +93,7 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     for stage, name in enumerate(own, start=1):
         add(f"stage{stage}", sample_images(model, image_sampler(model, name), samples, seed=seed + stage))
     if isinstance(model, api.ImageAutoencoder):
-        found = aggregate(model, train.images, seed)
+        found = aggregate(model, train.images, seed) if infers(model) else None
         if len(own) > 1:
             mixture = image_sampler(model, "mixture", lambda: found.codes, seed)
             add("mixture", sample_images(model, mixture, samples, seed=seed + 3))
@@ -91,16 +101,23 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
         add("reconstructions", once)
         if twice is not None:
             add("reconstructions_both_stages", twice)
-        result |= _latents(model, found, samples, seed)
+        if found is not None:
+            result |= _latents(model, found, samples, seed)
     other = train if against == "test" else test
     add("test_vs_train", other.images[torch.randperm(len(other), generator=torch.Generator().manual_seed(seed))[:samples]])
-    write_json(run.path / "evaluation.json", result)
-    write_report(run.path)
+    return _written(run.path, result)
+
+
+def _written(run: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """The result, in evaluation.json and the report."""
+    write_json(run / "evaluation.json", result)
+    write_report(run)
     return result
 
 
-def _chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str] | None, train: data.ImageSet) -> tuple[str, ...]:
-    """The metrics asked for; those there is everything at hand for where none are."""
+def _chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str] | None, train: data.ImageSet, *,
+                    optional: bool) -> tuple[str, ...]:
+    """The metrics asked for; those there is everything at hand for where none are. None at all is an error unless `optional`."""
     if which is not None:
         return checked_metrics(which)
     found: tuple[str, ...] = ()
@@ -108,7 +125,7 @@ def _chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str]
         found = ("exemplar" if train.labels is None else "classifier",)
     if weights is not None or cached_file().is_file():
         found += ("fid", "is", "kid")
-    if not found:
+    if not found and not optional:
         raise DataError(f"{train.name} has images of {train.image_shape[1]}x{train.image_shape[2]}, which FD-classifier and "
                         f"FD-exemplar do not take, and there are no Inception weights at {cached_file()}; name them "
                         "(--inception-weights), or ask for fid, to have them downloaded.")
@@ -121,6 +138,15 @@ def _own_network(which: Sequence[str], train: data.ImageSet, test: data.ImageSet
     if "classifier" in which:
         return metrics.classifier_for(train, test_set=test, cache_dir=cache, device=device, notice=say)
     return metrics.exemplar_network_for(train, cache_dir=cache, device=device, notice=say) if "exemplar" in which else None
+
+
+def _by_step(model: api.SequentialVAE, test: data.ImageSet, run: Path, seed: int) -> dict[str, float]:
+    """steps.json and steps.png, and their scores by name and step."""
+    scores = write_steps(model, test.images, run, split="test", seed=seed)
+    found = {"step_sharpness/data": scores["sharpness_data"]}
+    for name, values in (("step_error", scores["reconstruction_error"]), ("step_sharpness", scores["sharpness_samples"])):
+        found |= {f"{name}/step{t}": value for t, value in enumerate(values, 1)}
+    return found
 
 
 @torch.no_grad()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from vaefast.api import sequential
 from vaefast.api.wae import against_adversary
 from vaefast.errors import ArgumentError
+from vaefast.training.schedule import Ramp
 from vaefast.training.settings import StageSettings
 
 
@@ -85,8 +87,18 @@ BIGGAN_VAE = {
                     {"steps": 1_500, "batch_size": 64, "lr": 1e-3, "schedule": "cosine", "clip_value": None}),
 }
 
+SEQUENTIAL = {
+    "paper": Preset("Zhao et al.'s network and settings for CelebA: 8 steps, 160 million parameters, batches of 100",
+                    (sequential.PAPER,), kind="sequential"),
+    "quick": Preset(
+        "8 steps of a sixth of the paper's widths, for LFW 64x64 or CIFAR-10 in about 12 minutes on one CPU core",
+        (StageSettings(steps=1400, batch_size=16, lr=1e-3, schedule="cosine",
+                       ramps={"kl_weight": Ramp(0.0, 1.0, 250, shape="exponential")}),),
+        {"width": 1 / 6}, "sequential"),
+}
+
 PRESETS = {"two-stage": TWO_STAGE, "vae": VAE, "vae-flow": VAE_FLOW, "wae-mmd": WAE_MMD, "wae-gan": WAE_GAN,
-           "gan": GAN, "biggan": BIGGAN, "biggan-vae": BIGGAN_VAE}
+           "gan": GAN, "biggan": BIGGAN, "biggan-vae": BIGGAN_VAE, "sequential": SEQUENTIAL}
 """Presets by what `vaefast train` calls the model, and by name."""
 
 

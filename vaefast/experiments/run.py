@@ -25,6 +25,7 @@ from vaefast.experiments.presets import Preset, preset
 from vaefast.experiments.report import write_report
 from vaefast.experiments.score_curve import ScoreCurve
 from vaefast.experiments.snapshots import SampleGrids
+from vaefast.experiments.steps import draw_steps, write_steps
 from vaefast.training import Callback
 from vaefast.training.device import resolve_device
 from vaefast.training.distributed import world
@@ -140,6 +141,9 @@ def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, 
         originals = data.to_float(images.images[:PAIRS]).to(model.device)
         save_png(run.path / "reconstructions.png",
                  reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
+    if isinstance(model, api.SequentialVAE):
+        draw_steps(model, images.images, run.path, seed)
+        write_steps(model, images.images, run.path, split="training")
     draw_curves(run.read_metrics(), run.path / "curves.png")
     write_report(run.path)
 

@@ -28,6 +28,9 @@ ROWS = (
 )
 """Keys of evaluation.json that a person reads first, and what to call them."""
 
+_BY_STEP = (("step_error", "squared error a pixel of reconstructions, step by step"),
+            ("step_sharpness", "sharpness of samples (variance of the Laplacian), step by step"))
+
 
 def score_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     """(what, value) for the keys that `result` has."""
@@ -40,6 +43,12 @@ def score_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
             if "mmd/stage1" not in result:  # a model without codes of images has samples of one kind
                 label = label.replace(_STAGE1, "samples")
             rows.append((label, value))
+    for family, label in _BY_STEP:
+        values = [value for key, value in result.items() if key.startswith(f"{family}/step")]
+        if values:
+            rows.append((label, " ".join(f"{value:.3g}" for value in values)))
+            if f"{family}/data" in result:
+                rows.append(("the same of the data", f"{result[f'{family}/data']:.3g}"))
     return rows
 
 

@@ -21,6 +21,7 @@ from .latents import active_dimensions, posterior_spectrum, reconstruction_error
 from .likelihood_bound import LikelihoodBound, importance_weighted_bound
 from .mmd import latent_mmd, mmd2_imq
 from .neighbours import Coverage, precision_recall_density_coverage
+from .sharpness import sharpness
 from .statistics_file import read_statistics, write_statistics
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "precision_recall_density_coverage",
     "read_statistics",
     "reconstruction_error",
+    "sharpness",
     "singular_values",
     "train_classifier",
     "train_exemplar_network",
