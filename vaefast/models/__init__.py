@@ -1,13 +1,18 @@
 """Objectives: what is minimised and how samples are drawn. No files, and no optimizers but the WAE encoder's pretraining."""
 
+from vaefast.models.chains import chain
+from vaefast.models.families import FAMILIES, Family, make_family
+from vaefast.models.general import GeneralVAE
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.player import Player
 from vaefast.models.posterior import DiagonalGaussian, FlowPosterior, PointMass
+from vaefast.models.regularizers import REGULARIZERS, Regularizer, make_regularizer
 from vaefast.models.samplers import Mixture, Prior, Sampler
 from vaefast.models.two_stage import TwoStageVAE
 from vaefast.models.vae import VAE
 from vaefast.models.wae import WAE
 from vaefast.models.wae_pretrain import pretrain_encoder
 
-__all__ = ["VAE", "WAE", "DiagonalGaussian", "FlowPosterior", "Latents", "Mixture", "Player", "PointMass", "Prior", "Sampler",
-           "TwoStageVAE", "as_latents", "pretrain_encoder"]
+__all__ = ["FAMILIES", "REGULARIZERS", "VAE", "WAE", "DiagonalGaussian", "Family", "FlowPosterior", "GeneralVAE", "Latents",
+           "Mixture", "Player", "PointMass", "Prior", "Regularizer", "Sampler", "TwoStageVAE", "as_latents", "chain",
+           "make_family", "make_regularizer", "pretrain_encoder"]

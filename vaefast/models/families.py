@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
-from vaefast.models import logistic_mixture
-from vaefast.models.images import as_float, gives_logits
+from vaefast.models import categorical, logistic_mixture
+from vaefast.models.images import gives_logits
 from vaefast.models.likelihood import bernoulli_nll
 from vaefast.models.noise_level import NoiseLevel
 from vaefast.nets.shapes import whole_number
@@ -113,8 +113,43 @@ class Bernoulli(Family):
         return (u < self.mean(raw)).to(raw.dtype)
 
 
+class Categorical(Family):
+    """A probability for each level of a grey pixel, of which raw [B, levels, *space] are the logits.
+
+    Args:
+        levels: 2 to 256; level n stands for n / (levels - 1).
+    """
+
+    name = "categorical"
+
+    def __init__(self, levels: int = 256) -> None:
+        super().__init__()
+        if not 2 <= whole_number("levels", levels) <= 256:
+            raise ArgumentError(f"levels is {levels}; expected 2 to 256.")
+        self.levels = levels
+
+    def channels_out(self, channels: int) -> int:
+        if channels != 1:
+            raise ArgumentError(f"family 'categorical' models grey images; these have {channels} channels. Use logistic-mixture.")
+        return self.levels
+
+    def nll(self, x: Tensor, raw: Tensor) -> Tensor:
+        return categorical.nll(x, raw)
+
+    def mean(self, raw: Tensor) -> Tensor:
+        return categorical.mean(raw)
+
+    def _uniforms_of(self, raw: Tensor) -> int:
+        return 1
+
+    def _from_uniforms(self, raw: Tensor, u: Tensor) -> Tensor:
+        edges = torch.softmax(raw, 1).cumsum(1)
+        level = (u >= edges).sum(1, keepdim=True).clamp_max(self.levels - 1)
+        return level.to(raw.dtype) / (self.levels - 1)
+
+
 class LogisticMixture(Family):
-    """Discretised mixture of logistics over the 256 values of 8-bit pixels; see `vaefast.models.logistic_mixture`.
+    """Discretised mixture of logistics over the 256 values of 8-bit pixels; see `vaefast.nets.logistic_mixture`.
 
     Args:
         channels: c of the data [B, c, *space].
@@ -134,29 +169,29 @@ class LogisticMixture(Family):
         return 1 + channels
 
     def nll(self, x: Tensor, raw: Tensor) -> Tensor:
-        return -logistic_mixture.log_probability(as_float(x, raw.dtype), raw, self.components).flatten(1).sum(1)
+        return logistic_mixture.nll(x, raw)
 
     def mean(self, raw: Tensor) -> Tensor:
-        return logistic_mixture.mean(raw, self.channels, self.components)
+        return logistic_mixture.mean(raw, self.channels)
 
     def _uniforms_of(self, raw: Tensor) -> int:
         return self.uniforms(self.channels)
 
     def _from_uniforms(self, raw: Tensor, u: Tensor) -> Tensor:
-        return logistic_mixture.from_uniforms(raw, self.channels, self.components, u)
+        return logistic_mixture.sample(raw, u)
 
 
-FAMILIES = ("bernoulli", "gaussian", "laplace", "logistic-mixture")
+FAMILIES = ("bernoulli", "gaussian", "laplace", "logistic-mixture", "categorical")
 
 
 def make_family(name: str, channels: int, decoder: nn.Module | None = None, *, gamma: str | float = "learned",
-                gamma_init: float = 1.0, components: int = 10) -> Family:
+                gamma_init: float = 1.0, components: int = 10, levels: int = 256) -> Family:
     """The family `name` for data of `channels` channels.
 
     Args:
         decoder: says in its attribute `output` whether a Gaussian's or Laplace's mean is the sigmoid of what it returns
             ("logits"). Without a decoder it is.
-        gamma, gamma_init: of "gaussian" and "laplace". components: of "logistic-mixture".
+        gamma, gamma_init: of "gaussian" and "laplace". components: of "logistic-mixture". levels: of "categorical".
 
     Raises:
         ArgumentError: another name, a setting that cannot work, or a decoder that returns no logits for "bernoulli".
@@ -172,6 +207,8 @@ def make_family(name: str, channels: int, decoder: nn.Module | None = None, *, g
         return Laplace(gamma, gamma_init=_above_zero(gamma_init), from_logits=logits)
     if name == "logistic-mixture":
         return LogisticMixture(channels, components)
+    if name == "categorical":
+        return Categorical(levels)
     raise ArgumentError(f"family is {name!r}; expected one of {', '.join(FAMILIES)}.")
 
 
