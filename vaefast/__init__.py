@@ -8,14 +8,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from vaefast import data, metrics, models, nets, ops
-    from vaefast.api import VAE, WAE, SecondStage, TwoStageVAE, load
+    from vaefast.api import VAE, WAE, GeneralVAE, SecondStage, TwoStageVAE, load
     from vaefast.training import History, StageSettings, Trainer
 
-_FROM = {"VAE": "vaefast.api", "WAE": "vaefast.api", "SecondStage": "vaefast.api", "TwoStageVAE": "vaefast.api",
-         "load": "vaefast.api", "History": "vaefast.training", "StageSettings": "vaefast.training", "Trainer": "vaefast.training"}
+_FROM = {"VAE": "vaefast.api", "WAE": "vaefast.api", "GeneralVAE": "vaefast.api", "SecondStage": "vaefast.api",
+         "TwoStageVAE": "vaefast.api", "load": "vaefast.api", "History": "vaefast.training",
+         "StageSettings": "vaefast.training", "Trainer": "vaefast.training"}
 _ROOMS = ("data", "experiments", "metrics", "models", "nets", "ops", "training")
-__all__ = ["VAE", "WAE", "History", "SecondStage", "StageSettings", "Trainer", "TwoStageVAE", "__version__", "data", "load",
-           "metrics", "models", "nets", "ops"]
+__all__ = ["VAE", "WAE", "GeneralVAE", "History", "SecondStage", "StageSettings", "Trainer", "TwoStageVAE", "__version__", "data",
+           "load", "metrics", "models", "nets", "ops"]
 
 
 def __getattr__(name: str) -> Any:

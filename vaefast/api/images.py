@@ -16,10 +16,11 @@ from vaefast.training.sources import ImageSource
 
 
 def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, image_shape: tuple[int, int, int],
-             latent_dim: int, *, deterministic: bool = False) -> tuple[nn.Module, nn.Module, str]:
+             latent_dim: int, *, deterministic: bool = False,
+             channels_out: int | None = None) -> tuple[nn.Module, nn.Module, str]:
     """The user's own encoder and decoder, or those named by `nets`; and what a model's config calls them.
 
-    A `deterministic` encoder gives a mean alone.
+    A `deterministic` encoder gives a mean alone; `channels_out` are the decoder's channels, where they are not the image's.
     """
     if (encoder is None) != (decoder is None):
         raise ArgumentError("encoder and decoder go together: give both, or neither for the networks named by nets.")
@@ -28,7 +29,8 @@ def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, im
     if nets not in NETS:
         raise ArgumentError(f"nets is {nets!r}; expected one of {', '.join(NETS)}.")
     build_encoder, build_decoder = NETS[nets]
-    return build_encoder(image_shape, latent_dim, deterministic=deterministic), build_decoder(image_shape, latent_dim), nets
+    shape_out = (channels_out or image_shape[0], *image_shape[1:])
+    return build_encoder(image_shape, latent_dim, deterministic=deterministic), build_decoder(shape_out, latent_dim), nets
 
 
 class ImageModel(Model, Autoencoder):

@@ -10,6 +10,7 @@ from torch import nn
 
 from vaefast import __version__
 from vaefast.api.base import FORMAT, Model
+from vaefast.api.general import GeneralVAE
 from vaefast.api.second_stage import SecondStage
 from vaefast.api.two_stage import TwoStageVAE
 from vaefast.api.vae import VAE
@@ -19,7 +20,7 @@ from vaefast.training.checkpoint import load_weights
 from vaefast.training.device import resolve_device
 from vaefast.training.storage import load_tensors
 
-MODELS: dict[str, type[Model]] = {model.kind: model for model in (TwoStageVAE, VAE, WAE, SecondStage)}
+MODELS: dict[str, type[Model]] = {model.kind: model for model in (TwoStageVAE, VAE, WAE, GeneralVAE, SecondStage)}
 """Classes by their kind."""
 
 
@@ -33,7 +34,7 @@ def load(path: str | os.PathLike, *, encoder: nn.Module | None = None, decoder: 
         device: where to put it.
 
     Returns:
-        `vaefast.TwoStageVAE`, `VAE`, `WAE` or `SecondStage`, as it was saved.
+        `vaefast.TwoStageVAE`, `VAE`, `WAE`, `GeneralVAE` or `SecondStage`, as it was saved.
 
     Raises:
         CheckpointError: missing, damaged, or of other networks than given.

@@ -21,6 +21,8 @@ _MODELS = {
     "vae": "A variational autoencoder: an encoder and a decoder trained together, new images decoded from N(0, I).",
     "wae": "A Wasserstein autoencoder: an autoencoder whose codes, all together, are made to look like draws of N(0, I), from "
     "which new images are decoded (Tolstikhin et al. 2018).",
+    "general": "A variational autoencoder that maximises E_q[log p(x|z)] - R(q), with the family of p and the regulariser R that "
+    "the settings below name (Zhao, Song & Ermon 2017).",
 }
 
 # Score name before the slash -> heading and how to read it.
@@ -67,6 +69,7 @@ _MMD_SUBJECTS = {"stage1": "stage 1: codes z against N(0, I)", "stage2": "stage 
 
 _CAPTIONS = {
     "samples_stage1.png": "Stage 1 samples: latents drawn from N(0, I)",
+    "samples_chain.png": "Chain samples: z drawn from q(z|x) and x from p(x|z) in turn, beside those of latents from N(0, I)",
     "samples_stage2.png": "Stage 2 samples: latents drawn by the second stage",
     "stages.png": "Left: stage 1. Right: stage 2",
     "reconstructions.png": "Training images, each with its reconstruction to the right",
@@ -155,6 +158,11 @@ def _facts(facts: Mapping[str, Any]) -> str:
     if version is not None or accuracy is not None:
         line = f"The classifier behind FD-classifier is version {version or 'unknown'}"
         lines.append(line + (f", {accuracy:.2%} right on test images." if _is_number(accuracy) else "."))
+    information, ceiling = facts.pop("mutual_information", None), facts.pop("mutual_information_ceiling", None)
+    error, images = (facts.pop(f"mutual_information_{name}", None) for name in ("standard_error", "images"))
+    if all(map(_is_number, (information, ceiling, error, images))):
+        lines.append(f"A code tells {information:.4g} ± {error:.2g} nats about its image; an estimate from N = {images:,} images "
+                     f"is at most log N = {ceiling:.4g}.")
     lines += [f"{_words(key)}: {_value(value)}." for key, value in facts.items()]
     return f'<p class="note">{escape(" ".join(lines))}</p>' if lines else ""
 

@@ -17,6 +17,7 @@ from vaefast.data.catalog import options_of
 from vaefast.errors import ArgumentError, DataError, RunFolderError
 from vaefast.experiments.codes import CodeSampler, code_sampler, samplers_of
 from vaefast.experiments.curves import draw_curves
+from vaefast.experiments.information_log import InformationLog
 from vaefast.experiments.pictures import image_grid, reconstruction_grid, save_png
 from vaefast.experiments.presets import Preset, preset
 from vaefast.experiments.report import write_report
@@ -51,7 +52,8 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
           epochs: tuple[float, ...] | None = None, steps: tuple[int, ...] | None = None,
           stage_overrides: dict[str, Any] | None = None, model_overrides: dict[str, Any] | None = None, seed: int = 0,
           device: str = "auto", precision: str = "auto", resume: bool = False, command: str = "",
-          data_options: dict[str, Any] | None = None, sample_every: float | None = None, tensorboard: bool = False,
+          data_options: dict[str, Any] | None = None, sample_every: float | None = None, mi_every: float | None = None,
+          tensorboard: bool = False,
           wandb: str | None = None, trainer: dict[str, Any] | None = None,
           progress: bool = True) -> tuple[api.ImageModel, RunFolder]:
     """Train `kind` on a data set into run folder `out`, and draw its pictures and report.
@@ -73,7 +75,8 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
     info = {"preset": preset_name, "data_name": data_name, "data_options": data_options or {},
             "data_root": str(Path(data_root).resolve()) if data_root else None, "command": command}
     model.fit(images, settings=stages, out=out, resume=resume, seed=seed, device=device, precision=precision,
-              progress=progress, callbacks=_callbacks(sample_every, tensorboard, wandb), info=info, **(trainer or {}))
+              progress=progress, callbacks=_callbacks(sample_every, tensorboard, wandb, mi_every, images), info=info,
+              **(trainer or {}))
     run = RunFolder.open(out)
     if world().writes:
         draw_pictures(model, images, run)
@@ -96,8 +99,11 @@ def _budget(stage: int, epochs: tuple[float, ...] | None, steps: tuple[int, ...]
     return {name: values[stage if len(values) > 1 else 0] for name, values in given.items() if values is not None}
 
 
-def _callbacks(sample_every: float | None, tensorboard: bool, wandb: str | None) -> list[Callback]:
+def _callbacks(sample_every: float | None, tensorboard: bool, wandb: str | None, mi_every: float | None,
+               images: data.ImageSet) -> list[Callback]:
     found: list[Callback] = []
+    if mi_every is not None:
+        found.append(InformationLog(mi_every, images.images))
     if sample_every is not None:
         found.append(SampleGrids(sample_every))
     if tensorboard:

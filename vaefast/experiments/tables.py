@@ -21,6 +21,7 @@ ROWS = (
     ("mmd/stage2", "MMD^2 of stage 2's codes to N(0, I)"),
     ("reconstruction_error", "squared error a pixel of reconstructions, [0, 1] scale"),
     ("active_dimensions", "active latent dimensions"),
+    ("mutual_information", "mutual information of image and code, nats"),
     ("gamma_x", "gamma of stage 1 (standard deviation, [0, 1] scale)"),
     ("gamma_z", "gamma of stage 2 (standard deviation of codes)"),
 )
@@ -35,6 +36,8 @@ def score_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
             value = f"{result[key]:.4g}"
             if key == "active_dimensions" and "latent_dim" in result:
                 value += f" of {result['latent_dim']}"
+            if key == "mutual_information" and "mutual_information_ceiling" in result:
+                value += f" of at most log N = {result['mutual_information_ceiling']:.4g}"
             rows.append((label, value))
     return rows
 
