@@ -41,6 +41,7 @@ def _gamma(text: str) -> str | float:
 
 def _parser() -> argparse.ArgumentParser:
     from vaefast import data
+    from vaefast.api.general import PIXEL_NETS
     from vaefast.experiments.codes import SAMPLERS
     from vaefast.experiments.dai_wipf.protocol import PRESETS as STUDY_PRESETS
     from vaefast.experiments.dai_wipf.study import PARTS
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--latent-dim", type=int, metavar="K", help="latent dimensions")
     train.add_argument("--gamma", type=_gamma, metavar="G", help="decoder noise: learned, optimal or a number")
     train.add_argument("--likelihood", choices=("gaussian", "bernoulli"), help="of the images: bernoulli is cross-entropy")
-    train.add_argument("--nets", choices=list(NETS), help="networks of images")
+    train.add_argument("--nets", choices=[*NETS, *PIXEL_NETS], help="networks of images (pixelcnn, pixelcnn++: general-vae)")
     train.add_argument("--flow", choices=list(FLOWS), help="normalizing flow after the encoder (vae, vae-flow)")
     train.add_argument("--family", choices=FAMILIES, help="of pixels given a code (general-vae and its members)")
     train.add_argument("--regularizer", choices=REGULARIZERS, help="of the codes (general-vae)")

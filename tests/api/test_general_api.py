@@ -50,6 +50,21 @@ def test_a_regulariser_of_ones_own_is_not_saved(tmp_path):
         vaefast.GeneralVAE(SHAPE, 3, regularizer=nn.Bilinear(3, 3, 1))
 
 
+def test_a_pixelcnn_draws_images_pixel_by_pixel(tmp_path):
+    model = fitted(nets="pixelcnn", decoder_options={"layers": 2, "width": 4}, regularizer="none").eval()
+    assert model.first.likelihood == "bernoulli" and model.first.autoregressive
+    model.save(tmp_path / "m")
+    loaded = vaefast.load(tmp_path / "m")
+    g = [torch.Generator().manual_seed(1) for _ in range(6)]
+    a = model.sample(4, g[0])
+    assert torch.equal(a, loaded.sample(4, g[1])) and set(a.unique().tolist()) <= {0.0, 1.0}
+    z = torch.randn(4, 3)
+    assert torch.equal(model.decode(z, g[2]), model.decode(z, g[3]))
+    assert torch.equal(model.chain(3, 2, generator=g[4]), loaded.chain(3, 2, generator=g[5]))
+    colour = fitted(shape=(3, 8, 8), nets="pixelcnn++", decoder_options={"filters": 4, "blocks": 1})
+    assert colour.first.likelihood == "logistic-mixture" and colour.chain(2, 1).shape == (2, 3, 8, 8)
+
+
 def test_total_correlation_knows_the_size_of_the_data():
     assert fitted(regularizer="tc").first.regularizer.dataset_size == 64
 
@@ -74,7 +89,8 @@ def test_own_networks(tmp_path):
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"family": "poisson"}, "family is"), ({"regularizer": "kl"}, "regularizer is"), ({"alpha": 0.5}, "only beta"),
-    ({"family": "categorical", "image_shape": (3, 8, 8)}, "grey images"), ({"nets": "mlp"}, "nets is 'mlp'")])
+    ({"family": "categorical", "image_shape": (3, 8, 8)}, "grey images"), ({"nets": "mlp"}, "nets is 'mlp'"),
+    ({"nets": "pixelcnn", "family": "gaussian"}, "has its own"), ({"decoder_options": {"depth": 3}}, "does not take")])
 def test_what_cannot_work(options, message):
     with pytest.raises(ArgumentError, match=message):
         vaefast.GeneralVAE(**{"image_shape": SHAPE, "latent_dim": 3, **options})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,10 +15,12 @@ from vaefast.api.wae import against_adversary
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
 from vaefast.models.mode import evaluating
-from vaefast.nets import LatentAdversary
+from vaefast.nets import NETS, GatedPixelCNN, LatentAdversary, PixelCNNPlusPlus, ZhaoEncoder, zhao_cifar_encoder
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.settings import StageSettings
 
+PIXEL_NETS = {"pixelcnn": (ZhaoEncoder, GatedPixelCNN), "pixelcnn++": (zhao_cifar_encoder, PixelCNNPlusPlus)}
+"""Encoders with autoregressive decoders, by name: of binarised images, and of those of 256 levels."""
 CUSTOM = "custom"
 """What a saved model's config calls a regulariser of the user's own."""
 
@@ -36,8 +38,9 @@ class GeneralVAE(OneStage):
     Args:
         image_shape: (channels, height, width).
         latent_dim: dimensions of the code z.
-        nets: "infogan", the neutral networks of Dai & Wipf, or another of `vaefast.nets.NETS`; or give both `encoder` and
-            `decoder`.
+        nets: "infogan", the neutral networks of Dai & Wipf, or another of `vaefast.nets.NETS`; "pixelcnn" or "pixelcnn++" for
+            Zhao et al.'s encoders with autoregressive decoders; or give both `encoder` and `decoder`.
+        decoder_options: of the named decoder, such as {"layers": 6, "width": 16} of "pixelcnn".
         encoder: any module image -> (mu, raw) or -> [B, 2 * latent_dim] (see `vaefast.nets` for how s is read).
         decoder: any module code -> what `family` reads, or an autoregressive one (see `vaefast.models.GeneralVAE`).
         family: of p(x|z): "bernoulli", "gaussian", "laplace", "logistic-mixture" or "categorical"; None for the decoder's own,
@@ -68,12 +71,15 @@ class GeneralVAE(OneStage):
                  regularizer: str | Callable[[Tensor, Tensor, Tensor], Tensor] = "elbo", beta: float | None = None,
                  alpha: float | None = None, lambda_: float | None = None, kernel: str | None = None,
                  gamma: str | float = "learned", gamma_init: float = 1.0, posterior: str = "gaussian", reduction: str = "sum",
-                 adversary_width: int = 1024, adversary_depth: int = 4) -> None:
+                 adversary_width: int = 1024, adversary_depth: int = 4, decoder_options: Mapping[str, Any] | None = None) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         made = models.make_family(family or "bernoulli", image_shape[0], gamma=gamma, gamma_init=gamma_init)
+        if nets in PIXEL_NETS and encoder is None and family is not None:
+            raise ArgumentError(f"family is {family!r} with nets {nets!r}, whose decoder has its own; leave it out.")
         encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim,
                                           deterministic=posterior == "deterministic",
-                                          channels_out=made.channels_out(image_shape[0]))
+                                          channels_out=None if nets in PIXEL_NETS else made.channels_out(image_shape[0]),
+                                          known={**NETS, **PIXEL_NETS}, decoder_options=decoder_options)
         width, depth = whole_number("adversary_width", adversary_width), whole_number("adversary_depth", adversary_depth)
         if isinstance(regularizer, nn.Module) and any(True for _ in regularizer.parameters()):
             raise ArgumentError("regularizer is a module with parameters, which cannot be saved with the model; train it with "
@@ -85,7 +91,8 @@ class GeneralVAE(OneStage):
                                            alpha=alpha, lambda_=lambda_, kernel=kernel, adversary=adversary))
         if adversary is not None:
             self.defaults = tuple(map(against_adversary, self.defaults))
-        self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets, "family": family,
+        self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets,
+                        "decoder_options": dict(decoder_options) if decoder_options else None, "family": family,
                         "regularizer": regularizer if isinstance(regularizer, str) else CUSTOM, "beta": beta, "alpha": alpha,
                         "lambda_": lambda_, "kernel": kernel, "gamma": gamma, "gamma_init": gamma_init, "posterior": posterior,
                         "reduction": reduction, "adversary_width": width, "adversary_depth": depth}

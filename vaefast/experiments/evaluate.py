@@ -113,7 +113,7 @@ def _reconstruct(model: api.ImageModel, images: Tensor, seed: int) -> tuple[Tens
     for batch in images.split(1000):
         x = data.to_float(batch.to(model.device))
         z = model.encode(x).sample(generator)
-        x_hat = model.decode(z)
+        x_hat = model.decode(z, generator)
         error += (x - x_hat).square().sum().item()
         once.append(to_uint8(x_hat))
         if isinstance(model, api.TwoStageVAE):

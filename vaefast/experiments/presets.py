@@ -66,7 +66,7 @@ _BUDGETS = {"paper": ("400 epochs, 64 latent dimensions", PAPER, 64),
 
 def _general(about: str, **model: Any) -> dict[str, Preset]:
     """Presets of a member of the objective family."""
-    return {name: Preset(f"{about}: {length}", (budget,), {"latent_dim": k, "family": "bernoulli", **model}, "general")
+    return {name: Preset(f"{about}: {length}", (budget,), {"latent_dim": k, **model}, "general")
             for name, (length, budget, k) in _BUDGETS.items()}
 
 

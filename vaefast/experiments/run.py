@@ -118,7 +118,7 @@ def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, 
     """samples_stage1.png, samples_stage2.png (of a two-stage model), reconstructions.png, curves.png and report.html."""
     generator = torch.Generator(model.device).manual_seed(seed)
     for stage, sampler in enumerate(samplers_of(model), start=1):
-        samples = model.decode(code_sampler(model, sampler)(GRID * GRID, generator))
+        samples = model.decode(code_sampler(model, sampler)(GRID * GRID, generator), generator)
         save_png(run.path / f"samples_stage{stage}.png", image_grid(samples.cpu(), GRID, GRID))
     originals = data.to_float(images.images[:PAIRS]).to(model.device)
     save_png(run.path / "reconstructions.png",
@@ -132,7 +132,7 @@ def sample_images(model: api.ImageModel, codes: CodeSampler, n: int, *, seed: in
     """n samples as uint8 [n, C, H, W] on the CPU, decoded from `codes`, drawn in batches."""
     generator = torch.Generator(model.device).manual_seed(seed)
     sizes = [min(batch_size, n - start) for start in range(0, n, batch_size)]
-    return torch.cat([to_uint8(model.decode(codes(size, generator))) for size in sizes])
+    return torch.cat([to_uint8(model.decode(codes(size, generator), generator)) for size in sizes])
 
 
 def to_uint8(x: torch.Tensor) -> torch.Tensor:

@@ -35,10 +35,10 @@ class Autoencoder(nn.Module):
         with evaluating(self.first):
             return self.first.encode(x)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Images [B, C, H, W] in [0, 1] of codes [B, k]."""
+    def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Images [B, C, H, W] in [0, 1] of codes [B, k]; drawn by `generator`, where the decoder is autoregressive."""
         with evaluating(self.first):
-            return self.first.decode(z)
+            return self.first.decode(z, generator) if getattr(self.first, "autoregressive", False) else self.first.decode(z)
 
     def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images decoded from a *drawn* code of each image, [B, C, H, W] in [0, 1]."""
