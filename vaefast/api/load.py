@@ -12,6 +12,7 @@ from vaefast import __version__
 from vaefast.api.base import FORMAT, Model
 from vaefast.api.biggan import BigGAN, BigGANVAE
 from vaefast.api.gan import GAN
+from vaefast.api.general import GeneralVAE
 from vaefast.api.second_stage import SecondStage
 from vaefast.api.sequential import SequentialVAE
 from vaefast.api.two_stage import TwoStageVAE
@@ -23,7 +24,7 @@ from vaefast.training.device import resolve_device
 from vaefast.training.storage import load_tensors
 
 MODELS: dict[str, type[Model]] = {model.kind: model for model in (
-    TwoStageVAE, VAE, WAE, GAN, BigGAN, BigGANVAE, SecondStage, SequentialVAE)}
+    TwoStageVAE, VAE, WAE, GeneralVAE, GAN, BigGAN, BigGANVAE, SecondStage, SequentialVAE)}
 """Classes by their kind."""
 
 
@@ -37,7 +38,8 @@ def load(path: str | os.PathLike, *, device: str | torch.device | None = "cpu", 
             discriminator=.
 
     Returns:
-        `vaefast.TwoStageVAE`, `VAE`, `WAE`, `GAN`, `BigGAN`, `BigGANVAE`, `SecondStage` or `SequentialVAE`, as it was saved.
+        `vaefast.TwoStageVAE`, `VAE`, `WAE`, `GeneralVAE`, `GAN`, `BigGAN`, `BigGANVAE`, `SecondStage` or `SequentialVAE`, as it
+        was saved.
 
     Raises:
         CheckpointError: missing, damaged, or of other networks than given.

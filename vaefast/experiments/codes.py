@@ -41,22 +41,28 @@ class Aggregate:
     Attributes:
         codes: one draw z ~ q(z|x) of each image, [N, k], on the model's device.
         variance: of the posteriors, averaged over the images, [k].
+        mean, std: of the posteriors, [N, k]; before the flow, where there is one.
     """
 
     codes: Tensor
     variance: Tensor
+    mean: Tensor
+    std: Tensor
 
 
 @torch.no_grad()
 def aggregate(model: api.ImageAutoencoder, images: Tensor, seed: int = 0, batch_size: int = 1000) -> Aggregate:
     """Codes and posterior variances of images [N, C, H, W]."""
     generator = torch.Generator(model.device).manual_seed(seed)
-    codes, variance = [], torch.zeros(model.latent_dim, dtype=torch.float64, device=model.device)
+    codes, means, stds = [], [], []
     for batch in images.split(batch_size):
         posterior = model.encode(batch.to(model.device))
         codes.append(posterior.sample(generator))
-        variance += posterior.std.double().square().sum(0)
-    return Aggregate(torch.cat(codes), variance / len(images))
+        base = getattr(posterior, "base", posterior)
+        means.append(base.mean)
+        stds.append(base.std)
+    std = torch.cat(stds)
+    return Aggregate(torch.cat(codes), std.double().square().mean(0), torch.cat(means), std)
 
 
 @torch.no_grad()

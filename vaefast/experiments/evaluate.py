@@ -163,7 +163,7 @@ def _reconstruct(model: api.ImageAutoencoder, images: Tensor, seed: int) -> tupl
     for batch in images.split(1000):
         x = data.to_float(batch.to(model.device))
         z = model.encode(x).sample(generator)
-        x_hat = model.decode(z)
+        x_hat = model.decode(z, generator)
         error += (x - x_hat).square().sum().item()
         once.append(to_uint8(x_hat))
         if isinstance(model, api.TwoStageVAE):
@@ -173,11 +173,10 @@ def _reconstruct(model: api.ImageAutoencoder, images: Tensor, seed: int) -> tupl
 
 @torch.no_grad()
 def _latents(model: api.ImageAutoencoder, found: Aggregate, samples: int, seed: int) -> dict[str, Any]:
-    """MMD to N(0, I) of draws from q(z) and q(u), active dimensions, and the gammas."""
+    """MMD to N(0, I) of draws from q(z) and q(u), active dimensions, mutual information of images and codes, and the gammas."""
     chosen = torch.randperm(len(found.codes), generator=torch.Generator().manual_seed(seed))[:samples]
     z = found.codes[chosen.to(model.device)]
-    # a WAE's prior may have another deviation than 1, and no gamma
-    codes = {"stage1": z / model.first.prior_std if isinstance(model, api.WAE) else z}
+    codes = {"stage1": z / getattr(model.first, "prior_std", 1.0)}  # a WAE's prior may have another deviation than 1
     gammas = {"gamma_x": model.first.gamma} if getattr(model.first, "likelihood", None) == "gaussian" else {}
     if isinstance(model, api.TwoStageVAE):
         with evaluating(model.second):
@@ -191,4 +190,9 @@ def _latents(model: api.ImageAutoencoder, found: Aggregate, samples: int, seed: 
     result |= {"mmd/reference": reference, "latent_dim": model.latent_dim}
     if found.variance.any():  # not of a deterministic encoder
         result["active_dimensions"] = metrics.active_dimensions(found.variance)
+        # a flow that is the same for all images takes nothing from it
+        own = chosen.to(model.device)
+        information = metrics.mutual_information(found.mean[own], found.std[own], seed=seed)
+        result |= {"mutual_information": information.value, "mutual_information_ceiling": information.ceiling,
+                   "mutual_information_standard_error": information.standard_error, "mutual_information_images": information.n}
     return result | {name: float(gamma) for name, gamma in gammas.items()}

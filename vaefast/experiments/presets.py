@@ -97,8 +97,24 @@ SEQUENTIAL = {
         {"width": 1 / 6}, "sequential"),
 }
 
+_BUDGETS = {"paper": ("400 epochs, 64 latent dimensions", PAPER, 64),
+            "quick": ("as long as the two-stage model's quick stage 1", QUICK, 16)}
+
+
+def _general(about: str, **model: Any) -> dict[str, Preset]:
+    """Presets of a member of the objective family."""
+    return {name: Preset(f"{about}: {length}", (budget,), {"latent_dim": k, **model}, "general")
+            for name, (length, budget, k) in _BUDGETS.items()}
+
+
+GENERAL = _general("any E_q[log p(x|z)] - R(q), the ELBO if nothing is said (Zhao et al. 2017)")
+BETA_VAE = _general("beta-VAE, beta 4 (Higgins et al. 2017)", beta=4.0)
+TC_VAE = _general("beta-TC-VAE, beta 6 (Chen et al. 2018)", regularizer="tc", beta=6.0)
+INFO_VAE = _general("InfoVAE, alpha 0, lambda 100 (Zhao et al. 2019)", regularizer="info", alpha=0.0, lambda_=100.0)
+
 PRESETS = {"two-stage": TWO_STAGE, "vae": VAE, "vae-flow": VAE_FLOW, "wae-mmd": WAE_MMD, "wae-gan": WAE_GAN,
-           "gan": GAN, "biggan": BIGGAN, "biggan-vae": BIGGAN_VAE, "sequential": SEQUENTIAL}
+           "general-vae": GENERAL, "beta-vae": BETA_VAE, "tc-vae": TC_VAE, "info-vae": INFO_VAE, "gan": GAN, "biggan": BIGGAN,
+           "biggan-vae": BIGGAN_VAE, "sequential": SEQUENTIAL}
 """Presets by what `vaefast train` calls the model, and by name."""
 
 

@@ -25,6 +25,8 @@ _MODELS = {
     "which new images are decoded (Tolstikhin et al. 2018).",
     "gan": "A generative adversarial network: a generator makes images of random codes, a discriminator tells them from real "
     "ones, and each learns against the other.",
+    "general": "A variational autoencoder that maximises E_q[log p(x|z)] - R(q), with the family of p and the regulariser R that "
+    "the settings below name (Zhao, Song & Ermon 2017).",
 }
 
 _NO_ENCODER = ("gan", "biggan")
@@ -95,6 +97,7 @@ _MMD_SUBJECTS = {"stage1": "stage 1: codes z against N(0, I)", "stage2": "stage 
 
 _CAPTIONS = {
     "samples_stage1.png": "Stage 1 samples: latents drawn from N(0, I)",
+    "samples_chain.png": "Chain samples: z drawn from q(z|x) and x from p(x|z) in turn, beside those of latents from N(0, I)",
     "samples_stage2.png": "Stage 2 samples: latents drawn by the second stage",
     "stages.png": "Left: stage 1. Right: stage 2",
     "samples_steps.png": "Samples, one a row: the image after each step of the chain, from left to right",
@@ -208,6 +211,11 @@ def _facts(facts: Mapping[str, Any]) -> str:
     if version is not None or accuracy is not None:
         line = f"The classifier behind FD-classifier is version {version or 'unknown'}"
         lines.append(line + (f", {accuracy:.2%} right on test images." if _is_number(accuracy) else "."))
+    information, ceiling = facts.pop("mutual_information", None), facts.pop("mutual_information_ceiling", None)
+    error, images = (facts.pop(f"mutual_information_{name}", None) for name in ("standard_error", "images"))
+    if all(map(_is_number, (information, ceiling, error, images))):
+        lines.append(f"A code tells {information:.4g} ± {error:.2g} nats about its image; an estimate from N = {images:,} images "
+                     f"is at most log N = {ceiling:.4g}.")
     lines += [f"{_words(key)}: {_value(value)}." for key, value in facts.items()]
     return f'<p class="note">{escape(" ".join(lines))}</p>' if lines else ""
 

@@ -23,6 +23,7 @@ ROWS = (
     ("mmd/stage2", "MMD^2 of stage 2's codes to N(0, I)"),
     ("reconstruction_error", "squared error a pixel of reconstructions, [0, 1] scale"),
     ("active_dimensions", "active latent dimensions"),
+    ("mutual_information", "mutual information of image and code, nats"),
     ("gamma_x", "gamma of stage 1 (standard deviation, [0, 1] scale)"),
     ("gamma_z", "gamma of stage 2 (standard deviation of codes)"),
 )
@@ -42,6 +43,8 @@ def score_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
                 value += f" of {result['latent_dim']}"
             if "mmd/stage1" not in result:  # a model without codes of images has samples of one kind
                 label = label.replace(_STAGE1, "samples")
+            if key == "mutual_information" and "mutual_information_ceiling" in result:
+                value += f" of at most log N = {result['mutual_information_ceiling']:.4g}"
             rows.append((label, value))
     for family, label in _BY_STEP:
         values = [value for key, value in result.items() if key.startswith(f"{family}/step")]

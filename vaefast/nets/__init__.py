@@ -29,13 +29,12 @@ from vaefast.nets.wae import WAEDecoder, WAEEncoder, stride2_decoder, stride2_en
 from vaefast.nets.weight_norm import initialise_from_data
 from vaefast.nets.zhao import ZhaoEncoder, zhao_cifar_encoder
 
-__all__ = ["BEGANDiscriminator", "BatchNorm", "BigGANDiscriminator", "BigGANEncoder", "BigGANGenerator", "FLOWS", "Flow",
-           "GatedPixelCNN", "HinrichsenDecoder", "HinrichsenEncoder", "InfoGANDecoder", "InfoGANDiscriminator",
-           "InfoGANEncoder", "InfoGANGenerator", "InverseAutoregressiveFlow", "LatentAdversary", "LatentPredictor", "NETS",
+__all__ = ["FLOWS", "NETS", "BEGANDiscriminator", "BatchNorm", "BigGANDiscriminator", "BigGANEncoder", "BigGANGenerator",
+           "Flow", "GatedPixelCNN", "HinrichsenDecoder", "HinrichsenEncoder", "InfoGANDecoder", "InfoGANDiscriminator",
+           "InfoGANEncoder", "InfoGANGenerator", "InverseAutoregressiveFlow", "LatentAdversary", "LatentPredictor",
            "PixelCNNPlusPlus", "PlanarFlow", "RadialFlow", "ResNetDecoder", "ResNetEncoder", "SameConv2d",
            "SameConvTranspose2d", "SecondStageDecoder", "SecondStageEncoder", "SequentialDecoder", "SequentialEncoder",
-           "WAEDecoder", "WAEEncoder", "ZhaoEncoder", "initialise_from_data",
-           "use_global_batch", "zhao_cifar_encoder"]
+           "WAEDecoder", "WAEEncoder", "ZhaoEncoder", "initialise_from_data", "use_global_batch", "zhao_cifar_encoder"]
 
 NETS = {"infogan": (InfoGANEncoder, InfoGANDecoder), "wae": (WAEEncoder, WAEDecoder),
         "wae-stride2": (stride2_encoder, stride2_decoder), "resnet": (ResNetEncoder, ResNetDecoder),
