@@ -183,7 +183,8 @@ def _parser() -> argparse.ArgumentParser:
                                     description="The same command goes on with what an earlier one began.")
     reproduce.add_argument("experiment", metavar="NAME", choices=[*STUDIES, *sorted(EXPERIMENTS)],
                            help="dai-wipf: tables and figures of Dai & Wipf 2019; hinrichsen: BigGANs against VAEs of their "
-                           f"parts, Hinrichsen 2023; or one run: {', '.join(sorted(EXPERIMENTS))}")
+                           "parts, Hinrichsen 2023; zhao: figures of Zhao, Song & Ermon 2017; or one run: "
+                           + ", ".join(sorted(EXPERIMENTS)))
     reproduce.add_argument("part", nargs="?", metavar="PART",
                            help="; ".join(f"of {name}: {', '.join(s.parts)}" for name, s in STUDIES.items()) + "; or all "
                            "(default)")
@@ -191,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
                            + "; ".join(f"{name}: {','.join(s.data)}" for name, s in STUDIES.items()) + ")")
     reproduce.add_argument("--data-root", metavar="DIR", required=True, help="folder of the data sets' files")
     reproduce.add_argument("--data-option", type=_option, action="append", metavar="NAME=VALUE",
-                           help="of hinrichsen: option of the data sets' loaders, such as classes=1,7; may be repeated")
+                           help="of hinrichsen and zhao: option of the data sets' loaders, such as classes=1,7; may be repeated")
     reproduce.add_argument("--preset", choices=STUDY_PRESETS, help="of a paper (default: quick)")
     reproduce.add_argument("--trials", type=int, metavar="N", help="seeds of every cell of a paper (default: 1)")
     reproduce.add_argument("--models", type=_words, metavar="ROW[,ROW]",
@@ -347,7 +348,7 @@ def _reproduce(args: argparse.Namespace) -> None:
     chosen = STUDIES[args.experiment]
     if args.data_option and not chosen.data_options:
         raise ArgumentError(f"data-option was given, and {args.experiment} has its own options for each data set; leave it out.")
-    page = chosen.reproduce(args.part or "all", args.data or list(chosen.data), Study(
+    page = chosen.reproduce(args.part or "all", args.data or list(chosen.data_of.get(args.part, chosen.data)), Study(
         Path(args.out), args.data_root, args.preset or "quick", seed=args.seed, device=args.device, command=args.line,
         metrics=_given(weights=args.inception_weights), data_options=dict(args.data_option or ()),
         **_given(trials=args.trials, precision=args.precision)), args.models)

@@ -17,7 +17,7 @@ from vaefast.experiments.draws import image_sampler, sample_images, to_uint8
 from vaefast.experiments.report import write_report
 from vaefast.experiments.run import finished, image_model, run_data
 from vaefast.experiments.scores import ImageScores, checked_metrics
-from vaefast.experiments.steps import write_steps
+from vaefast.experiments.steps import by_step, write_steps
 from vaefast.metrics.classifier import LARGEST, SMALLEST
 from vaefast.metrics.inception_weights import cached_file
 from vaefast.models.mode import evaluating
@@ -66,7 +66,7 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     result: dict[str, Any] = {}
     steps = isinstance(model, api.SequentialVAE)
     if steps:
-        result |= _by_step(model, test, run.path, seed)
+        result |= by_step(write_steps(model, test.images, run.path, split="test", seed=seed))
     which = _chosen_metrics(which, weights, train, optional=steps)
     unseen = test.subset(slice(0, samples))
     real = unseen if against == "test" else train
@@ -138,15 +138,6 @@ def _own_network(which: Sequence[str], train: data.ImageSet, test: data.ImageSet
     if "classifier" in which:
         return metrics.classifier_for(train, test_set=test, cache_dir=cache, device=device, notice=say)
     return metrics.exemplar_network_for(train, cache_dir=cache, device=device, notice=say) if "exemplar" in which else None
-
-
-def _by_step(model: api.SequentialVAE, test: data.ImageSet, run: Path, seed: int) -> dict[str, float]:
-    """steps.json and steps.png, and their scores by name and step."""
-    scores = write_steps(model, test.images, run, split="test", seed=seed)
-    found = {"step_sharpness/data": scores["sharpness_data"]}
-    for name, values in (("step_error", scores["reconstruction_error"]), ("step_sharpness", scores["sharpness_samples"])):
-        found |= {f"{name}/step{t}": value for t, value in enumerate(values, 1)}
-    return found
 
 
 @torch.no_grad()

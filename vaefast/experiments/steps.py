@@ -95,6 +95,14 @@ def write_steps(model: api.SequentialVAE, images: Tensor, run: Path, *, split: s
     return scores
 
 
+def by_step(scores: dict[str, Any]) -> dict[str, float]:
+    """What `write_steps` returned, as the entries of an evaluation, by name and step."""
+    found = {"step_sharpness/data": scores["sharpness_data"]}
+    for name, values in (("step_error", scores["reconstruction_error"]), ("step_sharpness", scores["sharpness_samples"])):
+        found |= {f"{name}/step{t}": value for t, value in enumerate(values, 1)}
+    return found
+
+
 def draw_scores(scores: dict[str, Any], stem: Path) -> list[Path]:
     """Reconstruction error and sharpness against the step."""
     figure, (left, right) = panels(2)
