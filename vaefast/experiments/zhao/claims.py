@@ -42,9 +42,9 @@ def of_chain(found: dict[str, Any]) -> list[Claim]:
     own = found["rows"][-1]["sequential_step_sharpness"]["mean"]
     return [
         Claim("reconstructions get better with every step (here: the squared error of test images)",
-              " > ".join(f"{e:.3g}" for e in error), all(b < a for a, b in zip(error, error[1:], strict=False))),
+              " / ".join(f"{e:.3g}" for e in error), all(b < a for a, b in zip(error, error[1:], strict=False))),
         Claim("samples get sharper with every step (here: the variance of the Laplacian)",
-              f"{' < '.join(f'{s:.3g}' for s in sharp)} (data: {own:.3g})",
+              f"{' / '.join(f'{s:.3g}' for s in sharp)} (data: {own:.3g})",
               all(a < b for a, b in zip(sharp, sharp[1:], strict=False)))]
 
 
