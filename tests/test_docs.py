@@ -34,6 +34,13 @@ def test_the_reproduction_is_the_measured_one():
         assert (folder / data / "table1.md").read_text() in page
 
 
+def test_the_longer_fashion_run_is_the_measured_one():
+    folder, page = ROOT / "docs/results/two-stage-fashion-15-epochs", (ROOT / "docs/results.md").read_text()
+    found = json.loads((folder / "evaluation.json").read_text())
+    stage1, stage2 = found["fd_classifier/stage1"], found["fd_classifier/stage2"]
+    assert markdown_scores(found) in page and f"{stage1 / stage2:.2f} times, {stage1:.2f} to {stage2:.2f}" in page
+
+
 def test_the_fid_table_is_the_measured_one():
     page = (ROOT / "docs/performance.md").read_text()
     found = json.loads((ROOT / "benchmarks/results/fid-cpu.json").read_text())

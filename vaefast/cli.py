@@ -45,6 +45,7 @@ def _gamma(text: str) -> str | float:
 
 def _parser() -> argparse.ArgumentParser:
     from vaefast import data
+    from vaefast.api.adversary import ADVERSARIES
     from vaefast.api.general import PIXEL_NETS
     from vaefast.api.sequential import INFERENCES, VARIANTS
     from vaefast.experiments.codes import SAMPLERS
@@ -108,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--inference", choices=INFERENCES, help="of the sequential model (default: learned)")
     train.add_argument("--chain-steps", type=int, metavar="T", help="steps of the sequential model's chain")
     train.add_argument("--width", type=float, metavar="F", help="factor of the sequential model's widths")
+    train.add_argument("--adversary", choices=ADVERSARIES,
+                       help="a discriminator that reconstructions have to pass (vae, two-stage, biggan-vae; gamix has it anyway)")
     train.add_argument("--model-option", type=_option, action="append", default=[], metavar="NAME=VALUE",
                        help="any other argument of the model, such as spectral_norm=true of gan; may be given several times")
     train.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
@@ -119,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--clip-norm", type=float, metavar="X", help="largest norm of the gradient, in all stages")
     train.add_argument("--ema", type=float, metavar="D", help="decay of a moving average of the weights, in all stages")
     train.add_argument("--accumulate", type=int, metavar="N", help="send each batch through in N parts, to save memory")
+    train.add_argument("--flip", action="store_true", default=None, help="mirror each training image with probability 1/2")
     train.add_argument("--compile", choices=MODES, default="auto",
                        help="torch.compile: auto does for long runs on a GPU (default: auto)")
     train.add_argument("--channels-last", choices=CHANNELS_LAST, default="auto",
@@ -264,7 +268,7 @@ def _train(args: argparse.Namespace) -> None:
     from vaefast.training.distributed import leave, world
 
     stages = _given(batch_size=args.batch_size, lr=args.lr, schedule=args.schedule, clip_norm=args.clip_norm, ema=args.ema,
-                    accumulate=args.accumulate, betas=None if args.beta1 is None else (args.beta1, 0.999))
+                    accumulate=args.accumulate, betas=None if args.beta1 is None else (args.beta1, 0.999), flip=args.flip)
     options = dict(
         data_name=args.data, data_root=args.data_root, out=args.out, preset_name=args.preset, epochs=args.epochs,
         steps=args.steps, stage_overrides=stages, seed=args.seed, device=args.device, precision=args.precision,
@@ -273,7 +277,8 @@ def _train(args: argparse.Namespace) -> None:
                                flow=args.flow, lambda_=args.lambda_, family=args.family, regularizer=args.regularizer,
                                beta=args.beta, alpha=args.alpha, loss=args.loss, penalty=args.penalty,
                                disc_iters=args.disc_iters, arch=args.arch, ch=args.ch, variant=args.variant, width=args.width,
-                               steps=args.chain_steps, inference=args.inference, **dict(args.model_option)),
+                               steps=args.chain_steps, inference=args.inference, adversary=args.adversary,
+                               **dict(args.model_option)),
         data_options={**_given(size=args.image_size), **dict(args.data_option)}, command=args.line,
         sample_every=args.sample_every, score_every=args.score_every, mi_every=args.mi_every, tensorboard=args.tensorboard,
         wandb=args.wandb, start_from=args.start_from,

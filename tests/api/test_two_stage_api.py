@@ -81,7 +81,7 @@ def test_loading_what_is_not_a_model(tmp_path):
         vaefast.load(tmp_path)
     small().save(tmp_path / "m")
     meta = json.loads((tmp_path / "m" / "model.json").read_text())
-    for change, message in (({"kind": "gan"}, "kind 'gan'"), ({"format": 99}, "format 99"),
+    for change, message in (({"kind": "none"}, "kind 'none'"), ({"format": 99}, "format 99"),
                             ({"config": {**meta["config"], "latent_dim": 5}}, "belongs to another model: .* has shape")):
         (tmp_path / "m" / "model.json").write_text(json.dumps({**meta, **change}))
         with pytest.raises(CheckpointError, match=message):

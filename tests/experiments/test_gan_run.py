@@ -16,7 +16,7 @@ def folder(tmp_path_factory):
     """Where the runs lie, with the data and a classifier that has learned little."""
     folder = tmp_path_factory.mktemp("gans")
     digits = data.load("digits", split="all")
-    np.savez(folder / "digits.npz", images=digits.images[:300, :, 2:30, 2:30].numpy(), labels=digits.labels[:300].numpy())
+    np.savez(folder / "digits.npz", images=digits.images[:64, :, 2:30, 2:30].numpy(), labels=digits.labels[:64].numpy())
     np.savez(folder / "bare.npz", images=digits.images[:100, :, 2:30, 2:30].numpy())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VAEFAST_CACHE", str(folder / "cache"))
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 
 
 def train(folder, out, *words, name="digits"):
-    fast = ["--data", "npz", "--data-root", str(folder / f"{name}.npz"), "--steps", "8", "--batch-size", "32",
+    fast = ["--data", "npz", "--data-root", str(folder / f"{name}.npz"), "--steps", "4", "--batch-size", "16",
             "--latent-dim", "4", "--device", "cpu", "--log-every", "2", "--out", str(folder / out)]
     return main(["train", "gan", *fast, *words])
 
@@ -34,7 +34,7 @@ def train(folder, out, *words, name="digits"):
 @pytest.fixture(scope="module")
 def run(folder):
     words = ["--loss", "wgan-gp", "--disc-iters", "2", "--penalty", "dragan-v3", "--lambda", "3", "--beta1", "0.25",
-             "--model-option", "weight_penalty=0.5", "--model-option", "batch_norm=true", "--score-every", "0.25",
+             "--model-option", "weight_penalty=0.5", "--model-option", "batch_norm=true", "--score-every", "0.5",
              "--sample-every", "0.5"]
     assert train(folder, "run", *words) == 0
     return folder / "run"
@@ -46,7 +46,7 @@ def test_settings_reach_the_model(run):
     assert (config["loss"], config["disc_iters"], config["penalty"], config["lambda_"]) == ("wgan-gp", 2, "dragan-v3", 3.0)
     assert config["weight_penalty"] == 0.5 and config["batch_norm"] is True
     stage = json.loads((run / "config.json").read_text())["stages"][0]
-    assert stage["lr"] == 1e-4 and stage["betas"] == [0.25, 0.999] and stage["steps"] == 8
+    assert stage["lr"] == 1e-4 and stage["betas"] == [0.25, 0.999] and stage["steps"] == 4
 
 
 def test_a_run_leaves_samples_curves_and_the_best_weights(run):
@@ -54,7 +54,7 @@ def test_a_run_leaves_samples_curves_and_the_best_weights(run):
     assert not (run / "reconstructions.png").exists() and list((run / "samples").glob("*.png"))
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     scores = [r["fd_classifier"] for r in records if "fd_classifier" in r]
-    assert len(scores) >= 3 and all(np.isfinite(scores))
+    assert len(scores) == 2 and all(np.isfinite(scores))
     assert (run / "checkpoints" / "best-stage1.safetensors").is_file()
     text = (run / "report.html").read_text()
     assert "generative adversarial network" in text and "N(0, I)" not in text
@@ -87,12 +87,12 @@ def test_scores_need_labels(folder, capsys):
 
 
 def test_scores_do_not_change_the_training(folder):
-    assert train(folder, "without") == 0 and train(folder, "with", "--score-every", "0.5") == 0
+    assert train(folder, "without") == 0 and train(folder, "with", "--score-every", "1") == 0
     assert (folder / "without" / "model.safetensors").read_bytes() == (folder / "with" / "model.safetensors").read_bytes()
 
 
 def test_a_two_stage_model_is_scored_as_it_trains_too(folder):
-    words = ["--data", "npz", "--data-root", str(folder / "digits.npz"), "--steps", "6", "--batch-size", "32",
+    words = ["--data", "npz", "--data-root", str(folder / "digits.npz"), "--steps", "4", "--batch-size", "16",
              "--latent-dim", "4", "--device", "cpu", "--score-every", "0.5", "--out", str(folder / "two")]
     assert main(["train", "two-stage", *words]) == 0
     records = [json.loads(line) for line in (folder / "two" / "metrics.jsonl").read_text().splitlines()]

@@ -11,11 +11,11 @@ import torch
 
 from vaefast.cli import main
 from vaefast.errors import ArgumentError, DivergenceError
+from vaefast.experiments import score_curve
 from vaefast.experiments.hinrichsen import cell, claims, paper, protocol
 from vaefast.experiments.hinrichsen.pictures import great_circle
 from vaefast.experiments.hinrichsen.tables import table
 from vaefast.experiments.run import train
-from vaefast.experiments.score_curve import ScoreCurve
 from vaefast.experiments.study import cell as study_cell
 from vaefast.experiments.study.cell import Study
 from vaefast.training.settings import StageSettings, override
@@ -46,7 +46,7 @@ def study(tmp_path_factory):
         patch.setattr("vaefast.metrics.classifier._EPOCHS", 0)
         patch.setattr(cell, "options", few_steps)
         patch.setitem(protocol.SAMPLES, "smoke", 520)
-        patch.setitem(ScoreCurve.__init__.__kwdefaults__, "samples", 50)
+        patch.setattr(score_curve, "SAMPLES", 50)
         patch.setattr(protocol, "LIMIT", 200)
         for part in PARTS:
             assert reproduce(out, part) == 0

@@ -157,6 +157,28 @@ def test_milestones_are_scored_once_and_told_again_after_an_interruption(monkeyp
     assert told == [(0.11, 10.0), (0.11, 10.0), (0.33, 30.0)]
 
 
+def test_a_milestone_scores_a_model_as_the_evaluation_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "own_network", lambda which, train, test, cache, device, say: (len(test), cache))
+
+    class Scores:
+        def __init__(self, real, which, *, classifier, **options) -> None:
+            assert (len(real), which, classifier[1]) == (30, ["classifier"], "here")
+
+        def __call__(self, images):
+            return {"fd_classifier": float(len(images)) + images.float().mean().item() / 1e3}
+
+    monkeypatch.setattr(jobs, "ImageScores", Scores)
+    monkeypatch.setattr(jobs, "evaluate", lambda path, **options: write_json(Path(path) / "evaluation.json", {}))
+    told = []
+    run_job({"out": str(tmp_path / "a"), "metric": "classifier", "milestones": [1 / 9, 1 / 3],
+             "train": {"kind": "vae", "data_name": "digits", "data_root": None, "steps": (9,), "device": "cpu",
+                       "stage_overrides": {"batch_size": 4}, "trainer": {"log_every": 1}},
+             "evaluate": {"data_root": None, "samples": 30, "seed": 0, "weights": None, "classifier_cache": "here"}},
+            lambda share, score: told.append((share, score)))
+    assert [(share, int(score)) for share, score in told] == [(1 / 9, 30), (1 / 3, 30)] and state_of(tmp_path / "a") == "done"
+    assert jobs.milestones_of(tmp_path / "a", "classifier") == told
+
+
 # --- the protocol, with jobs that are done at once ---------------------------------------------------------------
 
 
@@ -165,18 +187,18 @@ def done_at_once(monkeypatch):
     """Jobs end at once with a score that falls with their latent_dim, and are counted."""
     seen: list[Path] = []
 
-    def run_jobs(asked, machines, folder, *, early_stop=False, changed=lambda what, path: None):
+    def run_jobs(asked, machines, folder, *, early_stop=False, changed=lambda what, path, why: None):
         for one in asked:
             path = Path(one["out"])
             if not ended(path):
                 seen.append(path)
                 fake(path, 10.0 - one["train"]["model_overrides"].get("latent_dim", 0) + one["train"]["seed"] % 7 / 10)
-                changed("ended", path)
+                changed("ended", path, "")
         return {}
 
     monkeypatch.setitem(sys.modules, "vaefast.experiments.sweep.ray_tune", SimpleNamespace(
         run_jobs=run_jobs, Machines=lambda *given: given, MILESTONES=(1 / 9, 1 / 3)))
-    monkeypatch.setattr(search, "_classifier", lambda *given: None)
+    monkeypatch.setattr(search, "_train_network", lambda *given: None)
     return seen
 
 

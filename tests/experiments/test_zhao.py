@@ -232,7 +232,8 @@ class Mean(torch.nn.Module):
 
 def test_pixel_losses_are_in_nats_a_pixel():
     small = {"nets": "pixelcnn", "decoder_options": {"layers": 2, "width": 4}}
-    summed, averaged = (api.GeneralVAE((1, 8, 8), 2, **small, regularizer="none", reduction=reduction) for reduction in ("sum", "mean"))
+    summed, averaged = (api.GeneralVAE((1, 8, 8), 2, **small, regularizer="none", reduction=reduction)
+                        for reduction in ("sum", "mean"))
     averaged.load_state_dict(summed.state_dict())
     images = (torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0)) > 0.5).to(torch.uint8) * 255
     assert pixels._loss(summed, images, 3) == pytest.approx(pixels._loss(averaged, images, 3), rel=1e-5)

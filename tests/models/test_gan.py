@@ -14,7 +14,7 @@ from vaefast.models import GAN
 from vaefast.models.gan_losses import LOSSES
 from vaefast.models.gradient_penalty import PENALTIES, gradient_penalty, squared_slopes
 from vaefast.models.player import players_of
-from vaefast.nets import BatchNorm
+from vaefast.nets import BatchNorm, BEGANDiscriminator, InfoGANDiscriminator, InfoGANGenerator
 from vaefast.training import PlayerSettings, Stage, StageSettings, Trainer
 from vaefast.training.sources import ImageSource
 
@@ -149,7 +149,7 @@ def test_the_penalty_of_a_linear_critic_of_slope_one(x):
     with torch.no_grad():
         critic.weight /= critic.weight.norm()
     value = gradient_penalty("gp", lambda images: critic(images.flatten(1)).flatten(), x, x.flip(0))
-    assert float(value) == pytest.approx((math.sqrt(1 + 1e-4) - 1) ** 2, rel=1e-9)
+    assert value.item() == pytest.approx((math.sqrt(1 + 1e-4) - 1) ** 2, rel=1e-9)
 
 
 @pytest.mark.parametrize("norm", [False, True])
@@ -294,6 +294,27 @@ def test_one_pass_through_the_generator_serves_both_turns(x):
         _train(model, x, steps=3)
         assert len(seen) == 3 * calls
         assert int(model.generator[1].num_batches_tracked) == 3 * calls
+
+
+@pytest.mark.parametrize("loss", ["ns", "began"])
+def test_one_pass_of_the_discriminator_is_two(loss):
+    """Same losses, gradients and moving statistics, whether real and fake images pass together or apart."""
+    x = torch.rand(6, 1, 4, 8, dtype=torch.float64)
+    made = []
+    for rowwise in (True, False):
+        torch.manual_seed(0)
+        net = (BEGANDiscriminator if loss == "began" else InfoGANDiscriminator)((1, 4, 8), batch_norm=True)
+        assert net.rowwise
+        net.rowwise = rowwise
+        model = GAN(InfoGANGenerator((1, 4, 8), K), net, image_shape=(1, 4, 8), latent_dim=K, loss=loss).double()
+        model.k_t.fill_(0.5)
+        calls: list[int] = []
+        net.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        terms = model.discriminator_loss(x, torch.linspace(-1, 1, 6 * K, dtype=torch.float64).view(6, K))
+        terms["loss"].backward()
+        assert len(calls) == (1 if rowwise else 2)
+        made.append((terms, [p.grad for p in net.parameters()], list(net.buffers())))
+    torch.testing.assert_close(made[0], made[1])
 
 
 def test_parts_of_a_batch_get_their_own_codes(x):

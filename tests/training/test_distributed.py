@@ -15,13 +15,14 @@ import vaefast
 from vaefast.training import RunFolder
 
 SCRIPT = Path(__file__).with_name("train_in_processes.py")
+GANS = SCRIPT.with_name("gan_in_processes.py")
 
 
-def start(*words: object, processes: int = 0, restarts: int = 0) -> str:
+def start(*words: object, processes: int = 0, restarts: int = 0, script: Path = SCRIPT) -> str:
     """Run the script, under torchrun if `processes`; its output."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", f"--max-restarts={restarts}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    done = subprocess.run([sys.executable, *(torchrun if processes else []), str(SCRIPT), *map(str, words)], text=True,
+    done = subprocess.run([sys.executable, *(torchrun if processes else []), str(script), *map(str, words)], text=True,
                           capture_output=True, timeout=240, env=environment)
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
@@ -67,3 +68,13 @@ def test_a_dead_worker_resumes_from_the_newest_checkpoint(tmp_path):
     start(cut, 8, 7, processes=2, restarts=1)
     assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert curve(cut) == curve(whole)
+
+
+def test_gans_in_two_processes_are_those_of_one_with_the_doubled_batch(tmp_path):
+    losses = ("ns", "wgan-gp", "began")  # one pass through G for both turns, second derivatives, and k_t
+    start(tmp_path / "one", 16, ",".join(losses), script=GANS)
+    start(tmp_path / "two", 8, ",".join(losses), processes=2, script=GANS)
+    for loss in losses:
+        one, two = (vaefast.load(tmp_path / name / loss).state_dict() for name in ("one", "two"))
+        for name in one:
+            torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5, msg=f"{loss}: {name}")

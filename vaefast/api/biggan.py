@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaefast import models
+from vaefast.api.adversary import image_adversary
 from vaefast.api.base import Part
 from vaefast.api.gan import Adversarial
 from vaefast.api.images import OneStage
@@ -171,6 +172,7 @@ class BigGANVAE(OneStage):
         beta: weight of the KL.
         rule: of widths and details, "code" or "paper".
         activation, attention, spectral_norm, init: of both networks, as for `vaefast.BigGAN`.
+        adversary, adversarial_weight: a discriminator that reconstructions have to pass, as for `vaefast.VAE`.
 
     Raises:
         ArgumentError: a value that cannot work.
@@ -186,15 +188,19 @@ class BigGANVAE(OneStage):
 
     def __init__(self, image_shape: tuple[int, int, int], arch: str = "deep", ch: int | None = None, latent_dim: int = 256, *,
                  beta: float = 0.1, rule: str = "code", activation: str = "relu", attention: int | None = None,
-                 spectral_norm: bool | None = None, init: str | None = None) -> None:
+                 spectral_norm: bool | None = None, init: str | None = None, adversary: str | nn.Module | None = None,
+                 adversarial_weight: float = 100.0) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         source = published(arch)
         ch = source.ch if ch is None else ch
         common: dict[str, Any] = {"arch": arch, "ch": ch, "rule": rule, "activation": activation, "attention": attention,
                                   "spectral_norm": spectral_norm, "init": init}
+        judge, called = image_adversary(adversary, image_shape[0])
         encoder = BigGANEncoder(image_shape, latent_dim, **common)
         decoder = BigGANGenerator(image_shape, latent_dim, output="logits", **common)
         super().__init__(models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, gamma=1.0,
-                                    likelihood="squared", beta=beta, image_range=(-1, 1)))
+                                    likelihood="squared", beta=beta, image_range=(-1, 1), adversary=judge,
+                                    adversarial_weight=adversarial_weight))
         self.defaults = (vae_stage(epochs=source.vae_epochs, batch_size=source.batch_size),)
-        self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "beta": beta, **common}
+        self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "beta": beta, **common,
+                        "adversary": called, "adversarial_weight": adversarial_weight}

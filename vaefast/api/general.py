@@ -14,7 +14,6 @@ from vaefast.api.images import OneStage, networks
 from vaefast.api.wae import against_adversary
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
-from vaefast.models.mode import evaluating
 from vaefast.nets import NETS, GatedPixelCNN, LatentAdversary, PixelCNNPlusPlus, ZhaoEncoder, zhao_cifar_encoder
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.settings import StageSettings
@@ -101,11 +100,6 @@ class GeneralVAE(OneStage):
         if isinstance(self.first.regularizer, models.regularizers.TotalCorrelation):
             self.first.regularizer.dataset_size = len(data)
         return super()._parts(data, device)
-
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n images, [n, C, H, W] in [0, 1]: codes of the prior, decoded; an autoregressive decoder draws them."""
-        with evaluating(self.first):
-            return self.first.sample(n, generator)
 
 
 def _not_saved(mu: Tensor, scale: Tensor, z: Tensor) -> Any:

@@ -11,6 +11,7 @@ from torch import nn
 from vaefast import __version__
 from vaefast.api.base import FORMAT, Model
 from vaefast.api.biggan import BigGAN, BigGANVAE
+from vaefast.api.gamix import GAMIXVAE
 from vaefast.api.gan import GAN
 from vaefast.api.general import GeneralVAE
 from vaefast.api.second_stage import SecondStage
@@ -24,7 +25,7 @@ from vaefast.training.device import resolve_device
 from vaefast.training.storage import load_tensors
 
 MODELS: dict[str, type[Model]] = {model.kind: model for model in (
-    TwoStageVAE, VAE, WAE, GeneralVAE, GAN, BigGAN, BigGANVAE, SecondStage, SequentialVAE)}
+    TwoStageVAE, VAE, WAE, GeneralVAE, GAMIXVAE, GAN, BigGAN, BigGANVAE, SecondStage, SequentialVAE)}
 """Classes by their kind."""
 
 
@@ -35,11 +36,11 @@ def load(path: str | os.PathLike, *, device: str | torch.device | None = "cpu", 
         path: the folder.
         device: where to put it.
         networks: fresh copies of your own networks, if it was built with such: encoder= and decoder=, or generator= and
-            discriminator=.
+            discriminator=; and adversary=, if it has one of your own.
 
     Returns:
-        `vaefast.TwoStageVAE`, `VAE`, `WAE`, `GeneralVAE`, `GAN`, `BigGAN`, `BigGANVAE`, `SecondStage` or `SequentialVAE`, as it
-        was saved.
+        `vaefast.TwoStageVAE`, `VAE`, `WAE`, `GeneralVAE`, `GAMIXVAE`, `GAN`, `BigGAN`, `BigGANVAE`, `SecondStage` or
+        `SequentialVAE`, as it was saved.
 
     Raises:
         CheckpointError: missing, damaged, or of other networks than given.
@@ -56,6 +57,11 @@ def load(path: str | os.PathLike, *, device: str | torch.device | None = "cpu", 
                               f"vaefast {__version__} does not know.")
     config, kind = dict(meta["config"]), MODELS[meta["kind"]]
     given = {name: net for name, net in networks.items() if net is not None}
+    adversary = given.pop("adversary", None)
+    if (config.get("adversary") == "custom") != (adversary is not None):
+        wanted = ("was built with a discriminator of its own; pass adversary= to load it" if adversary is None else
+                  "was not built with a discriminator of your own; load it without adversary=")
+        raise CheckpointError(f"{path} {wanted}.")
     names = " and ".join(f"{name}=" for name in kind.networks)
     if config.get("nets") == "custom":
         del config["nets"]
@@ -63,6 +69,8 @@ def load(path: str | os.PathLike, *, device: str | torch.device | None = "cpu", 
             raise CheckpointError(f"{path} was built with its own networks; pass {names} to load it.")
     elif given:
         raise CheckpointError(f"{path} was not built with networks of your own; load it without {'= and '.join(given)}=.")
+    if adversary is not None:
+        config["adversary"] = adversary
     model = kind(**config, **given)
     load_weights(model, tensors, path)
     return model.to(resolve_device(device)).eval()

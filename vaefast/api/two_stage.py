@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from vaefast import models
+from vaefast.api.adversary import image_adversary
 from vaefast.api.base import Part
 from vaefast.api.images import ImageAutoencoder, networks
 from vaefast.api.second_stage import build_second
@@ -36,6 +37,9 @@ class TwoStageVAE(ImageAutoencoder, models.TwoStageVAE):
         likelihood: of stage 1, "gaussian" or "bernoulli" (cross-entropy).
         second_gamma: the second stage's decoder noise, as `gamma`.
         second_width, second_depth: hidden layers of the second stage's networks.
+        adversary: "patchgan", or a discriminator module (images in [-1, 1] -> logits), that stage 1's reconstructions have to
+            pass; a second player beside the VAE (see `vaefast.models.ImageAdversary`). None for none.
+        adversarial_weight: of its term in the loss.
 
     Raises:
         ArgumentError: a value that cannot work.
@@ -49,16 +53,19 @@ class TwoStageVAE(ImageAutoencoder, models.TwoStageVAE):
     def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: str = "infogan",
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: str | float = "learned",
                  gamma_init: float = 1.0, likelihood: str = "gaussian", second_gamma: str | float = "learned",
-                 second_width: int = 1024, second_depth: int = 3) -> None:
+                 second_width: int = 1024, second_depth: int = 3, adversary: str | nn.Module | None = None,
+                 adversarial_weight: float = 100.0) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim)
+        judge, called = image_adversary(adversary, image_shape[0])
         first = models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, gamma=gamma,
-                           likelihood=likelihood, gamma_init=gamma_init)
+                           likelihood=likelihood, gamma_init=gamma_init, adversary=judge, adversarial_weight=adversarial_weight)
         width, depth = whole_number("second_width", second_width), whole_number("second_depth", second_depth)
         super().__init__(first, build_second(latent_dim, width, depth, gamma=second_gamma))
         self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets,
                         "gamma": gamma, "gamma_init": gamma_init, "likelihood": likelihood,
-                        "second_gamma": second_gamma, "second_width": width, "second_depth": depth}
+                        "second_gamma": second_gamma, "second_width": width, "second_depth": depth,
+                        "adversary": called, "adversarial_weight": adversarial_weight}
 
     def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
         source = ImageSource(data.images, device, scale=False)  # the likelihood scales uint8 itself

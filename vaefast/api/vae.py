@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from vaefast import models
+from vaefast.api.adversary import image_adversary
 from vaefast.api.images import OneStage, networks
 from vaefast.errors import ArgumentError
 from vaefast.nets import FLOWS, Flow
@@ -31,6 +32,9 @@ class VAE(OneStage):
         flow: "planar", "radial" or "iaf": z is what this normalizing flow makes of a draw of the encoder's Gaussian
             (see `vaefast.nets.flows`); None for none.
         flow_depth: flows in a row.
+        adversary: "patchgan", or a discriminator module (images in [-1, 1] -> logits), that the reconstructions have to pass; a
+            second player beside the VAE (see `vaefast.models.ImageAdversary`). None for none.
+        adversarial_weight: of its term in the loss.
 
     Raises:
         ArgumentError: a value that cannot work.
@@ -44,15 +48,17 @@ class VAE(OneStage):
     def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: str = "infogan",
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: str | float = "learned",
                  gamma_init: float = 1.0, likelihood: str = "gaussian", beta: float = 1.0, flow: str | None = None,
-                 flow_depth: int = 10) -> None:
+                 flow_depth: int = 10, adversary: str | nn.Module | None = None, adversarial_weight: float = 100.0) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim)
         flow_depth = whole_number("flow_depth", flow_depth)
         if flow is not None and flow not in FLOWS:
             raise ArgumentError(f"flow is {flow!r}; expected one of {', '.join(FLOWS)}, or None.")
+        judge, called = image_adversary(adversary, image_shape[0])
         super().__init__(models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, gamma=gamma,
                                     likelihood=likelihood, gamma_init=gamma_init, beta=beta,
-                                    flow=None if flow is None else Flow(flow, flow_depth, latent_dim)))
+                                    flow=None if flow is None else Flow(flow, flow_depth, latent_dim),
+                                    adversary=judge, adversarial_weight=adversarial_weight))
         self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets, "gamma": gamma,
                         "gamma_init": gamma_init, "likelihood": likelihood, "beta": beta, "flow": flow,
-                        "flow_depth": flow_depth}
+                        "flow_depth": flow_depth, "adversary": called, "adversarial_weight": adversarial_weight}

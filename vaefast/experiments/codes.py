@@ -26,7 +26,12 @@ def samplers_of(model: api.ImageModel) -> tuple[str, ...]:
 
     A model without an encoder has but the first, what its own `sample` draws.
     """
-    return ("prior", "second") if isinstance(model, api.TwoStageVAE) else ("prior",)
+    return ("prior", "second") if has_second_stage(model) else ("prior",)
+
+
+def has_second_stage(model: api.ImageModel) -> bool:
+    """Whether codes can be drawn by a second stage."""
+    return getattr(model, "second", None) is not None
 
 
 def infers(model: api.ImageModel) -> bool:
@@ -97,7 +102,7 @@ def code_sampler(model: api.ImageAutoencoder, name: str, codes: Callable[[], Ten
         return model.first.prior
     if name == "mixture" and codes is not None and infers(model):
         return Mixture(model.latent_dim, COMPONENTS, seed=seed).fit(codes()).sample
-    if name == "second" and isinstance(model, api.TwoStageVAE):
+    if name == "second" and has_second_stage(model):
         return lambda n, generator: model.sample_codes(n, stage=2, generator=generator)
     raise ArgumentError(f"sampler is {name!r}; a {model.kind} model has prior{', mixture' if infers(model) else ''}"
-                        f"{' and second' if isinstance(model, api.TwoStageVAE) else ''}.")
+                        f"{' and second' if has_second_stage(model) else ''}.")

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from vaefast import api, data, metrics
 from vaefast.errors import ArgumentError, DataError
-from vaefast.experiments.codes import Aggregate, aggregate, infers, samplers_of
+from vaefast.experiments.codes import Aggregate, aggregate, has_second_stage, infers, samplers_of
 from vaefast.experiments.draws import image_sampler, sample_images, to_uint8
+from vaefast.experiments.latent_page import write_latents
 from vaefast.experiments.report import write_report
 from vaefast.experiments.run import finished, image_model, run_data
 from vaefast.experiments.scores import ImageScores, checked_metrics
@@ -33,7 +34,8 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
              which: Sequence[str] | None = None, weights: str | os.PathLike[str] | None = None, against: str = "test",
              first: Sequence[int] = (), classifier_cache: str | None = None,
              say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Score the run at `path` against its data set's test images; writes evaluation.json and the report.
+    """Score the run at `path` against its data set's test images; writes evaluation.json, the report and, where there is an
+    encoder, latents.json and latents.png of the test images.
 
     Distances are taken between `samples` generated images and as many real test images (all, where there are fewer): samples
     of the prior (stage 1), test images reconstructed (where there is an encoder) and, as the best that can be asked for, real
@@ -77,10 +79,10 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
         return _written(run.path, result)
     say(f"scoring {path}: {samples:,} samples of each kind against {len(real):,} {train.name} {against} images "
         f"({', '.join(which)})")
-    own_network = _own_network(which, train, test, classifier_cache, chosen, say)
-    score = ImageScores(real, which, weights=weights, device=chosen, classifier=own_network, first=first, notice=say)
-    if own_network is not None:
-        result |= {f"classifier/{name}": own_network.info[name] for name in ("version", "test_accuracy")}
+    network = own_network(which, train, test, classifier_cache, chosen, say)
+    score = ImageScores(real, which, weights=weights, device=chosen, classifier=network, first=first, notice=say)
+    if network is not None:
+        result |= {f"classifier/{name}": network.info[name] for name in ("version", "test_accuracy")}
 
     def add(kind: str, images: Tensor) -> None:
         for name, value in score(images).items():
@@ -105,6 +107,8 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
             result |= _latents(model, found, samples, seed)
     other = train if against == "test" else test
     add("test_vs_train", other.images[torch.randperm(len(other), generator=torch.Generator().manual_seed(seed))[:samples]])
+    if infers(model):
+        write_latents(model, test.images, run.path, seed)
     return _written(run.path, result)
 
 
@@ -132,8 +136,8 @@ def _chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str]
     return found
 
 
-def _own_network(which: Sequence[str], train: data.ImageSet, test: data.ImageSet, cache: str | None, device: torch.device,
-                 say: Callable[[str], None]) -> metrics.FeatureClassifier | None:
+def own_network(which: Sequence[str], train: data.ImageSet, test: data.ImageSet, cache: str | None, device: torch.device,
+                say: Callable[[str], None]) -> metrics.FeatureClassifier | None:
     """The network trained on the data set itself that "classifier" or "exemplar" needs."""
     if "classifier" in which:
         return metrics.classifier_for(train, test_set=test, cache_dir=cache, device=device, notice=say)
@@ -157,7 +161,7 @@ def _reconstruct(model: api.ImageAutoencoder, images: Tensor, seed: int) -> tupl
         x_hat = model.decode(z, generator)
         error += (x - x_hat).square().sum().item()
         once.append(to_uint8(x_hat))
-        if isinstance(model, api.TwoStageVAE):
+        if has_second_stage(model):
             twice.append(to_uint8(model.decode(model.recode(z, generator))))
     return torch.cat(once), torch.cat(twice) if twice else None, error / images.numel()
 
@@ -169,7 +173,7 @@ def _latents(model: api.ImageAutoencoder, found: Aggregate, samples: int, seed: 
     z = found.codes[chosen.to(model.device)]
     codes = {"stage1": z / getattr(model.first, "prior_std", 1.0)}  # a WAE's prior may have another deviation than 1
     gammas = {"gamma_x": model.first.gamma} if getattr(model.first, "likelihood", None) == "gaussian" else {}
-    if isinstance(model, api.TwoStageVAE):
+    if has_second_stage(model):
         with evaluating(model.second):
             codes["stage2"] = model.second.encode(z).sample(torch.Generator(model.device).manual_seed(seed))
         gammas["gamma_z"] = model.second.gamma

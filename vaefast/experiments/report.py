@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import RunFolderError
 from ..files import write_atomically
 from ..training.storage import read_object
-from .html import figure, page, section
+from .html import figure, page, section, table
 
 _MODELS = {
     "two-stage": "A two-stage variational autoencoder: the first stage learns to code images and to draw them back; "
@@ -27,6 +27,8 @@ _MODELS = {
     "ones, and each learns against the other.",
     "general": "A variational autoencoder that maximises E_q[log p(x|z)] - R(q), with the family of p and the regulariser R that "
     "the settings below name (Zhao, Song & Ermon 2017).",
+    "gamix": "GAMIX-VAE: an autoencoder whose codes' mean and variance, all together, are those of N(0, I), with an L1 cost and "
+    "a discriminator of patches (Rivera 2023).",
 }
 
 _NO_ENCODER = ("gan", "biggan")
@@ -95,6 +97,18 @@ _SUBJECTS = {
 }
 _MMD_SUBJECTS = {"stage1": "stage 1: codes z against N(0, I)", "stage2": "stage 2: codes u against N(0, I)"}
 
+# Entry of latents.json -> how to read it.
+_LATENTS = {
+    "latent_dim": "latent dimensions",
+    "active_dimensions": "active ones: mean posterior variance below 0.5 (an ignored dimension has 1)",
+    "kl_dimensions": "used ones: mean KL above 0.01 nats (a collapsed dimension has 0)",
+    "kl": "mean KL of a posterior to N(0, I), nats an image",
+    "mutual_information": "mutual information of image and code, nats",
+    "mutual_information_images": "images it is taken over; it is at most the logarithm of their number",
+    "global_kl": "KL of the Gaussian of all posteriors' mean and variance, nats (0: those of the prior)",
+    "global_kl_of_means": "the same with the variance of the means alone",
+}
+
 _CAPTIONS = {
     "samples_stage1.png": "Stage 1 samples: latents drawn from N(0, I)",
     "samples_chain.png": "Chain samples: z drawn from q(z|x) and x from p(x|z) in turn, beside those of latents from N(0, I)",
@@ -134,13 +148,14 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
     drawn = "Samples" if model in _NO_ENCODER else None
     title = " on ".join(part for part in (model, data) if part) or run.resolve().name
     pictures = {p.name: p for p in sorted([*run.glob("*.png"), *run.glob("*.gif")])}
-    curves = pictures.pop("curves.png", None)
+    curves, latents = pictures.pop("curves.png", None), pictures.pop("latents.png", None)
     body = [
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(_about(model, config, run))}</p>",
         *_warnings(run),
         section("Scores", _scores(scores, run, drawn)),
         section("Pictures", _pictures(pictures, run, drawn)),
+        *([] if model in _NO_ENCODER else [section("Latents", _latents(read_object(run / "latents.json"), latents, run))]),
         section("Training", _training(run, curves)),
         section("Settings", _settings(config)),
     ]
@@ -227,6 +242,14 @@ def _pictures(pictures: Mapping[str, Path], run: Path, drawn: str | None = None)
     names = known + [n for n in pictures if n not in _CAPTIONS]
     return '<div class="pictures">' + "".join(
         figure(pictures[n], drawn if drawn and n == "samples_stage1.png" else _caption(n)) for n in names) + "</div>"
+
+
+def _latents(found: Mapping[str, Any], picture: Path | None, run: Path) -> str:
+    """Whether the code has collapsed: the picture, and its numbers in words."""
+    if not found or picture is None:
+        return _missing("latents (latents.json, latents.png)", f"vaefast evaluate {run}")
+    rows = [[reading, _value(found[name])] for name, reading in _LATENTS.items() if found.get(name) is not None]
+    return figure(picture, f"Posteriors of {found['images']:,} images", "wide") + table(["Latents", "Value"], rows)
 
 
 def _caption(name: str) -> str:

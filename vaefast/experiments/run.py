@@ -17,10 +17,11 @@ import torch.nn.functional as F
 from vaefast import api, data
 from vaefast.data.catalog import options_of
 from vaefast.errors import ArgumentError, DataError, DivergenceError, RunFolderError
-from vaefast.experiments.codes import samplers_of
+from vaefast.experiments.codes import infers, samplers_of
 from vaefast.experiments.curves import draw_curves
 from vaefast.experiments.draws import image_sampler
 from vaefast.experiments.information_log import InformationLog
+from vaefast.experiments.latent_page import write_latents
 from vaefast.experiments.pictures import image_grid, reconstruction_grid, save_png
 from vaefast.experiments.presets import Preset, preset
 from vaefast.experiments.report import write_report
@@ -79,7 +80,7 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
         if values is not None and len(values) not in (1, count):
             raise ArgumentError(f"{name} has {len(values)} values; {kind} has {count} stage{'s' * (count > 1)}: give 1"
                                 f"{f' or {count}' * (count > 1)}.")
-    stages = tuple(override(s, {**(stage_overrides or {}), **_budget(i, epochs, steps)}) for i, s in enumerate(base))
+    stages = tuple(override(s, {**_for_stage(i, stage_overrides or {}), **_budget(i, epochs, steps)}) for i, s in enumerate(base))
     scored = {}
     if score_every is not None:
         if not 0 < score_every < math.inf:
@@ -113,6 +114,11 @@ def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], override
     return model(image_shape, **{**chosen.model, **overrides})
 
 
+def _for_stage(stage: int, overrides: dict[str, Any]) -> dict[str, Any]:
+    """Overrides that concern a stage: images, which are mirrored, are the first one's alone."""
+    return {name: value for name, value in overrides.items() if stage == 0 or name != "flip"}
+
+
 def _budget(stage: int, epochs: tuple[float, ...] | None, steps: tuple[int, ...] | None) -> dict[str, Any]:
     """`epochs` or `steps` of a stage, where they are given."""
     given = {"epochs": epochs, "steps": steps}
@@ -135,8 +141,8 @@ def _callbacks(sample_every: float | None, tensorboard: bool, wandb: str | None,
 
 @torch.no_grad()
 def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, seed: int = 1) -> None:
-    """samples_stage1.png, samples_stage2.png (of a two-stage model), reconstructions.png (where there is an encoder), curves.png
-    and report.html."""
+    """samples_stage1.png, samples_stage2.png (of a two-stage model), reconstructions.png and latents.png (where there is an
+    encoder), curves.png and report.html."""
     generator = torch.Generator(model.device).manual_seed(seed)
     for stage, sampler in enumerate(samplers_of(model), start=1):
         samples = image_sampler(model, sampler)(GRID * GRID, generator)
@@ -145,6 +151,8 @@ def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, 
         originals = data.to_float(images.images[:PAIRS]).to(model.device)
         save_png(run.path / "reconstructions.png",
                  reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
+    if infers(model):
+        write_latents(model, images.images, run.path)
     if isinstance(model, api.SequentialVAE):
         draw_steps(model, images.images, run.path, seed)
         write_steps(model, images.images, run.path, split="training")

@@ -1,10 +1,13 @@
 """Objectives: what is minimised and how samples are drawn. No files, and no optimizers but the WAE encoder's pretraining."""
 
+from vaefast.models.adversarial import ImageAdversary
 from vaefast.models.biggan import BigGAN
 from vaefast.models.chains import chain
 from vaefast.models.families import FAMILIES, Family, make_family
+from vaefast.models.gamix import GAMIXVAE
 from vaefast.models.gan import GAN
 from vaefast.models.general import GeneralVAE
+from vaefast.models.global_moments import GlobalMoments
 from vaefast.models.infusion import InfusionChain
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.player import Player
@@ -17,6 +20,7 @@ from vaefast.models.vae import VAE
 from vaefast.models.wae import WAE
 from vaefast.models.wae_pretrain import pretrain_encoder
 
-__all__ = ["FAMILIES", "GAN", "REGULARIZERS", "VAE", "WAE", "BigGAN", "DiagonalGaussian", "Family", "FlowPosterior",
-           "GeneralVAE", "InfusionChain", "Latents", "Mixture", "Player", "PointMass", "Prior", "Regularizer", "Sampler",
-           "SequentialVAE", "TwoStageVAE", "as_latents", "chain", "make_family", "make_regularizer", "pretrain_encoder"]
+__all__ = ["FAMILIES", "GAMIXVAE", "GAN", "REGULARIZERS", "VAE", "WAE", "BigGAN", "DiagonalGaussian", "Family", "FlowPosterior",
+           "GeneralVAE", "GlobalMoments", "ImageAdversary", "InfusionChain", "Latents", "Mixture", "Player", "PointMass",
+           "Prior", "Regularizer", "Sampler", "SequentialVAE", "TwoStageVAE", "as_latents", "chain", "make_family",
+           "make_regularizer", "pretrain_encoder"]

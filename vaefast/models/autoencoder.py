@@ -36,14 +36,16 @@ class Autoencoder(nn.Module):
             return self.first.encode(x)
 
     def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Images [B, C, H, W] in [0, 1] of codes [B, k]; drawn by `generator`, where the decoder is autoregressive."""
+        """Images [B, C, H, W] of codes [B, k], clipped to [0, 1], as a linear decoder keeps to no range; drawn by `generator`
+        where the decoder is autoregressive."""
         with evaluating(self.first):
-            return self.first.decode(z, generator) if getattr(self.first, "autoregressive", False) else self.first.decode(z)
+            if getattr(self.first, "autoregressive", False):
+                return self.first.decode(z, generator)
+            return self.first.decode(z).clamp(0, 1)
 
     def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images decoded from a *drawn* code of each image, [B, C, H, W] in [0, 1]."""
-        with evaluating(self.first):
-            return self.first.reconstruct(x, generator)
+        return self.decode(self.encode(x).sample(generator), generator)
 
     def chain(self, n: int, steps: int, start: str = "noise", *, data: Tensor | None = None, pixel_noise: bool = False,
               keep: str = "last", generator: torch.Generator | None = None) -> Tensor:

@@ -50,10 +50,13 @@ class LatentModel(nn.Module):
         """What the decoder returns."""
         return full_precision(self.decoder(z))
 
+    def _activate(self, raw: Tensor) -> Tensor:
+        """The image, of what the decoder returned."""
+        return torch.sigmoid(raw) if gives_logits(self.decoder) else raw
+
     def decode(self, z: Tensor) -> Tensor:
         """Images [B, *data_shape] in [0, 1] of codes [B, k]: the mean of p(x|z), without its noise."""
-        raw = self._decode_raw(z)
-        return torch.sigmoid(raw) if gives_logits(self.decoder) else raw
+        return self._activate(self._decode_raw(z))
 
     def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """x ~ p(x|z) of codes [B, k], [B, *data_shape]: with the noise that `decode` leaves out, and not clipped."""

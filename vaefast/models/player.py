@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
+
+Parts = list[tuple[Tensor, ...]]
+"""A batch's tensors, part by part."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class Player:
         every: its turn comes in iterations 0, every, 2 * every, ... of the stage (batches of a turn left out go unused).
         compiled: makes the loss that is used where losses are compiled; None compiles `loss` as a whole. For a loss of which
             only parts can be: the second derivatives of a gradient penalty cannot.
+        around: called before each update with the list of the parts in which its batch goes through `loss` (one, unless the
+            batch is accumulated); gives a context that is left after the last of them. For what a part must know of the whole.
 
     Raises:
         ArgumentError: updates or every below 1.
@@ -36,6 +42,7 @@ class Player:
     new_batch: bool = True
     every: int = 1
     compiled: Callable[[], Callable[..., dict[str, Tensor]]] | None = None
+    around: Callable[[Parts], AbstractContextManager[None]] | None = None
 
     def __post_init__(self) -> None:
         for name in ("updates", "every"):

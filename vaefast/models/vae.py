@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
+from vaefast.models.adversarial import as_adversary
+from vaefast.models.diagnostics import collapse_terms
 from vaefast.models.images import gives_logits
 from vaefast.models.latent_model import LatentModel
 from vaefast.models.likelihood import bernoulli_nll, squared_error
 from vaefast.models.noise_level import NoiseLevel
+from vaefast.models.player import Player, trainable
 from vaefast.models.posterior import DiagonalGaussian, FlowPosterior
-from vaefast.nets.global_batch import global_mean
 
 LIKELIHOODS = ("gaussian", "bernoulli", "squared")
 
@@ -39,6 +42,9 @@ class VAE(LatentModel, NoiseLevel):
         beta: weight of the KL (beta-VAE, Higgins et al. 2017); a buffer, which a stage's `ramps` can schedule.
         flow: module z0 [B, k] -> (z [B, k], log|det| [B]) that the draws z0 ~ N(mu, diag s^2) pass on their way to the decoder,
             such as `vaefast.nets.Flow("planar", 10, latent_dim)`. The KL is then a one-sample estimate (`FlowPosterior`).
+        adversary: a discriminator of images in [-1, 1], such as `vaefast.nets.PatchGAN(channels)`, that reconstructions have to
+            pass (`vaefast.models.ImageAdversary`): a second player beside the VAE. None for none.
+        adversarial_weight: of its term.
 
     With the attribute `sync` set, the closed-form gamma is that of the batch of all processes that train together.
 
@@ -52,7 +58,8 @@ class VAE(LatentModel, NoiseLevel):
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, *, data_shape: tuple[int, ...], latent_dim: int,
                  gamma: str | float = "learned", likelihood: str = "gaussian", gamma_init: float = 1.0,
-                 beta: float = 1.0, flow: nn.Module | None = None, image_range: tuple[float, float] = (0, 1)) -> None:
+                 beta: float = 1.0, flow: nn.Module | None = None, image_range: tuple[float, float] = (0, 1),
+                 adversary: Any = None, adversarial_weight: float = 100.0) -> None:
         super().__init__()
         if likelihood not in LIKELIHOODS:
             raise ArgumentError(f"likelihood is {likelihood!r}; expected one of {', '.join(LIKELIHOODS)}.")
@@ -63,6 +70,7 @@ class VAE(LatentModel, NoiseLevel):
         if flow is not None and getattr(flow, "latent_dim", latent_dim) != latent_dim:
             raise ArgumentError(f"flow is built for {flow.latent_dim} dimensions; latent_dim is {latent_dim}.")
         self.encoder, self.decoder, self.flow = encoder, decoder, flow
+        self.adversary = as_adversary(adversary, adversarial_weight)
         self.data_shape, self.latent_dim = tuple(data_shape), latent_dim
         self.likelihood, self.sync = likelihood, False
         self.image_range = (float(image_range[0]), float(image_range[1]))
@@ -70,6 +78,14 @@ class VAE(LatentModel, NoiseLevel):
             raise ArgumentError(f"beta is {beta!r}; expected 0 or more.")
         self.register_buffer("beta", torch.tensor(float(beta)), persistent=False)
         self._set_gamma(gamma, gamma_init, learns=likelihood == "gaussian")
+
+    def players(self) -> list[Player]:
+        """One player, or two with an adversary: the VAE, then the discriminator on the same images and reconstructions."""
+        if self.adversary is None:
+            return [Player("model", trainable(self), self)]
+        judged = {name for name, _ in self.named_parameters() if name.startswith("adversary.")}
+        own = {name: p for name, p in trainable(self).items() if name not in judged}
+        return self.adversary.players(Player("autoencoder", own, self.loss), self.discriminator_loss)
 
     @property
     def _like(self) -> Tensor:
@@ -98,8 +114,8 @@ class VAE(LatentModel, NoiseLevel):
 
         With likelihood "squared" the reconstruction is a squared error instead.
 
-        Returns scalars `loss` = `reconstruction` + beta `kl` (with gradient) and, detached, `gamma` and
-        `active_dimensions`: the latent dimensions whose mean posterior variance (before a flow) is below 0.5.
+        Returns scalars `loss` = `reconstruction` + beta `kl` (+ weight `adversarial`), with gradient, and, detached, `gamma` and
+        those of `collapse_terms`, such as `active_dimensions`.
         """
         posterior = self.encode(x)
         z, kl = posterior.sample_and_kl(generator)
@@ -113,11 +129,17 @@ class VAE(LatentModel, NoiseLevel):
             nll = self._scaled_nll(x, raw, from_logits=gives_logits(self.decoder))
         reconstruction, kl = nll.mean(), kl.mean()
         terms = {"loss": torch.addcmul(reconstruction, self.beta, kl), "reconstruction": reconstruction, "kl": kl}
+        if self.adversary is not None:
+            terms["adversarial"] = self.adversary.term(self._activate(raw))
+            terms["loss"] = torch.addcmul(terms["loss"], self.adversary.weight, terms["adversarial"])
         if self.likelihood == "gaussian":
             terms["gamma"] = self.gamma
-        with torch.no_grad():
-            variance = posterior.std.square().mean(0)
-            terms["active_dimensions"] = ((global_mean(variance) if self.sync else variance) < 0.5).sum()
-        return terms
+        return terms | collapse_terms(posterior, self.sync)
 
     forward = loss
+
+    def discriminator_loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Terms of the discriminator's loss of the same batch; the VAE gets no gradient (see `ImageAdversary.loss`)."""
+        if self.adversary is None:
+            raise ArgumentError("this VAE has no adversary; build it with adversary=vaefast.nets.PatchGAN(channels).")
+        return self.adversary.loss(x, lambda: self.reconstruct(x, generator))

@@ -15,11 +15,13 @@ from functools import partial
 from vaefast.nets.adversary import LatentAdversary
 from vaefast.nets.biggan import BigGANDiscriminator, BigGANEncoder, BigGANGenerator, biggan_decoder
 from vaefast.nets.flows import FLOWS, Flow, InverseAutoregressiveFlow, PlanarFlow, RadialFlow
+from vaefast.nets.gamix import GAMIXDecoder, GAMIXEncoder
 from vaefast.nets.gan import BEGANDiscriminator, InfoGANDiscriminator, InfoGANGenerator
 from vaefast.nets.global_batch import use_global_batch
 from vaefast.nets.hinrichsen_vae import HinrichsenDecoder, HinrichsenEncoder
 from vaefast.nets.infogan import InfoGANDecoder, InfoGANEncoder
 from vaefast.nets.layers import BatchNorm
+from vaefast.nets.patchgan import PatchGAN
 from vaefast.nets.pixelcnn import GatedPixelCNN, PixelCNNPlusPlus
 from vaefast.nets.resnet import ResNetDecoder, ResNetEncoder
 from vaefast.nets.same import SameConv2d, SameConvTranspose2d
@@ -30,16 +32,18 @@ from vaefast.nets.weight_norm import initialise_from_data
 from vaefast.nets.zhao import ZhaoEncoder, zhao_cifar_encoder
 
 __all__ = ["FLOWS", "NETS", "BEGANDiscriminator", "BatchNorm", "BigGANDiscriminator", "BigGANEncoder", "BigGANGenerator",
-           "Flow", "GatedPixelCNN", "HinrichsenDecoder", "HinrichsenEncoder", "InfoGANDecoder", "InfoGANDiscriminator",
-           "InfoGANEncoder", "InfoGANGenerator", "InverseAutoregressiveFlow", "LatentAdversary", "LatentPredictor",
-           "PixelCNNPlusPlus", "PlanarFlow", "RadialFlow", "ResNetDecoder", "ResNetEncoder", "SameConv2d",
-           "SameConvTranspose2d", "SecondStageDecoder", "SecondStageEncoder", "SequentialDecoder", "SequentialEncoder",
-           "WAEDecoder", "WAEEncoder", "ZhaoEncoder", "initialise_from_data", "use_global_batch", "zhao_cifar_encoder"]
+           "Flow", "GAMIXDecoder", "GAMIXEncoder", "GatedPixelCNN", "HinrichsenDecoder", "HinrichsenEncoder", "InfoGANDecoder",
+           "InfoGANDiscriminator", "InfoGANEncoder", "InfoGANGenerator", "InverseAutoregressiveFlow", "LatentAdversary",
+           "LatentPredictor", "PatchGAN", "PixelCNNPlusPlus", "PlanarFlow", "RadialFlow", "ResNetDecoder", "ResNetEncoder",
+           "SameConv2d", "SameConvTranspose2d", "SecondStageDecoder", "SecondStageEncoder", "SequentialDecoder",
+           "SequentialEncoder", "WAEDecoder", "WAEEncoder", "ZhaoEncoder", "initialise_from_data", "use_global_batch",
+           "zhao_cifar_encoder"]
 
 NETS = {"infogan": (InfoGANEncoder, InfoGANDecoder), "wae": (WAEEncoder, WAEDecoder),
         "wae-stride2": (stride2_encoder, stride2_decoder), "resnet": (ResNetEncoder, ResNetDecoder),
         "biggan": (partial(BigGANEncoder, arch="normal"), partial(biggan_decoder, arch="normal")),
-        "biggan-deep": (BigGANEncoder, biggan_decoder), "hinrichsen": (HinrichsenEncoder, HinrichsenDecoder)}
+        "biggan-deep": (BigGANEncoder, biggan_decoder), "hinrichsen": (HinrichsenEncoder, HinrichsenDecoder),
+        "gamix": (GAMIXEncoder, GAMIXDecoder)}
 """Encoder and decoder by name; each is built from (image_shape, latent_dim) and takes its own options by name.
 
 Every encoder knows `deterministic`. "wae" is Dai & Wipf's version of the WAE networks, "wae-stride2" Tolstikhin et al.'s own.

@@ -102,6 +102,7 @@ class StageSettings(PlayerSettings):
             For batches that do not fit into memory.
         ramps: schedules of loss weights: the name of a scalar buffer of the stage's module, such as "beta", and its
             `Ramp`.
+        flip: mirror each image left to right with probability 1/2, on the device.
         players: settings of a player, by its name, where they are other than the stage's own.
 
     Raises:
@@ -112,6 +113,7 @@ class StageSettings(PlayerSettings):
     steps: int | None = None
     batch_size: int = 64
     accumulate: int = 1
+    flip: bool = False
     ramps: dict[str, Ramp] = field(default_factory=dict)
     players: dict[str, PlayerSettings] = field(default_factory=dict)
 
@@ -124,6 +126,8 @@ class StageSettings(PlayerSettings):
             _whole("steps", self.steps, 1)
         _whole("batch_size", self.batch_size, 1)
         _whole("accumulate", self.accumulate, 1)
+        if not isinstance(self.flip, bool):
+            raise ArgumentError(f"flip is {self.flip!r}; expected True or False.")
         if self.batch_size % self.accumulate:
             raise ArgumentError(f"accumulate is {self.accumulate}, which does not divide batch_size {self.batch_size}.")
         super().__post_init__()

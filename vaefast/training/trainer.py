@@ -25,6 +25,7 @@ from vaefast.training.iteration import Iteration, compiles, draws
 from vaefast.training.memory import explain_out_of_memory, used_megabytes
 from vaefast.training.progress import Progress, Silent
 from vaefast.training.run_folder import RunFolder
+from vaefast.training.sources import ImageSource
 from vaefast.training.stage import History, Stage
 from vaefast.training.turn import part
 from vaefast.training.watch import TroubleWatch
@@ -149,6 +150,10 @@ class Trainer:
                                 f"{', '.join(dict.fromkeys(p.name for p in players))}.")
         with self._out_of_memory_named(stage):
             source = stage.source()
+            if settings.flip and not isinstance(source, ImageSource):
+                raise ArgumentError(f"flip is set for {stage.name}, whose data are no images; set it for stages on images alone.")
+            if isinstance(source, ImageSource):
+                source.flip = source.flip or settings.flip
             if not source.resident and self.device.type != "cpu":
                 self.progress.message(f"{stage.name}: the data do not fit on {self.device} and are streamed to it")
             batches = Batches(source, settings.batch_size, draws(players), seed=self.seed, stage=number, name=stage.name,

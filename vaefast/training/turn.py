@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -82,15 +83,19 @@ class Turn:
 
     def _backward(self, batch: Rows) -> Tensor:
         parts = self.stage.accumulate
+        split = [batch] if parts == 1 else list(zip(*(t.chunk(parts) for t in batch)))
         values: Tensor | None = None
-        for i in range(parts):
-            part = batch if parts == 1 else tuple(t.chunk(parts)[i] for t in batch)
-            with autocast(self.device, self.precision):
-                terms = self.loss(*part)
-            (terms["loss"] if parts == 1 else terms["loss"] / parts).backward()
-            self.terms = tuple(terms)
-            found = torch.stack([v.detach().float() for v in terms.values()])
-            values = found if values is None else values + found
+        with ExitStack() as stack:
+            if self.player.around is not None:
+                with autocast(self.device, self.precision):
+                    stack.enter_context(self.player.around(split))
+            for part in split:
+                with autocast(self.device, self.precision):
+                    terms = self.loss(*part)
+                (terms["loss"] if parts == 1 else terms["loss"] / parts).backward()
+                self.terms = tuple(terms)
+                found = torch.stack([v.detach().float() for v in terms.values()])
+                values = found if values is None else values + found
         assert values is not None
         return values if parts == 1 else values / parts
 

@@ -8,12 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from vaefast import metrics
 from vaefast.errors import DivergenceError, RunFolderError
-from vaefast.experiments.draws import to_uint8
-from vaefast.experiments.evaluate import evaluate
+from vaefast.experiments.draws import sample_images
+from vaefast.experiments.evaluate import evaluate, own_network
 from vaefast.experiments.run import run_data, train
 from vaefast.experiments.scores import ImageScores
 from vaefast.files import remove_leftovers
@@ -22,7 +19,7 @@ from vaefast.training import Callback, Trainer
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.storage import read_object, write_json
 
-SCORES = {"classifier": "fd_classifier", "fid": "fid"}
+SCORES = {"classifier": "fd_classifier", "exemplar": "fd_exemplar", "fid": "fid"}
 """What a sweep can rank by: the metric, as `evaluate` calls it, and its entry in evaluation.json. Lower is better."""
 _SUBJECTS = ("stage2", "stage1", "samples")  # the model's best samples first
 LOCK_SECONDS = 60.0
@@ -138,16 +135,12 @@ class Milestones(Callback):
         if self.score is None:
             split = run_data(trainer.run, self.options["data_root"])
             test = split("test")
-            classifier = None
-            if self.metric == "classifier":
-                classifier = metrics.classifier_for(split("train"), test_set=test, device=trainer.device, notice=_silent,
-                                                    cache_dir=self.options["classifier_cache"])
+            network = own_network([self.metric], split("train"), test, self.options["classifier_cache"], trainer.device, _silent)
             self.score = ImageScores(test.subset(slice(0, samples)), [self.metric], weights=self.options["weights"],
-                                     device=trainer.device, classifier=classifier, notice=_silent)
-        generator = torch.Generator(trainer.device).manual_seed(seed + 1)
-        with torch.no_grad(), evaluating(trainer.model), trainer.averaged():
-            drawn = [to_uint8(trainer.model.sample(min(1000, samples - i), generator=generator)) for i in range(0, samples, 1000)]
-        return float(self.score(torch.cat(drawn))[SCORES[self.metric]])
+                                     device=trainer.device, classifier=network, notice=_silent)
+        with evaluating(trainer.model), trainer.averaged():
+            images = sample_images(trainer.model, trainer.model.sample, samples, seed=seed + 1)  # the evaluation's own noise
+        return float(self.score(images)[SCORES[self.metric]])
 
 
 def describe(setting: dict[str, Any]) -> str:

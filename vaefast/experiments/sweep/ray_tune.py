@@ -50,6 +50,9 @@ _SOCKET_PATH = 107 - len("/session_2000-01-01_00-00-00_000000_0000000/sockets/pl
 _WHOLE = round(1 / MILESTONES[0]) * HALVING**2  # the scheduler's clock, whole at each milestone
 
 
+Changed = Callable[[str, Path, str], None]
+
+
 @dataclass(frozen=True)
 class Machines:
     """Where jobs run, and how much of it each of them gets.
@@ -76,14 +79,14 @@ class Machines:
 
 
 def run_jobs(jobs: Sequence[Job], machines: Machines, folder: Path, *, early_stop: bool = False,
-             changed: Callable[[str, Path], None] = lambda what, path: None) -> dict[str, str]:
+             changed: Changed = lambda what, path, why: None) -> dict[str, str]:
     """Do what is left of the jobs.
 
     Args:
         jobs: those that have ended are left alone.
         folder: Ray's own files lie in it while it works; on a cluster it must be on a disk that all machines share.
         early_stop: stop jobs that are not among the best third at a milestone (ASHA, Li et al. 2020).
-        changed: called with "started", "ended", "failed" (it is started again) or "given up", and the job's folder.
+        changed: called with "started", "ended", "failed" (it is started again) or "given up", the job's folder, and why.
 
     Returns:
         What was said by jobs that failed more than `RETRIES` times, by the names of their folders.
@@ -98,21 +101,17 @@ def run_jobs(jobs: Sequence[Job], machines: Machines, folder: Path, *, early_sto
             gpus = 1.0 if ray.cluster_resources().get("GPU") and left[0]["train"]["device"] in ("auto", "cuda") else 0.0
         _require_room(machines.cpus, gpus)
         space = {"job": tune.grid_search(left), "gpus": gpus, "cpus": machines.cpus}
+        told = _Told(changed)
         tuner = tune.Tuner(
             tune.with_resources(_work, {"cpu": machines.cpus, "gpu": gpus}), param_space=space,
             tune_config=tune.TuneConfig(scheduler=scheduler, max_concurrent_trials=machines.at_once,
                                         trial_name_creator=_trial_name, trial_dirname_creator=_trial_name),
-            run_config=tune.RunConfig(name="trials", storage_path=str(storage), verbose=0, callbacks=[_Told(changed)],
+            run_config=tune.RunConfig(name="trials", storage_path=str(storage), verbose=0, callbacks=[told],
                                       failure_config=tune.FailureConfig(max_failures=RETRIES)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Ray's, of its own defaults
-            results = tuner.fit()
-        failed = {}
-        for result in results:
-            job = result.config["job"]
-            if result.error is not None and not ended(Path(job["out"])):
-                failed[_title(job)] = str(result.error).strip().splitlines()[-1]
-        return failed
+            tuner.fit()
+    return told.failed
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -140,23 +139,40 @@ def _trial_name(trial: Any) -> str:
 
 
 class _Told(tune.Callback):
-    def __init__(self, changed: Callable[[str, Path], None]) -> None:
-        self.changed = changed
+    """Passes on how jobs are, and keeps what was said by those that were given up."""
 
-    def _tell(self, what: str, trial: Any) -> None:
-        self.changed(what, Path(trial.config["job"]["out"]))
+    def __init__(self, changed: Changed) -> None:
+        self.changed = changed
+        self.failed: dict[str, str] = {}
+
+    def _tell(self, what: str, trial: Any, why: str = "") -> None:
+        self.changed(what, Path(trial.config["job"]["out"]), why)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._tell("started", trial)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._tell("failed", trial)
+        self._tell("failed", trial, _why(trial))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._tell("ended", trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._tell("given up", trial)
+        self._tell("given up", trial, _why(trial))
+        if not ended(Path(trial.config["job"]["out"])):
+            self.failed[_trial_name(trial)] = _why(trial)
+
+
+def _why(trial: Any) -> str:
+    """The first line that says why a job failed last; Ray writes it down as text, too."""
+    try:
+        text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
+    except (OSError, TypeError):
+        return "unknown"
+    lines = text[text.rfind("Failure #"):].strip().splitlines()
+    raised = [line for line in lines[1:] if line and not line[0].isspace()]  # not the frames of the traceback
+    died = [line for line in raised if "actor died" in line]
+    return (died or raised or ["unknown"])[0 if died else -1]
 
 
 class _Halving(ASHAScheduler):

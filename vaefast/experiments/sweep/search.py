@@ -13,14 +13,13 @@ import torch
 
 from vaefast import api
 from vaefast.errors import ArgumentError, RunFolderError, TrainingError
-from vaefast.experiments.evaluate import SAMPLES
+from vaefast.experiments.evaluate import SAMPLES, own_network
 from vaefast.experiments.presets import preset
 from vaefast.experiments.run import load_data
 from vaefast.experiments.sweep.job import SCORES, Job, describe, ended, score_of, state_of
 from vaefast.experiments.sweep.space import overrides, space_of
 from vaefast.experiments.sweep.table import HEADINGS, best_row, setting_rows, write_best, write_settings
 from vaefast.experiments.trials import seed_of
-from vaefast.metrics import classifier_for
 from vaefast.metrics.inception_weights import cached_file
 from vaefast.training.device import resolve_device
 from vaefast.training.settings import FIELDS, override
@@ -37,7 +36,8 @@ class Sweep:
         kind: as `vaefast train` calls it.
         data_name, data_options, preset_name, epochs, steps, stage_overrides, precision: as for `train`, of every setting.
         space, loss: see `space_of`.
-        metric: that ranks, "classifier" or "fid"; None: "fid" where the Inception weights are at hand, else "classifier".
+        metric: that ranks, of `job.SCORES`; None: "fid" where the Inception weights are at hand, else "classifier" (of a set
+            without labels "exemplar").
         samples: images that are scored.
         early_stop: stop trainings that fall behind (ASHA).
         seed: of what is drawn, and of the trainings.
@@ -99,7 +99,7 @@ def sweep(asked: Sweep) -> dict[str, Any]:
     from vaefast.experiments.sweep.ray_tune import MILESTONES, Machines, run_jobs  # ray comes with an extra
 
     machines = Machines(asked.address, asked.cpus, asked.gpus, asked.at_once)
-    metric = asked.metric or ("fid" if asked.weights or cached_file().is_file() else "classifier")
+    metric = asked.metric or ("fid" if asked.weights or cached_file().is_file() else _without_weights(asked))
     space = space_of(asked.kind, asked.space, asked.loss)
     settings = [space.setting(asked.seed, i) for i in range(asked.settings)]
     _check(asked, settings)
@@ -109,8 +109,7 @@ def sweep(asked: Sweep) -> dict[str, Any]:
                  "precision": asked.precision, "metric": metric, "samples": asked.samples, "early_stop": asked.early_stop,
                  "seed": asked.seed})
     cache = None if asked.address is None else str(out / "classifier")  # one for all machines
-    if metric == "classifier":
-        _classifier(asked, cache)
+    _train_network(asked, metric, cache)
 
     def job(path: Path, setting: dict[str, Any], seed: int, milestones: tuple[float, ...] = ()) -> Job:
         model, stages = overrides(setting)
@@ -126,8 +125,8 @@ def sweep(asked: Sweep) -> dict[str, Any]:
 
     paths = [out / f"setting-{i:03d}" for i in range(asked.settings)]
 
-    def tables(what: str, path: Path) -> None:
-        _tell(asked, metric, paths, what, path, settings)
+    def tables(what: str, path: Path, why: str) -> None:
+        _tell(asked, metric, paths, what, path, why, settings)
         if what != "started":
             write_settings(setting_rows(paths, settings, metric), metric, out / "settings")
 
@@ -145,16 +144,18 @@ def sweep(asked: Sweep) -> dict[str, Any]:
     # the search's own seed chose the setting, so that it would flatter it here
     again = [job(path, best, seed_of(asked.seed, i + 1)) for i, path in enumerate(repeats, start=1)]
 
-    def best_table(what: str = "", path: Path | None = None) -> dict[str, Any]:
-        if path is not None:
-            _tell(asked, metric, repeats, what, path)
+    def best_table() -> dict[str, Any]:
         found = best_row(repeats, name, best, metric)
         write_best(found, metric, out / "best")
         return found
 
+    def best_tables(what: str, path: Path, why: str) -> None:
+        _tell(asked, metric, repeats, what, path, why)
+        best_table()
+
     if again:
         asked.say(f"{name} is best ({describe(best)}); {asked.seeds} seeds of it")
-        _finish(run_jobs(again, machines, out, changed=lambda what, path: best_table(what, path) and None))
+        _finish(run_jobs(again, machines, out, changed=best_tables))
     return best_table()
 
 
@@ -193,21 +194,27 @@ def _claim(out: Path, config: dict[str, Any]) -> None:
     write_json(file, config)
 
 
-def _classifier(asked: Sweep, cache: str | None) -> None:
-    """The classifier that all score with, before all train it at once; data that are not there are noticed here, too."""
+def _without_weights(asked: Sweep) -> str:
+    """The metric where there are no Inception weights."""
+    labels = load_data(asked.data_name, asked.data_root, "train", **asked.data_options).labels
+    return "exemplar" if labels is None else "classifier"
+
+
+def _train_network(asked: Sweep, metric: str, cache: str | None) -> None:
+    """The network that all score with, before all train it at once; data that are not there are noticed here, too."""
     train, test = (load_data(asked.data_name, asked.data_root, split, **asked.data_options) for split in ("train", "test"))
     device = torch.device("cpu") if asked.address else resolve_device(asked.device)
-    classifier_for(train, test_set=test, cache_dir=cache, device=device, notice=asked.say)
+    own_network([metric], train, test, cache, device, asked.say)
 
 
-def _tell(asked: Sweep, metric: str, paths: list[Path], what: str, path: Path,
+def _tell(asked: Sweep, metric: str, paths: list[Path], what: str, path: Path, why: str,
           settings: list[dict[str, Any]] | None = None) -> None:
     """Say how a job is, and how far all of them are."""
     name = path.relative_to(asked.out.resolve())
     if what == "started":
         asked.say(f"{name}: begins" + (f" ({describe(settings[paths.index(path)])})" if settings else ""))
     elif what != "ended":
-        asked.say(f"{name}: " + ("its worker failed or died; it goes on from what it saved" if what == "failed" else what))
+        asked.say(f"{name}: " + ("failed, and goes on from what it saved" if what == "failed" else what) + f" ({why})")
     else:
         scores = {p: s for p in paths if (s := score_of(p, metric)) is not None}
         said = f"{HEADINGS[metric]} {scores[path]:.4g}" if path in scores else state_of(path)

@@ -14,7 +14,7 @@ from vaefast.files import write_atomically
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.storage import write_json
 
-HEADINGS = {"classifier": "FD-classifier", "fid": "FID"}
+HEADINGS = {"classifier": "FD-classifier", "exemplar": "FD-exemplar", "fid": "FID"}
 
 
 def setting_rows(paths: Sequence[Path], settings: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]]:

@@ -1,0 +1,23 @@
+"""The image adversary of a model, as users name it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from vaefast.errors import ArgumentError
+from vaefast.nets import PatchGAN
+
+ADVERSARIES = ("patchgan",)
+"""Discriminators by name."""
+
+
+def image_adversary(adversary: str | nn.Module | None, channels: int, **options: Any) -> tuple[nn.Module | None, str | None]:
+    """The user's own discriminator, or the one by that name (built with `options`), or none; and what a config calls it."""
+    if adversary is None or isinstance(adversary, nn.Module):
+        return adversary, None if adversary is None else "custom"
+    if adversary not in ADVERSARIES:
+        raise ArgumentError(f"adversary is {adversary!r}; expected {', '.join(map(repr, ADVERSARIES))}, a discriminator "
+                            "module, or None.")
+    return PatchGAN(channels, **options), adversary

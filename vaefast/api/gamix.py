@@ -1,0 +1,122 @@
+"""`vaefast.GAMIXVAE`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vaefast import models
+from vaefast.api.adversary import image_adversary
+from vaefast.api.base import Part
+from vaefast.api.images import OneStage, networks
+from vaefast.api.second_stage import build_second
+from vaefast.data import ImageSet
+from vaefast.errors import ArgumentError
+from vaefast.models.second_stage import draw_codes, recode
+from vaefast.nets.shapes import checked_image_shape, whole_number
+from vaefast.training.settings import StageSettings
+from vaefast.training.sources import ImageSource, PosteriorSource
+
+PAPER = StageSettings(epochs=300, batch_size=10, lr=1e-4, schedule="constant", betas=(0.5, 0.999), eps=1e-7, flip=True)
+"""Rivera's released training, of both players."""
+SECOND = StageSettings(epochs=800)
+"""Dai & Wipf's, of the second stage."""
+
+
+class GAMIXVAE(OneStage):
+    """GAMIX-VAE (Rivera 2023, "How to train your VAE"): `fit`, `sample`, `encode`, `decode`, `reconstruct`, `save`.
+
+    >>> model = vaefast.GAMIXVAE(image_shape=(3, 256, 256), latent_dim=512)
+    >>> history = model.fit(images, epochs=300, out="runs/faces")
+    >>> x = model.sample(64)                     # float [64, 3, 256, 256] in [0, 1]
+
+    The Gaussian of the *aggregate* posterior's moments is matched to N(0, I), each posterior's variance is held by a term of its
+    own, the reconstruction cost is L1, and a PatchGAN judges reconstructions; see `vaefast.models.GAMIXVAE`.
+
+    Args:
+        image_shape: (channels, height, width); with nets="gamix" square, of a side that is a power of two from 8.
+        latent_dim: dimensions of the code z.
+        nets: "gamix", or another of `vaefast.nets.NETS`; or give both `encoder` and `decoder`, as for `vaefast.TwoStageVAE`.
+        width: channels of the gamix networks, and of the PatchGAN's first layers.
+        norm: of both: "batch" (as described), "affine" (as the released training has it in effect) or "group".
+        checkpoint: recompute activations in the backward pass, for less memory (gamix networks alone).
+        var: of the global term: "means" (released) or "mixture" (exact).
+        memory: batches before the present one whose moments count in the global term. With batches of 10 and hundreds of
+            dimensions its value is mostly noise; see docs/gamix.md.
+        reconstruction: "l1" or "l2".
+        reconstruction_weight, global_weight, individual_weight, kl_weight: of the terms; `kl_weight` is that of the ordinary KL.
+        adversary: "patchgan", a discriminator module (images in [-1, 1] -> logits), or None.
+        adversarial_weight: of its term; 0 leaves the adversary out.
+        second_stage: train a second stage on the codes, too, as in a Two-Stage VAE (Dai & Wipf 2019), and sample by it.
+        second_gamma, second_width, second_depth: of the second stage, as for `vaefast.TwoStageVAE`.
+
+    Raises:
+        ArgumentError: a value that cannot work.
+
+    `model.first` (and `model.second`) are plain modules, for your own training loop.
+    """
+
+    kind = "gamix"
+    defaults = (PAPER,)
+
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 512, *, nets: str = "gamix",
+                 encoder: nn.Module | None = None, decoder: nn.Module | None = None, width: int = 128, norm: str = "batch",
+                 checkpoint: bool = False, var: str = "means", memory: int = 0, reconstruction: str = "l1",
+                 reconstruction_weight: float = 5000.0, global_weight: float = 1.0, individual_weight: float = 0.2,
+                 kl_weight: float = 0.0, adversary: str | nn.Module | None = "patchgan", adversarial_weight: float = 100.0,
+                 second_stage: bool = False, second_gamma: str | float = "learned", second_width: int = 1024,
+                 second_depth: int = 3) -> None:
+        image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
+        for name, value in (("checkpoint", checkpoint), ("second_stage", second_stage)):
+            if not isinstance(value, bool):
+                raise ArgumentError(f"{name} is {value!r}; expected True or False.")
+        if checkpoint and (nets != "gamix" or encoder is not None):
+            raise ArgumentError("checkpoint is True, which the gamix networks alone have; leave it out for others.")
+        own = {"width": width, "norm": norm}
+        encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim,
+                                          options={**own, "checkpoint": checkpoint} if nets == "gamix" else None)
+        judge, called = image_adversary(adversary if adversarial_weight else None, image_shape[0], **own)
+        super().__init__(models.GAMIXVAE(
+            encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, var=var, reconstruction=reconstruction,
+            reconstruction_weight=reconstruction_weight, global_weight=global_weight, individual_weight=individual_weight,
+            kl_weight=kl_weight, adversary=judge, adversarial_weight=adversarial_weight, memory=memory,
+            image_range=(-1.0, 1.0)))
+        self.second: models.VAE | None = None
+        second_width, second_depth = whole_number("second_width", second_width), whole_number("second_depth", second_depth)
+        if second_stage:
+            self.second = build_second(latent_dim, second_width, second_depth, gamma=second_gamma)
+            self.defaults = (PAPER, SECOND)
+        self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets, **own, "checkpoint": checkpoint,
+                        "var": var, "memory": memory, "reconstruction": reconstruction,
+                        "reconstruction_weight": reconstruction_weight, "global_weight": global_weight,
+                        "individual_weight": individual_weight, "kl_weight": kl_weight, "adversary": called,
+                        "adversarial_weight": adversarial_weight, "second_stage": second_stage, "second_gamma": second_gamma,
+                        "second_width": second_width, "second_depth": second_depth}
+
+    def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
+        source = ImageSource(data.images, device, scale=False)  # the loss scales uint8 itself
+        parts: list[Part] = [("stage1", self.first, lambda: source)]
+        if self.second is not None:
+            parts.append(("stage2", self.second, lambda: PosteriorSource.of(self.first, source, device)))
+        return parts
+
+    def _stage(self, stage: int | None) -> models.VAE | None:
+        """The second stage where codes come from it."""
+        if stage not in (None, 1, 2) or stage == 2 and self.second is None:
+            raise ArgumentError(f"stage is {stage!r}; expected 1 (the prior){' or 2 (the second stage)' if self.second else ''}.")
+        return None if stage == 1 else self.second
+
+    def sample_codes(self, n: int, generator: torch.Generator | None = None, *, stage: int | None = None) -> Tensor:
+        """n codes z, [n, k]: stage 1, from N(0, I); stage 2, by the second stage; None: by the last stage there is."""
+        second = self._stage(stage)
+        return self.first.prior(n, generator) if second is None else draw_codes(second, n, generator)
+
+    def recode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Codes z [B, k] passed through the second stage: u ~ q(u|z), z = z_hat(u) + gamma_z eps."""
+        second = self._stage(2)
+        assert second is not None
+        return recode(second, z, generator)
+
+    def sample(self, n: int, generator: torch.Generator | None = None, *, stage: int | None = None) -> Tensor:
+        """n images, [n, C, H, W] in [0, 1], decoded from `sample_codes`."""
+        return self.decode(self.sample_codes(n, generator, stage=stage))
