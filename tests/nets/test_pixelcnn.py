@@ -188,6 +188,7 @@ def test_it_learns_pictures_by_heart_and_draws_them_again(masks):
 @pytest.mark.parametrize("make, message", [
     (lambda: GatedPixelCNN((3, 8, 8)), "Use PixelCNNPlusPlus"),
     (lambda: GatedPixelCNN(masks="none"), "masks is 'none'"),
+    (lambda: GatedPixelCNN(condition="all"), "condition is 'all'"),
     (lambda: GatedPixelCNN(levels=300), "levels is 300"),
     (lambda: GatedPixelCNN(layers=0), "layers is 0"),
     (lambda: PixelCNNPlusPlus((3, 30, 32)), "multiples of 4"),

@@ -84,8 +84,9 @@ class GatedPixelCNN(nn.Module):
     Raises:
         ArgumentError: a shape of more than one channel, or numbers out of range.
 
-    Source: van den Oord et al. 2016, "Conditional Image Generation with PixelCNN Decoders", sections 2 and 2.3 (maps);
-    layers, width and the "reference" masks: the code of Zhao, Song & Ermon, "Towards Deeper Understanding of Variational Autoencoding Models".
+    Source: van den Oord et al. 2016, "Conditional Image Generation with PixelCNN Decoders", sections 2 and, of maps, 2.3;
+    layers, width and the "reference" masks: the code of Zhao, Song & Ermon, "Towards Deeper Understanding of Variational
+    Autoencoding Models".
     """
 
     autoregressive = True
@@ -110,7 +111,8 @@ class GatedPixelCNN(nn.Module):
         self.maps = nn.Linear(latent_dim, MAPS * self.image_shape[1] * self.image_shape[2]) if condition == "maps" else None
         self.family = "bernoulli" if levels == 2 else "categorical"
         given = {"reference": masks == "reference", "maps": MAPS if condition == "maps" else 0}
-        self.layers = nn.ModuleList(GatedLayer(width if i else 1, width, latent_dim, first=i == 0, **given) for i in range(layers))
+        self.layers = nn.ModuleList(GatedLayer(width if i else 1, width, latent_dim, first=i == 0, **given)
+                                    for i in range(layers))
         self.last = nn.Conv2d(width, width, 1)
         self.head = nn.Conv2d(width, 1 if levels == 2 else levels, 1)
         self.apply(init_glorot)
