@@ -8,15 +8,27 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from vaefast import data, metrics, models, nets, ops
-    from vaefast.api import GAMIXVAE, GAN, VAE, WAE, BigGAN, BigGANVAE, SecondStage, TwoStageVAE, load
+    from vaefast.api import (
+        GAMIXVAE,
+        GAN,
+        VAE,
+        WAE,
+        BigGAN,
+        BigGANVAE,
+        GeneralVAE,
+        SecondStage,
+        SequentialVAE,
+        TwoStageVAE,
+        load,
+    )
     from vaefast.training import History, StageSettings, Trainer
 
-_FROM = {**dict.fromkeys(("GAMIXVAE", "GAN", "VAE", "WAE", "BigGAN", "BigGANVAE", "SecondStage", "TwoStageVAE", "load"),
-                          "vaefast.api"),
+_FROM = {**dict.fromkeys(("GAMIXVAE", "GAN", "VAE", "WAE", "BigGAN", "BigGANVAE", "GeneralVAE", "SecondStage", "SequentialVAE",
+                          "TwoStageVAE", "load"), "vaefast.api"),
          **dict.fromkeys(("History", "StageSettings", "Trainer"), "vaefast.training")}
 _ROOMS = ("data", "experiments", "metrics", "models", "nets", "ops", "training")
-__all__ = ["GAMIXVAE", "GAN", "VAE", "WAE", "BigGAN", "BigGANVAE", "History", "SecondStage", "StageSettings", "Trainer",
-           "TwoStageVAE", "__version__", "data", "load", "metrics", "models", "nets", "ops"]
+__all__ = ["GAMIXVAE", "GAN", "VAE", "WAE", "BigGAN", "BigGANVAE", "GeneralVAE", "History", "SecondStage", "SequentialVAE",
+           "StageSettings", "Trainer", "TwoStageVAE", "__version__", "data", "load", "metrics", "models", "nets", "ops"]
 
 
 def __getattr__(name: str) -> Any:

@@ -46,12 +46,15 @@ def _gamma(text: str) -> str | float:
 def _parser() -> argparse.ArgumentParser:
     from vaefast import data
     from vaefast.api.adversary import ADVERSARIES
+    from vaefast.api.general import PIXEL_NETS
+    from vaefast.api.sequential import INFERENCES, VARIANTS
     from vaefast.experiments.codes import SAMPLERS
     from vaefast.experiments.presets import PRESETS
     from vaefast.experiments.reproduce import EXPERIMENTS
     from vaefast.experiments.studies import STUDIES
     from vaefast.experiments.theory.job import PRESETS as STUDY_PRESETS
     from vaefast.metrics.inception_input import RESIZES
+    from vaefast.models import FAMILIES, REGULARIZERS
     from vaefast.models.gan_losses import LOSSES
     from vaefast.models.gradient_penalty import PENALTIES
     from vaefast.models.vae import LIKELIHOODS
@@ -88,14 +91,24 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--gamma", type=_gamma, metavar="G", help="decoder noise: learned, optimal or a number")
     train.add_argument("--likelihood", choices=LIKELIHOODS,
                        help="of the images: bernoulli is cross-entropy, squared the squared error alone")
-    train.add_argument("--nets", choices=list(NETS), help="networks of images")
+    train.add_argument("--nets", choices=[*NETS, *PIXEL_NETS], help="networks of images (pixelcnn, pixelcnn++: general-vae)")
     train.add_argument("--flow", choices=list(FLOWS), help="normalizing flow after the encoder (vae, vae-flow)")
-    train.add_argument("--lambda", dest="lambda_", type=float, metavar="L", help="weight of the penalty (wae-mmd, wae-gan, gan)")
+    train.add_argument("--family", choices=FAMILIES, help="of pixels given a code (general-vae and its members)")
+    train.add_argument("--regularizer", choices=REGULARIZERS, help="of the codes (general-vae)")
+    train.add_argument("--beta", type=float, metavar="B",
+                       help="weight of the KL (beta-vae, vae), or of the total correlation (tc-vae)")
+    train.add_argument("--alpha", type=float, metavar="A", help="of info-vae: 1 - alpha is the weight of the KL")
+    train.add_argument("--lambda", dest="lambda_", type=float, metavar="L",
+                       help="weight of the penalty (wae-mmd, wae-gan, info-vae, gan)")
     train.add_argument("--loss", choices=list(LOSSES), help="what the networks of a gan or biggan minimise (default: ns)")
     train.add_argument("--penalty", choices=list(PENALTIES), help="gradient penalty of a gan (default: that of its loss)")
     train.add_argument("--disc-iters", type=int, metavar="N", help="discriminator steps a generator step (gan)")
     train.add_argument("--arch", choices=ARCHS, help="blocks of biggan and biggan-vae")
     train.add_argument("--ch", type=int, metavar="N", help="channels of biggan and biggan-vae at the image's own size")
+    train.add_argument("--variant", choices=list(VARIANTS), help="network of the sequential model")
+    train.add_argument("--inference", choices=INFERENCES, help="of the sequential model (default: learned)")
+    train.add_argument("--chain-steps", type=int, metavar="T", help="steps of the sequential model's chain")
+    train.add_argument("--width", type=float, metavar="F", help="factor of the sequential model's widths")
     train.add_argument("--adversary", choices=ADVERSARIES,
                        help="a discriminator that reconstructions have to pass (vae, two-stage, biggan-vae; gamix has it anyway)")
     train.add_argument("--model-option", type=_option, action="append", default=[], metavar="NAME=VALUE",
@@ -122,6 +135,8 @@ def _parser() -> argparse.ArgumentParser:
     watching.add_argument("--sample-every", type=float, metavar="E", help="samples as a picture every E epochs: RUN/samples")
     watching.add_argument("--score-every", type=float, metavar="E",
                           help="score samples every E epochs (FD-classifier, or without labels FD-exemplar) and keep the best")
+    watching.add_argument("--mi-every", type=float, metavar="E",
+                          help="log the mutual information of images and codes, and its ceiling log N, every E epochs")
     watching.add_argument("--checkpoint-seconds", type=float, default=120.0, metavar="S",
                           help="seconds between checkpoints (default: 120)")
     watching.add_argument("--tensorboard", action="store_true", help="write RUN/tensorboard, too")
@@ -139,7 +154,12 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--sampler", choices=SAMPLERS, help="where codes come from: the prior, a Gaussian mixture fitted to the "
                        "codes of the run's training images, or the second stage (default, where there is one)")
     where.add_argument("--stage", type=int, choices=(1, 2), help="1 for the prior, 2 for the second stage")
-    sample.add_argument("--data-root", metavar="DIR", help="for the mixture: where the run's data lie now, if they moved")
+    where.add_argument("--chain", type=int, metavar="STEPS",
+                       help="instead: images after so many transitions z ~ q(z|x), x ~ p(x|z)")
+    sample.add_argument("--start", choices=("noise", "data"), help="of chains: uniform noise (default), or training images")
+    sample.add_argument("--pixel-noise", action="store_true", help="draw the pixels of chains, too, not their means alone")
+    sample.add_argument("--data-root", metavar="DIR", help="for the mixture and chains of data: where the run's data lie now, if "
+                        "they moved")
     sample.set_defaults(call=_sample)
 
     evaluate = commands.add_parser("evaluate", parents=[machine], help="score a trained run")
@@ -167,7 +187,8 @@ def _parser() -> argparse.ArgumentParser:
                                     description="The same command goes on with what an earlier one began.")
     reproduce.add_argument("experiment", metavar="NAME", choices=[*STUDIES, *sorted(EXPERIMENTS)],
                            help="dai-wipf: tables and figures of Dai & Wipf 2019; hinrichsen: BigGANs against VAEs of their "
-                           f"parts, Hinrichsen 2023; or one run: {', '.join(sorted(EXPERIMENTS))}")
+                           "parts, Hinrichsen 2023; zhao: figures of Zhao, Song & Ermon 2017; or one run: "
+                           + ", ".join(sorted(EXPERIMENTS)))
     reproduce.add_argument("part", nargs="?", metavar="PART",
                            help="; ".join(f"of {name}: {', '.join(s.parts)}" for name, s in STUDIES.items()) + "; or all "
                            "(default)")
@@ -175,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
                            + "; ".join(f"{name}: {','.join(s.data)}" for name, s in STUDIES.items()) + ")")
     reproduce.add_argument("--data-root", metavar="DIR", required=True, help="folder of the data sets' files")
     reproduce.add_argument("--data-option", type=_option, action="append", metavar="NAME=VALUE",
-                           help="of hinrichsen: option of the data sets' loaders, such as classes=1,7; may be repeated")
+                           help="of hinrichsen and zhao: option of the data sets' loaders, such as classes=1,7; may be repeated")
     reproduce.add_argument("--preset", choices=STUDY_PRESETS, help="of a paper (default: quick)")
     reproduce.add_argument("--trials", type=int, metavar="N", help="seeds of every cell of a paper (default: 1)")
     reproduce.add_argument("--models", type=_words, metavar="ROW[,ROW]",
@@ -253,12 +274,14 @@ def _train(args: argparse.Namespace) -> None:
         steps=args.steps, stage_overrides=stages, seed=args.seed, device=args.device, precision=args.precision,
         resume=args.resume,
         model_overrides=_given(latent_dim=args.latent_dim, gamma=args.gamma, likelihood=args.likelihood, nets=args.nets,
-                               flow=args.flow, lambda_=args.lambda_, loss=args.loss, penalty=args.penalty,
-                               disc_iters=args.disc_iters, arch=args.arch, ch=args.ch, adversary=args.adversary,
+                               flow=args.flow, lambda_=args.lambda_, family=args.family, regularizer=args.regularizer,
+                               beta=args.beta, alpha=args.alpha, loss=args.loss, penalty=args.penalty,
+                               disc_iters=args.disc_iters, arch=args.arch, ch=args.ch, variant=args.variant, width=args.width,
+                               steps=args.chain_steps, inference=args.inference, adversary=args.adversary,
                                **dict(args.model_option)),
         data_options={**_given(size=args.image_size), **dict(args.data_option)}, command=args.line,
-        sample_every=args.sample_every, score_every=args.score_every, tensorboard=args.tensorboard, wandb=args.wandb,
-        start_from=args.start_from,
+        sample_every=args.sample_every, score_every=args.score_every, mi_every=args.mi_every, tensorboard=args.tensorboard,
+        wandb=args.wandb, start_from=args.start_from,
         trainer={"compile": args.compile, "channels_last": args.channels_last, "sync": args.sync, "log_every": args.log_every,
                  "checkpoint_seconds": args.checkpoint_seconds})
     try:
@@ -293,7 +316,7 @@ def _sample(args: argparse.Namespace) -> None:
 
     sampler = args.sampler or {1: "prior", 2: "second", None: None}[args.stage]
     for path in sample_to_file(args.run, Path(args.out), args.n, sampler=sampler, data_root=args.data_root, seed=args.seed,
-                               device=args.device):
+                               device=args.device, chain=args.chain, start=args.start, pixel_noise=args.pixel_noise):
         print(path)
 
 
@@ -330,7 +353,7 @@ def _reproduce(args: argparse.Namespace) -> None:
     chosen = STUDIES[args.experiment]
     if args.data_option and not chosen.data_options:
         raise ArgumentError(f"data-option was given, and {args.experiment} has its own options for each data set; leave it out.")
-    page = chosen.reproduce(args.part or "all", args.data or list(chosen.data), Study(
+    page = chosen.reproduce(args.part or "all", args.data or list(chosen.data_of.get(args.part, chosen.data)), Study(
         Path(args.out), args.data_root, args.preset or "quick", seed=args.seed, device=args.device, command=args.line,
         metrics=_given(weights=args.inception_weights), data_options=dict(args.data_option or ()),
         **_given(trials=args.trials, precision=args.precision)), args.models)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vaefast.data import ImageSet, load
+from vaefast.data import ImageSet, load, to_float
+from vaefast.data.binary import binarized
 from vaefast.data.classes import hold_out, of_classes
 from vaefast.errors import ArgumentError, DataError
 
@@ -90,3 +91,19 @@ def test_lfw45_of_another_size_is_refused(tmp_path):
         Image.fromarray(np.zeros((80, 80, 3), np.uint8)).save(tmp_path / person / f"{person}_0001.png")
     with pytest.raises(DataError, match="80x80"):
         load("lfw45", tmp_path)
+
+
+@pytest.mark.parametrize("pixels", [torch.tensor([0, 127, 128, 255], dtype=torch.uint8), torch.tensor([0.0, 0.49, 0.5, 1.0])])
+def test_binarized_images_are_black_and_white(pixels):
+    images = ImageSet(pixels.view(1, 1, 2, 2), torch.tensor([3]), name="mine", split="test")
+    found = binarized(images)
+    assert found.images.dtype == pixels.dtype and to_float(found.images).flatten().tolist() == [0, 0, 1, 1]
+    assert (found.name, found.split, found.labels.tolist()) == ("mine", "test", [3]) and "binarised" in found.note
+    assert found.digest != images.digest
+
+
+def test_binarize_goes_with_every_set():
+    found = load("digits", binarize=True)
+    assert set(found.images.unique().tolist()) == {0, 255} and len(found) == 1442
+    with pytest.raises(ArgumentError, match="binarize is 'no'"):
+        load("digits", binarize="no")

@@ -11,7 +11,7 @@ from torch import nn
 from vaefast.errors import ArgumentError, TrainingError
 from vaefast.models import WAE, DiagonalGaussian, pretrain_encoder
 from vaefast.models.player import players_of
-from vaefast.models.wae import rbf_bandwidth
+from vaefast.models.prior_penalty import rbf_bandwidth
 from vaefast.models.wae_pretrain import moment_distance
 from vaefast.nets import NETS, LatentAdversary
 

@@ -41,6 +41,8 @@ NETS = {
     "grey": lambda: gated(levels=5),
     "one layer": lambda: gated(layers=1),
     "narrow": lambda: gated((1, 9, 1)),
+    "maps": lambda: gated(condition="maps"),
+    "maps, reference": lambda: gated(masks="reference", condition="maps"),
     "one row": lambda: gated((1, 1, 5), masks="reference"),
     "plus plus": plus_plus,
     "plus plus grey": lambda: plus_plus((1, 4, 4)),
@@ -52,7 +54,7 @@ def draws(net) -> int:
     return 1 + net.image_shape[0] if isinstance(net, PixelCNNPlusPlus) else 1
 
 
-@pytest.mark.parametrize("name", ["standard", "reference", "grey", "plus plus", "plus plus tall"])
+@pytest.mark.parametrize("name", ["standard", "reference", "maps", "grey", "plus plus", "plus plus tall"])
 def test_no_pixel_sees_itself_or_what_comes_after_it(name):
     net = NETS[name]()
     channels, height, width = net.image_shape
@@ -186,6 +188,7 @@ def test_it_learns_pictures_by_heart_and_draws_them_again(masks):
 @pytest.mark.parametrize("make, message", [
     (lambda: GatedPixelCNN((3, 8, 8)), "Use PixelCNNPlusPlus"),
     (lambda: GatedPixelCNN(masks="none"), "masks is 'none'"),
+    (lambda: GatedPixelCNN(condition="all"), "condition is 'all'"),
     (lambda: GatedPixelCNN(levels=300), "levels is 300"),
     (lambda: GatedPixelCNN(layers=0), "layers is 0"),
     (lambda: PixelCNNPlusPlus((3, 30, 32)), "multiples of 4"),

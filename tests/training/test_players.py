@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -100,6 +101,10 @@ def test_ramps_reach_the_loss(train, Line):
     trainer = train(Line(), steps=8, ramps={"beta": Ramp(0.0, 2.0, 4)}, trainer={"log_every": 1})
     assert [r["beta"] for r in trainer.history.records] == [0, 0.5, 1, 1.5, 2, 2, 2, 2]
     assert [Ramp(0, 1, 2, cycle=4).at(s) for s in range(6)] == [0, 0.5, 1, 1, 0, 0.5]
+    slow = Ramp(1.0, 3.0, 10, shape="exponential")
+    assert [slow.at(s) for s in (0, 10, 30)] == pytest.approx([1, 3 - 2 / math.e, 3 - 2 / math.e**3])
+    with pytest.raises(ArgumentError, match="shape 'square'"):
+        Ramp(shape="square")
     with pytest.raises(ArgumentError, match="ramps names 'alpha'; the loss weights of only are beta"):
         train(Line(), ramps={"alpha": Ramp()})
     with pytest.raises(ArgumentError, match="steps 0"):

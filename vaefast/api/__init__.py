@@ -4,12 +4,14 @@ from vaefast.api.base import Model
 from vaefast.api.biggan import BigGAN, BigGANVAE
 from vaefast.api.gamix import GAMIXVAE
 from vaefast.api.gan import GAN
+from vaefast.api.general import GeneralVAE
 from vaefast.api.images import ImageAutoencoder, ImageModel
 from vaefast.api.load import MODELS, load
 from vaefast.api.second_stage import SecondStage
+from vaefast.api.sequential import SequentialVAE
 from vaefast.api.two_stage import TwoStageVAE
 from vaefast.api.vae import VAE
 from vaefast.api.wae import WAE
 
-__all__ = ["GAMIXVAE", "GAN", "MODELS", "VAE", "WAE", "BigGAN", "BigGANVAE", "ImageAutoencoder", "ImageModel", "Model",
-           "SecondStage", "TwoStageVAE", "load"]
+__all__ = ["GAMIXVAE", "GAN", "MODELS", "VAE", "WAE", "BigGAN", "BigGANVAE", "GeneralVAE", "ImageAutoencoder", "ImageModel",
+           "Model", "SecondStage", "SequentialVAE", "TwoStageVAE", "load"]

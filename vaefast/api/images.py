@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,22 +18,29 @@ from vaefast.training.sources import ImageSource
 
 
 def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, image_shape: tuple[int, int, int],
-             latent_dim: int, *, deterministic: bool = False,
-             options: dict[str, Any] | None = None) -> tuple[nn.Module, nn.Module, str]:
+             latent_dim: int, *, deterministic: bool = False, channels_out: int | None = None,
+             known: Mapping[str, Any] = NETS, options: Mapping[str, Any] | None = None,
+             decoder_options: Mapping[str, Any] | None = None) -> tuple[nn.Module, nn.Module, str]:
     """The user's own encoder and decoder, or those named by `nets`; and what a model's config calls them.
 
-    A `deterministic` encoder gives a mean alone. `options` go to encoder and decoder by name.
+    A `deterministic` encoder gives a mean alone; `channels_out` are the decoder's channels, where they are not the image's.
+    `known` are the pairs by name; `options` go to encoder and decoder, `decoder_options`, which are checked, to the decoder.
     """
     if (encoder is None) != (decoder is None):
         raise ArgumentError("encoder and decoder go together: give both, or neither for the networks named by nets.")
     if encoder is not None and decoder is not None:
         return encoder, decoder, "custom"
-    if nets not in NETS:
-        raise ArgumentError(f"nets is {nets!r}; expected one of {', '.join(NETS)}.")
-    build_encoder, build_decoder = NETS[nets]
-    options = options or {}
-    return (build_encoder(image_shape, latent_dim, deterministic=deterministic, **options),
-            build_decoder(image_shape, latent_dim, **options), nets)
+    if nets not in known:
+        raise ArgumentError(f"nets is {nets!r}; expected one of {', '.join(known)}.")
+    build_encoder, build_decoder = known[nets]
+    shape_out = (channels_out or image_shape[0], *image_shape[1:])
+    for name in decoder_options or ():
+        if name not in (taken := list(inspect.signature(build_decoder).parameters)[2:]):
+            raise ArgumentError(f"decoder_options has {name!r}, which the decoder of {nets!r} does not take; it has "
+                                f"{', '.join(taken) or 'no options'}.")
+    common = dict(options or {})
+    return (build_encoder(image_shape, latent_dim, deterministic=deterministic, **common),
+            build_decoder(shape_out, latent_dim, **common, **(decoder_options or {})), nets)
 
 
 class ImageModel(Model):
@@ -75,5 +84,6 @@ class OneStage(ImageAutoencoder):
         return self.first.prior(n, generator)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n images, [n, C, H, W] in [0, 1]: codes of the prior, decoded. No pixel noise is added."""
-        return self.decode(self.sample_codes(n, generator))
+        """n images, [n, C, H, W] in [0, 1]: codes of the prior, decoded; drawn by an autoregressive decoder, and without
+        pixel noise by any other."""
+        return self.decode(self.sample_codes(n, generator), generator)

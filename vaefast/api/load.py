@@ -13,7 +13,9 @@ from vaefast.api.base import FORMAT, Model
 from vaefast.api.biggan import BigGAN, BigGANVAE
 from vaefast.api.gamix import GAMIXVAE
 from vaefast.api.gan import GAN
+from vaefast.api.general import GeneralVAE
 from vaefast.api.second_stage import SecondStage
+from vaefast.api.sequential import SequentialVAE
 from vaefast.api.two_stage import TwoStageVAE
 from vaefast.api.vae import VAE
 from vaefast.api.wae import WAE
@@ -22,8 +24,8 @@ from vaefast.training.checkpoint import load_weights
 from vaefast.training.device import resolve_device
 from vaefast.training.storage import load_tensors
 
-MODELS: dict[str, type[Model]] = {
-    model.kind: model for model in (TwoStageVAE, VAE, WAE, GAMIXVAE, GAN, BigGAN, BigGANVAE, SecondStage)}
+MODELS: dict[str, type[Model]] = {model.kind: model for model in (
+    TwoStageVAE, VAE, WAE, GeneralVAE, GAMIXVAE, GAN, BigGAN, BigGANVAE, SecondStage, SequentialVAE)}
 """Classes by their kind."""
 
 
@@ -37,7 +39,8 @@ def load(path: str | os.PathLike, *, device: str | torch.device | None = "cpu", 
             discriminator=; and adversary=, if it has one of your own.
 
     Returns:
-        `vaefast.TwoStageVAE`, `VAE`, `WAE`, `GAMIXVAE`, `GAN`, `BigGAN`, `BigGANVAE` or `SecondStage`, as it was saved.
+        `vaefast.TwoStageVAE`, `VAE`, `WAE`, `GeneralVAE`, `GAMIXVAE`, `GAN`, `BigGAN`, `BigGANVAE`, `SecondStage` or
+        `SequentialVAE`, as it was saved.
 
     Raises:
         CheckpointError: missing, damaged, or of other networks than given.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vaefast.data.binary import binarized
 from vaefast.data.celeba import load_celeba
 from vaefast.data.celeba_hq import load_celeba_hq
 from vaefast.data.cifar10 import load_cifar10
@@ -59,6 +60,7 @@ def load(
     size: int | tuple[int, int] | None = None,
     classes: Any = None,
     held_out: int | None = None,
+    binarize: bool = False,
     **options: Any,
 ) -> ImageSet:
     """Load a data set by name.
@@ -73,6 +75,7 @@ def load(
             Labels are then 0, 1, ... in this order.
         held_out: so many of the training images (after `classes`), always the same, are the test split, and the set's own test
             images are not used.
+        binarize: make every value at 0.5 or above 1, and every other 0.
         options: the loader's own, e.g. `verify` (mnist, fashion-mnist, cifar10, celeba), `crop`, `filter`, `on_bad` (folder and
             all others that decode pictures), `partition` (celeba), `category` (lsun).
 
@@ -89,9 +92,12 @@ def load(
             raise ArgumentError(f"data set {name!r} has no option {option!r}; {has}.")
     if held_out is not None and split not in ("train", "test"):
         raise ArgumentError(f"held_out parts training images in train and test; split {split!r} does not go with it.")
+    if not isinstance(binarize, bool):
+        raise ArgumentError(f"binarize is {binarize!r}; expected true or false.")
     images = loader(root, "train" if held_out is not None else split, download=download, size=size, **options)
     images = images if classes is None else of_classes(images, classes)
-    return images if held_out is None else hold_out(images, held_out, split)
+    images = images if held_out is None else hold_out(images, held_out, split)
+    return binarized(images) if binarize else images
 
 
 def options_of(name: str) -> tuple[str, ...]:

@@ -34,6 +34,11 @@ def has_second_stage(model: api.ImageModel) -> bool:
     return getattr(model, "second", None) is not None
 
 
+def infers(model: api.ImageModel) -> bool:
+    """Whether the model's codes have a density q(z|x): not those of a GAN, and not the pixels that infusion reveals."""
+    return isinstance(model, api.ImageAutoencoder) and getattr(model.first, "infers", True)
+
+
 @dataclass(frozen=True, eq=False)
 class Aggregate:
     """What a model makes of a data set's images.
@@ -41,22 +46,28 @@ class Aggregate:
     Attributes:
         codes: one draw z ~ q(z|x) of each image, [N, k], on the model's device.
         variance: of the posteriors, averaged over the images, [k].
+        mean, std: of the posteriors, [N, k]; before the flow, where there is one.
     """
 
     codes: Tensor
     variance: Tensor
+    mean: Tensor
+    std: Tensor
 
 
 @torch.no_grad()
 def aggregate(model: api.ImageAutoencoder, images: Tensor, seed: int = 0, batch_size: int = 1000) -> Aggregate:
     """Codes and posterior variances of images [N, C, H, W]."""
     generator = torch.Generator(model.device).manual_seed(seed)
-    codes, variance = [], torch.zeros(model.latent_dim, dtype=torch.float64, device=model.device)
+    codes, means, stds = [], [], []
     for batch in images.split(batch_size):
         posterior = model.encode(batch.to(model.device))
         codes.append(posterior.sample(generator))
-        variance += posterior.std.double().square().sum(0)
-    return Aggregate(torch.cat(codes), variance / len(images))
+        base = getattr(posterior, "base", posterior)
+        means.append(base.mean)
+        stds.append(base.std)
+    std = torch.cat(stds)
+    return Aggregate(torch.cat(codes), std.double().square().mean(0), torch.cat(means), std)
 
 
 @torch.no_grad()
@@ -89,9 +100,9 @@ def code_sampler(model: api.ImageAutoencoder, name: str, codes: Callable[[], Ten
     """
     if name == "prior":
         return model.first.prior
-    if name == "mixture" and codes is not None:
+    if name == "mixture" and codes is not None and infers(model):
         return Mixture(model.latent_dim, COMPONENTS, seed=seed).fit(codes()).sample
     if name == "second" and has_second_stage(model):
         return lambda n, generator: model.sample_codes(n, stage=2, generator=generator)
-    raise ArgumentError(f"sampler is {name!r}; a {model.kind} model has prior, mixture"
+    raise ArgumentError(f"sampler is {name!r}; a {model.kind} model has prior{', mixture' if infers(model) else ''}"
                         f"{' and second' if has_second_stage(model) else ''}.")

@@ -22,9 +22,11 @@ _TITLES = {
     "active_dimensions": "active dimensions",
     "fd_classifier": "FD-classifier of samples",
     "fd_exemplar": "FD-exemplar of samples",
+    "mutual_information": "mutual information (nats; dashed: log N)",
 }
 # Where the run was and how fast, not how good.
 _COORDINATES = {"stage", "step", "epoch", "seconds", "images_per_second", "memory_mb", "lr", "time", "share"}
+_RARE = {"mutual_information"}
 _LATENT_STAGE_GAMMA = "gamma (std, in latent units)"
 
 
@@ -67,6 +69,8 @@ def draw_curves(records: Iterable[Mapping[str, Any]], path: str | os.PathLike[st
 
 
 def _panel(axes: Any, points: list[Mapping[str, Any]], name: str, title: str, colour: str) -> None:
+    if name in _RARE:  # measured now and then: a line through those records
+        points = [p for p in points if _number(p.get(name))]
     unit = "epoch" if all(_number(p.get("epoch")) for p in points) else "step"
     # what is not logged every time, such as a score, is a line through the times it was
     logged = [(p.get(unit, i), p[name]) for i, p in enumerate(points) if name in p]
@@ -80,6 +84,8 @@ def _panel(axes: Any, points: list[Mapping[str, Any]], name: str, title: str, co
         low, high = min(finite), max(finite[len(finite) // 20 :])
         margin = 0.06 * (high - low) or 1.0
         axes.set_ylim(low - margin, high + margin)
+    if _number(ceiling := points[-1].get(f"{name}_ceiling")):
+        axes.axhline(ceiling, color="0.6", linewidth=1, linestyle="--")
     axes.set_title(title, fontsize=9)
     axes.set_xlabel(unit, fontsize=8)
     if name == "active_dimensions":
@@ -88,7 +94,8 @@ def _panel(axes: Any, points: list[Mapping[str, Any]], name: str, title: str, co
 
 
 def _quantities(points: list[Mapping[str, Any]]) -> list[str]:
-    found = dict.fromkeys(k for p in points for k, v in p.items() if k.split("/")[-1] not in _COORDINATES and _number(v))
+    found = dict.fromkeys(k for p in points for k, v in p.items() if k.split("/")[-1] not in _COORDINATES
+                          and not k.endswith(("_ceiling", "_standard_error")) and _number(v))
     return [n for n in _TITLES if n in found] + [n for n in found if n not in _TITLES]
 
 

@@ -22,7 +22,7 @@ def image_sampler(model: api.ImageModel, name: str, codes: Callable[[], Tensor] 
             raise ArgumentError(f"sampler is {name!r}; a {model.kind} model, which has no encoder, has prior alone.")
         return model.sample
     draw = code_sampler(model, name, codes, seed)
-    return lambda n, generator: model.decode(draw(n, generator))
+    return lambda n, generator: model.decode(draw(n, generator), generator)
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,12 +12,13 @@ from torch import Tensor
 
 from vaefast import api, data, metrics
 from vaefast.errors import ArgumentError, DataError
-from vaefast.experiments.codes import Aggregate, aggregate, has_second_stage, samplers_of
+from vaefast.experiments.codes import Aggregate, aggregate, has_second_stage, infers, samplers_of
 from vaefast.experiments.draws import image_sampler, sample_images, to_uint8
 from vaefast.experiments.latent_page import write_latents
 from vaefast.experiments.report import write_report
 from vaefast.experiments.run import finished, image_model, run_data
 from vaefast.experiments.scores import ImageScores, checked_metrics
+from vaefast.experiments.steps import by_step, write_steps
 from vaefast.metrics.classifier import LARGEST, SMALLEST
 from vaefast.metrics.inception_weights import cached_file
 from vaefast.models.mode import evaluating
@@ -63,14 +65,22 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     model = image_model(run.path, chosen)
     split = run_data(run, data_root)
     train, test = split("train"), split("test")
-    which = _chosen_metrics(which, weights, train)
+    result: dict[str, Any] = {}
+    steps = isinstance(model, api.SequentialVAE)
+    if steps:
+        result |= by_step(write_steps(model, test.images, run.path, split="test", seed=seed))
+    which = _chosen_metrics(which, weights, train, optional=steps)
     unseen = test.subset(slice(0, samples))
     real = unseen if against == "test" else train
+    result = {"samples": samples, "real": len(real), "against": against, "seed": seed} | result
+    if not which:
+        say(f"scored {path} step by step; its images are too large for the data set's own networks, and there are no Inception "
+            "weights to score its samples with")
+        return _written(run.path, result)
     say(f"scoring {path}: {samples:,} samples of each kind against {len(real):,} {train.name} {against} images "
         f"({', '.join(which)})")
     network = own_network(which, train, test, classifier_cache, chosen, say)
     score = ImageScores(real, which, weights=weights, device=chosen, classifier=network, first=first, notice=say)
-    result: dict[str, Any] = {"samples": samples, "real": len(real), "against": against, "seed": seed}
     if network is not None:
         result |= {f"classifier/{name}": network.info[name] for name in ("version", "test_accuracy")}
 
@@ -85,7 +95,7 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     for stage, name in enumerate(own, start=1):
         add(f"stage{stage}", sample_images(model, image_sampler(model, name), samples, seed=seed + stage))
     if isinstance(model, api.ImageAutoencoder):
-        found = aggregate(model, train.images, seed)
+        found = aggregate(model, train.images, seed) if infers(model) else None
         if len(own) > 1:
             mixture = image_sampler(model, "mixture", lambda: found.codes, seed)
             add("mixture", sample_images(model, mixture, samples, seed=seed + 3))
@@ -93,18 +103,25 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
         add("reconstructions", once)
         if twice is not None:
             add("reconstructions_both_stages", twice)
-        result |= _latents(model, found, samples, seed)
+        if found is not None:
+            result |= _latents(model, found, samples, seed)
     other = train if against == "test" else test
     add("test_vs_train", other.images[torch.randperm(len(other), generator=torch.Generator().manual_seed(seed))[:samples]])
-    write_json(run.path / "evaluation.json", result)
-    if isinstance(model, api.ImageAutoencoder):
+    if infers(model):
         write_latents(model, test.images, run.path, seed)
-    write_report(run.path)
+    return _written(run.path, result)
+
+
+def _written(run: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """The result, in evaluation.json and the report."""
+    write_json(run / "evaluation.json", result)
+    write_report(run)
     return result
 
 
-def _chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str] | None, train: data.ImageSet) -> tuple[str, ...]:
-    """The metrics asked for; those there is everything at hand for where none are."""
+def _chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str] | None, train: data.ImageSet, *,
+                    optional: bool) -> tuple[str, ...]:
+    """The metrics asked for; those there is everything at hand for where none are. None at all is an error unless `optional`."""
     if which is not None:
         return checked_metrics(which)
     found: tuple[str, ...] = ()
@@ -112,7 +129,7 @@ def _chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str]
         found = ("exemplar" if train.labels is None else "classifier",)
     if weights is not None or cached_file().is_file():
         found += ("fid", "is", "kid")
-    if not found:
+    if not found and not optional:
         raise DataError(f"{train.name} has images of {train.image_shape[1]}x{train.image_shape[2]}, which FD-classifier and "
                         f"FD-exemplar do not take, and there are no Inception weights at {cached_file()}; name them "
                         "(--inception-weights), or ask for fid, to have them downloaded.")
@@ -141,7 +158,7 @@ def _reconstruct(model: api.ImageAutoencoder, images: Tensor, seed: int) -> tupl
     for batch in images.split(1000):
         x = data.to_float(batch.to(model.device))
         z = model.encode(x).sample(generator)
-        x_hat = model.decode(z)
+        x_hat = model.decode(z, generator)
         error += (x - x_hat).square().sum().item()
         once.append(to_uint8(x_hat))
         if has_second_stage(model):
@@ -151,11 +168,10 @@ def _reconstruct(model: api.ImageAutoencoder, images: Tensor, seed: int) -> tupl
 
 @torch.no_grad()
 def _latents(model: api.ImageAutoencoder, found: Aggregate, samples: int, seed: int) -> dict[str, Any]:
-    """MMD to N(0, I) of draws from q(z) and q(u), active dimensions, and the gammas."""
+    """MMD to N(0, I) of draws from q(z) and q(u), active dimensions, mutual information of images and codes, and the gammas."""
     chosen = torch.randperm(len(found.codes), generator=torch.Generator().manual_seed(seed))[:samples]
     z = found.codes[chosen.to(model.device)]
-    # a WAE's prior may have another deviation than 1, and no gamma
-    codes = {"stage1": z / model.first.prior_std if isinstance(model, api.WAE) else z}
+    codes = {"stage1": z / getattr(model.first, "prior_std", 1.0)}  # a WAE's prior may have another deviation than 1
     gammas = {"gamma_x": model.first.gamma} if getattr(model.first, "likelihood", None) == "gaussian" else {}
     if has_second_stage(model):
         with evaluating(model.second):
@@ -169,4 +185,9 @@ def _latents(model: api.ImageAutoencoder, found: Aggregate, samples: int, seed: 
     result |= {"mmd/reference": reference, "latent_dim": model.latent_dim}
     if found.variance.any():  # not of a deterministic encoder
         result["active_dimensions"] = metrics.active_dimensions(found.variance)
+        # a flow that is the same for all images takes nothing from it
+        own = chosen.to(model.device)
+        information = metrics.mutual_information(found.mean[own], found.std[own], seed=seed)
+        result |= {"mutual_information": information.value, "mutual_information_ceiling": information.ceiling,
+                   "mutual_information_standard_error": information.standard_error, "mutual_information_images": information.n}
     return result | {name: float(gamma) for name, gamma in gammas.items()}

@@ -27,13 +27,13 @@ def section(heading: str, content: str) -> str:
 
 
 def figure(path: Path, caption: str, css: str = "") -> str:
-    """The PNG at `path` within the page; a sentence in its place where it cannot be read."""
+    """The PNG or GIF at `path` within the page; a sentence in its place where it cannot be read."""
     try:
         code = base64.b64encode(path.read_bytes()).decode()
     except OSError as error:
         return f'<p class="missing">{escape(path.name)} cannot be read ({escape(error.strerror or str(error))}).</p>'
     alt = escape(caption, quote=True)
-    picture = f'<img src="data:image/png;base64,{code}" alt="{alt}">'
+    picture = f'<img src="data:image/{path.suffix[1:]};base64,{code}" alt="{alt}">'
     return f'<figure class="{css}">{picture}<figcaption>{escape(caption)}</figcaption></figure>'
 
 

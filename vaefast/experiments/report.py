@@ -19,10 +19,14 @@ _MODELS = {
     "two-stage": "A two-stage variational autoencoder: the first stage learns to code images and to draw them back; "
     "the second learns how those codes are distributed, so that new ones can be drawn (Dai & Wipf 2019).",
     "vae": "A variational autoencoder: an encoder and a decoder trained together, new images decoded from N(0, I).",
+    "sequential": "A Sequential VAE: a chain of steps, each of which draws the image of the one before it anew, with a code of "
+    "its own (Zhao, Song & Ermon 2017).",
     "wae": "A Wasserstein autoencoder: an autoencoder whose codes, all together, are made to look like draws of N(0, I), from "
     "which new images are decoded (Tolstikhin et al. 2018).",
     "gan": "A generative adversarial network: a generator makes images of random codes, a discriminator tells them from real "
     "ones, and each learns against the other.",
+    "general": "A variational autoencoder that maximises E_q[log p(x|z)] - R(q), with the family of p and the regulariser R that "
+    "the settings below name (Zhao, Song & Ermon 2017).",
     "gamix": "GAMIX-VAE: an autoencoder whose codes' mean and variance, all together, are those of N(0, I), with an L1 cost and "
     "a discriminator of patches (Rivera 2023).",
 }
@@ -70,6 +74,12 @@ _SCORES = {
         "Reconstruction error",
         "Mean squared error per pixel on the [0, 1] scale. Lower is better.",
     ),
+    "step_error": ("Reconstruction error by step", "Mean squared error per pixel of test images after each step of the chain."),
+    "step_sharpness": (
+        "Sharpness by step",
+        "Variance of the Laplacian of samples after each step of the chain. The closer to the data's own the better; noise "
+        "counts as sharpness, too.",
+    ),
     "active_dimensions": ("Active dimensions", "Latent dimensions that carry information about the image."),
 }
 
@@ -82,6 +92,7 @@ _SUBJECTS = {
     "reconstructions_both_stages": "the same, their codes passed through stage 2",
     "test_vs_train": "real images that are not those compared with (the floor)",
     "samples": "samples",
+    "data": "the data's own",
     "reference": "two independent samples of N(0, I) (the floor)",
 }
 _MMD_SUBJECTS = {"stage1": "stage 1: codes z against N(0, I)", "stage2": "stage 2: codes u against N(0, I)"}
@@ -100,9 +111,14 @@ _LATENTS = {
 
 _CAPTIONS = {
     "samples_stage1.png": "Stage 1 samples: latents drawn from N(0, I)",
+    "samples_chain.png": "Chain samples: z drawn from q(z|x) and x from p(x|z) in turn, beside those of latents from N(0, I)",
     "samples_stage2.png": "Stage 2 samples: latents drawn by the second stage",
     "stages.png": "Left: stage 1. Right: stage 2",
+    "samples_steps.png": "Samples, one a row: the image after each step of the chain, from left to right",
+    "samples_steps.gif": "The same for more samples, step after step",
     "reconstructions.png": "Training images, each with its reconstruction to the right",
+    "reconstructions_steps.png": "Reconstructions of training images, one a row: after each step, and the image itself",
+    "steps.png": "Reconstruction error, and sharpness against the data's own, after each step",
 }
 
 # Settings shown first, in this order; all others follow.
@@ -131,7 +147,7 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
     model, data = _name(config.get("kind")), _name(config.get("data"))
     drawn = "Samples" if model in _NO_ENCODER else None
     title = " on ".join(part for part in (model, data) if part) or run.resolve().name
-    pictures = {p.name: p for p in sorted(run.glob("*.png"))}
+    pictures = {p.name: p for p in sorted([*run.glob("*.png"), *run.glob("*.gif")])}
     curves, latents = pictures.pop("curves.png", None), pictures.pop("latents.png", None)
     body = [
         f"<h1>{escape(title)}</h1>",
@@ -210,6 +226,11 @@ def _facts(facts: Mapping[str, Any]) -> str:
     if version is not None or accuracy is not None:
         line = f"The classifier behind FD-classifier is version {version or 'unknown'}"
         lines.append(line + (f", {accuracy:.2%} right on test images." if _is_number(accuracy) else "."))
+    information, ceiling = facts.pop("mutual_information", None), facts.pop("mutual_information_ceiling", None)
+    error, images = (facts.pop(f"mutual_information_{name}", None) for name in ("standard_error", "images"))
+    if all(map(_is_number, (information, ceiling, error, images))):
+        lines.append(f"A code tells {information:.4g} ± {error:.2g} nats about its image; an estimate from N = {images:,} images "
+                     f"is at most log N = {ceiling:.4g}.")
     lines += [f"{_words(key)}: {_value(value)}." for key, value in facts.items()]
     return f'<p class="note">{escape(" ".join(lines))}</p>' if lines else ""
 

@@ -17,15 +17,17 @@ import torch.nn.functional as F
 from vaefast import api, data
 from vaefast.data.catalog import options_of
 from vaefast.errors import ArgumentError, DataError, DivergenceError, RunFolderError
-from vaefast.experiments.codes import samplers_of
+from vaefast.experiments.codes import infers, samplers_of
 from vaefast.experiments.curves import draw_curves
 from vaefast.experiments.draws import image_sampler
+from vaefast.experiments.information_log import InformationLog
 from vaefast.experiments.latent_page import write_latents
 from vaefast.experiments.pictures import image_grid, reconstruction_grid, save_png
 from vaefast.experiments.presets import Preset, preset
 from vaefast.experiments.report import write_report
 from vaefast.experiments.score_curve import ScoreCurve
 from vaefast.experiments.snapshots import SampleGrids
+from vaefast.experiments.steps import draw_steps, write_steps
 from vaefast.training import Callback
 from vaefast.training.device import resolve_device
 from vaefast.training.distributed import world
@@ -58,8 +60,8 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
           stage_overrides: dict[str, Any] | None = None, model_overrides: dict[str, Any] | None = None, seed: int = 0,
           device: str = "auto", precision: str = "auto", resume: bool = False, command: str = "",
           data_options: dict[str, Any] | None = None, sample_every: float | None = None, score_every: float | None = None,
-          tensorboard: bool = False, wandb: str | None = None, trainer: dict[str, Any] | None = None,
-          start_from: str | None = None, callbacks: Sequence[Callback] = (),
+          mi_every: float | None = None, tensorboard: bool = False, wandb: str | None = None,
+          trainer: dict[str, Any] | None = None, start_from: str | None = None, callbacks: Sequence[Callback] = (),
           progress: bool = True) -> tuple[api.ImageModel, RunFolder]:
     """Train `kind` on a data set into run folder `out`, and draw its pictures and report.
 
@@ -90,7 +92,7 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
             "data_root": str(Path(data_root).resolve()) if data_root else None, "command": command}
     try:
         model.fit(images, settings=stages, out=out, resume=resume, seed=seed, device=device, precision=precision,
-                  progress=progress, callbacks=[*_callbacks(sample_every, tensorboard, wandb), *callbacks],
+                  progress=progress, callbacks=[*_callbacks(sample_every, tensorboard, wandb, mi_every, images), *callbacks],
                   start_from=start_from, info=info, **scored, **(trainer or {}))
     except DivergenceError:
         if world().writes and Path(out).is_dir():
@@ -123,8 +125,11 @@ def _budget(stage: int, epochs: tuple[float, ...] | None, steps: tuple[int, ...]
     return {name: values[stage if len(values) > 1 else 0] for name, values in given.items() if values is not None}
 
 
-def _callbacks(sample_every: float | None, tensorboard: bool, wandb: str | None) -> list[Callback]:
+def _callbacks(sample_every: float | None, tensorboard: bool, wandb: str | None, mi_every: float | None,
+               images: data.ImageSet) -> list[Callback]:
     found: list[Callback] = []
+    if mi_every is not None:
+        found.append(InformationLog(mi_every, images.images))
     if sample_every is not None:
         found.append(SampleGrids(sample_every))
     if tensorboard:
@@ -146,7 +151,11 @@ def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, 
         originals = data.to_float(images.images[:PAIRS]).to(model.device)
         save_png(run.path / "reconstructions.png",
                  reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
+    if infers(model):
         write_latents(model, images.images, run.path)
+    if isinstance(model, api.SequentialVAE):
+        draw_steps(model, images.images, run.path, seed)
+        write_steps(model, images.images, run.path, split="training")
     draw_curves(run.read_metrics(), run.path / "curves.png")
     write_report(run.path)
 

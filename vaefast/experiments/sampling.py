@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from vaefast import api
 from vaefast.errors import ArgumentError, RunFolderError
 from vaefast.experiments.codes import aggregate, samplers_of
-from vaefast.experiments.draws import image_sampler, sample_images
+from vaefast.experiments.draws import image_sampler, sample_images, to_uint8
 from vaefast.experiments.pictures import image_grid, save_png
+from vaefast.experiments.report import write_report
 from vaefast.experiments.run import GRID, image_model, run_data
 from vaefast.files import write_atomically
 from vaefast.training.device import resolve_device
@@ -17,16 +21,20 @@ from vaefast.training.run_folder import RunFolder
 
 
 def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, data_root: str | None = None, seed: int = 0,
-                   device: str = "auto") -> list[Path]:
+                   device: str = "auto", chain: int | None = None, start: str | None = None,
+                   pixel_noise: bool = False) -> list[Path]:
     """Draw n images from the run (or saved model) in folder `run`; returns the files written.
 
     A `.npz` holds `images`, uint8 [n, C, H, W], and a PNG grid of the first 100 goes beside it; a `.png` is the
     grid alone. `sampler` says where codes come from (`vaefast.experiments.codes.SAMPLERS`): the second stage by default, or
     the prior of a model that has none. A mixture is fitted to the codes of the run's training images, which it needs then
-    (from `data_root`, if they moved).
+    (from `data_root`, if they moved). With `chain`, images are the ends of chains of so many transitions instead
+    (`vaefast.models.chain`), from `start` "noise" (default) or "data", the run's training images.
+
+    A picture that is written into the run's own folder, such as RUN/samples_chain.png, appears in its report.
 
     Raises:
-        ArgumentError: n below 1, another kind of file, or a sampler that the model has not.
+        ArgumentError: n below 1, another kind of file, a sampler that the model has not, or options of chains without `chain`.
         RunFolderError: a file of that name exists.
     """
     if n < 1:
@@ -38,10 +46,23 @@ def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, d
     for path in files:
         if path.exists():
             raise RunFolderError(f"{path} exists already; choose another --out.")
+    if chain is None and (start is not None or pixel_noise):
+        raise ArgumentError(f"{'start' if start else 'pixel-noise'} was given without a chain; say how long it is (--chain).")
     model = image_model(run, resolve_device(device))
-    draw = image_sampler(model, sampler or samplers_of(model)[-1],
-                         lambda: aggregate(model, run_data(RunFolder.open(run), data_root)("train").images, seed).codes, seed)
-    images = sample_images(model, draw, n if out.suffix == ".npz" else min(n, GRID * GRID), seed=seed)
+
+    def training_images() -> Tensor:
+        return run_data(RunFolder.open(run), data_root)("train").images
+
+    count = n if out.suffix == ".npz" else min(n, GRID * GRID)
+    if chain is None:
+        draw = image_sampler(model, sampler or samplers_of(model)[-1],
+                             lambda: aggregate(model, training_images(), seed).codes, seed)
+        images = sample_images(model, draw, count, seed=seed)
+    elif isinstance(model, api.ImageAutoencoder):
+        images = to_uint8(model.chain(count, chain, start or "noise", data=training_images() if start == "data" else None,
+                                      pixel_noise=pixel_noise, generator=torch.Generator(model.device).manual_seed(seed)))
+    else:
+        raise ArgumentError(f"chain is {chain}; a {model.kind} model has no encoder, and so no chain.")
     if out.suffix == ".npz":
         def write(path: Path) -> None:
             with open(path, "wb") as file:
@@ -50,4 +71,6 @@ def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, d
         write_atomically(out, write)
     side = min(GRID, max(1, round(len(images) ** 0.5)))
     save_png(grid_path, image_grid(images[: side * GRID], -(-min(len(images), side * GRID) // side), side))
+    if (folder := grid_path.resolve().parent) == Path(run).resolve():
+        write_report(folder)
     return files

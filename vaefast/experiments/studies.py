@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vaefast.experiments.dai_wipf import study as dai_wipf
 from vaefast.experiments.hinrichsen import study as hinrichsen
+from vaefast.experiments.zhao import study as zhao
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Paper:
         reproduce: (part, data sets, study, models) -> the report's path.
         parts: what it consists of.
         data: sets where none are named.
+        data_of: the same of parts that have their own.
         data_options: whether it takes options of the data sets.
     """
 
@@ -25,9 +27,11 @@ class Paper:
     parts: tuple[str, ...]
     data: tuple[str, ...]
     data_options: bool = False
+    data_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 STUDIES = {
     "dai-wipf": Paper(dai_wipf.reproduce, dai_wipf.PARTS, ("mnist",)),
     "hinrichsen": Paper(hinrichsen.reproduce, hinrichsen.PARTS, ("cifar10", "lfw"), data_options=True),
+    "zhao": Paper(zhao.reproduce, zhao.PARTS, ("mnist", "lfw"), data_options=True, data_of=zhao.DATA_OF),
 }

@@ -23,10 +23,14 @@ ROWS = (
     ("mmd/stage2", "MMD^2 of stage 2's codes to N(0, I)"),
     ("reconstruction_error", "squared error a pixel of reconstructions, [0, 1] scale"),
     ("active_dimensions", "active latent dimensions"),
+    ("mutual_information", "mutual information of image and code, nats"),
     ("gamma_x", "gamma of stage 1 (standard deviation, [0, 1] scale)"),
     ("gamma_z", "gamma of stage 2 (standard deviation of codes)"),
 )
 """Keys of evaluation.json that a person reads first, and what to call them."""
+
+_BY_STEP = (("step_error", "squared error a pixel of reconstructions, step by step"),
+            ("step_sharpness", "sharpness of samples (variance of the Laplacian), step by step"))
 
 
 def score_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -39,7 +43,15 @@ def score_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
                 value += f" of {result['latent_dim']}"
             if "mmd/stage1" not in result:  # a model without codes of images has samples of one kind
                 label = label.replace(_STAGE1, "samples")
+            if key == "mutual_information" and "mutual_information_ceiling" in result:
+                value += f" of at most log N = {result['mutual_information_ceiling']:.4g}"
             rows.append((label, value))
+    for family, label in _BY_STEP:
+        values = [value for key, value in result.items() if key.startswith(f"{family}/step")]
+        if values:
+            rows.append((label, " ".join(f"{value:.3g}" for value in values)))
+            if f"{family}/data" in result:
+                rows.append(("the same of the data", f"{result[f'{family}/data']:.3g}"))
     return rows
 
 

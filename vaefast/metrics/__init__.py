@@ -20,7 +20,10 @@ from .kl_decomposition import KlDecomposition, kl_decomposition
 from .latents import active_dimensions, posterior_spectrum, reconstruction_error, singular_values
 from .likelihood_bound import LikelihoodBound, importance_weighted_bound
 from .mmd import latent_mmd, mmd2_imq
+from .mutual_information import MutualInformation, mutual_information
 from .neighbours import Coverage, precision_recall_density_coverage
+from .pixel_variance import PixelVariance, pixel_variance, square_grid
+from .sharpness import sharpness
 from .statistics_file import read_statistics, write_statistics
 
 __all__ = [
@@ -37,6 +40,8 @@ __all__ = [
     "KernelInceptionDistance",
     "KlDecomposition",
     "LikelihoodBound",
+    "MutualInformation",
+    "PixelVariance",
     "RECIPE",
     "active_dimensions",
     "classifier_accuracy",
@@ -56,11 +61,15 @@ __all__ = [
     "kl_decomposition",
     "latent_mmd",
     "mmd2_imq",
+    "mutual_information",
+    "pixel_variance",
     "posterior_spectrum",
     "precision_recall_density_coverage",
     "read_statistics",
     "reconstruction_error",
+    "sharpness",
     "singular_values",
+    "square_grid",
     "train_classifier",
     "train_exemplar_network",
     "write_statistics",

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .. import ops
 from ..errors import ArgumentError
+from .mutual_information import checked_posteriors
 
 
 class KlDecomposition(NamedTuple):
@@ -40,14 +41,10 @@ def kl_decomposition(mean: Tensor, std: Tensor, *, draws: int = 1, seed: int = 0
     Raises:
         ArgumentError: shapes that do not fit, fewer than two images, NaN, infinity, std <= 0, draws < 1.
     """
-    if mean.shape != std.shape or mean.ndim != 2 or len(mean) < 2:
-        raise ArgumentError(f"mean and std must both be [n, k] with n >= 2, got {tuple(mean.shape)} and {tuple(std.shape)}.")
-    if not bool(torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all()):
-        raise ArgumentError("mean must be finite, and std finite and above 0.")
+    mean, std = checked_posteriors(mean, std)
     if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
         raise ArgumentError(f"draws is {draws!r}; expected an int >= 1.")
-    dtype = torch.float32 if mean.device.type == "mps" else torch.float64
-    mean, log_std = mean.detach().to(dtype), std.detach().to(dtype).log()
+    log_std = std.log()
     rng = torch.Generator().manual_seed(seed)
     sums = None
     for _ in range(draws):

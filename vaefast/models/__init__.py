@@ -2,17 +2,25 @@
 
 from vaefast.models.adversarial import ImageAdversary
 from vaefast.models.biggan import BigGAN
+from vaefast.models.chains import chain
+from vaefast.models.families import FAMILIES, Family, make_family
 from vaefast.models.gamix import GAMIXVAE
 from vaefast.models.gan import GAN
+from vaefast.models.general import GeneralVAE
 from vaefast.models.global_moments import GlobalMoments
+from vaefast.models.infusion import InfusionChain
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.player import Player
 from vaefast.models.posterior import DiagonalGaussian, FlowPosterior, PointMass
+from vaefast.models.regularizers import REGULARIZERS, Regularizer, make_regularizer
 from vaefast.models.samplers import Mixture, Prior, Sampler
+from vaefast.models.sequential import SequentialVAE
 from vaefast.models.two_stage import TwoStageVAE
 from vaefast.models.vae import VAE
 from vaefast.models.wae import WAE
 from vaefast.models.wae_pretrain import pretrain_encoder
 
-__all__ = ["GAMIXVAE", "GAN", "VAE", "WAE", "BigGAN", "DiagonalGaussian", "FlowPosterior", "GlobalMoments", "ImageAdversary",
-           "Latents", "Mixture", "Player", "PointMass", "Prior", "Sampler", "TwoStageVAE", "as_latents", "pretrain_encoder"]
+__all__ = ["FAMILIES", "GAMIXVAE", "GAN", "REGULARIZERS", "VAE", "WAE", "BigGAN", "DiagonalGaussian", "Family", "FlowPosterior",
+           "GeneralVAE", "GlobalMoments", "ImageAdversary", "InfusionChain", "Latents", "Mixture", "Player", "PointMass",
+           "Prior", "Regularizer", "Sampler", "SequentialVAE", "TwoStageVAE", "as_latents", "chain", "make_family",
+           "make_regularizer", "pretrain_encoder"]

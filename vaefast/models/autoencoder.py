@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vaefast.models.chains import chain
 from vaefast.models.mode import evaluating
 
 
@@ -34,11 +35,20 @@ class Autoencoder(nn.Module):
         with evaluating(self.first):
             return self.first.encode(x)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Images [B, C, H, W] of codes [B, k], clipped to [0, 1]: a linear decoder keeps to no range."""
+    def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Images [B, C, H, W] of codes [B, k], clipped to [0, 1], as a linear decoder keeps to no range; drawn by `generator`
+        where the decoder is autoregressive."""
         with evaluating(self.first):
+            if getattr(self.first, "autoregressive", False):
+                return self.first.decode(z, generator)
             return self.first.decode(z).clamp(0, 1)
 
     def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images decoded from a *drawn* code of each image, [B, C, H, W] in [0, 1]."""
-        return self.decode(self.encode(x).sample(generator))
+        return self.decode(self.encode(x).sample(generator), generator)
+
+    def chain(self, n: int, steps: int, start: str = "noise", *, data: Tensor | None = None, pixel_noise: bool = False,
+              keep: str = "last", generator: torch.Generator | None = None) -> Tensor:
+        """Images after `steps` transitions z ~ q(z|x), x from p(x|z), [n, C, H, W], or of all steps (keep="all"), [steps + 1, n,
+        C, H, W]; from noise, or from images of `data`. See `vaefast.models.chain`."""
+        return chain(self.first, n, steps, start, data=data, pixel_noise=pixel_noise, keep=keep, generator=generator)

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from vaefast import ops
 from vaefast.nets.global_batch import global_mean
-from vaefast.ops import HALF_LOG_2PI, gaussian_nll, squared_error
+from vaefast.ops import HALF_LOG_2PI, gaussian_nll, laplace_nll, squared_error
 
-__all__ = ["HALF_LOG_2PI", "bernoulli_nll", "gaussian_nll", "optimal_log_gamma", "optimally_scaled_nll", "squared_error"]
+__all__ = ["HALF_LOG_2PI", "bernoulli_nll", "gaussian_nll", "laplace_nll", "optimal_log_gamma", "optimally_scaled_nll",
+           "squared_error"]
 
 
 def _log_gamma_of(error: Tensor, dims: int, floor: float) -> Tensor:
@@ -29,13 +30,20 @@ def optimal_log_gamma(x: Tensor, mean: Tensor, *, from_logits: bool = False, flo
 
 
 def optimally_scaled_nll(
-    x: Tensor, mean: Tensor, *, from_logits: bool = False, floor: float = -10.0, sync: bool = False
+    x: Tensor, mean: Tensor, *, from_logits: bool = False, floor: float = -10.0, sync: bool = False, kind: str = "gaussian"
 ) -> tuple[Tensor, Tensor]:
     """`gaussian_nll` [B] at `optimal_log_gamma`, and that log gamma: one pass over the pixels for both.
 
-    With `sync` gamma is that of the batch of all processes that train together.
+    With kind "laplace" it is `laplace_nll`, at the gamma that is best there: the mean absolute error. With `sync` gamma is that
+    of the batch of all processes that train together.
     """
-    error, dims = squared_error(x, mean, from_logits=from_logits), x[0].numel()
+    dims = x[0].numel()
+    if kind == "laplace":
+        error = laplace_nll(x, mean, 0.0, from_logits=from_logits, return_error=True)[1]
+        average = global_mean(error.mean()) if sync else error.mean()
+        log_gamma = (average / dims).clamp_min(math.exp(floor)).log()
+        return error * (-log_gamma).exp() + dims * (log_gamma + math.log(2)), log_gamma
+    error = squared_error(x, mean, from_logits=from_logits)
     log_gamma = _log_gamma_of(global_mean(error.mean()) if sync else error, dims, floor)
     return 0.5 * error * (-2 * log_gamma).exp() + dims * (log_gamma + HALF_LOG_2PI), log_gamma
 

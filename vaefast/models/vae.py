@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from vaefast.errors import ArgumentError
 from vaefast.models.adversarial import as_adversary
 from vaefast.models.diagnostics import collapse_terms
-from vaefast.models.images import as_float, full_precision, gives_logits
-from vaefast.models.likelihood import bernoulli_nll, gaussian_nll, optimally_scaled_nll, squared_error
+from vaefast.models.images import gives_logits
+from vaefast.models.latent_model import LatentModel
+from vaefast.models.likelihood import bernoulli_nll, squared_error
+from vaefast.models.noise_level import NoiseLevel
 from vaefast.models.player import Player, trainable
 from vaefast.models.posterior import DiagonalGaussian, FlowPosterior
 
 LIKELIHOODS = ("gaussian", "bernoulli", "squared")
-GAMMA_DECAY = 0.99
-"""Decay of the moving mean of the closed-form gamma, which is what evaluation uses."""
 
 
-class VAE(nn.Module):
+class VAE(LatentModel, NoiseLevel):
     """q(z|x) = N(mu, diag s^2), p(x|z) = N(x_hat(z), gamma^2 I), p(z) = N(0, I).
 
     A plain `nn.Module`: `model(x)` returns the loss and its terms, so that any training loop can train it.
@@ -55,7 +55,6 @@ class VAE(nn.Module):
     """
 
     beta: Tensor
-    log_gamma: Tensor
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, *, data_shape: tuple[int, ...], latent_dim: int,
                  gamma: str | float = "learned", likelihood: str = "gaussian", gamma_init: float = 1.0,
@@ -66,8 +65,6 @@ class VAE(nn.Module):
             raise ArgumentError(f"likelihood is {likelihood!r}; expected one of {', '.join(LIKELIHOODS)}.")
         if tuple(image_range) not in ((0, 1), (-1, 1)):
             raise ArgumentError(f"image_range is {image_range!r}; expected (0, 1) or (-1, 1).")
-        if gamma not in ("learned", "optimal") and not (isinstance(gamma, (int, float)) and 0 < gamma < math.inf):
-            raise ArgumentError(f"gamma is {gamma!r}; expected 'learned', 'optimal' or a number above 0.")
         if likelihood == "bernoulli" and not gives_logits(decoder):
             raise ArgumentError("likelihood 'bernoulli' needs a decoder that returns logits (attribute output = 'logits').")
         if flow is not None and getattr(flow, "latent_dim", latent_dim) != latent_dim:
@@ -75,16 +72,12 @@ class VAE(nn.Module):
         self.encoder, self.decoder, self.flow = encoder, decoder, flow
         self.adversary = as_adversary(adversary, adversarial_weight)
         self.data_shape, self.latent_dim = tuple(data_shape), latent_dim
-        self.gamma_mode, self.likelihood, self.sync = gamma, likelihood, False
+        self.likelihood, self.sync = likelihood, False
         self.image_range = (float(image_range[0]), float(image_range[1]))
         if not 0 <= beta < math.inf:
             raise ArgumentError(f"beta is {beta!r}; expected 0 or more.")
         self.register_buffer("beta", torch.tensor(float(beta)), persistent=False)
-        start = torch.tensor(math.log(gamma_init if isinstance(gamma, str) else gamma))
-        if gamma == "learned" and likelihood == "gaussian":
-            self.log_gamma = nn.Parameter(start)
-        else:
-            self.register_buffer("log_gamma", start)
+        self._set_gamma(gamma, gamma_init, learns=likelihood == "gaussian")
 
     def players(self) -> list[Player]:
         """One player, or two with an adversary: the VAE, then the discriminator on the same images and reconstructions."""
@@ -95,39 +88,26 @@ class VAE(nn.Module):
         return self.adversary.players(Player("autoencoder", own, self.loss), self.discriminator_loss)
 
     @property
-    def gamma(self) -> Tensor:
-        """Standard deviation of the decoder's noise, a scalar."""
-        return self.log_gamma.detach().exp()
+    def _like(self) -> Tensor:
+        return self.log_gamma
 
     def encode(self, x: Tensor) -> DiagonalGaussian | FlowPosterior:
         """Posterior q(z|x) of inputs [B, *data_shape]; images as uint8, or float in [0, 1]. Draws of it are codes z."""
-        out = self.encoder(as_float(x, self.log_gamma.dtype))
-        mean, raw = out if isinstance(out, tuple) else out.chunk(2, dim=1)
-        base = DiagonalGaussian(full_precision(mean), full_precision(raw), getattr(self.encoder, "scale_param", "logvar"))
+        base = super().encode(x)
         return base if self.flow is None else FlowPosterior(base, self.flow)
 
-    def _decode_raw(self, z: Tensor) -> Tensor:
-        return full_precision(self.decoder(z))
+    def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """x ~ p(x|z) of codes [B, k], [B, *data_shape]: Gaussian noise gamma on every pixel, or pixels of 0 and 1.
 
-    def _activate(self, raw: Tensor) -> Tensor:
-        return torch.sigmoid(raw) if gives_logits(self.decoder) else raw
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Mean x_hat of p(x|z), [B, *data_shape]; no noise is added."""
-        return self._activate(self._decode_raw(z))
-
-    def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """x_hat of a z *drawn* from q(z|x), as the reference does; [B, *data_shape]."""
-        return self.decode(self.encode(x).sample(generator))
-
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """x_hat of n draws from the prior, [n, *data_shape]; no gamma noise is added."""
-        return self.decode(self.prior(n, generator))
-
-    def prior(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n draws from N(0, I), [n, latent_dim], on the model's device."""
-        device = self.log_gamma.device
-        return torch.randn(n, self.latent_dim, generator=generator, device=device, dtype=self.log_gamma.dtype)
+        Likelihood "squared" is an error and no distribution: it raises ArgumentError.
+        """
+        if self.likelihood == "squared":
+            raise ArgumentError("likelihood 'squared' is an error, and no distribution p(x|z) to draw pixels from; decode codes "
+                                "instead, or choose 'gaussian'.")
+        mean = self.decode(z)
+        if self.likelihood == "bernoulli":
+            return torch.bernoulli(mean, generator=generator)
+        return mean + self.gamma * torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
 
     def loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the negative ELBO of a batch [B, *data_shape] (images uint8 or in [0, 1]), in nats per example (batch means).
@@ -146,7 +126,7 @@ class VAE(nn.Module):
             width = self.image_range[1] - self.image_range[0]
             nll = width**2 * squared_error(x, raw, from_logits=gives_logits(self.decoder))
         else:
-            nll = self._gaussian_nll(x, raw)
+            nll = self._scaled_nll(x, raw, from_logits=gives_logits(self.decoder))
         reconstruction, kl = nll.mean(), kl.mean()
         terms = {"loss": torch.addcmul(reconstruction, self.beta, kl), "reconstruction": reconstruction, "kl": kl}
         if self.adversary is not None:
@@ -163,13 +143,3 @@ class VAE(nn.Module):
         if self.adversary is None:
             raise ArgumentError("this VAE has no adversary; build it with adversary=vaefast.nets.PatchGAN(channels).")
         return self.adversary.loss(x, lambda: self.reconstruct(x, generator))
-
-    def _gaussian_nll(self, x: Tensor, raw: Tensor) -> Tensor:
-        """-log p(x|z), [B], of the decoder's output as it comes: its sigmoid is taken within the sum."""
-        from_logits = gives_logits(self.decoder)
-        if self.gamma_mode != "optimal" or not self.training:
-            return gaussian_nll(x, raw, self.log_gamma, from_logits=from_logits)
-        nll, log_gamma = optimally_scaled_nll(x, raw, from_logits=from_logits, sync=self.sync)
-        with torch.no_grad():
-            self.log_gamma.lerp_(log_gamma.to(self.log_gamma.dtype), 1 - GAMMA_DECAY)
-        return nll

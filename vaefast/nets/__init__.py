@@ -26,16 +26,18 @@ from vaefast.nets.pixelcnn import GatedPixelCNN, PixelCNNPlusPlus
 from vaefast.nets.resnet import ResNetDecoder, ResNetEncoder
 from vaefast.nets.same import SameConv2d, SameConvTranspose2d
 from vaefast.nets.second_stage import SecondStageDecoder, SecondStageEncoder
+from vaefast.nets.sequential import LatentPredictor, SequentialDecoder, SequentialEncoder
 from vaefast.nets.wae import WAEDecoder, WAEEncoder, stride2_decoder, stride2_encoder
 from vaefast.nets.weight_norm import initialise_from_data
 from vaefast.nets.zhao import ZhaoEncoder, zhao_cifar_encoder
 
-__all__ = ["BEGANDiscriminator", "BatchNorm", "BigGANDiscriminator", "BigGANEncoder", "BigGANGenerator", "FLOWS", "Flow",
-           "GAMIXDecoder", "GAMIXEncoder", "GatedPixelCNN", "HinrichsenDecoder", "HinrichsenEncoder", "InfoGANDecoder",
-           "InfoGANDiscriminator", "InfoGANEncoder", "InfoGANGenerator", "InverseAutoregressiveFlow", "LatentAdversary", "NETS",
-           "PatchGAN", "PixelCNNPlusPlus", "PlanarFlow", "RadialFlow", "ResNetDecoder", "ResNetEncoder", "SameConv2d",
-           "SameConvTranspose2d", "SecondStageDecoder", "SecondStageEncoder", "WAEDecoder", "WAEEncoder", "ZhaoEncoder",
-           "initialise_from_data", "use_global_batch", "zhao_cifar_encoder"]
+__all__ = ["FLOWS", "NETS", "BEGANDiscriminator", "BatchNorm", "BigGANDiscriminator", "BigGANEncoder", "BigGANGenerator",
+           "Flow", "GAMIXDecoder", "GAMIXEncoder", "GatedPixelCNN", "HinrichsenDecoder", "HinrichsenEncoder", "InfoGANDecoder",
+           "InfoGANDiscriminator", "InfoGANEncoder", "InfoGANGenerator", "InverseAutoregressiveFlow", "LatentAdversary",
+           "LatentPredictor", "PatchGAN", "PixelCNNPlusPlus", "PlanarFlow", "RadialFlow", "ResNetDecoder", "ResNetEncoder",
+           "SameConv2d", "SameConvTranspose2d", "SecondStageDecoder", "SecondStageEncoder", "SequentialDecoder",
+           "SequentialEncoder", "WAEDecoder", "WAEEncoder", "ZhaoEncoder", "initialise_from_data", "use_global_batch",
+           "zhao_cifar_encoder"]
 
 NETS = {"infogan": (InfoGANEncoder, InfoGANDecoder), "wae": (WAEEncoder, WAEDecoder),
         "wae-stride2": (stride2_encoder, stride2_decoder), "resnet": (ResNetEncoder, ResNetDecoder),

@@ -12,6 +12,7 @@ SCHEDULES = ("halving", "cosine", "linear", "exponential", "wae-manual", "consta
 WAE_MANUAL = ((30, 2), (50, 5), (100, 10))
 """Epochs at which "wae-manual" divides the learning rate, and by what."""
 EXPONENTIAL_END = 0.01
+RAMP_SHAPES = ("linear", "exponential")
 PLATEAU_THRESHOLD = 1e-4
 
 
@@ -83,6 +84,7 @@ class Plateau:
 class Ramp:
     """A loss weight that goes from `start` to `end` in a straight line over `steps` steps, and stays there.
 
+    With `shape` "exponential" it nears `end` without reaching it: at step n it has gone 1 - exp(-n / steps) of the way.
     With `cycle` it starts again every `cycle` steps (cyclical annealing; Fu et al. 2019).
     """
 
@@ -90,8 +92,11 @@ class Ramp:
     end: float = 1.0
     steps: int = 1
     cycle: int | None = None
+    shape: str = "linear"
 
     def __post_init__(self) -> None:
+        if self.shape not in RAMP_SHAPES:
+            raise ArgumentError(f"a ramp has shape {self.shape!r}; expected one of {', '.join(RAMP_SHAPES)}.")
         if not self.steps >= 1 or (self.cycle is not None and self.cycle < self.steps):
             raise ArgumentError(f"a ramp has steps {self.steps!r} and cycle {self.cycle!r}; expected steps of 1 or more, and a "
                                 "cycle no shorter.")
@@ -101,4 +106,5 @@ class Ramp:
     def at(self, step: int) -> float:
         """Weight at `step`, counted from 0."""
         step = step % self.cycle if self.cycle else step
-        return self.start + (self.end - self.start) * min(1.0, step / self.steps)
+        share = step / self.steps
+        return self.start + (self.end - self.start) * (min(1.0, share) if self.shape == "linear" else -math.expm1(-share))

@@ -12,9 +12,9 @@ from vaefast.experiments import html
 from vaefast.experiments.hinrichsen import claims
 from vaefast.experiments.hinrichsen.protocol import FEW, PRESETS, SAMPLES, TABLES
 from vaefast.experiments.hinrichsen.tables import COLUMNS
-from vaefast.experiments.study.calls import read_calls
 from vaefast.experiments.study.cell import Study
 from vaefast.experiments.study.claims import Claim, html_table, markdown
+from vaefast.experiments.study.page import calls, pictures
 from vaefast.experiments.study.tables import lines_of
 from vaefast.files import write_atomically
 from vaefast.training.storage import read_object, write_json
@@ -51,7 +51,7 @@ def write_page(study: Study) -> Path:
             said = [claim for name, record in parts.items() for claim in claims.OF[name](record)]
             found[folder.name] = [claim.as_dict() for claim in said]
             body.append(html.section(folder.name, _data_set(folder, parts, said)))
-    body.append(html.section("Calls", _calls(study)))
+    body.append(html.section("Calls", calls(study)))
     write_json(study.out / "claims.json", found)
     write_atomically(study.out / "claims.md", markdown(found).encode())
     return write_atomically(study.out / "report.html", html.page(TITLE, body))
@@ -81,21 +81,7 @@ def _data_set(folder: Path, parts: dict[str, dict[str, Any]], said: list[Claim])
         trials = f", {record['trials']} trial{'s' * (record['trials'] > 1)}"
         lines = lines_of(record, COLUMNS)
         pieces += [f"<h3>{escape(HEADINGS[name] + trials)}</h3>", html.table(lines[0], lines[1:])]
-        pieces += _figures(folder, FIGURES[name])
-    if drawn := _figures(folder, INTERPOLATIONS):
+        pieces += pictures(folder, FIGURES[name])
+    if drawn := pictures(folder, INTERPOLATIONS):
         pieces += ["<h3>Interpolations</h3>", *drawn]
     return "".join([*pieces, "<h3>Does it hold here?</h3>", html_table(said)])
-
-
-def _figures(folder: Path, figures: tuple[tuple[str, str], ...]) -> list[str]:
-    there = [(folder / f"{name}.png", caption) for name, caption in figures]
-    return [html.figure(path, caption, "wide") for path, caption in there if path.is_file()]
-
-
-def _calls(study: Study) -> str:
-    """What was asked for, where it ran, and how long it took."""
-    lines = [[call["command"] or "from Python", call["device"], f"{call['cores']} cores, {call['threads']} threads",
-              f"{call['seconds'] / 60:.1f}"] for call in read_calls(study)]
-    if not lines:
-        return "<p>None came to its end yet.</p>"
-    return html.table(["command", "device", "machine", "minutes"], lines, "words")

@@ -14,10 +14,10 @@ from vaefast.experiments import figures
 from vaefast.experiments.draws import to_uint8
 from vaefast.experiments.hinrichsen.cell import folder
 from vaefast.experiments.hinrichsen.protocol import MAIN, RATE_ROWS, Row
-from vaefast.experiments.hinrichsen.tables import curve
 from vaefast.experiments.pictures import image_grid, read_png, save_png, side_by_side
 from vaefast.experiments.run import GRID, image_model
 from vaefast.experiments.study.cell import Study
+from vaefast.experiments.study.logged import curve
 from vaefast.training.device import resolve_device
 
 PAIRS, STEPS = 8, 8

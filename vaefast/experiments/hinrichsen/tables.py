@@ -10,8 +10,8 @@ from vaefast.experiments.hinrichsen.cell import folder
 from vaefast.experiments.hinrichsen.paper import TABLE
 from vaefast.experiments.hinrichsen.protocol import FEW, Row
 from vaefast.experiments.study.cell import Study, done_trials, scores_of, stopped
+from vaefast.experiments.study.logged import curve
 from vaefast.experiments.study.tables import printed, spread
-from vaefast.training.run_folder import RunFolder
 
 SCORES = (
     ("fid", "FID"),
@@ -80,13 +80,3 @@ def _values(path: Path, scores: dict[str, Any]) -> dict[str, float]:
 def diversity_curve(path: Path) -> list[tuple[float, float]]:
     """(epoch, diversity) of a GAN's run as it was logged: the generated images' deviation over a batch, of the real ones'."""
     return curve(path, "diversity")
-
-
-def curve(path: Path, name: str) -> list[tuple[float, float]]:
-    """(epoch, value) of all records that have a number called `name`, whatever player it is of."""
-    found = []
-    for record in RunFolder.open(path).read_metrics():
-        values = [value for key, value in record.items() if key.split("/")[-1] == name]
-        if values:
-            found.append((float(record["epoch"]), float(values[0])))
-    return found

@@ -15,6 +15,9 @@ from vaefast.nets.pixelcnn.gated_steps import GatedSteps
 from vaefast.nets.shapes import checked_image_shape, whole_number
 
 MASKS = ("standard", "reference")
+CONDITIONS = ("bias", "maps")
+MAPS = 8
+"""Feature maps that a code becomes, with the condition "maps"."""
 
 
 class GatedLayer(nn.Module):
@@ -22,13 +25,16 @@ class GatedLayer(nn.Module):
 
     With the reference's masks the vertical stack sees the left part of its own row, too; the path from v to h gives both
     halves of the gate the same, after a ReLU; so does the path on from the gate; and only z gives the gates a bias.
+
+    z is [B, latent_dim], or with `maps` feature maps [B, maps, H, W] made of it.
     """
 
-    def __init__(self, in_channels: int, width: int, latent_dim: int, *, first: bool, reference: bool) -> None:
+    def __init__(self, in_channels: int, width: int, latent_dim: int, *, first: bool, reference: bool, maps: int = 0) -> None:
         super().__init__()
         self.first, self.reference = first, reference
         reach = 3 if first else 1
-        self.condition = nn.Linear(latent_dim, 4 * width, bias=not reference)
+        self.condition = (nn.Conv2d(maps, 4 * width, 1, bias=not reference) if maps else
+                          nn.Linear(latent_dim, 4 * width, bias=not reference))
         above = reach if first and not reference else reach + 1
         hidden = reach + first if reference else 0
         self.vertical = CausalConv2d(in_channels, 2 * width, (above, 2 * reach + 1), (-reach, -reach), hidden=hidden, bias=False)
@@ -41,7 +47,8 @@ class GatedLayer(nn.Module):
             self.onward = nn.Conv2d(width, width, 1)
 
     def forward(self, v: Tensor, h: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        z_v, z_h = self.condition(z)[:, :, None, None].chunk(2, dim=1)
+        bias = self.condition(z)
+        z_v, z_h = (bias if bias.ndim == 4 else bias[:, :, None, None]).chunk(2, dim=1)
         v = tanh_gate(self.vertical(v) + z_v)
         if self.silent:
             return v, torch.zeros_like(v)
@@ -66,6 +73,9 @@ class GatedPixelCNN(nn.Module):
         latent_dim: k.
         layers: gated layers; the first sees 7x7 pixels, the others 3x3 features.
         width: feature maps of each stack.
+        condition: "bias": z gives every gate a bias, the same at all pixels. "maps": z becomes feature maps of the image's size,
+            which give every gate a bias at each pixel, so that z can say where; what few layers do not see of the image, they
+            can learn from it.
         masks: "standard": the vertical stack sees the rows above, the horizontal stack the left part of the own row and the
             vertical stack, and together they see every pixel before. "reference": those of Zhao et al.'s code, whose
             vertical stack also sees the left part of the own row and therefore alone brings in the image.
@@ -74,15 +84,16 @@ class GatedPixelCNN(nn.Module):
     Raises:
         ArgumentError: a shape of more than one channel, or numbers out of range.
 
-    Source: van den Oord et al. 2016, "Conditional Image Generation with PixelCNN Decoders", section 2; layers, width and
-    the "reference" masks: the code of Zhao, Song & Ermon, "Towards Deeper Understanding of Variational Autoencoding Models".
+    Source: van den Oord et al. 2016, "Conditional Image Generation with PixelCNN Decoders", sections 2 and, of maps, 2.3;
+    layers, width and the "reference" masks: the code of Zhao, Song & Ermon, "Towards Deeper Understanding of Variational
+    Autoencoding Models".
     """
 
     autoregressive = True
     output = "logits"
 
     def __init__(self, image_shape: tuple[int, int, int] = (1, 28, 28), latent_dim: int = 10, *, layers: int = 12,
-                 width: int = 32, masks: str = "standard", levels: int = 2) -> None:
+                 width: int = 32, masks: str = "standard", levels: int = 2, condition: str = "bias") -> None:
         super().__init__()
         self.image_shape = checked_image_shape(image_shape)
         if self.image_shape[0] != 1:
@@ -90,23 +101,32 @@ class GatedPixelCNN(nn.Module):
                                 "colour images.")
         if masks not in MASKS:
             raise ArgumentError(f"masks is {masks!r}; expected one of {', '.join(MASKS)}.")
+        if condition not in CONDITIONS:
+            raise ArgumentError(f"condition is {condition!r}; expected one of {', '.join(CONDITIONS)}.")
         if not 2 <= whole_number("levels", levels) <= 256:
             raise ArgumentError(f"levels is {levels}; expected 2 to 256.")
         for name, value in (("latent_dim", latent_dim), ("layers", layers), ("width", width)):
             whole_number(name, value)
         self.latent_dim, self.width, self.levels, self.masks = latent_dim, width, levels, masks
+        self.maps = nn.Linear(latent_dim, MAPS * self.image_shape[1] * self.image_shape[2]) if condition == "maps" else None
         self.family = "bernoulli" if levels == 2 else "categorical"
-        self.layers = nn.ModuleList(GatedLayer(width if i else 1, width, latent_dim, first=i == 0,
-                                               reference=masks == "reference") for i in range(layers))
+        given = {"reference": masks == "reference", "maps": MAPS if condition == "maps" else 0}
+        self.layers = nn.ModuleList(GatedLayer(width if i else 1, width, latent_dim, first=i == 0, **given)
+                                    for i in range(layers))
         self.last = nn.Conv2d(width, width, 1)
         self.head = nn.Conv2d(width, 1 if levels == 2 else levels, 1)
         self.apply(init_glorot)
 
     def forward(self, z: Tensor, x: Tensor) -> Tensor:
         v = h = checked_image(x, checked_codes(z, self.latent_dim), self.image_shape)
+        z = self.condition(z)
         for layer in self.layers:
             v, h = layer(v, h, z)
         return self.head(F.relu(self.last(h)))
+
+    def condition(self, z: Tensor) -> Tensor:
+        """What the layers are given of codes [B, k]: the codes themselves, or maps [B, m, H, W]."""
+        return z if self.maps is None else self.maps(z).unflatten(1, (MAPS, *self.image_shape[1:]))
 
     def draw(self, raw: Tensor, uniforms: Tensor) -> Tensor:
         """A pixel in [0, 1] from raw [B, R] and one uniform [B, 1] each: by inversion, [B, 1]."""

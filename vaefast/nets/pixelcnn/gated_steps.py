@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaefast.nets.pixelcnn.activations import tanh_gate
 from vaefast.nets.pixelcnn.cache import CachedConv, pointwise, product
@@ -15,25 +15,43 @@ if TYPE_CHECKING:
     from vaefast.nets.pixelcnn.gated import GatedLayer, GatedPixelCNN
 
 
+class _Condition:
+    """A layer's biases by z: the same at all pixels [2 width, B], or at pixels [P] from maps, [P, 2 width, B]; v's and h's."""
+
+    def __init__(self, layer: nn.Linear | nn.Conv2d, z: Tensor) -> None:
+        self.maps = z if z.ndim == 3 else None
+        if self.maps is None:
+            self.both = layer(z).t().contiguous().chunk(2)
+        else:
+            self.weight = layer.weight[:, :, 0, 0]
+            self.bias = self.weight.new_zeros(len(self.weight), 1) if layer.bias is None else layer.bias[:, None]
+
+    def __call__(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        if self.maps is None:
+            return self.both
+        return product(self.weight, self.maps.index_select(0, pixels), self.bias).chunk(2, 1)
+
+
 class _Layer:
-    def __init__(self, layer: GatedLayer, z: Tensor, size: tuple[int, int]) -> None:
+    def __init__(self, layer: GatedLayer, z: Tensor, size: tuple[int, int], batch: int) -> None:
         self.first, self.reference, self.silent = layer.first, layer.reference, layer.silent
-        self.z_v, self.z_h = layer.condition(z).t().contiguous().chunk(2)
-        self.vertical = CachedConv(layer.vertical, size, len(z))
+        self.condition = _Condition(layer.condition, z)
+        self.vertical = CachedConv(layer.vertical, size, batch)
         if not self.silent:
-            self.horizontal = CachedConv(layer.horizontal, size, len(z))
+            self.horizontal = CachedConv(layer.horizontal, size, batch)
             self.across, self.across_bias = pointwise(layer.across)
             self.onward, self.onward_bias = pointwise(layer.onward)
 
     def below(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         """v at pixels [P], and what the horizontal stack's gates get of it and of z: [P, width, B] and [P, 2 width, B]."""
-        v = tanh_gate(self.vertical(pixels, self.z_v))
+        z_v, z_h = self.condition(pixels)
+        v = tanh_gate(self.vertical(pixels, z_v))
         if self.silent:
             return v, None
         if self.reference:
             across = product(self.across, v, self.across_bias).relu_()
-            return v, torch.cat([across, across], 1).add_(self.z_h)
-        return v, product(self.across, v, self.across_bias + self.z_h)
+            return v, torch.cat([across, across], 1).add_(z_h)
+        return v, product(self.across, v, self.across_bias + z_h)
 
 
 class GatedSteps(Steps):
@@ -42,7 +60,9 @@ class GatedSteps(Steps):
     def __init__(self, net: GatedPixelCNN, z: Tensor, uniforms: Tensor) -> None:
         super().__init__(net, uniforms)
         self.by_row = net.masks == "standard"
-        self.layers = [_Layer(layer, z, (self.height, self.width)) for layer in net.layers]
+        given = net.condition(z)
+        given = given.flatten(2).permute(2, 1, 0).contiguous() if given.ndim == 4 else given
+        self.layers = [_Layer(layer, given, (self.height, self.width), self.batch) for layer in net.layers]
         self.last, self.last_bias = pointwise(net.last)
         self.head, self.head_bias = pointwise(net.head)
         self.columns = torch.arange(self.width, device=z.device)

@@ -1,0 +1,107 @@
+"""`vaefast.GeneralVAE`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaefast import models
+from vaefast.api.base import Part
+from vaefast.api.images import OneStage, networks
+from vaefast.api.wae import against_adversary
+from vaefast.data import ImageSet
+from vaefast.errors import ArgumentError
+from vaefast.nets import NETS, GatedPixelCNN, LatentAdversary, PixelCNNPlusPlus, ZhaoEncoder, zhao_cifar_encoder
+from vaefast.nets.shapes import checked_image_shape, whole_number
+from vaefast.training.settings import StageSettings
+
+PIXEL_NETS = {"pixelcnn": (ZhaoEncoder, GatedPixelCNN), "pixelcnn++": (zhao_cifar_encoder, PixelCNNPlusPlus)}
+"""Encoders with autoregressive decoders, by name: of binarised images, and of those of 256 levels."""
+CUSTOM = "custom"
+"""What a saved model's config calls a regulariser of the user's own."""
+
+
+class GeneralVAE(OneStage):
+    """E_q[log p(x|z)] - R(q) with any distribution of the pixels and any regulariser: `fit`, `sample`, `chain`, `encode`, ...
+
+    >>> model = vaefast.GeneralVAE(image_shape=(1, 28, 28), latent_dim=10, family="bernoulli", regularizer="none")
+    >>> history = model.fit(images, epochs=20, out="runs/unregularised")
+    >>> x = model.chain(64, steps=20)            # float [64, 1, 28, 28]; its codes are not the prior's
+
+    Well-known members: beta-VAE is regularizer "elbo" with `beta`, beta-TC-VAE "tc", InfoVAE "info", WAE "mmd" or "adversarial"
+    with a Gaussian family of fixed gamma.
+
+    Args:
+        image_shape: (channels, height, width).
+        latent_dim: dimensions of the code z.
+        nets: "infogan", the neutral networks of Dai & Wipf, or another of `vaefast.nets.NETS`; "pixelcnn" or "pixelcnn++" for
+            Zhao et al.'s encoders with autoregressive decoders; or give both `encoder` and `decoder`.
+        decoder_options: of the named decoder, such as {"layers": 6, "width": 16} of "pixelcnn".
+        encoder: any module image -> (mu, raw) or -> [B, 2 * latent_dim] (see `vaefast.nets` for how s is read).
+        decoder: any module code -> what `family` reads, or an autoregressive one (see `vaefast.models.GeneralVAE`).
+        family: of p(x|z): "bernoulli", "gaussian", "laplace", "logistic-mixture" or "categorical"; None for the decoder's own,
+            and "bernoulli" where it has none.
+        regularizer: "elbo", "none", "l2norm", "center", "mmd", "adversarial", "tc", "info", or a function (mu, scale, z) -> R
+            of each example [B] or of the batch []; such a function is not saved with the model.
+        beta: of "elbo" (default 1) and "tc" (6).
+        alpha: of "info" (0).
+        lambda_: of "mmd", "adversarial" and "info" (100 each).
+        kernel: of "mmd" and "info": "imq" or "rbf".
+        gamma, gamma_init: noise of "gaussian" and "laplace": "learned" (from `gamma_init`), "optimal" or a number.
+        posterior: "gaussian", or "deterministic".
+        reduction: "sum", the true objective, or "mean", of early published code (see `vaefast.models.GeneralVAE`).
+        adversary_width, adversary_depth: hidden layers of the adversary of "adversarial".
+
+    Raises:
+        ArgumentError: a value that cannot work.
+
+    `model.first` is the plain module, a `vaefast.models.GeneralVAE`. Source: Zhao, Song & Ermon 2017; see
+    `vaefast.models.regularizers` for those of the members.
+    """
+
+    kind = "general"
+    defaults = (StageSettings(epochs=400),)
+
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: str = "infogan",
+                 encoder: nn.Module | None = None, decoder: nn.Module | None = None, family: str | None = None,
+                 regularizer: str | Callable[[Tensor, Tensor, Tensor], Tensor] = "elbo", beta: float | None = None,
+                 alpha: float | None = None, lambda_: float | None = None, kernel: str | None = None,
+                 gamma: str | float = "learned", gamma_init: float = 1.0, posterior: str = "gaussian", reduction: str = "sum",
+                 adversary_width: int = 1024, adversary_depth: int = 4, decoder_options: Mapping[str, Any] | None = None) -> None:
+        image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
+        made = models.make_family(family or "bernoulli", image_shape[0], gamma=gamma, gamma_init=gamma_init)
+        if nets in PIXEL_NETS and encoder is None and family is not None:
+            raise ArgumentError(f"family is {family!r} with nets {nets!r}, whose decoder has its own; leave it out.")
+        encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim,
+                                          deterministic=posterior == "deterministic",
+                                          channels_out=None if nets in PIXEL_NETS else made.channels_out(image_shape[0]),
+                                          known={**NETS, **PIXEL_NETS}, decoder_options=decoder_options)
+        width, depth = whole_number("adversary_width", adversary_width), whole_number("adversary_depth", adversary_depth)
+        if isinstance(regularizer, nn.Module) and any(True for _ in regularizer.parameters()):
+            raise ArgumentError("regularizer is a module with parameters, which cannot be saved with the model; train it with "
+                                "vaefast.models.GeneralVAE and vaefast.Trainer.")
+        adversary = LatentAdversary(latent_dim, width, depth) if regularizer == "adversarial" else None
+        super().__init__(models.GeneralVAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, family=family,
+                                           regularizer=_not_saved if regularizer == CUSTOM else regularizer, gamma=gamma,
+                                           gamma_init=gamma_init, posterior=posterior, reduction=reduction, beta=beta,
+                                           alpha=alpha, lambda_=lambda_, kernel=kernel, adversary=adversary))
+        if adversary is not None:
+            self.defaults = tuple(map(against_adversary, self.defaults))
+        self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets,
+                        "decoder_options": dict(decoder_options) if decoder_options else None, "family": family,
+                        "regularizer": regularizer if isinstance(regularizer, str) else CUSTOM, "beta": beta, "alpha": alpha,
+                        "lambda_": lambda_, "kernel": kernel, "gamma": gamma, "gamma_init": gamma_init, "posterior": posterior,
+                        "reduction": reduction, "adversary_width": width, "adversary_depth": depth}
+
+    def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
+        if isinstance(self.first.regularizer, models.regularizers.TotalCorrelation):
+            self.first.regularizer.dataset_size = len(data)
+        return super()._parts(data, device)
+
+
+def _not_saved(mu: Tensor, scale: Tensor, z: Tensor) -> Any:
+    raise ArgumentError("this model was saved with a regularizer of your own, which is not in the file; build the model with "
+                        "it to train on.")

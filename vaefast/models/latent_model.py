@@ -1,0 +1,76 @@
+"""What all models with an encoder, a decoder and a Gaussian prior have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaefast.errors import ArgumentError
+from vaefast.models.images import as_float, full_precision, gives_logits
+from vaefast.models.posterior import DiagonalGaussian, PointMass
+
+
+class LatentModel(nn.Module):
+    """Codes of examples and examples of codes, by `encoder` and `decoder`; the prior is N(0, prior_std^2 I).
+
+    A model sets these, `data_shape` and `latent_dim`, and says where and in what precision it computes (`_like`).
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    data_shape: tuple[int, ...]
+    latent_dim: int
+    posterior = "gaussian"
+    prior_std = 1.0
+
+    @property
+    def _like(self) -> Tensor:
+        """A tensor of the model's device and dtype."""
+        raise NotImplementedError
+
+    def encode(self, x: Tensor) -> Any:
+        """q(z|x) of inputs [B, *data_shape], images as uint8 or float in [0, 1]: its `mean`, `std` and `sample(generator)` are
+        [B, k]."""
+        return self._posterior(self.encoder(as_float(x, self._like.dtype)))
+
+    def _posterior(self, out: Any) -> DiagonalGaussian:
+        """q(z|x) from what the encoder returned: (mu, raw), [B, 2k] holding both, or mu where it is deterministic."""
+        if not isinstance(out, tuple):
+            out = out.split(self.latent_dim, dim=1)
+        if self.posterior == "deterministic":
+            return PointMass(full_precision(out[0]))
+        if len(out) != 2:
+            raise ArgumentError(f"posterior 'gaussian' needs an encoder that returns (mu, raw); this one returns {len(out)} "
+                                f"tensor(s) of {self.latent_dim} dimensions. Build it with deterministic=False.")
+        return DiagonalGaussian(full_precision(out[0]), full_precision(out[1]), getattr(self.encoder, "scale_param", "logvar"))
+
+    def _decode_raw(self, z: Tensor) -> Tensor:
+        """What the decoder returns."""
+        return full_precision(self.decoder(z))
+
+    def _activate(self, raw: Tensor) -> Tensor:
+        """The image, of what the decoder returned."""
+        return torch.sigmoid(raw) if gives_logits(self.decoder) else raw
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Images [B, *data_shape] in [0, 1] of codes [B, k]: the mean of p(x|z), without its noise."""
+        return self._activate(self._decode_raw(z))
+
+    def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """x ~ p(x|z) of codes [B, k], [B, *data_shape]: with the noise that `decode` leaves out, and not clipped."""
+        raise ArgumentError(f"a {type(self).__name__} has no distribution p(x|z) to draw pixels from; decode its codes instead.")
+
+    def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Images decoded from a *drawn* code of each image, [B, *data_shape]."""
+        return self.decode(self.encode(x).sample(generator))
+
+    def prior(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n draws from N(0, prior_std^2 I), [n, latent_dim], on the model's device."""
+        like = self._like
+        return self.prior_std * torch.randn(n, self.latent_dim, generator=generator, device=like.device, dtype=like.dtype)
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Images of n draws from the prior, [n, *data_shape]; no pixel noise is added."""
+        return self.decode(self.prior(n, generator))

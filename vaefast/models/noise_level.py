@@ -1,0 +1,48 @@
+"""The noise level of a decoder whose errors are scaled by one gamma: fixed, learned, or in closed form."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from vaefast.errors import ArgumentError
+from vaefast.models.likelihood import gaussian_nll, laplace_nll, optimally_scaled_nll
+
+GAMMA_DECAY = 0.99
+"""Decay of the moving mean of the closed-form gamma, which is what evaluation uses."""
+
+
+class NoiseLevel(nn.Module):
+    """A scalar `log_gamma`, and the likelihood of data at it. With `sync` set, the closed form is of all processes' batch."""
+
+    log_gamma: Tensor
+    sync = False
+
+    def _set_gamma(self, gamma: str | float, gamma_init: float, *, learns: bool = True) -> None:
+        """Register `log_gamma`: a parameter if gamma is "learned" and the model `learns` it; a buffer otherwise."""
+        number = isinstance(gamma, (int, float)) and not isinstance(gamma, bool)
+        if gamma not in ("learned", "optimal") and not (number and 0 < gamma < math.inf):
+            raise ArgumentError(f"gamma is {gamma!r}; expected 'learned', 'optimal' or a number above 0.")
+        self.gamma_mode = gamma
+        start = torch.tensor(math.log(gamma_init if isinstance(gamma, str) else gamma))
+        if gamma == "learned" and learns:
+            self.log_gamma = nn.Parameter(start)
+        else:
+            self.register_buffer("log_gamma", start)
+
+    @property
+    def gamma(self) -> Tensor:
+        """Scale of the decoder's noise, a scalar: its standard deviation, of a Gaussian."""
+        return self.log_gamma.detach().exp()
+
+    def _scaled_nll(self, x: Tensor, raw: Tensor, *, from_logits: bool, kind: str = "gaussian") -> Tensor:
+        """-log p(x|z), [B], of the decoder's output as it comes: with `from_logits` its sigmoid is taken within the sum."""
+        if self.gamma_mode != "optimal" or not self.training:
+            nll = gaussian_nll if kind == "gaussian" else laplace_nll
+            return nll(x, raw, self.log_gamma, from_logits=from_logits)
+        found, log_gamma = optimally_scaled_nll(x, raw, from_logits=from_logits, sync=self.sync, kind=kind)
+        with torch.no_grad():
+            self.log_gamma.lerp_(log_gamma.to(self.log_gamma.dtype), 1 - GAMMA_DECAY)
+        return found
