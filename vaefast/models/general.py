@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
+from vaefast.models.diagnostics import collapse_terms
 from vaefast.models.families import Family, make_family
 from vaefast.models.images import as_float, full_precision
 from vaefast.models.latent_model import LatentModel
 from vaefast.models.player import Player, trainable
 from vaefast.models.prior_penalty import choice
 from vaefast.models.regularizers import AggregatePrior, Regularizer, make_regularizer
-from vaefast.nets.global_batch import global_mean
 
 
 class GeneralVAE(LatentModel):
@@ -125,7 +125,7 @@ class GeneralVAE(LatentModel):
         """Terms of the negative objective of a batch [B, *data_shape] (images uint8 or in [0, 1]), in nats (batch means).
 
         Returns scalars `loss` = `reconstruction` + `regularizer` (with gradient), what R is made of (`kl`, `penalty`,
-        `total_correlation`) and, detached, `gamma` and `active_dimensions` (posteriors with spread).
+        `total_correlation`) and, detached, `gamma` and, of posteriors with spread, those of `collapse_terms`.
         """
         posterior = self.encode(x)
         z, value, parts = self.regularizer(posterior, generator)
@@ -138,9 +138,7 @@ class GeneralVAE(LatentModel):
         if hasattr(self.family, "log_gamma"):
             terms["gamma"] = self.family.gamma
         if self.posterior == "gaussian":
-            with torch.no_grad():
-                variance = posterior.std.square().mean(0)
-                terms["active_dimensions"] = ((global_mean(variance) if self.sync else variance) < 0.5).sum()
+            terms |= collapse_terms(posterior, self.sync)
         return terms
 
     forward = loss

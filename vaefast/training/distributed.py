@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -90,6 +91,7 @@ def join(device: torch.device) -> torch.device:
 def leave() -> None:
     """Leave the process group."""
     if dist.is_available() and dist.is_initialized():
+        gc.collect()  # what is left of a graph with sums over processes must not outlive the group's threads
         dist.destroy_process_group()
     set_rank(0)
 
