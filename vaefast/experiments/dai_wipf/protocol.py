@@ -76,7 +76,7 @@ def options(training: Training, table: str, preset: str, data: str) -> dict[str,
     found: dict[str, Any] = {"kind": training.kind, "preset_name": "paper" if preset == "paper" else "quick"}
     model, stages = dict(training.model), dict(training.stages)
     if preset == "smoke":
-        found["steps"] = (300, 600) if two else (200,) if training.kind == "gan" else (300,)
+        found["steps"] = (300, 600) if two else (50,) if training.kind == "gan" else (300,)
         if table == "table2":
             found["steps"] = (20, 300) if two else (20,)
             stages["batch_size"] = 16
