@@ -125,7 +125,8 @@ PIXEL_VAE = {
                     (StageSettings(steps=5_700, batch_size=100, **ZHAO),), {"latent_dim": 10, "nets": "pixelcnn"}, "general"),
     "quick": Preset("6 layers of 24 maps: about 8 minutes on 2 CPU cores at 28x28",
                     (StageSettings(steps=1_500, batch_size=32, **ZHAO),),
-                    {"latent_dim": 10, "nets": "pixelcnn", "decoder_options": {"layers": 6, "width": 24}}, "general"),
+                    {"latent_dim": 10, "nets": "pixelcnn", "decoder_options": {"layers": 6, "width": 24, "condition": "maps"}},
+                    "general"),
 }
 
 GAMIX = {

@@ -42,6 +42,9 @@ FIGURES = {
 }
 
 
+_CONDITIONS = {"bias": "as biases that are the same at all pixels", "maps": "as feature maps, which the authors' decoder has not"}
+
+
 def write_page(study: Study) -> Path:
     """report.html, claims.json and claims.md in the study's folder, of every part that is there; returns the page's path."""
     body = [f"<h1>{escape(TITLE)}</h1>", *(f'<p class="note">{escape(text)}</p>' for text in _how_to_read(study))]
@@ -76,13 +79,14 @@ def _how_to_read(study: Study) -> tuple[str, ...]:
     pixel = budget.pixel
     return (
         f"Preset {study.preset}: {budget.about}. torch {versions()['torch']}, {os.cpu_count()} cores.",
-        f"Figure 5: images binarised at 0.5, a decoder of {pixel.layers} layers of {pixel.width} maps, {pixel.steps:,} batches "
-        f"of {pixel.batch}. Mutual information is estimated from {pixel.images:,} training images (all, where there are fewer) "
-        "and cannot exceed log of their number: a value there means at least that. The loss is the mean of the last tenth of the "
-        "training. As in the authors' code it is a mean over pixels and over latent dimensions, by which the KL weighs 78.4 "
-        "times what an ELBO of 784 pixels and 10 latent dimensions gives it; the row 'ELBO' has the weight that it should have. "
-        f"FD-classifier is a Fréchet distance, of {pixel.samples:,} samples to the binarised test images, in the features of a "
-        f"classifier of the binarised training images; chains take {pixel.chain} transitions.",
+        f"Figure 5: images binarised at 0.5, a decoder of {pixel.layers} layers of {pixel.width} maps, which codes reach "
+        f"{_CONDITIONS[pixel.condition]}, {pixel.steps:,} batches of {pixel.batch}. Mutual information is estimated from "
+        f"{pixel.images:,} training images (all, where there are fewer) and cannot exceed log of their number: a value there "
+        "means at least that. The loss is the mean of the last tenth of the training. As in the authors' code it is a mean over "
+        "pixels and over latent dimensions, by which the KL weighs 78.4 times what an ELBO of 784 pixels and 10 latent "
+        f"dimensions gives it; the row 'ELBO' has the weight that it should have. FD-classifier is a Fréchet distance, of "
+        f"{pixel.samples:,} samples to the binarised test images, in the features of "
+        f"a classifier of the binarised training images; chains take {pixel.chain} transitions.",
         "Figure 2: V(z) is the variance of q(x|z) over the training images, summed over pixels of [0, 1]; the VAE's p(x|z) is "
         "Gaussian with a fixed deviation of 0.3. Neither its network nor its training set is in the paper.",
         "Figures 3 and 4 show what the paper has pictures but no numbers of. Sharpness is the variance of the Laplacian: noise "
