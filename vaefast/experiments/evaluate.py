@@ -188,6 +188,5 @@ def _latents(model: api.ImageAutoencoder, found: Aggregate, samples: int, seed: 
         # a flow that is the same for all images takes nothing from it
         own = chosen.to(model.device)
         information = metrics.mutual_information(found.mean[own], found.std[own], seed=seed)
-        result |= {"mutual_information": information.value, "mutual_information_ceiling": information.ceiling,
-                   "mutual_information_standard_error": information.standard_error, "mutual_information_images": information.n}
+        result |= {**information.scores(), "mutual_information_images": information.n}
     return result | {name: float(gamma) for name, gamma in gammas.items()}

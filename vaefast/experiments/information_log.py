@@ -46,6 +46,4 @@ class InformationLog(Callback):
         self.next = (math.floor(trainer.epoch / self.every) + 1) * self.every
         with trainer.averaged():
             found = aggregate(trainer.model, self.images, self.seed)
-        value = metrics.mutual_information(found.mean, found.std, seed=self.seed)
-        record |= {"mutual_information": value.value, "mutual_information_ceiling": value.ceiling,
-                   "mutual_information_standard_error": value.standard_error}
+        record |= metrics.mutual_information(found.mean, found.std, seed=self.seed).scores()

@@ -20,6 +20,11 @@ class MutualInformation(NamedTuple):
     standard_error: float  # by bootstrap over the images
     n: int  # images
 
+    def scores(self) -> dict[str, float]:
+        """Value, ceiling and standard error by the names that records and evaluations have for them."""
+        return {"mutual_information": self.value, "mutual_information_ceiling": self.ceiling,
+                "mutual_information_standard_error": self.standard_error}
+
 
 @torch.no_grad()
 def mutual_information(mean: Tensor, std: Tensor, *, z: Tensor | None = None, seed: int = 0,

@@ -84,8 +84,7 @@ def score(model: Any, path: Path, seed: int, *, budget: PixelBudget, train: data
     save_png(path / "chain_steps.png", image_grid(states.transpose(0, 1).flatten(0, 1), CHAINS, len(states)))
     real = train.images[torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:budget.samples]]
     write_report(path)
-    return {"mutual_information": information.value, "mutual_information_ceiling": information.ceiling,
-            "mutual_information_standard_error": information.standard_error, "mutual_information_images": information.n,
+    return {**information.scores(), "mutual_information_images": information.n,
             "loss": statistics.fmean(logged[-max(1, len(logged) // 10):]) * _per_pixel(model),
             "loss_test": _loss(model, test.images[:budget.samples], seed),
             "fd_classifier/ancestral": distance(ancestral)["fd_classifier"],
