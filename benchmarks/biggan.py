@@ -10,10 +10,7 @@ An image counts once an iteration, whose two updates of the discriminator and on
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import vaefast
 from benchmarks import machine
 from benchmarks.plain import endless
+from benchmarks.report import make_report, report_parser
 from benchmarks.training import engine_step, in_turns, limits
 from vaefast.training.allocator import keep_freed_memory
 from vaefast.training.device import autocast, matmul_precision, memory_format, resolve_device, resolve_precision
@@ -140,22 +138,14 @@ def markdown(report: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser = report_parser(__doc__)
     parser.add_argument("--arch", default="deep")
     parser.add_argument("--ch", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--smoke", action="store_true", help="small and short: whether it runs")
-    parser.add_argument("--markdown", action="store_true", help="print the table of the file, measure nothing")
     options = parser.parse_args()
-    if not options.markdown:
-        ch, batch_size, seconds = (8, 16, 1.0) if options.smoke else (options.ch, options.batch_size, options.seconds)
-        report = run(resolve_device(options.device), seconds, options.arch, ch, batch_size)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(report, indent=1) + "\n")
-    print(markdown(json.loads(options.out.read_text())), end="")
+    ch, batch_size, seconds = (8, 16, 1.0) if options.smoke else (options.ch, options.batch_size, options.seconds)
+    make_report(options, lambda: run(resolve_device(options.device), seconds, options.arch, ch, batch_size), markdown)
 
 
 if __name__ == "__main__":

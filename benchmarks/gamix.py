@@ -10,13 +10,10 @@ bf16 autocast. Then the memory of a step at 256 and 512, with activations kept a
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import vaefast
 from benchmarks import machine
+from benchmarks.report import make_report, report_parser
 from benchmarks.training import engine_step, in_turns, limits
 from vaefast.nets import BatchNorm, GAMIXDecoder, GAMIXEncoder, PatchGAN
 from vaefast.training.device import matmul_precision, memory_format, resolve_device, resolve_precision
@@ -205,18 +203,11 @@ def markdown(report: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each comparison")
+    parser = report_parser(__doc__)
     parser.add_argument("--smoke", action="store_true", help="tiny images, half a second each")
-    parser.add_argument("--markdown", action="store_true", help="print the tables of the file, measure nothing")
     options = parser.parse_args()
-    if not options.markdown:
-        report = run(resolve_device(options.device), 0.5 if options.smoke else options.seconds, options.smoke)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(report, indent=1) + "\n")
-    print(markdown(json.loads(options.out.read_text())), end="")
+    seconds = 0.5 if options.smoke else options.seconds
+    make_report(options, lambda: run(resolve_device(options.device), seconds, options.smoke), markdown)
 
 
 if __name__ == "__main__":

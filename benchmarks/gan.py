@@ -8,15 +8,12 @@ The InfoGAN networks, batches of 64, 28x28 pixels (random images: time does not 
 
 from __future__ import annotations
 
-import argparse
-import json
-from pathlib import Path
-
 import torch
 
 import vaefast
 from benchmarks import machine
 from benchmarks.plain_gan import gan_step
+from benchmarks.report import make_report, report_parser
 from benchmarks.training import BATCH, MNIST, engine_step, images, in_turns
 from vaefast.training.allocator import keep_freed_memory
 from vaefast.training.device import matmul_precision, resolve_device, resolve_precision
@@ -69,17 +66,8 @@ def markdown(report: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each comparison")
-    parser.add_argument("--markdown", action="store_true", help="print the table of the file, measure nothing")
-    options = parser.parse_args()
-    if not options.markdown:
-        report = run(resolve_device(options.device), options.seconds)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(report, indent=1) + "\n")
-    print(markdown(json.loads(options.out.read_text())), end="")
+    options = report_parser(__doc__).parse_args()
+    make_report(options, lambda: run(resolve_device(options.device), options.seconds), markdown)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,11 @@ step is that of its trainer, with everything it does between two log points.
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -24,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import vaefast
 from benchmarks import machine, plain
+from benchmarks.report import make_report, report_parser
 from vaefast.models.player import players_of
 from vaefast.models.posterior import DiagonalGaussian
 from vaefast.training import StageSettings
@@ -235,18 +233,10 @@ def markdown(report: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each comparison")
+    parser = report_parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="3 seconds each, no scaling")
-    parser.add_argument("--markdown", action="store_true", help="print the tables of the file, measure nothing")
     options = parser.parse_args()
-    if not options.markdown:
-        report = run(resolve_device(options.device), options.seconds, options.quick)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(report, indent=1) + "\n")
-    print(markdown(json.loads(options.out.read_text())), end="")
+    make_report(options, lambda: run(resolve_device(options.device), options.seconds, options.quick), markdown)
 
 
 if __name__ == "__main__":
