@@ -10,7 +10,6 @@ from vaefast import cli
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError, DataError
 from vaefast.experiments.presets import PRESETS
-from vaefast.training import Callback
 
 SHAPE = (1, 12, 12)
 X = torch.randint(0, 256, (72, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -36,17 +35,8 @@ def fit(model, data=LABELLED, **options):
     return model.fit(data, **{**usual, **options})
 
 
-class StopAt(Callback):
-    def __init__(self, step: int) -> None:
-        self.at = step
-
-    def step(self, trainer):
-        if trainer.done == self.at:
-            trainer.stop()
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_train_sample_save_load_and_resume(kind, tmp_path):
+def test_train_sample_save_load_and_resume(kind, tmp_path, stop_at):
     whole = make(kind)
     history = fit(whole, out=tmp_path / "whole")
     assert history.last("stage1")["step"] == 4
@@ -59,7 +49,7 @@ def test_train_sample_save_load_and_resume(kind, tmp_path):
 
     cut = make(kind)
     with pytest.raises(KeyboardInterrupt):
-        fit(cut, out=tmp_path / "cut", callbacks=[StopAt(3)])
+        fit(cut, out=tmp_path / "cut", callbacks=[stop_at(3)])
     rest = make(kind)
     fit(rest, out=tmp_path / "cut", resume=True)
     for (name, a), b in zip(whole.state_dict().items(), rest.state_dict().values()):

@@ -12,19 +12,9 @@ import vaefast
 from vaefast.api.gan import AUTHORS
 from vaefast.errors import ArgumentError, CheckpointError
 from vaefast.nets import BatchNorm, BEGANDiscriminator
-from vaefast.training import Callback
 
 X = torch.randint(0, 256, (64, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 FAST = {"steps": 6, "batch_size": 16, "device": "cpu", "progress": False, "log_every": 2}
-
-
-class StopAt(Callback):
-    def __init__(self, step: int) -> None:
-        self.at = step
-
-    def step(self, trainer):
-        if trainer.done == self.at:
-            trainer.stop()
 
 
 def make(loss: str = "ns", **options) -> vaefast.GAN:
@@ -53,7 +43,7 @@ def test_each_loss_brings_its_authors_settings(loss, lr, beta1, disc_iters, norm
 
 
 @pytest.mark.parametrize("loss", ["ns", "wgan-gp", "began"])
-def test_train_use_save_load_and_resume(loss, tmp_path):
+def test_train_use_save_load_and_resume(loss, tmp_path, stop_at):
     whole = make(loss)
     history = whole.fit(X, out=tmp_path / "whole", **FAST)
     assert history.last("stage1")["step"] == 6 and "generator/diversity" in history.records[0]
@@ -70,7 +60,7 @@ def test_train_use_save_load_and_resume(loss, tmp_path):
         assert loaded.first.k_t != 0
 
     with pytest.raises(KeyboardInterrupt):
-        make(loss).fit(X, out=tmp_path / "cut", callbacks=[StopAt(3)], **FAST)
+        make(loss).fit(X, out=tmp_path / "cut", callbacks=[stop_at(3)], **FAST)
     again = make(loss)
     again.fit(X, out=tmp_path / "cut", resume=True, **FAST)
     assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), whole.state_dict().values()))

@@ -8,7 +8,6 @@ from torch import nn
 
 import vaefast
 from vaefast.errors import ArgumentError, CheckpointError
-from vaefast.training import Callback
 
 KINDS = {
     "vae": (vaefast.VAE, {}),
@@ -34,17 +33,8 @@ def fit(model, **options):
     return model.fit(X, **{**usual, **options})
 
 
-class StopAt(Callback):
-    def __init__(self, step: int) -> None:
-        self.at = step
-
-    def step(self, trainer):
-        if trainer.done == self.at:
-            trainer.stop()
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_train_use_save_load_and_resume(kind, tmp_path):
+def test_train_use_save_load_and_resume(kind, tmp_path, stop_at):
     whole = make(kind)
     history = fit(whole, out=tmp_path / "whole")
     assert history.last("stage1")["step"] == 6
@@ -63,7 +53,7 @@ def test_train_use_save_load_and_resume(kind, tmp_path):
         assert torch.equal(loaded.sample(7, generator=g[0]), whole.sample(7, generator=g[1]))
 
     with pytest.raises(KeyboardInterrupt):
-        fit(make(kind), out=tmp_path / "cut", callbacks=[StopAt(3)])
+        fit(make(kind), out=tmp_path / "cut", callbacks=[stop_at(3)])
     resumed = make(kind)
     fit(resumed, out=tmp_path / "cut", resume=True)
     state = resumed.state_dict()

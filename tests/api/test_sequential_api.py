@@ -8,7 +8,6 @@ import torch
 import vaefast
 from vaefast.errors import ArgumentError
 from vaefast.models import InfusionChain
-from vaefast.training import Callback
 from vaefast.training.schedule import Ramp
 
 SHAPE = (1, 12, 12)
@@ -32,17 +31,8 @@ def fit(model, **options):
     return model.fit(X, **{"steps": 4, "batch_size": 20, "device": "cpu", "progress": False, "log_every": 2, **options})
 
 
-class StopAt(Callback):
-    def __init__(self, step: int) -> None:
-        self.at = step
-
-    def step(self, trainer):
-        if trainer.done == self.at:
-            trainer.stop()
-
-
 @pytest.mark.parametrize("name", VARIANTS)
-def test_train_use_save_load_and_resume(name, tmp_path):
+def test_train_use_save_load_and_resume(name, tmp_path, stop_at):
     whole = make(name)
     record = fit(whole, out=tmp_path / "whole").last("stage1")
     steps = whole.num_steps
@@ -63,7 +53,7 @@ def test_train_use_save_load_and_resume(name, tmp_path):
         torch.testing.assert_close(loaded.sample(7, generator=g[2]), whole.steps(7, generator=g[3])[-1])
 
     with pytest.raises(KeyboardInterrupt):
-        fit(make(name), out=tmp_path / "cut", callbacks=[StopAt(2)])
+        fit(make(name), out=tmp_path / "cut", callbacks=[stop_at(2)])
     resumed = make(name)
     fit(resumed, out=tmp_path / "cut", resume=True)
     state = resumed.state_dict()

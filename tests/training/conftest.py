@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -94,3 +101,19 @@ def train():
         return made
 
     return train
+
+
+@pytest.fixture
+def shared_by_two(tmp_path: Path) -> Callable[[str], Iterable[tuple[Tensor, Tensor]]]:
+    """script -> each of its values, as the mean over two processes that share a batch, and of one process alone."""
+    def run(name: str) -> Iterable[tuple[Tensor, Tensor]]:
+        script, out = Path(__file__).with_name(name), tmp_path / "shared"
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        words = [*torchrun, str(script.with_name("means_in_processes.py")), str(script), str(out)]
+        done = subprocess.run([sys.executable, *words], text=True, capture_output=True, timeout=120,
+                              env=environment)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return zip(torch.load(out, weights_only=True), runpy.run_path(str(script))["values"](0, 1))
+
+    return run

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import runpy
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -121,13 +115,6 @@ def test_images_are_mirrored_on_the_way_to_the_loss(train):
         train(Watching(), data=images, flip=1)
 
 
-def test_two_processes_share_the_global_moments(tmp_path: Path):
-    script, out = Path(__file__).with_name("gamix_in_processes.py"), tmp_path / "shared"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run([sys.executable, *torchrun, str(script), str(out)], text=True, capture_output=True, timeout=180,
-                          env=environment)
-    assert done.returncode == 0, done.stderr[-4000:]
-    alone = runpy.run_path(str(script))["values"](0, 1)
-    for found, expected in zip(torch.load(out, weights_only=True), alone):
+def test_two_processes_share_the_global_moments(shared_by_two):
+    for found, expected in shared_by_two("gamix_of_a_shared_batch.py"):
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)  # the memory is kept in float32

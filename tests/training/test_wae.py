@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import runpy
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -107,13 +101,6 @@ def test_a_run_that_was_cut_ends_with_the_same_weights(train, tmp_path, kind):
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters()))
 
 
-def test_two_processes_share_one_mmd(tmp_path: Path):
-    script, out = Path(__file__).with_name("mmd_in_processes.py"), tmp_path / "shared"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run([sys.executable, *torchrun, str(script), str(out)], text=True, capture_output=True, timeout=120,
-                          env=environment)
-    assert done.returncode == 0, done.stderr[-4000:]
-    alone = runpy.run_path(str(script))["values"](0, 1)
-    for found, expected in zip(torch.load(out, weights_only=True), alone):
+def test_two_processes_share_one_mmd(shared_by_two):
+    for found, expected in shared_by_two("mmd_of_a_shared_batch.py"):
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)

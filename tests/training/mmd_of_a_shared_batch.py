@@ -1,16 +1,12 @@
-"""One WAE loss on a batch that the processes share, as torchrun starts them: mmd_in_processes.py OUT."""
+"""One WAE loss on a batch that the processes share."""
 
 from __future__ import annotations
 
-import sys
-
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from vaefast.models import WAE
 from vaefast.nets import use_global_batch
-from vaefast.training.distributed import join, leave
 
 
 def values(rank: int, size: int) -> tuple[Tensor, Tensor]:
@@ -23,18 +19,3 @@ def values(rank: int, size: int) -> tuple[Tensor, Tensor]:
     terms = model(x.chunk(size)[rank])
     terms["loss"].backward()
     return torch.stack([terms["penalty"].detach(), terms["loss"].detach()]), model.encoder.weight.grad
-
-
-def main(out: str) -> None:
-    join(torch.device("cpu"))
-    means = []
-    for value in values(dist.get_rank(), dist.get_world_size()):
-        dist.all_reduce(value)
-        means.append(value / dist.get_world_size())
-    if dist.get_rank() == 0:
-        torch.save(means, out)
-    leave()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
