@@ -81,6 +81,7 @@ def test_one_page_shows_all_of_it(study):
     assert text.count("<img ") == len(pictures) and "reproduce hinrichsen all" in text
     said = json.loads((study / "claims.json").read_text())["digits"]
     assert len(said) == 2 + 2 + 1 + 2 + 2 and all(c["measured"] != "not measured" for c in said)
+    assert {c["holds"] for c in said} == {None}  # a smoke run is no evidence
     for name in protocol.TABLES:
         assert (study / "digits" / f"{name}.md").is_file() and (study / "digits" / f"{name}.csv").is_file()
 

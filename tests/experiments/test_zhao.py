@@ -112,6 +112,7 @@ def test_one_page_shows_all_of_it(made):
     assert text.count("<img ") == len(pictures)
     said = json.loads((made / "claims.json").read_text())["digits"]
     assert len(said) == 3 + 2 + 6 and [c["measured"] for c in said].count("not measured") == 1  # of center
+    assert {c["holds"] for c in said} == {None}  # a smoke run is no evidence
 
 
 @pytest.mark.parametrize(("words", "message"), [

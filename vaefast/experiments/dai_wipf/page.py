@@ -13,7 +13,7 @@ from vaefast.experiments.dai_wipf import claims
 from vaefast.experiments.dai_wipf.protocol import SAMPLES
 from vaefast.experiments.dai_wipf.tables import COLUMNS
 from vaefast.experiments.study.cell import Study
-from vaefast.experiments.study.claims import Claim, html_table, markdown
+from vaefast.experiments.study.claims import Claim, html_table, judged, markdown
 from vaefast.experiments.study.tables import lines_of
 from vaefast.files import write_atomically
 from vaefast.training.storage import read_object, write_json
@@ -38,11 +38,11 @@ def write_page(study: Study) -> Path:
     for folder in sorted(p for p in study.out.iterdir() if p.is_dir()) if study.out.is_dir() else ():
         parts = {name: record for name in _HEADINGS if (record := read_object(folder / f"{name}.json"))}
         if parts:
-            said = _claims(parts)
+            said = judged(_claims(parts), study.preset)
             found[folder.name] = [claim.as_dict() for claim in said]
             body.append(html.section(folder.name, _data_set(folder, parts, said)))
     if manifolds := read_object(study.out / "manifolds.json"):
-        said = claims.of_manifolds(manifolds)
+        said = judged(claims.of_manifolds(manifolds), study.preset)
         found["manifolds"] = [claim.as_dict() for claim in said]
         picture = html.figure(study.out / "manifolds.png", "Active dimensions, loss and KL on data of known dimension r", "wide")
         body.append(html.section("Manifolds of known dimension", picture + html_table(said)))

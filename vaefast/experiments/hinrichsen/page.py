@@ -13,7 +13,7 @@ from vaefast.experiments.hinrichsen import claims
 from vaefast.experiments.hinrichsen.protocol import FEW, PRESETS, SAMPLES, TABLES
 from vaefast.experiments.hinrichsen.tables import COLUMNS
 from vaefast.experiments.study.cell import Study
-from vaefast.experiments.study.claims import Claim, html_table, markdown
+from vaefast.experiments.study.claims import Claim, html_table, judged, markdown
 from vaefast.experiments.study.page import calls, pictures
 from vaefast.experiments.study.tables import lines_of
 from vaefast.files import write_atomically
@@ -48,7 +48,7 @@ def write_page(study: Study) -> Path:
     for folder in sorted(p for p in study.out.iterdir() if p.is_dir()) if study.out.is_dir() else ():
         parts = {name: record for name in TABLES if (record := read_object(folder / f"{name}.json"))}
         if parts:
-            said = [claim for name, record in parts.items() for claim in claims.OF[name](record)]
+            said = judged([claim for name, record in parts.items() for claim in claims.OF[name](record)], study.preset)
             found[folder.name] = [claim.as_dict() for claim in said]
             body.append(html.section(folder.name, _data_set(folder, parts, said)))
     body.append(html.section("Calls", calls(study)))

@@ -10,7 +10,7 @@ from typing import Any
 from vaefast.api.base import versions
 from vaefast.experiments import html
 from vaefast.experiments.study.cell import Study
-from vaefast.experiments.study.claims import html_table, markdown
+from vaefast.experiments.study.claims import html_table, judged, markdown
 from vaefast.experiments.study.page import calls, pictures
 from vaefast.experiments.study.tables import lines_of
 from vaefast.experiments.zhao import chains, claims, pixels, variance
@@ -52,7 +52,7 @@ def write_page(study: Study) -> Path:
     for folder in sorted(p for p in study.out.iterdir() if p.is_dir()) if study.out.is_dir() else ():
         parts = {name: record for name in HEADINGS if (record := read_object(folder / f"{name}.json"))}
         if parts:
-            said = [claim for name, record in parts.items() for claim in claims.OF[name](record)]
+            said = judged([claim for name, record in parts.items() for claim in claims.OF[name](record)], study.preset)
             found[folder.name] = [claim.as_dict() for claim in said]
             pieces = [piece for name, record in parts.items() for piece in _part(folder, name, record)]
             if said:
