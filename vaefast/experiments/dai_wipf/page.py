@@ -25,8 +25,8 @@ _HEADINGS = {
 }
 _PRESETS = {
     "smoke": "a run of minutes that shows that every part works; its numbers mean nothing",
-    "quick": "minutes on a CPU for each row (an hour for a GAN): 16 latent dimensions and gamma in closed form, where the paper has 64 and a trained "
-    "gamma; its orderings can be compared with the paper's, its numbers cannot",
+    "quick": "minutes on a CPU for each row (an hour for a GAN): 16 latent dimensions and gamma in closed form, where "
+    "the paper has 64 and a trained gamma; its orderings can be compared with the paper's, its numbers cannot",
     "paper": "the published budgets and settings",
 }
 
