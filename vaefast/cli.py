@@ -135,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     watching.add_argument("--sample-every", type=float, metavar="E", help="samples as a picture every E epochs: RUN/samples")
     watching.add_argument("--score-every", type=float, metavar="E",
                           help="score samples every E epochs (FD-classifier, or without labels FD-exemplar) and keep the best")
+    watching.add_argument("--keep-best", action="store_true", help="end with the best weights that --score-every found")
     watching.add_argument("--mi-every", type=float, metavar="E",
                           help="log the mutual information of images and codes, and its ceiling log N, every E epochs")
     watching.add_argument("--checkpoint-seconds", type=float, default=120.0, metavar="S",
@@ -281,8 +282,8 @@ def _train(args: argparse.Namespace) -> None:
                      adversary=args.adversary),
             **dict(args.model_option)},
         data_options={**_given(size=args.image_size), **dict(args.data_option)}, command=args.line,
-        sample_every=args.sample_every, score_every=args.score_every, mi_every=args.mi_every, tensorboard=args.tensorboard,
-        wandb=args.wandb, start_from=args.start_from,
+        sample_every=args.sample_every, score_every=args.score_every, keep_best=args.keep_best, mi_every=args.mi_every,
+        tensorboard=args.tensorboard, wandb=args.wandb, start_from=args.start_from,
         trainer={"compile": args.compile, "channels_last": args.channels_last, "sync": args.sync, "log_every": args.log_every,
                  "checkpoint_seconds": args.checkpoint_seconds})
     try:

@@ -145,6 +145,9 @@ def test_the_best_gan_is_the_best_of_the_seven(tmp_path):
 def test_the_papers_budgets():
     two = next(r.training for r in protocol.TABLE2 if r.name == "two-stage")
     assert protocol.options(two, "table2", "paper", "celeba")["epochs"] == (70.0, 70.0)
+    gan = next(r.training for r in protocol.TABLE1 if r.name == "lsgan")
+    found = protocol.options(gan, "table1", "paper", "cifar10")
+    assert (found["steps"], found["score_every"], found["keep_best"]) == ((78_125,), 5.0, True)
     with pytest.raises(ArgumentError, match="preset is 'tiny'"):
         protocol.options(two, "table2", "tiny", "celeba")
     def plain(name, side, note=""):

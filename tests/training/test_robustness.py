@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from vaefast import files
-from vaefast.errors import CheckpointError, RunFolderError, TrainingError
+from vaefast.errors import ArgumentError, CheckpointError, RunFolderError, TrainingError
 from vaefast.training import Callback, RunFolder
 from vaefast.training.sources import ImageSource
 
@@ -188,6 +188,23 @@ def test_the_best_checkpoint_is_kept(tmp_path, train, Line):
 
     tensors, meta = load_tensors(run.path / "checkpoints" / "best-only", "a checkpoint")
     assert meta["step"] == 12 and torch.equal(tensors["model/layer.weight"], weights[1])
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+@pytest.mark.parametrize("best", [1, 4])
+def test_the_best_weights_can_be_those_of_the_end(tmp_path, train, Line, best, ema):
+    scores = iter([0.0 if i == best else 1.0 + i for i in range(5)])
+    run, weights, model = folder(tmp_path / "run"), [], Line()
+
+    def evaluate() -> dict[str, float]:
+        weights.append(model.layer.weight.detach().clone())
+        return {"fd": next(scores)}
+
+    train(model, run=run, steps=30, ema=ema, trainer={"log_every": 6},
+          stage={"evaluate": evaluate, "evaluate_every": 1.0, "best": "fd", "keep_best": True})
+    assert torch.equal(model.layer.weight, weights[best])
+    with pytest.raises(ArgumentError, match="needs a run folder and a score"):
+        train(Line(), steps=30, stage={"keep_best": True})
 
 
 def test_a_callback_can_end_the_run_and_it_resumes_in_the_middle_of_a_log_window(tmp_path, train, Line):

@@ -86,7 +86,7 @@ class Model(nn.Module):
             progress: bool = True, callbacks: Sequence[Callback] = (), compile: str = "auto", channels_last: str = "auto",
             sync: bool = False, log_every: int = 50, checkpoint_seconds: float = 120.0,
             evaluate: Callable[[str], dict[str, float]] | None = None, evaluate_every: float | None = None,
-            best: str | None = None, start_from: str | os.PathLike | None = None,
+            best: str | None = None, keep_best: bool = False, start_from: str | os.PathLike | None = None,
             info: dict[str, Any] | None = None) -> History:
         """Train every stage. Each training setting is one value for all stages or one each; the defaults are the paper's.
 
@@ -103,8 +103,8 @@ class Model(nn.Module):
             precision: "auto", "fp32", "bf16" (autocast of the networks) or "tf32".
             progress: show a progress bar, or lines where there is no terminal.
             callbacks, compile, channels_last, sync, log_every, checkpoint_seconds: see `vaefast.Trainer`.
-            evaluate, evaluate_every, best: scores as training goes; see `vaefast.training.Stage`, but that `evaluate` is given
-                the stage's name.
+            evaluate, evaluate_every, best, keep_best: scores as training goes, and whether the best weights are the model's in
+                the end; see `vaefast.training.Stage`, but that `evaluate` is given the stage's name.
             start_from: weights to begin with: a finished run's folder, or a checkpoint such as RUN/checkpoints/last-good. The
                 optimizers begin anew.
             info: written into config.json beside the settings.
@@ -127,7 +127,7 @@ class Model(nn.Module):
         config = {"format": FORMAT, "kind": self.kind, "model": self.config(), "data": described, "seed": seed,
                   "stages": [s.as_dict() for s in stages], "compile": compile, "channels_last": channels_last,
                   "start_from": None if start_from is None else str(start_from),
-                  "processes": distributed.world().size, "sync": sync, **(info or {}),
+                  "processes": distributed.world().size, "sync": sync, "keep_best": keep_best, **(info or {}),
                   "device": str(chosen), "precision": precision, "versions": versions()}
         group = distributed.world()
         if out is not None and distributed.restarted() and (Path(out) / "config.json").exists():
@@ -137,7 +137,8 @@ class Model(nn.Module):
         group.barrier()
         if out is not None and not group.writes:
             run = RunFolder.open(out)
-        parts = [Stage(*part, own, evaluate=evaluate and partial(evaluate, part[0]), evaluate_every=evaluate_every, best=best)
+        parts = [Stage(*part, own, evaluate=evaluate and partial(evaluate, part[0]), evaluate_every=evaluate_every, best=best,
+                       keep_best=keep_best)
                  for part, own in zip(self._parts(data, chosen), stages)]
         trainer = Trainer(self, parts, device=chosen,
                           precision=precision, seed=seed, run=run, progress=make_progress(progress), callbacks=callbacks,

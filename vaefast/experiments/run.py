@@ -60,13 +60,14 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
           stage_overrides: dict[str, Any] | None = None, model_overrides: dict[str, Any] | None = None, seed: int = 0,
           device: str = "auto", precision: str = "auto", resume: bool = False, command: str = "",
           data_options: dict[str, Any] | None = None, sample_every: float | None = None, score_every: float | None = None,
-          mi_every: float | None = None, tensorboard: bool = False, wandb: str | None = None,
+          keep_best: bool = False, mi_every: float | None = None, tensorboard: bool = False, wandb: str | None = None,
           trainer: dict[str, Any] | None = None, start_from: str | None = None, callbacks: Sequence[Callback] = (),
           progress: bool = True) -> tuple[api.ImageModel, RunFolder]:
     """Train `kind` on a data set into run folder `out`, and draw its pictures and report.
 
     `epochs` and `steps` hold one value for all stages or one each; they and the overrides replace what the preset
-    says. With `score_every` (epochs), samples are scored as training goes, and the best weights kept as checkpoints/best-STAGE.
+    says. With `score_every` (epochs), samples are scored as training goes, and the best weights kept as checkpoints/best-STAGE;
+    with `keep_best` they are the model's in the end, too.
     `trainer` holds options of `vaefast.Trainer`; `start_from` names weights to begin with (see `Model.fit`). Raises the
     package's errors, each with one clear sentence; nothing is overwritten.
     """
@@ -81,13 +82,15 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
             raise ArgumentError(f"{name} has {len(values)} values; {kind} has {count} stage{'s' * (count > 1)}: give 1"
                                 f"{f' or {count}' * (count > 1)}.")
     stages = tuple(override(s, {**_for_stage(i, stage_overrides or {}), **_budget(i, epochs, steps)}) for i, s in enumerate(base))
-    scored = {}
+    scored: dict[str, Any] = {}
+    if keep_best and score_every is None:
+        raise ArgumentError("keep_best was given without score_every; say how often to score (--score-every E).")
     if score_every is not None:
         if not 0 < score_every < math.inf:
             raise ArgumentError(f"score_every is {score_every!r}; expected a number of epochs above 0.")
         test = load_data(data_name, data_root, "test", **(data_options or {}))
         curve = ScoreCurve(images, test, device=resolve_device(device))
-        scored = {"evaluate": partial(curve, model), "evaluate_every": score_every, "best": curve.name}
+        scored = {"evaluate": partial(curve, model), "evaluate_every": score_every, "best": curve.name, "keep_best": keep_best}
     info = {"preset": preset_name, "data_name": data_name, "data_options": data_options or {},
             "data_root": str(Path(data_root).resolve()) if data_root else None, "command": command}
     try:

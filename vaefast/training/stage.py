@@ -26,6 +26,7 @@ class Stage:
         evaluate_every: epochs between evaluations; None evaluates at the end alone.
         best: name of the record's entry whose lowest value marks the checkpoint to keep as best-NAME; "-entry" for the
             highest. A score of `evaluate` is saved as soon as it is best, a term of the loss when a checkpoint is due.
+        keep_best: whether the stage ends with that checkpoint's weights in the place of the last ones.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Stage:
     evaluate: Callable[[], dict[str, float]] | None = None
     evaluate_every: float | None = None
     best: str | None = None
+    keep_best: bool = False
 
 
 @dataclass

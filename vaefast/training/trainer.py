@@ -27,6 +27,7 @@ from vaefast.training.progress import Progress, Silent
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.sources import ImageSource
 from vaefast.training.stage import History, Stage
+from vaefast.training.storage import load_tensors
 from vaefast.training.turn import part
 from vaefast.training.watch import TroubleWatch
 
@@ -77,6 +78,10 @@ class Trainer:
         self.history = History()
         self.seconds = 0.0
         self.stage, self.done, self.total, self.per_epoch = self.stages[0], 0, 0, 1
+        for stage in self.stages:
+            if stage.keep_best and (run is None or stage.best is None):
+                raise ArgumentError(f"keep_best is set for {stage.name}, which needs a run folder and a score whose best is "
+                                    "kept; give both.")
         self._stop = Stop()
         self._iteration: Iteration | None = None
 
@@ -172,6 +177,8 @@ class Trainer:
                     self._logged = meta["logged"]
                 iteration.start(start)
                 self._loop(number, start, iteration, batches)
+                if stage.keep_best and not self._best():
+                    self._take_best(iteration)
                 for turn in iteration.turns:
                     if turn.average:
                         turn.average.apply()
@@ -322,6 +329,23 @@ class Trainer:
         sign = -1 if self.stage.best.startswith("-") else 1
         values = [sign * r[name] for r in self.history.of(self.stage.name) if name in r]
         return bool(values) and name in self.history.records[-1] and values[-1] <= min(values)
+
+    def _take_best(self, iteration: Iteration) -> None:
+        """The best weights that were saved, and their moving averages, in the place of the last ones."""
+        assert self.run is not None
+        if self.group.writes:
+            self.run.checkpoints.wait()
+        self.group.barrier()
+        stem = self.run.checkpoints.folder / f"best-{self.stage.name}"
+        if not stem.with_suffix(".json").is_file():  # of a term of the loss, none may have been due
+            self.progress.message(f"{self.stage.name}: no best checkpoint was saved; the last weights stay")
+            return
+        tensors, meta = load_tensors(stem, "the best checkpoint")
+        load_weights(self.model, part(tensors, "model/"), stem)
+        for turn in iteration.turns:
+            if turn.average:
+                turn.average.load(part(tensors, f"player/{turn.player.name}/average."))
+        self.progress.message(f"{self.stage.name}: goes back to its best weights, of step {meta['step']:,}")
 
     def _save(self, number: int, step: int, *, final: bool = False) -> None:
         self._saved_at = time.monotonic()
