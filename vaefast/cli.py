@@ -167,8 +167,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--data-root", metavar="DIR", help="where the run's data lie now, if they moved")
     evaluate.add_argument("-n", type=int, default=10_000, help="samples of each kind (default: 10000)")
     evaluate.add_argument("--metrics", type=_words, metavar="M[,M]",
-                          help="of classifier, fid, is, kid, prdc (default: classifier, where the data have labels, and fid, is "
-                               "and kid, where the Inception weights are at hand)")
+                          help="of classifier, exemplar, fid, is, kid, prdc, sharpness, diversity (default: classifier, or "
+                               "exemplar where the data have no labels; and fid, is and kid, where the Inception weights are at "
+                               "hand)")
     evaluate.add_argument("--inception-weights", metavar="FILE", help="for fid, is, kid and prdc (default: torch's cache)")
     evaluate.set_defaults(call=_evaluate)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from vaefast import api, data
 from vaefast.data.catalog import options_of
@@ -62,12 +63,13 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
           data_options: dict[str, Any] | None = None, sample_every: float | None = None, score_every: float | None = None,
           mi_every: float | None = None, tensorboard: bool = False, wandb: str | None = None,
           trainer: dict[str, Any] | None = None, start_from: str | None = None, callbacks: Sequence[Callback] = (),
-          progress: bool = True) -> tuple[api.ImageModel, RunFolder]:
+          progress: bool = True, coded: int | None = None) -> tuple[api.ImageModel, RunFolder]:
     """Train `kind` on a data set into run folder `out`, and draw its pictures and report.
 
     `epochs` and `steps` hold one value for all stages or one each; they and the overrides replace what the preset
     says. With `score_every` (epochs), samples are scored as training goes, and the best weights kept as checkpoints/best-STAGE.
-    `trainer` holds options of `vaefast.Trainer`; `start_from` names weights to begin with (see `Model.fit`). Raises the
+    `trainer` holds options of `vaefast.Trainer`; `start_from` names weights to begin with (see `Model.fit`); `coded` images,
+    spread over the set, are those of the latents page (None: up to 10,000). Raises the
     package's errors, each with one clear sentence; nothing is overwritten.
     """
     chosen = preset(kind, preset_name)
@@ -100,7 +102,7 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
         raise
     run = RunFolder.open(out)
     if world().writes:
-        draw_pictures(model, images, run)
+        draw_pictures(model, images, run, coded=coded)
     return model, run
 
 
@@ -140,7 +142,7 @@ def _callbacks(sample_every: float | None, tensorboard: bool, wandb: str | None,
 
 
 @torch.no_grad()
-def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, seed: int = 1) -> None:
+def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, seed: int = 1, coded: int | None = None) -> None:
     """samples_stage1.png, samples_stage2.png (of a two-stage model), reconstructions.png and latents.png (where there is an
     encoder), curves.png and report.html."""
     generator = torch.Generator(model.device).manual_seed(seed)
@@ -152,12 +154,17 @@ def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, 
         save_png(run.path / "reconstructions.png",
                  reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
     if infers(model):
-        write_latents(model, images.images, run.path)
+        write_latents(model, spread_over(images.images, coded), run.path)
     if isinstance(model, api.SequentialVAE):
         draw_steps(model, images.images, run.path, seed)
         write_steps(model, images.images, run.path, split="training")
     draw_curves(run.read_metrics(), run.path / "curves.png")
     write_report(run.path)
+
+
+def spread_over(images: Tensor, count: int | None) -> Tensor:
+    """`count` of the images, spread over the set; all, where `count` is None or there are fewer."""
+    return images if count is None or count >= len(images) else images[torch.linspace(0, len(images) - 1, count).long()]
 
 
 def finished(path: str) -> RunFolder:

@@ -64,6 +64,16 @@ class Training:
     stages: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: samples of which stage of which training, and what to call it."""
+
+    name: str
+    title: str
+    training: Training
+    stage: int = 1
+
+
 def run_cell(study: Study, path: Path, settings: dict[str, Any], samples: int, *, scores: bool = True,
              scoring: dict[str, Any] | None = None, may_diverge: bool = False) -> Path:
     """Train (and score) one trial into run folder `path`, or what is left of it; returns `path`.
@@ -110,6 +120,17 @@ def run_cell(study: Study, path: Path, settings: dict[str, Any], samples: int, *
 def done_trials(folder: Path) -> list[Path]:
     """The trials of a cell that were scored, in order."""
     return [path.parent for path in sorted(folder.glob("trial-*/evaluation.json"))]
+
+
+def over_trials(folder: Path, values: Callable[[Path, dict[str, Any]], dict[str, float]]) -> tuple[list[dict[str, float]], int]:
+    """What `values` makes of each scored trial of a cell (its folder, its scores), and how many trials could not go on."""
+    found = [values(path, scores_of(path)) for path in done_trials(folder)]
+    return found, sum(stopped(path.parent) is not None for path in folder.glob(f"trial-*/{STOPPED}"))
+
+
+def with_diverged(title: str, trials: int, diverged: int) -> str:
+    """A row's title, and how many of its trials could not go on."""
+    return f"{title} ({diverged} of {diverged + trials} diverged)" if diverged else title
 
 
 def stopped(path: Path) -> str | None:
