@@ -58,18 +58,19 @@ def load_data(name: str, root: str | None, split: str, *, pad: int | None = None
 
 def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_name: str = "quick",
           epochs: tuple[float, ...] | None = None, steps: tuple[int, ...] | None = None,
-          stage_overrides: dict[str, Any] | None = None, model_overrides: dict[str, Any] | None = None, seed: int = 0,
-          device: str = "auto", precision: str = "auto", resume: bool = False, command: str = "",
+          stage_overrides: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
+          model_overrides: dict[str, Any] | None = None, seed: int = 0, device: str = "auto", precision: str = "auto",
+          resume: bool = False, command: str = "",
           data_options: dict[str, Any] | None = None, sample_every: float | None = None, score_every: float | None = None,
           mi_every: float | None = None, tensorboard: bool = False, wandb: str | None = None,
           trainer: dict[str, Any] | None = None, start_from: str | None = None, callbacks: Sequence[Callback] = (),
           progress: bool = True, coded: int | None = None) -> tuple[api.ImageModel, RunFolder]:
     """Train `kind` on a data set into run folder `out`, and draw its pictures and report.
 
-    `epochs` and `steps` hold one value for all stages or one each; they and the overrides replace what the preset
-    says. With `score_every` (epochs), samples are scored as training goes, and the best weights kept as checkpoints/best-STAGE.
-    `trainer` holds options of `vaefast.Trainer`; `start_from` names weights to begin with (see `Model.fit`); `coded` images,
-    spread over the set, are those of the latents page (None: up to 10,000). Raises the
+    `epochs` and `steps` hold one value for all stages or one each; they and the overrides (of stages: those of all, or one
+    mapping each) replace what the preset says. With `score_every` (epochs), samples are scored as training goes, and the best
+    weights kept as checkpoints/best-STAGE. `trainer` holds options of `vaefast.Trainer`; `start_from` names weights to begin
+    with (see `Model.fit`); `coded` images, spread over the set, are those of the latents page (None: up to 10,000). Raises the
     package's errors, each with one clear sentence; nothing is overwritten.
     """
     chosen = preset(kind, preset_name)
@@ -82,6 +83,8 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
         if values is not None and len(values) not in (1, count):
             raise ArgumentError(f"{name} has {len(values)} values; {kind} has {count} stage{'s' * (count > 1)}: give 1"
                                 f"{f' or {count}' * (count > 1)}.")
+    if isinstance(stage_overrides, list | tuple) and len(stage_overrides) != count:
+        raise ArgumentError(f"stage_overrides has {len(stage_overrides)} entries; {kind} has {count} stage{'s' * (count > 1)}.")
     stages = tuple(override(s, {**_for_stage(i, stage_overrides or {}), **_budget(i, epochs, steps)}) for i, s in enumerate(base))
     scored = {}
     if score_every is not None:
@@ -116,8 +119,10 @@ def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], override
     return model(image_shape, **{**chosen.model, **overrides})
 
 
-def _for_stage(stage: int, overrides: dict[str, Any]) -> dict[str, Any]:
+def _for_stage(stage: int, overrides: dict[str, Any] | Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Overrides that concern a stage: images, which are mirrored, are the first one's alone."""
+    if not isinstance(overrides, dict):
+        return overrides[stage]
     return {name: value for name, value in overrides.items() if stage == 0 or name != "flip"}
 
 

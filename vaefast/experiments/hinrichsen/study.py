@@ -16,7 +16,7 @@ from vaefast.experiments.hinrichsen.protocol import TABLES, data_options
 from vaefast.experiments.hinrichsen.tables import COLUMNS, table
 from vaefast.experiments.run import load_data
 from vaefast.experiments.study.calls import check_models, record_call, wanted_parts
-from vaefast.experiments.study.cell import Study
+from vaefast.experiments.study.cell import Study, metrics_of
 from vaefast.experiments.study.page import about_data
 from vaefast.experiments.study.tables import write_table
 from vaefast.training.device import resolve_device
@@ -63,8 +63,7 @@ def reproduce(part: str, data_names: Sequence[str], study: Study, models: Sequen
 def _run(study: Study, part: str, data_name: str, train: data.ImageSet, test: data.ImageSet,
          models: Sequence[str] | None) -> None:
     rows, own = TABLES["table" if part == "interpolations" else part], own_metric(train)
-    # a smoke run is to take minutes, and Inception alone takes longer on a CPU
-    which = (own or None) if study.preset == "smoke" and "weights" not in study.metrics else None
+    which = metrics_of(study, train)
     for row in rows:
         if models is not None and row.name not in models:
             continue

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vaefast.data import ImageSet
 from vaefast.errors import DivergenceError, RunFolderError
-from vaefast.experiments.evaluate import evaluate
+from vaefast.experiments.evaluate import evaluate, own_metric
 from vaefast.experiments.run import train
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.storage import read_object, write_json
@@ -115,6 +116,12 @@ def run_cell(study: Study, path: Path, settings: dict[str, Any], samples: int, *
         evaluate(str(path), data_root=study.data_root, samples=samples, seed=settings["seed"], device=study.device,
                  say=study.say, **(scoring or {}), **study.metrics)
     return path
+
+
+def metrics_of(study: Study, train: ImageSet) -> tuple[str, ...] | None:
+    """What `evaluate` is told to score. A smoke run is to take minutes, and Inception alone takes longer on a CPU: there it is
+    the metric in the data set's own network, unless weights were named; None is `evaluate`'s own choice."""
+    return (own_metric(train) or None) if study.preset == "smoke" and "weights" not in study.metrics else None
 
 
 def done_trials(folder: Path) -> list[Path]:
