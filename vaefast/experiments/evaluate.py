@@ -82,10 +82,10 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
         say(f"scored {path} step by step; its images are too large for the data set's own networks, and there are no Inception "
             "weights to score its samples with")
         return _written(run.path, result)
-    say(f"scoring {path}: {samples:,} samples of each kind against {len(real):,} {train.name} {against} images "
-        f"({', '.join(which)})")
     by_inception = bool({"fid", "is"} & set(which))
     which = checked_metrics((*which, *also))
+    say(f"scoring {path}: {samples:,} samples of each kind against {len(real):,} {train.name} {against} images "
+        f"({', '.join(which)})")
     network = own_network(which, train, test, classifier_cache, chosen, say)
     score = ImageScores(real, which, weights=weights, device=chosen, classifier=network, first=first, notice=say,
                         extractor=_own_features(network) if also and network is not None and not by_inception else None)

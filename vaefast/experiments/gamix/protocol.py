@@ -47,7 +47,7 @@ PRESETS = {
                     (30, 20), 60),
     "quick": Budget("networks of an eighth of the published width, 128 latent dimensions (published: 512) and minutes on a CPU "
                     "for each row, a cosine from 1e-3; its orderings are those of trainings far from their end", 2_000, 1_000,
-                    128, 16, (32, 16), (1_500, 700), 3_000),
+                    128, 16, (32, 16), (1_300, 600), 3_000),
     "paper": Budget("the released settings: width 128, 512 latent dimensions, 300 epochs in batches of 10, at this data set's "
                     "size", 10_000, None, 512),
 }
@@ -141,7 +141,7 @@ def options(training: Training, preset: str, side: int) -> dict[str, Any]:
         model |= {"net_options": {"width": budget.width}} if training.kind == "two-stage" else {"width": budget.width}
     stages: list[dict[str, Any]] = [{"flip": True}, {}]
     found: dict[str, Any] = {"kind": training.kind, "preset_name": "paper" if preset == "paper" else "quick",
-                             "model_overrides": model, "trainer": {"channels_last": "on"}, "coded": budget.coded}
+                             "model_overrides": model, "coded": budget.coded}
     if budget.batch is not None and budget.steps is not None:
         stages[0] |= {"batch_size": budget.batch[large], "steps": budget.steps[large], "lr": 1e-3, "schedule": "cosine"}
         stages[1] |= {"steps": budget.second_steps}
