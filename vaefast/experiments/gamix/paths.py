@@ -36,8 +36,8 @@ COLUMNS = {
                     ("detour", "length of the way, of the straight one's")),
 }
 """Key of a row's value, and its heading, by part."""
-Drawn = tuple[Any, dict[str, float]]
-"""A picture, and the row's values."""
+Drawn = tuple[dict[str, Any], dict[str, float]]
+"""Pictures by what they show, and the row's values."""
 
 
 def run(study: Study, part: str, images: Images) -> None:
@@ -45,17 +45,18 @@ def run(study: Study, part: str, images: Images) -> None:
     found: list[dict[str, Any]] = []
     grids: dict[str, Any] = {}
     for row, path in shared.first_models(DRAWN, lambda training: folder(study, images.name, training)):
-        grids[row.title], values = _DRAW[part](image_model(path, resolve_device(study.device)), images.test)
+        drawn, values = _DRAW[part](image_model(path, resolve_device(study.device)), images.test)
+        grids |= {", ".join(filter(None, (row.title, what))): picture for what, picture in drawn.items()}
         found.append({"name": row.name, "title": row.title, **{key: spread([value]) for key, value in values.items()}})
     stem: Path = study.out / images.name / part
     if grids:
-        save_png(stem.with_name(f"{part}.png"), side_by_side(list(grids.values()), list(grids), cols=1))
+        save_png(stem.with_name(f"{part}.png"), side_by_side(list(grids.values()), list(grids), cols=IMAGES if part == "latent" else 1))
     write_table({"table": part, "data": images.name, "preset": study.preset, "trials": 1, "rows": found}, stem, COLUMNS[part])
 
 
 @torch.no_grad()
 def variations(model: Any, test: data.ImageSet) -> Drawn:
-    """3x3 grids, side by side, of three test images: the two coordinates of largest KL at -20, 0 and 20 of the image's own
+    """A 3x3 grid of each of three test images: the two coordinates of largest KL at -20, 0 and 20 of the image's own
     posterior standard deviations, the first down and the second across; the mean code is in the middle.
 
     The change of an image is the root mean square over pixels, on the [0, 1] scale, between the two ends of a coordinate, with
@@ -69,8 +70,7 @@ def variations(model: Any, test: data.ImageSet) -> Drawn:
     codes[..., first] += moves[None, :, None] * q.std[:, None, None, first]
     codes[..., second] += moves[None, None, :] * q.std[:, None, None, second]
     pictures = model.decode(codes.flatten(0, 2)).unflatten(0, codes.shape[:3])
-    lines = codes.transpose(0, 1).flatten(1, 2)  # a row of the picture: that of all images, one after the other
-    return shared.decoded(model, lines), {
+    return {f"image {i + 1}": shared.decoded(model, grid) for i, grid in enumerate(codes)}, {
         "sigma_first": float(q.std[:, first].mean()), "sigma_second": float(q.std[:, second].mean()),
         "change_first": _rms(pictures[:, 2, 1] - pictures[:, 0, 1]), "change_second": _rms(pictures[:, 1, 2] - pictures[:, 1, 0])}
 
@@ -88,7 +88,7 @@ def interpolations(model: Any, test: data.ImageSet) -> Drawn:
     middle = slice(STEPS // 2 - 1, STEPS // 2 + 1)
     way = sum(_lengths(pictures[:, i + 1] - pictures[:, i]) for i in range(STEPS - 1))
     straight = _lengths(pictures[:, -1] - pictures[:, 0]).clamp_min(1e-12)
-    return shared.decoded(model, codes), {
+    return {"": shared.decoded(model, codes)}, {
         "sharpness_ends": float(metrics.sharpness(pictures[:, [0, -1]].flatten(0, 1)).mean()),
         "sharpness_midway": float(metrics.sharpness(pictures[:, middle].flatten(0, 1)).mean()),
         "detour": float((way / straight).mean())}

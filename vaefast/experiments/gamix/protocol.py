@@ -29,6 +29,7 @@ class Budget:
         width: of all networks; None: the published one.
         batch, steps: of images below a side of 64, and from it; None: the published ones.
         second_steps: of a second stage.
+        norm: of all networks. Batch norm's own statistics are worth nothing after 20 steps.
     """
 
     about: str
@@ -39,12 +40,13 @@ class Budget:
     batch: tuple[int, int] | None = None
     steps: tuple[int, int] | None = None
     second_steps: int | None = None
+    norm: str = "batch"
 
 
 # A map of 4x4 and half the width is all that the heads read: 128 numbers at width 16, so no more latent dimensions than that.
 PRESETS = {
     "smoke": Budget("a run of minutes that shows that every part works; its numbers mean nothing", 200, 200, 32, 4, (8, 8),
-                    (30, 20), 60),
+                    (30, 20), 60, "group"),
     "quick": Budget("networks of an eighth of the published width, 128 latent dimensions (published: 512) and minutes on a CPU "
                     "for each row, a cosine from 1e-3; its orderings are those of trainings far from their end", 2_000, 1_000,
                     128, 16, (32, 16), (1_300, 600), 3_000),
@@ -137,8 +139,8 @@ def options(training: Training, preset: str, side: int) -> dict[str, Any]:
     budget, large = budget_of(preset), side >= LARGE
     model = {"latent_dim": budget.latent_dim, **training.model}
     model["latent_dim"] //= model.pop("latent_share", 1)
-    if budget.width is not None:
-        model |= {"net_options": {"width": budget.width}} if training.kind == "two-stage" else {"width": budget.width}
+    nets = {"norm": budget.norm, **({} if budget.width is None else {"width": budget.width})}
+    model |= {"net_options": nets} if training.kind == "two-stage" else nets
     stages: list[dict[str, Any]] = [{"flip": True}, {}]
     found: dict[str, Any] = {"kind": training.kind, "preset_name": "paper" if preset == "paper" else "quick",
                              "model_overrides": model, "coded": budget.coded}
