@@ -39,6 +39,8 @@ def study(tmp_path_factory):
         patch.setenv("VAEFAST_CACHE", str(tmp_path_factory.mktemp("cache")))  # this classifier is of a few steps, too
         patch.setattr("vaefast.metrics.classifier._LEAST_STEPS", 20)
         patch.setattr("vaefast.metrics.classifier._EPOCHS", 0)
+        patch.setattr("vaefast.experiments.run.draw_curves", lambda *_: None)  # of single runs; other tests draw them
+        patch.setattr("vaefast.experiments.latent_page.draw_latents", lambda *_: None)
         patch.setitem(protocol.PRESETS, "smoke", TINY)
         patch.setattr(protocol, "LIMIT", 520)
         assert reproduce(out, "all", "--models", ",".join(TRAINED)) == 0

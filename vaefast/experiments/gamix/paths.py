@@ -50,7 +50,8 @@ def run(study: Study, part: str, images: Images) -> None:
         found.append({"name": row.name, "title": row.title, **{key: spread([value]) for key, value in values.items()}})
     stem: Path = study.out / images.name / part
     if grids:
-        save_png(stem.with_name(f"{part}.png"), side_by_side(list(grids.values()), list(grids), cols=IMAGES if part == "latent" else 1))
+        columns = IMAGES if part == "latent" else 1
+        save_png(stem.with_name(f"{part}.png"), side_by_side(list(grids.values()), list(grids), cols=columns))
     write_table({"table": part, "data": images.name, "preset": study.preset, "trials": 1, "rows": found}, stem, COLUMNS[part])
 
 
