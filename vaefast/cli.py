@@ -168,8 +168,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--data-root", metavar="DIR", help="where the run's data lie now, if they moved")
     evaluate.add_argument("-n", type=int, default=10_000, help="samples of each kind (default: 10000)")
     evaluate.add_argument("--metrics", type=_words, metavar="M[,M]",
-                          help="of classifier, fid, is, kid, prdc (default: classifier, where the data have labels, and fid, is "
-                               "and kid, where the Inception weights are at hand)")
+                          help="of classifier, exemplar, fid, is, kid, prdc, sharpness, diversity (default: classifier, or "
+                               "exemplar where the data have no labels; and fid, is and kid, where the Inception weights are at "
+                               "hand)")
     evaluate.add_argument("--inception-weights", metavar="FILE", help="for fid, is, kid and prdc (default: torch's cache)")
     evaluate.set_defaults(call=_evaluate)
 
@@ -187,7 +188,8 @@ def _parser() -> argparse.ArgumentParser:
     reproduce = commands.add_parser("reproduce", parents=[machine], help="run a published or documented experiment",
                                     description="The same command goes on with what an earlier one began.")
     reproduce.add_argument("experiment", metavar="NAME", choices=[*STUDIES, *sorted(EXPERIMENTS)],
-                           help="dai-wipf: tables and figures of Dai & Wipf 2019; hinrichsen: BigGANs against VAEs of their "
+                           help="dai-wipf: tables and figures of Dai & Wipf 2019; gamix: the terms of GAMIX-VAE, Rivera "
+                           "2023; hinrichsen: BigGANs against VAEs of their "
                            "parts, Hinrichsen 2023; zhao: figures of Zhao, Song & Ermon 2017; or one run: "
                            + ", ".join(sorted(EXPERIMENTS)))
     reproduce.add_argument("part", nargs="?", metavar="PART",
@@ -197,7 +199,8 @@ def _parser() -> argparse.ArgumentParser:
                            + "; ".join(f"{name}: {','.join(s.data)}" for name, s in STUDIES.items()) + ")")
     reproduce.add_argument("--data-root", metavar="DIR", required=True, help="folder of the data sets' files")
     reproduce.add_argument("--data-option", type=_option, action="append", metavar="NAME=VALUE",
-                           help="of hinrichsen and zhao: option of the data sets' loaders, such as classes=1,7; may be repeated")
+                           help="of gamix, hinrichsen and zhao: option of the data sets' loaders, such as classes=1,7; may be "
+                           "repeated")
     reproduce.add_argument("--preset", choices=STUDY_PRESETS, help="of a paper (default: quick)")
     reproduce.add_argument("--trials", type=int, metavar="N", help="seeds of every cell of a paper (default: 1)")
     reproduce.add_argument("--models", type=_words, metavar="ROW[,ROW]",

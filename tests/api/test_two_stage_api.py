@@ -110,3 +110,14 @@ def test_precisions_agree_on_the_course_of_training():
         losses[precision] = history.last("stage1")["loss"]
         assert model.first.log_gamma.dtype == torch.float32
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
+
+
+def test_options_of_the_named_networks(tmp_path):
+    model = vaefast.TwoStageVAE((3, 16, 16), 4, nets="gamix", net_options={"width": 4, "norm": "group"}, second_width=8)
+    assert model.first.encoder.mean.in_features == 2 * 16
+    model.save(tmp_path / "model")
+    again = vaefast.load(tmp_path / "model")
+    assert torch.equal(again.first.encoder.mean.weight, model.first.encoder.mean.weight)
+    assert vaefast.VAE((3, 16, 16), 4, nets="gamix", net_options={"width": 4}).first.encoder.mean.in_features == 2 * 16
+    with pytest.raises(ArgumentError, match="net_options has 'width', which the encoder of 'infogan' does not take"):
+        vaefast.VAE((1, 28, 28), 4, net_options={"width": 4})

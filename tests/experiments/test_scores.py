@@ -56,6 +56,18 @@ def test_real_images_are_seen_once():
     assert scorer(images(30, 2))["fid"] != scorer(images(20, 3))["fid"] and seen == [40, 30, 20]
 
 
+def test_scores_of_the_pixels_need_no_network():
+    real, fake = images(2100, 1), images(50, 2)
+    found = image_scores(real, fake, ("sharpness", "diversity"), **QUIET)
+    assert found["sharpness"] == pytest.approx(float(metrics.sharpness(fake).mean()))
+    spread = [(x.double() / 255).std(0, correction=0).mean() for x in (fake, real)]
+    assert found["diversity"] == pytest.approx(float(spread[0] / spread[1])) and "features" not in found
+    assert [line.split()[0] for line in score_lines(found)] == ["sharpness", "diversity"]
+    as_floats = image_scores(real, fake / 255, ("diversity",), **QUIET)["diversity"]
+    assert as_floats == pytest.approx(found["diversity"], rel=1e-6)
+    assert image_scores(real, fake[:1].repeat(9, 1, 1, 1), ("diversity",), **QUIET)["diversity"] == pytest.approx(0, abs=1e-6)
+
+
 def test_what_cannot_be_scored():
     statistics = metrics.image_statistics(quarters, images(9, 0))
     for which, options, words in ((("fid", "psnr"), {}, "psnr"), ((), {}, "none"), (("classifier",), {}, "classifier="),
@@ -139,6 +151,11 @@ def test_a_set_without_labels_is_scored_in_its_exemplars_features(cache, monkeyp
     result = evaluate(str(tmp_path / "run"), samples=20, which=("exemplar",), against="train", say=lambda _: None)
     assert curve and result["fd_exemplar/stage1"] > 0 and result["is_exemplar/test_vs_train"] >= 1
     assert result["against"] == "train" and result["classifier/version"] == metrics.EXEMPLAR_RECIPE
+    also = evaluate(str(tmp_path / "run"), samples=20, which=("exemplar",), also=("prdc", "diversity"), coded=30, against="train",
+                    say=lambda _: None)
+    assert also["fd_exemplar/stage1"] == result["fd_exemplar/stage1"] and 0 <= also["recall/stage1"] <= 1
+    assert also["features"] == f"those of {metrics.EXEMPLAR_RECIPE}, trained on the data set"
+    assert also["mutual_information_images"] == 20 and result["classifier/version"] == metrics.EXEMPLAR_RECIPE
     text = (tmp_path / "run" / "report.html").read_text()
     assert "FD-exemplar" in text and "IS-exemplar" in text
     with pytest.raises(ArgumentError, match="against is 'all'"):

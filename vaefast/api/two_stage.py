@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -40,6 +43,7 @@ class TwoStageVAE(ImageAutoencoder, models.TwoStageVAE):
         adversary: "patchgan", or a discriminator module (images in [-1, 1] -> logits), that stage 1's reconstructions have to
             pass; a second player beside the VAE (see `vaefast.models.ImageAdversary`). None for none.
         adversarial_weight: of its term in the loss.
+        net_options: of the named networks, encoder and decoder alike, such as {"width": 32} of "gamix".
 
     Raises:
         ArgumentError: a value that cannot work.
@@ -54,15 +58,17 @@ class TwoStageVAE(ImageAutoencoder, models.TwoStageVAE):
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: str | float = "learned",
                  gamma_init: float = 1.0, likelihood: str = "gaussian", second_gamma: str | float = "learned",
                  second_width: int = 1024, second_depth: int = 3, adversary: str | nn.Module | None = None,
-                 adversarial_weight: float = 100.0) -> None:
+                 adversarial_weight: float = 100.0,
+                 net_options: Mapping[str, Any] | None = None) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
-        encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim)
+        encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim, options=net_options)
         judge, called = image_adversary(adversary, image_shape[0])
         first = models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, gamma=gamma,
                            likelihood=likelihood, gamma_init=gamma_init, adversary=judge, adversarial_weight=adversarial_weight)
         width, depth = whole_number("second_width", second_width), whole_number("second_depth", second_depth)
         super().__init__(first, build_second(latent_dim, width, depth, gamma=second_gamma))
         self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets,
+                        "net_options": dict(net_options) if net_options else None,
                         "gamma": gamma, "gamma_init": gamma_init, "likelihood": likelihood,
                         "second_gamma": second_gamma, "second_width": width, "second_depth": depth,
                         "adversary": called, "adversarial_weight": adversarial_weight}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import nn
 
 from vaefast import models
@@ -35,6 +38,7 @@ class VAE(OneStage):
         adversary: "patchgan", or a discriminator module (images in [-1, 1] -> logits), that the reconstructions have to pass; a
             second player beside the VAE (see `vaefast.models.ImageAdversary`). None for none.
         adversarial_weight: of its term in the loss.
+        net_options: of the named networks, encoder and decoder alike, such as {"width": 32} of "gamix".
 
     Raises:
         ArgumentError: a value that cannot work.
@@ -48,9 +52,10 @@ class VAE(OneStage):
     def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: str = "infogan",
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: str | float = "learned",
                  gamma_init: float = 1.0, likelihood: str = "gaussian", beta: float = 1.0, flow: str | None = None,
-                 flow_depth: int = 10, adversary: str | nn.Module | None = None, adversarial_weight: float = 100.0) -> None:
+                 flow_depth: int = 10, adversary: str | nn.Module | None = None, adversarial_weight: float = 100.0,
+                 net_options: Mapping[str, Any] | None = None) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
-        encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim)
+        encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim, options=net_options)
         flow_depth = whole_number("flow_depth", flow_depth)
         if flow is not None and flow not in FLOWS:
             raise ArgumentError(f"flow is {flow!r}; expected one of {', '.join(FLOWS)}, or None.")
@@ -59,6 +64,7 @@ class VAE(OneStage):
                                     likelihood=likelihood, gamma_init=gamma_init, beta=beta,
                                     flow=None if flow is None else Flow(flow, flow_depth, latent_dim),
                                     adversary=judge, adversarial_weight=adversarial_weight))
-        self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets, "gamma": gamma,
+        self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets,
+                        "net_options": dict(net_options) if net_options else None, "gamma": gamma,
                         "gamma_init": gamma_init, "likelihood": likelihood, "beta": beta, "flow": flow,
                         "flow_depth": flow_depth, "adversary": called, "adversarial_weight": adversarial_weight}

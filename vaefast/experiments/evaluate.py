@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from vaefast.experiments.codes import Aggregate, aggregate, has_second_stage, in
 from vaefast.experiments.draws import image_sampler, sample_images, to_uint8
 from vaefast.experiments.latent_page import write_latents
 from vaefast.experiments.report import write_report
-from vaefast.experiments.run import finished, image_model, run_data
+from vaefast.experiments.run import finished, image_model, run_data, spread_over
 from vaefast.experiments.scores import ImageScores, checked_metrics
 from vaefast.experiments.steps import by_step, write_steps
 from vaefast.metrics.classifier import LARGEST, SMALLEST
@@ -32,7 +33,7 @@ _COUNTS = ("real", "fake", "features", "stretch", "inception_score_splits", "is_
 
 def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES, seed: int = 0, device: str = "auto",
              which: Sequence[str] | None = None, weights: str | os.PathLike[str] | None = None, against: str = "test",
-             first: Sequence[int] = (), classifier_cache: str | None = None,
+             first: Sequence[int] = (), also: Sequence[str] = (), coded: int | None = None, classifier_cache: str | None = None,
              say: Callable[[str], None] = print) -> dict[str, Any]:
     """Score the run at `path` against its data set's test images; writes evaluation.json, the report and, where there is an
     encoder, latents.json and latents.png of the test images.
@@ -51,6 +52,10 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
         against: "test"; or "train": distances to all training images, for tables that were made so. Then "test_vs_train"
             is of test images.
         first: as for `ImageScores`.
+        also: metrics besides those of `which`. "kid" and "prdc" are taken in Inception features where "fid" or "is" are, too, and
+            else in those of the network trained on the data set.
+        coded: so many images of either split, spread over it, give the codes for MMD, mixture, mutual information and
+            latents.json; None: all (of the latents page 10,000).
         classifier_cache: folder of the networks trained on the data set; None for the cache's.
 
     Raises:
@@ -77,10 +82,13 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
         say(f"scored {path} step by step; its images are too large for the data set's own networks, and there are no Inception "
             "weights to score its samples with")
         return _written(run.path, result)
+    by_inception = bool({"fid", "is"} & set(which))
+    which = checked_metrics((*which, *also))
     say(f"scoring {path}: {samples:,} samples of each kind against {len(real):,} {train.name} {against} images "
         f"({', '.join(which)})")
     network = own_network(which, train, test, classifier_cache, chosen, say)
-    score = ImageScores(real, which, weights=weights, device=chosen, classifier=network, first=first, notice=say)
+    score = ImageScores(real, which, weights=weights, device=chosen, classifier=network, first=first, notice=say,
+                        extractor=_own_features(network) if also and network is not None and not by_inception else None)
     if network is not None:
         result |= {f"classifier/{name}": network.info[name] for name in ("version", "test_accuracy")}
 
@@ -95,7 +103,7 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     for stage, name in enumerate(own, start=1):
         add(f"stage{stage}", sample_images(model, image_sampler(model, name), samples, seed=seed + stage))
     if isinstance(model, api.ImageAutoencoder):
-        found = aggregate(model, train.images, seed) if infers(model) else None
+        found = aggregate(model, spread_over(train.images, coded), seed) if infers(model) else None
         if len(own) > 1:
             mixture = image_sampler(model, "mixture", lambda: found.codes, seed)
             add("mixture", sample_images(model, mixture, samples, seed=seed + 3))
@@ -108,8 +116,22 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     other = train if against == "test" else test
     add("test_vs_train", other.images[torch.randperm(len(other), generator=torch.Generator().manual_seed(seed))[:samples]])
     if infers(model):
-        write_latents(model, test.images, run.path, seed)
+        write_latents(model, spread_over(test.images, coded), run.path, seed)
     return _written(run.path, result)
+
+
+def _own_features(network: metrics.FeatureClassifier) -> Callable[[Tensor], Tensor]:
+    """The features of a network that was trained on the data set, as an extractor with a name."""
+    extract = partial(metrics.classifier_features, network)
+    extract.identity = f"those of {network.info['version']}, trained on the data set"  # type: ignore[attr-defined]
+    return extract
+
+
+def own_metric(train: data.ImageSet) -> tuple[str, ...]:
+    """The metric in a network trained on the data set itself; none where its images are too small or large for one."""
+    if not all(SMALLEST <= side <= LARGEST for side in train.image_shape[1:]):
+        return ()
+    return ("exemplar",) if train.labels is None else ("classifier",)
 
 
 def _written(run: Path, result: dict[str, Any]) -> dict[str, Any]:
@@ -124,9 +146,7 @@ def _chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str]
     """The metrics asked for; those there is everything at hand for where none are. None at all is an error unless `optional`."""
     if which is not None:
         return checked_metrics(which)
-    found: tuple[str, ...] = ()
-    if all(SMALLEST <= side <= LARGEST for side in train.image_shape[1:]):
-        found = ("exemplar" if train.labels is None else "classifier",)
+    found = own_metric(train)
     if weights is not None or cached_file().is_file():
         found += ("fid", "is", "kid")
     if not found and not optional:

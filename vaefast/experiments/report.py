@@ -70,6 +70,14 @@ _SCORES = {
         "Inception score",
         "How sure of each sample, and how varied over all of them, an Inception network is. Higher is better.",
     ),
+    "sharpness": (
+        "Sharpness",
+        "Mean variance of the Laplacian. The closer to that of real images the better; noise counts as sharpness, too.",
+    ),
+    "diversity": (
+        "Diversity",
+        "Standard deviation over the images, mean over pixels, of that of real ones. Near 0 all images are the same.",
+    ),
     "reconstruction_error": (
         "Reconstruction error",
         "Mean squared error per pixel on the [0, 1] scale. Lower is better.",

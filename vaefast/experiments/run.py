@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from vaefast import api, data
 from vaefast.data.catalog import options_of
@@ -57,19 +58,21 @@ def load_data(name: str, root: str | None, split: str, *, pad: int | None = None
 
 def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_name: str = "quick",
           epochs: tuple[float, ...] | None = None, steps: tuple[int, ...] | None = None,
-          stage_overrides: dict[str, Any] | None = None, model_overrides: dict[str, Any] | None = None, seed: int = 0,
-          device: str = "auto", precision: str = "auto", resume: bool = False, command: str = "",
+          stage_overrides: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
+          model_overrides: dict[str, Any] | None = None, seed: int = 0, device: str = "auto", precision: str = "auto",
+          resume: bool = False, command: str = "",
           data_options: dict[str, Any] | None = None, sample_every: float | None = None, score_every: float | None = None,
           keep_best: bool = False, mi_every: float | None = None, tensorboard: bool = False, wandb: str | None = None,
           trainer: dict[str, Any] | None = None, start_from: str | None = None, callbacks: Sequence[Callback] = (),
-          progress: bool = True) -> tuple[api.ImageModel, RunFolder]:
+          progress: bool = True, coded: int | None = None) -> tuple[api.ImageModel, RunFolder]:
     """Train `kind` on a data set into run folder `out`, and draw its pictures and report.
 
-    `epochs` and `steps` hold one value for all stages or one each; they and the overrides replace what the preset
-    says. With `score_every` (epochs), samples are scored as training goes, and the best weights kept as checkpoints/best-STAGE;
-    with `keep_best` they are the model's in the end, too.
-    `trainer` holds options of `vaefast.Trainer`; `start_from` names weights to begin with (see `Model.fit`). Raises the
-    package's errors, each with one clear sentence; nothing is overwritten.
+    `epochs` and `steps` hold one value for all stages or one each; they and the overrides (of stages: those of all, or one
+    mapping each) replace what the preset says. With `score_every` (epochs), samples are scored as training goes, and the best
+    weights kept as checkpoints/best-STAGE; with `keep_best` they are the model's in the end, too. `trainer` holds options of
+    `vaefast.Trainer`; `start_from` names weights to begin with (see `Model.fit`); `coded` images, spread over the set, are
+    those of the latents page (None: up to 10,000). Raises the package's errors, each with one clear
+    sentence; nothing is overwritten.
     """
     chosen = preset(kind, preset_name)
     images = load_data(data_name, data_root, "train", **(data_options or {}))
@@ -81,6 +84,8 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
         if values is not None and len(values) not in (1, count):
             raise ArgumentError(f"{name} has {len(values)} values; {kind} has {count} stage{'s' * (count > 1)}: give 1"
                                 f"{f' or {count}' * (count > 1)}.")
+    if isinstance(stage_overrides, list | tuple) and len(stage_overrides) != count:
+        raise ArgumentError(f"stage_overrides has {len(stage_overrides)} entries; {kind} has {count} stage{'s' * (count > 1)}.")
     stages = tuple(override(s, {**_for_stage(i, stage_overrides or {}), **_budget(i, epochs, steps)}) for i, s in enumerate(base))
     scored: dict[str, Any] = {}
     if keep_best and score_every is None:
@@ -103,7 +108,7 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
         raise
     run = RunFolder.open(out)
     if world().writes:
-        draw_pictures(model, images, run)
+        draw_pictures(model, images, run, coded=coded)
     return model, run
 
 
@@ -117,8 +122,10 @@ def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], override
     return model(image_shape, **{**chosen.model, **overrides})
 
 
-def _for_stage(stage: int, overrides: dict[str, Any]) -> dict[str, Any]:
+def _for_stage(stage: int, overrides: dict[str, Any] | Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Overrides that concern a stage: images, which are mirrored, are the first one's alone."""
+    if not isinstance(overrides, dict):
+        return overrides[stage]
     return {name: value for name, value in overrides.items() if stage == 0 or name != "flip"}
 
 
@@ -143,7 +150,7 @@ def _callbacks(sample_every: float | None, tensorboard: bool, wandb: str | None,
 
 
 @torch.no_grad()
-def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, seed: int = 1) -> None:
+def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, seed: int = 1, coded: int | None = None) -> None:
     """samples_stage1.png, samples_stage2.png (of a two-stage model), reconstructions.png and latents.png (where there is an
     encoder), curves.png and report.html."""
     generator = torch.Generator(model.device).manual_seed(seed)
@@ -155,12 +162,17 @@ def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, 
         save_png(run.path / "reconstructions.png",
                  reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
     if infers(model):
-        write_latents(model, images.images, run.path)
+        write_latents(model, spread_over(images.images, coded), run.path)
     if isinstance(model, api.SequentialVAE):
         draw_steps(model, images.images, run.path, seed)
         write_steps(model, images.images, run.path, split="training")
     draw_curves(run.read_metrics(), run.path / "curves.png")
     write_report(run.path)
+
+
+def spread_over(images: Tensor, count: int | None) -> Tensor:
+    """`count` of the images, spread over the set; all, where `count` is None or there are fewer."""
+    return images if count is None or count >= len(images) else images[torch.linspace(0, len(images) - 1, count).long()]
 
 
 def finished(path: str) -> RunFolder:

@@ -22,8 +22,10 @@ from vaefast.metrics.inception_score import few_for_inception_score
 from vaefast.metrics.statistics_file import is_statistics_file
 from vaefast.training.device import resolve_device
 
-METRICS = ("fid", "is", "kid", "prdc", "classifier", "exemplar")
+METRICS = ("fid", "is", "kid", "prdc", "classifier", "exemplar", "sharpness", "diversity")
 OWN_NETWORKS = ("classifier", "exemplar")
+OF_PIXELS = ("sharpness", "diversity")
+"""Metrics of the images themselves, which need no network."""
 _WITH_ROWS = {"kid", "prdc"}  # these need the real features themselves, not their statistics alone
 
 
@@ -34,7 +36,8 @@ class ImageScores:
         real: an ImageSet, uint8 or float images [N, C, H, W], or (for "fid" and "is" alone) `GaussianStatistics`.
         which: of `METRICS`: FID, Inception score, KID, precision/recall/density/coverage (all in Inception features), and the
             Fréchet distance in the features of `classifier`, with the Inception score's formula on that network's own class
-            probabilities beside it.
+            probabilities beside it; the mean `vaefast.metrics.sharpness`; and "diversity", the standard deviation over the
+            images, mean over pixels, divided by that of the real ones (near 0 all generated images are the same).
         extractor: an `Inception` made before, or (but for "is") any callable from images to features; None: `Inception` from
             the next three, if a metric asked for needs it.
         weights, device, resize: see `vaefast.metrics.Inception`.
@@ -58,7 +61,7 @@ class ImageScores:
         self.which = checked_metrics(which)
         rows = _WITH_ROWS & set(self.which)
         self.own = [name for name in OWN_NETWORKS if name in self.which]
-        if isinstance(real, metrics.GaussianStatistics) and (rows or self.own):
+        if isinstance(real, metrics.GaussianStatistics) and (rows or self.own or "diversity" in self.which):
             raise ArgumentError("Statistics of the real images do for fid and is alone: the other metrics need the images.")
         if len(self.own) > 1:
             raise ArgumentError("classifier and exemplar are one metric in two networks; ask for one of them.")
@@ -69,7 +72,7 @@ class ImageScores:
         self.extractor = extractor
         if "is" in self.which and extractor is not None and not hasattr(extractor, "logits"):
             raise ArgumentError("The Inception score needs class scores: pass an Inception as extractor, or leave is out.")
-        if extractor is None and set(self.which) - set(OWN_NETWORKS):
+        if extractor is None and set(self.which) - {*OWN_NETWORKS, *OF_PIXELS}:
             self.extractor = metrics.Inception(weights, device=device, resize=resize, notice=notice)
         self.rows: Tensor | None = None
         self.statistics: metrics.GaussianStatistics | None = None
@@ -82,6 +85,7 @@ class ImageScores:
             )  # fmt: skip
         if classifier is not None and self.own:
             self.classifier_statistics = metrics.classifier_statistics(classifier, getattr(real, "images", real))
+        self.spread = _spread(getattr(real, "images", real)) if "diversity" in self.which else 0.0
         known = self.statistics.n if self.statistics is not None else None
         self.real = known if isinstance(real, metrics.GaussianStatistics) else len(getattr(real, "images", real))
 
@@ -91,8 +95,8 @@ class ImageScores:
         Returns:
             Numbers by name, with the counts that belong to them: "real" and "fake" always; "features", the extractor; "fid";
             "inception_score", "_std" and "_splits"; "kid", "kid_std" and "kid_subset_size"; "precision", "recall", "density",
-            "coverage" and "neighbours"; "fd_classifier" and "is_classifier" (or "fd_exemplar" and "is_exemplar"), with "_std" and
-            "_splits".
+            "coverage" and "neighbours"; "sharpness" and "diversity"; "fd_classifier" and "is_classifier" (or "fd_exemplar" and
+            "is_exemplar"), with "_std" and "_splits".
         """
         result: dict[str, Any] = {"real": self.real, "fake": len(fake)}
         if self.extractor is not None:
@@ -114,6 +118,10 @@ class ImageScores:
             near = metrics.precision_recall_density_coverage(self.rows, rows, k=self.neighbours)
             result |= {name: getattr(near, name) for name in ("precision", "recall", "density", "coverage")}
             result["neighbours"] = self.neighbours
+        if "sharpness" in self.which:
+            result["sharpness"] = float(metrics.sharpness(fake).mean())
+        if "diversity" in self.which:
+            result["diversity"] = _spread(fake) / max(self.spread, torch.finfo(torch.float64).tiny)
         for name in self.own:
             features = metrics.classifier_features(self.classifier, fake)
             statistics = metrics.GaussianStatistics(features.shape[1]).update(features)
@@ -135,6 +143,16 @@ class ImageScores:
         for text in texts:
             if text is not None:
                 self.notice(text)
+
+
+def _spread(images: Tensor) -> float:
+    """Standard deviation over the images, mean over pixels, on the [0, 1] scale."""
+    total, squares = 0.0, 0.0
+    for part in images.split(1000):
+        x = part.double() / (1 if part.is_floating_point() else 255)
+        total, squares = total + x.sum(0), squares + x.square().sum(0)
+    mean = total / len(images)
+    return float((squares / len(images) - mean.square()).clamp_min(0).sqrt().mean())
 
 
 def image_scores(real: Any, fake: Tensor, which: Sequence[str] = ("fid", "is", "kid"), **options: Any) -> dict[str, Any]:
@@ -207,6 +225,7 @@ def score_lines(result: dict[str, Any]) -> list[str]:
     for name in ("precision", "recall", "density", "coverage"):
         if name in result:
             lines.append(f"{name:16} {result[name]:.4f}  ({both}, k = {result['neighbours']})")
+    lines += [f"{name:16} {result[name]:.4g}  ({both})" for name in OF_PIXELS if name in result]
     for name in OWN_NETWORKS:
         if f"fd_{name}" in result:
             lines.append(f"{'FD-' + name:16} {result[f'fd_{name}']:.4f}  ({both})")

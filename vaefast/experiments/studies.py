@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vaefast.experiments.dai_wipf import study as dai_wipf
+from vaefast.experiments.gamix import study as gamix
 from vaefast.experiments.hinrichsen import study as hinrichsen
 from vaefast.experiments.zhao import study as zhao
 
@@ -32,6 +33,7 @@ class Paper:
 
 STUDIES = {
     "dai-wipf": Paper(dai_wipf.reproduce, dai_wipf.PARTS, ("mnist",)),
+    "gamix": Paper(gamix.reproduce, gamix.PARTS, gamix.DATA, data_options=True),
     "hinrichsen": Paper(hinrichsen.reproduce, hinrichsen.PARTS, ("cifar10", "lfw"), data_options=True),
     "zhao": Paper(zhao.reproduce, zhao.PARTS, ("mnist", "lfw"), data_options=True, data_of=zhao.DATA_OF),
 }

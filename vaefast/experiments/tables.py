@@ -15,7 +15,8 @@ _KINDS = (
 )
 _METRICS = (("fd_classifier", "FD-classifier"), ("fd_exemplar", "FD-exemplar"), ("fid", "FID"), ("kid", "KID"),
             ("inception_score", "Inception score"), ("is_classifier", "IS-classifier"), ("is_exemplar", "IS-exemplar"),
-            ("precision", "precision"), ("recall", "recall"), ("density", "density"), ("coverage", "coverage"))
+            ("precision", "precision"), ("recall", "recall"), ("density", "density"), ("coverage", "coverage"),
+            ("sharpness", "sharpness"), ("diversity", "diversity"))
 
 ROWS = (
     *((f"{metric}/{kind}", f"{title}, {what}") for metric, title in _METRICS for kind, what in _KINDS),

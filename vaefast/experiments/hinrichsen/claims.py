@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vaefast.experiments.hinrichsen.protocol import FEW, LATENTS
-from vaefast.experiments.study.claims import Claim, less, mean_of
+from vaefast.experiments.study.claims import Claim, by_name, less, mean_of, measured
 
 DISTANCES = ("fid", "fd_classifier", "fd_exemplar")
 INCEPTION = ("inception_score", "is_classifier", "is_exemplar")
@@ -15,18 +15,9 @@ COLLAPSED = 0.5
 """Of the diversity with the paper's learning rates."""
 
 
-def _rows(found: dict[str, Any]) -> dict[str, Any]:
-    return {row["name"]: row for row in found["rows"]}
-
-
-def measured(found: dict[str, Any], keys: tuple[str, ...]) -> str:
-    """The first of `keys` that any row but the real images' has a value of."""
-    return next((key for key in keys if any(row[key] for row in found["rows"] if row["name"] != "real")), keys[0])
-
-
 def of_table(found: dict[str, Any]) -> list[Claim]:
     """Of the result table on one data set, in FID and Inception score where they were measured, else in their substitutes."""
-    rows, distance, score = _rows(found), measured(found, DISTANCES), f"{measured(found, INCEPTION)}_{FEW}"
+    rows, distance, score = by_name(found), measured(found, DISTANCES), f"{measured(found, INCEPTION)}_{FEW}"
     said = []
     for arch, name in (("normal", "BigGAN"), ("deep", "BigGAN-deep")):
         said.append(_far(rows, score, f"gan-{arch}", f"vae-{arch}",
@@ -45,7 +36,7 @@ def of_table(found: dict[str, Any]) -> list[Claim]:
 
 def of_latents(found: dict[str, Any]) -> list[Claim]:
     """Of the VAE's latent dimensions."""
-    rows, distance = _rows(found), measured(found, DISTANCES)
+    rows, distance = by_name(found), measured(found, DISTANCES)
     values = [mean_of(rows, "vae-deep" if k == 256 else f"vae-deep-z{k}", distance) for k in LATENTS]
     known = [v for v in values if v is not None]
     text = "the more latent dimensions, the better the VAE (in FID)"
@@ -58,7 +49,7 @@ def of_latents(found: dict[str, Any]) -> list[Claim]:
 
 def of_rates(found: dict[str, Any]) -> list[Claim]:
     """Of learning rates: convergence by the distance at the end of the same budget, collapse by the samples' diversity."""
-    rows, distance = _rows(found), measured(found, DISTANCES)
+    rows, distance = by_name(found), measured(found, DISTANCES)
     slower = "10 times the discriminator's learning rate slows convergence (here: a worse distance after as many steps)"
     text = f"10 times the generator's learning rate collapses (here: a diversity below {COLLAPSED:g} of the usual, or divergence)"
     said = [_diverged(rows, "gan-deep-fast-d", slower) or less(rows, distance, "gan-deep", "gan-deep-fast-d", slower)]
@@ -72,7 +63,7 @@ def of_rates(found: dict[str, Any]) -> list[Claim]:
 
 def of_activation(found: dict[str, Any]) -> list[Claim]:
     """Of leaky ReLU in the place of ReLU."""
-    rows, distance = _rows(found), measured(found, DISTANCES)
+    rows, distance = by_name(found), measured(found, DISTANCES)
     return [_diverged(rows, f"{name}-leaky", text) or less(rows, distance, name, f"{name}-leaky", text)
             for name, text in (("gan-deep", "leaky ReLU is worse for the GAN"), ("vae-deep", "leaky ReLU is worse for the VAE"))]
 

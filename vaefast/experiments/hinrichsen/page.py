@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from vaefast.api.base import versions
 from vaefast.experiments import html
 from vaefast.experiments.hinrichsen import claims
 from vaefast.experiments.hinrichsen.protocol import FEW, PRESETS, SAMPLES, TABLES
 from vaefast.experiments.hinrichsen.tables import COLUMNS
+from vaefast.experiments.study import page
 from vaefast.experiments.study.cell import Study
-from vaefast.experiments.study.claims import Claim, html_table, judged, markdown
-from vaefast.experiments.study.page import calls, pictures
 from vaefast.experiments.study.tables import lines_of
-from vaefast.files import write_atomically
-from vaefast.training.storage import read_object, write_json
+from vaefast.training.storage import read_object
 
 TITLE = "Hinrichsen, Variational Autoencoders aren't Very Varied (As Generators)"
 HEADINGS = {
@@ -43,18 +40,7 @@ INTERPOLATIONS = (
 
 def write_page(study: Study) -> Path:
     """report.html, claims.json and claims.md in the study's folder, of every part that is there; returns the page's path."""
-    body = [f"<h1>{escape(TITLE)}</h1>", *(f'<p class="note">{escape(text)}</p>' for text in _how_to_read(study))]
-    found: dict[str, list[dict[str, Any]]] = {}
-    for folder in sorted(p for p in study.out.iterdir() if p.is_dir()) if study.out.is_dir() else ():
-        parts = {name: record for name in TABLES if (record := read_object(folder / f"{name}.json"))}
-        if parts:
-            said = judged([claim for name, record in parts.items() for claim in claims.OF[name](record)], study.preset)
-            found[folder.name] = [claim.as_dict() for claim in said]
-            body.append(html.section(folder.name, _data_set(folder, parts, said)))
-    body.append(html.section("Calls", calls(study)))
-    write_json(study.out / "claims.json", found)
-    write_atomically(study.out / "claims.md", markdown(found).encode())
-    return write_atomically(study.out / "report.html", html.page(TITLE, body))
+    return page.write_page(study, TITLE, _how_to_read(study), TABLES, _data_set, lambda name, record: claims.OF[name](record))
 
 
 def _how_to_read(study: Study) -> tuple[str, ...]:
@@ -74,14 +60,13 @@ def _how_to_read(study: Study) -> tuple[str, ...]:
         "claim rests on as many trials as its table says: with one there is no telling how much of a difference is chance.")
 
 
-def _data_set(folder: Path, parts: dict[str, dict[str, Any]], said: list[Claim]) -> str:
+def _data_set(folder: Path, parts: page.Parts) -> list[str]:
     note = read_object(folder / "data.json")
     pieces = [f'<p class="note">{escape(note["about"])}</p>'] if note.get("about") else []
     for name, record in parts.items():
-        trials = f", {record['trials']} trial{'s' * (record['trials'] > 1)}"
         lines = lines_of(record, COLUMNS)
-        pieces += [f"<h3>{escape(HEADINGS[name] + trials)}</h3>", html.table(lines[0], lines[1:])]
-        pieces += pictures(folder, FIGURES[name])
-    if drawn := pictures(folder, INTERPOLATIONS):
+        pieces += [page.heading(HEADINGS[name], record), html.table(lines[0], lines[1:])]
+        pieces += page.pictures(folder, FIGURES[name])
+    if drawn := page.pictures(folder, INTERPOLATIONS):
         pieces += ["<h3>Interpolations</h3>", *drawn]
-    return "".join([*pieces, "<h3>Does it hold here?</h3>", html_table(said)])
+    return pieces

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from vaefast import api, data, metrics
 from vaefast.experiments import figures
 from vaefast.experiments.draws import to_uint8
 from vaefast.experiments.hinrichsen.cell import folder
-from vaefast.experiments.hinrichsen.protocol import MAIN, RATE_ROWS, Row
-from vaefast.experiments.pictures import image_grid, read_png, save_png, side_by_side
-from vaefast.experiments.run import GRID, image_model
-from vaefast.experiments.study.cell import Study
+from vaefast.experiments.hinrichsen.protocol import MAIN, RATE_ROWS
+from vaefast.experiments.pictures import image_grid, save_png, side_by_side
+from vaefast.experiments.run import image_model
+from vaefast.experiments.study import pictures as shared
+from vaefast.experiments.study.cell import Row, Study
 from vaefast.experiments.study.logged import curve
 from vaefast.training.device import resolve_device
 
@@ -26,20 +26,12 @@ NEIGHBOURS = 4
 
 
 def _models(study: Study, data_name: str, rows: Sequence[Row]) -> list[tuple[Row, Path]]:
-    """The rows whose first trial ended, with its folder."""
-    paths = [(row, folder(study, data_name, row.training) / "trial-01") for row in rows]
-    return [(row, path) for row, path in paths if (path / "model.json").is_file()]
+    return shared.first_models(rows, lambda training: folder(study, data_name, training))
 
 
 def samples(study: Study, data_name: str, name: str, rows: Sequence[Row], train: data.ImageSet | None = None) -> None:
     """NAME.png: the first samples of every row's first trial; of `train` as many images in front of them."""
-    pictures = {row.title: read_png(path / "samples_stage1.png") for row, path in _models(study, data_name, rows)}
-    if train is not None and pictures:
-        chosen = torch.linspace(0, len(train) - 1, GRID * GRID).long()
-        grid = image_grid(train.images[chosen], GRID, GRID)
-        pictures = {"real images": grid if grid.shape[2] == 3 else grid.repeat(3, axis=2), **pictures}
-    if pictures:
-        save_png(study.out / data_name / f"{name}.png", side_by_side(list(pictures.values()), list(pictures)))
+    shared.samples(study.out / data_name / f"{name}.png", _models(study, data_name, rows), train)
 
 
 @torch.no_grad()
@@ -48,41 +40,18 @@ def interpolations(study: Study, data_name: str, unseen: data.ImageSet) -> None:
     codes of pairs of images that were not trained on, of the models that have an encoder."""
     between: dict[str, Any] = {}
     coded: dict[str, Any] = {}
-    originals = unseen.subset(torch.linspace(0, len(unseen) - 1, 2 * PAIRS).long().clamp(max=len(unseen) - 1)).images
+    originals = torch.cat(shared.spread_pairs(unseen.images, PAIRS))
     for row, path in _models(study, data_name, MAIN):
         model: Any = image_model(path, resolve_device(study.device))
         generator = torch.Generator().manual_seed(study.seed + 1)
         ends = torch.randn(2, PAIRS, model.latent_dim, generator=generator).to(model.device)
-        between[row.title] = _grid(model, *ends)
+        between[row.title] = shared.decoded(model, shared.great_circle(*ends, STEPS))
         if isinstance(model, api.ImageAutoencoder):
             codes = model.encode(originals.to(model.device)).mean
-            coded[row.title] = _grid(model, codes[:PAIRS], codes[PAIRS:])
+            coded[row.title] = shared.decoded(model, shared.great_circle(codes[:PAIRS], codes[PAIRS:], STEPS))
     for name, found in (("interpolations", between), ("reconstructed", coded)):
         if found:
             save_png(study.out / data_name / f"{name}.png", side_by_side(list(found.values()), list(found), cols=2))
-
-
-def _grid(model: Any, a: Tensor, b: Tensor) -> Any:
-    grid = image_grid(to_uint8(model.decode(great_circle(a, b, STEPS).flatten(0, 1))), len(a), STEPS)
-    return grid if grid.shape[2] == 3 else grid.repeat(3, axis=2)
-
-
-def great_circle(a: Tensor, b: Tensor, steps: int) -> Tensor:
-    """Codes from a to b [N, k] along great circles, [N, steps, k], both ends included; lengths change evenly.
-
-    Straight lines between two draws of a k-dimensional N(0, I) pass where there are hardly any draws (White 2016, "Sampling
-    Generative Networks").
-    """
-    t = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device).view(1, -1, 1)
-    length_a, length_b = (x.norm(dim=1, keepdim=True).clamp(min=1e-12) for x in (a, b))
-    unit_a, unit_b = (a / length_a)[:, None], (b / length_b)[:, None]
-    angle = (unit_a * unit_b).sum(2, keepdim=True).clamp(-1, 1).acos()
-    sine = angle.sin()
-    apart = sine.abs() > 1e-4  # else the line is as good, or no great circle is the shortest
-    safe = torch.where(apart, sine, torch.ones_like(sine))
-    arc = ((1 - t) * angle).sin() / safe * unit_a + (t * angle).sin() / safe * unit_b
-    line = (1 - t) * unit_a + t * unit_b
-    return torch.where(apart, arc, line) * ((1 - t) * length_a[:, None] + t * length_b[:, None])
 
 
 @torch.no_grad()
@@ -95,8 +64,7 @@ def neighbours(study: Study, data_name: str, train: data.ImageSet, network: metr
         images = to_uint8(model.sample(PAIRS, torch.Generator(model.device).manual_seed(study.seed + 1)))
         near = torch.cdist(metrics.classifier_features(network, images), rows).topk(min(NEIGHBOURS, len(train)), largest=False)
         lines = torch.cat([images[:, None], train.images[near.indices]], 1)
-        grid = image_grid(lines.flatten(0, 1), PAIRS, lines.shape[1])
-        found[row.title] = grid if grid.shape[2] == 3 else grid.repeat(3, axis=2)
+        found[row.title] = shared.in_colour(image_grid(lines.flatten(0, 1), PAIRS, lines.shape[1]))
     if found:
         save_png(study.out / data_name / "neighbours.png", side_by_side(list(found.values()), list(found), cols=2))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from vaefast.errors import ArgumentError
 from vaefast.experiments.hinrichsen.paper import TABLE, TITLES
-from vaefast.experiments.study.cell import Training
+from vaefast.experiments.study.cell import Row, Training
 from vaefast.training.settings import PlayerSettings
 
 SAMPLES = {"smoke": 1_000, "quick": 10_000, "paper": 10_000}
@@ -48,15 +48,6 @@ PRESETS = {
                     "paper's", 16, 64, (1_500, 2_500), (0.5, 2.0)),
     "paper": Budget("the widths, batches and epochs of the paper's table"),
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of a table: one training, and what to call it."""
-
-    name: str
-    title: str
-    training: Training
 
 
 def _training(name: str, **model: Any) -> Training:

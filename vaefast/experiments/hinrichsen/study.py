@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from vaefast import data, metrics
+from vaefast import data
+from vaefast.experiments.evaluate import own_metric, own_network
 from vaefast.experiments.hinrichsen import pictures
 from vaefast.experiments.hinrichsen.cell import run_cell
 from vaefast.experiments.hinrichsen.page import write_page
@@ -15,9 +16,9 @@ from vaefast.experiments.hinrichsen.protocol import TABLES, data_options
 from vaefast.experiments.hinrichsen.tables import COLUMNS, table
 from vaefast.experiments.run import load_data
 from vaefast.experiments.study.calls import check_models, record_call, wanted_parts
-from vaefast.experiments.study.cell import Study
+from vaefast.experiments.study.cell import Study, metrics_of
+from vaefast.experiments.study.page import about_data
 from vaefast.experiments.study.tables import write_table
-from vaefast.metrics.classifier import LARGEST, SMALLEST
 from vaefast.training.device import resolve_device
 from vaefast.training.storage import write_json
 
@@ -50,7 +51,7 @@ def reproduce(part: str, data_names: Sequence[str], study: Study, models: Sequen
         train, test = (load_data(DATA.get(name, name), study.data_root, split,
                                  **{**data_options(study.preset), **study.data_options}) for split in ("train", "test"))
         (study.out / name).mkdir(parents=True, exist_ok=True)
-        write_json(study.out / name / "data.json", {"about": _about(train, test), "digest": train.digest})
+        write_json(study.out / name / "data.json", {"about": about_data(train, test), "digest": train.digest})
         for one in parts:
             study.say(f"--- {one} on {name}, preset {study.preset}")
             _run(study, one, name, train, test, models)
@@ -61,9 +62,8 @@ def reproduce(part: str, data_names: Sequence[str], study: Study, models: Sequen
 
 def _run(study: Study, part: str, data_name: str, train: data.ImageSet, test: data.ImageSet,
          models: Sequence[str] | None) -> None:
-    rows, own = TABLES["table" if part == "interpolations" else part], _own_metric(train)
-    # a smoke run is to take minutes, and Inception alone takes longer on a CPU
-    which = own if study.preset == "smoke" and "weights" not in study.metrics else None
+    rows, own = TABLES["table" if part == "interpolations" else part], own_metric(train)
+    which = metrics_of(study, train)
     for row in rows:
         if models is not None and row.name not in models:
             continue
@@ -77,21 +77,7 @@ def _run(study: Study, part: str, data_name: str, train: data.ImageSet, test: da
     pictures.samples(study, data_name, part, rows, train if part == "table" else None)
     if part == "rates":
         pictures.rates(study, data_name)
-    if part == "table" and own is not None:
-        device = resolve_device(study.device)
-        network = (metrics.exemplar_network_for(train, device=device, notice=study.say) if train.labels is None
-                   else metrics.classifier_for(train, device=device, notice=study.say))
+    if part == "table" and own:
+        network = own_network(own, train, test, None, resolve_device(study.device), study.say)
+        assert network is not None
         pictures.neighbours(study, data_name, train, network)
-
-
-def _own_metric(train: data.ImageSet) -> tuple[str] | None:
-    """The metric in a network trained on the data set itself; None where its images are too small or large for one."""
-    if not all(SMALLEST <= side <= LARGEST for side in train.image_shape[1:]):
-        return None
-    return ("exemplar",) if train.labels is None else ("classifier",)
-
-
-def _about(train: data.ImageSet, test: data.ImageSet) -> str:
-    """The data set in a sentence, and what its loader has to say of it."""
-    channels, height, width = train.image_shape
-    return f"{len(train):,} training images, {len(test):,} others, {height}x{width}, {channels} channels. {train.note}".strip()

@@ -8,8 +8,8 @@ from typing import Any
 
 from vaefast.experiments.hinrichsen.cell import folder
 from vaefast.experiments.hinrichsen.paper import TABLE
-from vaefast.experiments.hinrichsen.protocol import FEW, Row
-from vaefast.experiments.study.cell import Study, done_trials, scores_of, stopped
+from vaefast.experiments.hinrichsen.protocol import FEW
+from vaefast.experiments.study.cell import Row, Study, done_trials, over_trials, scores_of, with_diverged
 from vaefast.experiments.study.logged import curve
 from vaefast.experiments.study.tables import printed, spread
 
@@ -47,17 +47,14 @@ def table(study: Study, name: str, data: str, rows: Sequence[Row]) -> dict[str, 
     most = 0
     for row in rows:
         where = folder(study, data, row.training)
-        done = [(path, scores_of(path)) for path in done_trials(where)]
-        trials = [_values(path, scores) for path, scores in done]
-        diverged = sum(stopped(path.parent) is not None for path in where.glob("trial-*/stopped.json"))
+        trials, diverged = over_trials(where, _values)
         most = max(most, len(trials) + diverged)
         paper = TABLE.get(data, {}).get(row.name) if name == "table" else None
-        note = f" ({diverged} of {diverged + len(trials)} diverged)" if diverged else ""
-        found.append({"name": row.name, "title": row.title + note, "diverged": diverged,
+        found.append({"name": row.name, "title": with_diverged(row.title, len(trials), diverged), "diverged": diverged,
                       "paper_is": printed((paper.inception_score, None) if paper else None),
                       "paper_fid": printed((paper.fid, None) if paper else None),
                       **{key: spread([t[key] for t in trials if key in t]) for key, _ in COLUMNS[2:]}})
-        for _, scores in done[:1]:
+        for scores in map(scores_of, done_trials(where)[:1]):
             for key, _ in SCORES:
                 if f"{key}/test_vs_train" in scores:
                     real.setdefault(key, []).append(float(scores[f"{key}/test_vs_train"]))

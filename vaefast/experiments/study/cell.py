@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vaefast.data import ImageSet
 from vaefast.errors import DivergenceError, RunFolderError
-from vaefast.experiments.evaluate import evaluate
+from vaefast.experiments.evaluate import evaluate, own_metric
 from vaefast.experiments.run import train
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.storage import read_object, write_json
@@ -64,6 +65,16 @@ class Training:
     stages: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: samples of which stage of which training, and what to call it."""
+
+    name: str
+    title: str
+    training: Training
+    stage: int = 1
+
+
 def run_cell(study: Study, path: Path, settings: dict[str, Any], samples: int, *, scores: bool = True,
              scoring: dict[str, Any] | None = None, may_diverge: bool = False) -> Path:
     """Train (and score) one trial into run folder `path`, or what is left of it; returns `path`.
@@ -107,9 +118,26 @@ def run_cell(study: Study, path: Path, settings: dict[str, Any], samples: int, *
     return path
 
 
+def metrics_of(study: Study, train: ImageSet) -> tuple[str, ...] | None:
+    """What `evaluate` is told to score. A smoke run is to take minutes, and Inception alone takes longer on a CPU: there it is
+    the metric in the data set's own network, unless weights were named; None is `evaluate`'s own choice."""
+    return (own_metric(train) or None) if study.preset == "smoke" and "weights" not in study.metrics else None
+
+
 def done_trials(folder: Path) -> list[Path]:
     """The trials of a cell that were scored, in order."""
     return [path.parent for path in sorted(folder.glob("trial-*/evaluation.json"))]
+
+
+def over_trials(folder: Path, values: Callable[[Path, dict[str, Any]], dict[str, float]]) -> tuple[list[dict[str, float]], int]:
+    """What `values` makes of each scored trial of a cell (its folder, its scores), and how many trials could not go on."""
+    found = [values(path, scores_of(path)) for path in done_trials(folder)]
+    return found, sum(stopped(path.parent) is not None for path in folder.glob(f"trial-*/{STOPPED}"))
+
+
+def with_diverged(title: str, trials: int, diverged: int) -> str:
+    """A row's title, and how many of its trials could not go on."""
+    return f"{title} ({diverged} of {diverged + trials} diverged)" if diverged else title
 
 
 def stopped(path: Path) -> str | None:

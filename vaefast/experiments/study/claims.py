@@ -42,6 +42,16 @@ def html_table(said: Sequence[Claim]) -> str:
     return html.table(["the paper says", "measured here", "holds"], [[c.text, c.measured, HOLDS[c.holds]] for c in said], "words")
 
 
+def by_name(found: dict[str, Any]) -> dict[str, Any]:
+    """The rows of a table by their names."""
+    return {row["name"]: row for row in found["rows"]}
+
+
+def measured(found: dict[str, Any], keys: Sequence[str]) -> str:
+    """The first of `keys` that any row but the real images' has a value of."""
+    return next((key for key in keys if any(row[key] for row in found["rows"] if row["name"] != "real")), keys[0])
+
+
 def mean_of(rows: dict[str, Any], name: str, key: str) -> float | None:
     """A row's mean; None where it has none."""
     value = rows.get(name, {}).get(key)

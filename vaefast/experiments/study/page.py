@@ -1,16 +1,56 @@
-"""Pieces of the pages."""
+"""The page of a reproduction, and pieces of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
 from pathlib import Path
+from typing import Any
 
 from vaefast.experiments import html
 from vaefast.experiments.study.calls import read_calls
 from vaefast.experiments.study.cell import Study
+from vaefast.experiments.study.claims import Claim, html_table, judged, markdown
+from vaefast.files import write_atomically
+from vaefast.training.storage import read_object, write_json
 
 Pictures = Sequence[tuple[str, str]]
 """File names without .png, and captions."""
+Parts = Mapping[str, dict[str, Any]]
+"""Records of the parts that are there, by name."""
+
+
+def write_page(study: Study, title: str, notes: Sequence[str], parts: Iterable[str], pieces: Callable[[Path, Parts], list[str]],
+               claims_of: Callable[[str, dict[str, Any]], Sequence[Claim]]) -> Path:
+    """report.html, claims.json and claims.md in the study's folder, of every part that is there; returns the page's path.
+
+    Args:
+        notes: what to know before reading it.
+        parts: names of the parts, whose records are DATA/NAME.json.
+        pieces: (folder of a data set, its parts) -> what the page shows of them.
+        claims_of: (part, record) -> what the paper says of it.
+    """
+    body = [f"<h1>{escape(title)}</h1>", *(f'<p class="note">{escape(text)}</p>' for text in notes)]
+    found: dict[str, list[dict[str, Any]]] = {}
+    names = tuple(parts)
+    for folder in sorted(p for p in study.out.iterdir() if p.is_dir()) if study.out.is_dir() else ():
+        there = {name: record for name in names if (record := read_object(folder / f"{name}.json"))}
+        if there:
+            said = judged([claim for name, record in there.items() for claim in claims_of(name, record)], study.preset)
+            found[folder.name] = [claim.as_dict() for claim in said]
+            shown = pieces(folder, there)
+            if said:
+                shown += ["<h3>Does it hold here?</h3>", html_table(said)]
+            body.append(html.section(folder.name, "".join(shown)))
+    body.append(html.section("Calls", calls(study)))
+    write_json(study.out / "claims.json", found)
+    write_atomically(study.out / "claims.md", markdown(found).encode())
+    return write_atomically(study.out / "report.html", html.page(title, body))
+
+
+def heading(text: str, record: Mapping[str, Any]) -> str:
+    """A part's heading, with the number of its trials."""
+    return f"<h3>{escape(text)}, {record['trials']} trial{'s' * (record['trials'] > 1)}</h3>"
 
 
 def pictures(folder: Path, figures: Pictures) -> list[str]:
@@ -26,3 +66,9 @@ def calls(study: Study) -> str:
     if not lines:
         return "<p>None came to its end yet.</p>"
     return html.table(["command", "device", "machine", "minutes"], lines, "words")
+
+
+def about_data(train: Any, test: Any) -> str:
+    """A data set in a sentence, and what its loader has to say of it."""
+    channels, height, width = train.image_shape
+    return f"{len(train):,} training images, {len(test):,} others, {height}x{width}, {channels} channels. {train.note}".strip()

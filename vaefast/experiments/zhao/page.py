@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from vaefast.api.base import versions
 from vaefast.experiments import html
+from vaefast.experiments.study import page
 from vaefast.experiments.study.cell import Study
-from vaefast.experiments.study.claims import html_table, judged, markdown
-from vaefast.experiments.study.page import calls, pictures
 from vaefast.experiments.study.tables import lines_of
 from vaefast.experiments.zhao import chains, claims, pixels, variance
 from vaefast.experiments.zhao.protocol import PRESETS, ROWS
-from vaefast.files import write_atomically
-from vaefast.training.storage import read_object, write_json
+from vaefast.training.storage import read_object
 
 TITLE = "Zhao, Song & Ermon, Towards Deeper Understanding of Variational Autoencoding Models"
 HEADINGS = {
@@ -47,31 +44,20 @@ _CONDITIONS = {"bias": "as biases that are the same at all pixels", "maps": "as 
 
 def write_page(study: Study) -> Path:
     """report.html, claims.json and claims.md in the study's folder, of every part that is there; returns the page's path."""
-    body = [f"<h1>{escape(TITLE)}</h1>", *(f'<p class="note">{escape(text)}</p>' for text in _how_to_read(study))]
-    found: dict[str, list[dict[str, Any]]] = {}
-    for folder in sorted(p for p in study.out.iterdir() if p.is_dir()) if study.out.is_dir() else ():
-        parts = {name: record for name in HEADINGS if (record := read_object(folder / f"{name}.json"))}
-        if parts:
-            said = judged([claim for name, record in parts.items() for claim in claims.OF[name](record)], study.preset)
-            found[folder.name] = [claim.as_dict() for claim in said]
-            pieces = [piece for name, record in parts.items() for piece in _part(folder, name, record)]
-            if said:
-                pieces += ["<h3>Does it hold here?</h3>", html_table(said)]
-            body.append(html.section(folder.name, "".join(pieces)))
-    body.append(html.section("Calls", calls(study)))
-    write_json(study.out / "claims.json", found)
-    write_atomically(study.out / "claims.md", markdown(found).encode())
-    return write_atomically(study.out / "report.html", html.page(TITLE, body))
+    return page.write_page(study, TITLE, _how_to_read(study), HEADINGS, _data_set, lambda name, record: claims.OF[name](record))
+
+
+def _data_set(folder: Path, parts: page.Parts) -> list[str]:
+    return [piece for name, record in parts.items() for piece in _part(folder, name, record)]
 
 
 def _part(folder: Path, name: str, record: dict[str, Any]) -> list[str]:
-    trials = f", {record['trials']} trial{'s' * (record['trials'] > 1)}"
     lines = lines_of(record, COLUMNS[name])
-    pieces = [f"<h3>{escape(HEADINGS[name] + trials)}</h3>", html.table(lines[0], lines[1:])]
+    pieces = [page.heading(HEADINGS[name], record), html.table(lines[0], lines[1:])]
     if log := read_object(folder / f"{name}_log.json"):
         lines = lines_of(log, pixels.LOG_COLUMNS)
         pieces += ["<p>The authors' logs, and the first trial after as many batches:</p>", html.table(lines[0], lines[1:])]
-    return [*pieces, *pictures(folder, FIGURES[name])]
+    return [*pieces, *page.pictures(folder, FIGURES[name])]
 
 
 def _how_to_read(study: Study) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vaefast.errors import ArgumentError
-from vaefast.experiments.study.cell import Training
+from vaefast.experiments.study.cell import Row, Training
 
 LATENT = 10
 CHAIN_STEPS = 19
@@ -69,15 +69,6 @@ PRESETS = {
                     PixelBudget(12, 32, 5_700, 100, 10_000, CHAIN_STEPS, 20_000, "bias"), 10_000, 20, {},
                     ("none", "elbo", "center", "elbo-true")),
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of a table: one training, and what to call it."""
-
-    name: str
-    title: str
-    training: Training
 
 
 def _pixel(name: str, title: str, regularizer: str, reduction: str = "mean") -> Row:
