@@ -19,7 +19,13 @@ from vaefast.training import distributed
 from vaefast.training.batches import Batches
 from vaefast.training.callbacks import Callback
 from vaefast.training.checkpoint import load_weights, random_state, set_random_state
-from vaefast.training.device import matmul_precision, memory_format, resolve_device, resolve_precision
+from vaefast.training.device import (
+    matmul_precision,
+    memory_format,
+    refuse_crashing_convolutions,
+    resolve_device,
+    resolve_precision,
+)
 from vaefast.training.interruption import Stop
 from vaefast.training.iteration import Iteration, compiles, draws
 from vaefast.training.memory import explain_out_of_memory, used_megabytes
@@ -74,6 +80,8 @@ class Trainer:
                                 "and 0.")
         self.log_every, self.checkpoint_seconds = log_every, checkpoint_seconds
         self.memory_format = memory_format(channels_last, self.device, self.precision)
+        if self.memory_format == torch.channels_last and self.device.type == "cpu":
+            refuse_crashing_convolutions(model)
         compiles(compile, 1, self.device)  # refuses what is not a mode
         self.history = History()
         self.seconds = 0.0
