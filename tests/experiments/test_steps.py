@@ -10,6 +10,8 @@ import torch
 
 from vaefast import api, data
 from vaefast.cli import main
+from vaefast.experiments.codes import aggregate, in_batches
+from vaefast.experiments.latent_page import posteriors
 from vaefast.experiments.steps import columns, save_gif
 
 Image = pytest.importorskip("PIL.Image")
@@ -33,6 +35,14 @@ def folder(tmp_path_factory):
 
 def scores(folder):
     return json.loads((folder / "run" / "steps.json").read_text())
+
+
+def test_the_codes_of_any_number_of_images_can_be_had(folder):
+    model, images = api.load(folder / "run"), data.load("digits", split="all").images[:21, :, 2:30, 2:30]
+    found = aggregate(model, images, batch_size=10)
+    assert found.codes.shape == (21, model.latent_dim) and torch.isfinite(found.std).all()
+    assert len(posteriors(model, images, batch_size=20).mean) == 21
+    assert [len(batch) for batch in in_batches(images, 20)] == [21] and len(in_batches(images[:1])) == 1
 
 
 def test_a_run_shows_its_chain(folder):

@@ -55,12 +55,19 @@ class Aggregate:
     std: Tensor
 
 
+def in_batches(images: Tensor, batch_size: int = 1000) -> list[Tensor]:
+    """Images [N, ...] in batches, the last one of 2 or more (where there are as many): networks that normalise by their batch
+    take no image alone."""
+    found = list(images.split(batch_size))
+    return [*found[:-2], torch.cat(found[-2:])] if len(found) > 1 and len(found[-1]) == 1 else found
+
+
 @torch.no_grad()
 def aggregate(model: api.ImageAutoencoder, images: Tensor, seed: int = 0, batch_size: int = 1000) -> Aggregate:
     """Codes and posterior variances of images [N, C, H, W]."""
     generator = torch.Generator(model.device).manual_seed(seed)
     codes, means, stds = [], [], []
-    for batch in images.split(batch_size):
+    for batch in in_batches(images, batch_size):
         posterior = model.encode(batch.to(model.device))
         codes.append(posterior.sample(generator))
         base = getattr(posterior, "base", posterior)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaefast import api, data, metrics
 from vaefast.errors import ArgumentError, DataError
-from vaefast.experiments.codes import Aggregate, aggregate, has_second_stage, infers, samplers_of
+from vaefast.experiments.codes import Aggregate, aggregate, has_second_stage, in_batches, infers, samplers_of
 from vaefast.experiments.draws import image_sampler, sample_images, to_uint8
 from vaefast.experiments.latent_page import write_latents
 from vaefast.experiments.report import write_report
@@ -175,7 +175,7 @@ def _reconstruct(model: api.ImageAutoencoder, images: Tensor, seed: int) -> tupl
     once: list[Tensor] = []
     twice: list[Tensor] = []
     error = 0.0
-    for batch in images.split(1000):
+    for batch in in_batches(images):
         x = data.to_float(batch.to(model.device))
         z = model.encode(x).sample(generator)
         x_hat = model.decode(z, generator)

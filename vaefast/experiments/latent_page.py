@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vaefast import api, metrics, ops
+from vaefast.experiments.codes import in_batches
 from vaefast.experiments.figures import COLOURS, GREY, blank, label, plain
 from vaefast.files import write_atomically
 from vaefast.models.diagnostics import ACTIVE_VARIANCE, KL_FLOOR
@@ -29,7 +30,7 @@ def posteriors(model: api.ImageAutoencoder, images: Tensor, limit: int = IMAGES,
     """q(z|x) of `limit` images spread over the set (before a flow, where there is one), float32 on the CPU, [N, k]."""
     chosen = images[torch.linspace(0, len(images) - 1, min(limit, len(images))).long()]
     means, logs = [], []
-    for batch in chosen.split(batch_size):
+    for batch in in_batches(chosen, batch_size):
         q = model.encode(batch.to(model.device))
         q = q.base if isinstance(q, FlowPosterior) else q
         means.append(q.mean.float().cpu())
