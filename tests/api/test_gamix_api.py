@@ -102,6 +102,12 @@ def test_an_adversary_of_ones_own(tmp_path):
         vaefast.load(tmp_path / "plain", adversary=PatchGAN(3))
 
 
+def test_convolutions_in_nhwc_on_a_cpu_where_torch_bears_it():
+    assert vaefast.GAMIXVAE((3, 32, 32), 8, width=16).channels_last_on_cpu
+    assert not vaefast.GAMIXVAE((3, 32, 32), 8, width=8).channels_last_on_cpu
+    assert not vaefast.GAMIXVAE((1, 28, 28), 8, nets="infogan").channels_last_on_cpu
+
+
 def test_bad_settings_are_refused():
     for options, message in (({"second_stage": 1}, "second_stage is 1"), ({"norm": "layer"}, "norm is 'layer'"),
                              ({"nets": "infogan", "checkpoint": True}, "checkpoint is True"), ({"var": "x"}, "var is 'x'")):

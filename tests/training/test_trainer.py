@@ -124,7 +124,7 @@ def test_channels_last_resumes_to_the_same_weights(tmp_path):
 def test_channels_last_refuses_convolutions_that_crash_torch(train, Line):
     model = Line()
     model.narrow = torch.nn.Conv2d(8, 16, 1, stride=2)
-    with pytest.raises(ArgumentError, match=r"narrow \(1x1, stride 2, 8 channels\) can crash torch"):
+    with pytest.raises(ArgumentError, match="gradient of narrow, a strided 1x1 convolution"):
         train(model, steps=1, trainer={"channels_last": "on"})
     model.narrow = torch.nn.Conv2d(16, 16, 1, stride=2)
     train(model, steps=1, trainer={"channels_last": "on"})

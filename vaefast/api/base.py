@@ -54,7 +54,7 @@ class Model(nn.Module):
     kind: ClassVar[str]
     networks: ClassVar[tuple[str, ...]] = ()
     """Arguments that take the user's own networks, which no folder holds: they are given together, and again to load."""
-    channels_last_on_cpu: ClassVar[bool] = False
+    channels_last_on_cpu: bool = False
     """Whether channels_last="auto" is on, on a CPU."""
     defaults: tuple[StageSettings, ...]
     _config: dict[str, Any]

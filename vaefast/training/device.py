@@ -69,13 +69,11 @@ def memory_format(channels_last: str, device: torch.device, precision: str) -> t
     return torch.channels_last if channels_last == "on" or channels_last == "auto" and gains else torch.contiguous_format
 
 
-def refuse_crashing_convolutions(model: nn.Module) -> None:
-    """ArgumentError if the model has convolutions whose gradient corrupts memory in NHWC order on a CPU: 1x1, strided, with
+def crashing_convolution(model: nn.Module) -> str | None:
+    """Name of a convolution whose gradient corrupts memory in NHWC order on a CPU, if the model has one: 1x1, strided, with
     fewer than 16 input channels (torch 2.15 with AVX-512)."""
-    for name, layer in model.named_modules():
-        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and max(layer.stride) > 1 and layer.in_channels < 16:
-            raise ArgumentError(f"channels_last is 'on', but the gradient of {name} (1x1, stride {max(layer.stride)}, "
-                                f"{layer.in_channels} channels) can crash torch in that order on a CPU; leave it at 'auto'.")
+    return next((name for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)
+                 and layer.kernel_size == (1, 1) and max(layer.stride) > 1 and layer.in_channels < 16), None)
 
 
 @contextmanager

@@ -20,9 +20,9 @@ from vaefast.training.batches import Batches
 from vaefast.training.callbacks import Callback
 from vaefast.training.checkpoint import load_weights, random_state, set_random_state
 from vaefast.training.device import (
+    crashing_convolution,
     matmul_precision,
     memory_format,
-    refuse_crashing_convolutions,
     resolve_device,
     resolve_precision,
 )
@@ -80,8 +80,9 @@ class Trainer:
                                 "and 0.")
         self.log_every, self.checkpoint_seconds = log_every, checkpoint_seconds
         self.memory_format = memory_format(channels_last, self.device, self.precision)
-        if self.memory_format == torch.channels_last and self.device.type == "cpu":
-            refuse_crashing_convolutions(model)
+        if self.memory_format == torch.channels_last and self.device.type == "cpu" and (name := crashing_convolution(model)):
+            raise ArgumentError(f"channels_last is 'on', but the gradient of {name}, a strided 1x1 convolution of fewer than 16 "
+                                "channels, can crash torch in that order on a CPU; leave it at 'auto'.")
         compiles(compile, 1, self.device)  # refuses what is not a mode
         self.history = History()
         self.seconds = 0.0
