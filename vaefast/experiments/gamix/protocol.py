@@ -48,8 +48,8 @@ PRESETS = {
     "smoke": Budget("a run of minutes that shows that every part works; its numbers mean nothing", 200, 200, 32, 4, (8, 8),
                     (30, 20), 60, "group"),
     "quick": Budget("networks of an eighth of the published width, 128 latent dimensions (published: 512) and minutes on a CPU "
-                    "for each row, a cosine from 1e-3; its orderings are those of trainings far from their end", 2_000, 500,
-                    128, 16, (32, 16), (1_200, 500), 3_000),
+                    "for each row, in batches of 10, a cosine from 1e-3; its orderings are those of trainings far from their end",
+                    2_000, 500, 128, 16, (10, 10), (4_000, 1_200), 3_000),
     "paper": Budget("the released settings: width 128, 512 latent dimensions, 300 epochs in batches of 10, at this data set's "
                     "size", 10_000, None, 512),
 }
