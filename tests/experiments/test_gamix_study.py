@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -112,6 +113,15 @@ def test_what_is_done_is_not_done_again(study, tmp_path, monkeypatch, capsys):
     assert json.loads((out / "digits" / "weights.json").read_text()) == record(study, "weights")
     assert reproduce(out, "weights", "--models", "patchgan", "--data-option", "limit=50") == 2
     assert "was made with other settings" in capsys.readouterr().err
+
+
+def test_images_that_nothing_can_score_are_refused_before_any_training(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # no Inception weights there
+    monkeypatch.setattr(study_cell, "train", lambda **_: pytest.fail("trained"))
+    np.savez(tmp_path / "large.npz", images=np.zeros((8, 128, 128, 3), dtype=np.uint8))
+    words = ["--data", "npz", "--data-root", str(tmp_path / "large.npz"), "--preset", "smoke", "--out", str(tmp_path / "out")]
+    assert main(["reproduce", "gamix", "ablation", *words]) == 2
+    assert "there are no Inception weights" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("words", "message"), [

@@ -74,7 +74,7 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     steps = isinstance(model, api.SequentialVAE)
     if steps:
         result |= by_step(write_steps(model, test.images, run.path, split="test", seed=seed))
-    which = _chosen_metrics(which, weights, train, optional=steps)
+    which = chosen_metrics(which, weights, train, optional=steps)
     unseen = test.subset(slice(0, samples))
     real = unseen if against == "test" else train
     result = {"samples": samples, "real": len(real), "against": against, "seed": seed} | result
@@ -141,7 +141,7 @@ def _written(run: Path, result: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str] | None, train: data.ImageSet, *,
+def chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str] | None, train: data.ImageSet, *,
                     optional: bool) -> tuple[str, ...]:
     """The metrics asked for; those there is everything at hand for where none are. None at all is an error unless `optional`."""
     if which is not None:

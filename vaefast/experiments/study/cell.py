@@ -10,7 +10,7 @@ from typing import Any
 
 from vaefast.data import ImageSet
 from vaefast.errors import DivergenceError, RunFolderError
-from vaefast.experiments.evaluate import evaluate, own_metric
+from vaefast.experiments.evaluate import chosen_metrics, evaluate, own_metric
 from vaefast.experiments.run import train
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.storage import read_object, write_json
@@ -120,8 +120,14 @@ def run_cell(study: Study, path: Path, settings: dict[str, Any], samples: int, *
 
 def metrics_of(study: Study, train: ImageSet) -> tuple[str, ...] | None:
     """What `evaluate` is told to score. A smoke run is to take minutes, and Inception alone takes longer on a CPU: there it is
-    the metric in the data set's own network, unless weights were named; None is `evaluate`'s own choice."""
-    return (own_metric(train) or None) if study.preset == "smoke" and "weights" not in study.metrics else None
+    the metric in the data set's own network, unless weights were named; None is `evaluate`'s own choice.
+
+    Raises:
+        DataError: there is nothing to score images of that size with, which is told before hours of training.
+    """
+    which = (own_metric(train) or None) if study.preset == "smoke" and "weights" not in study.metrics else None
+    chosen_metrics(which, study.metrics.get("weights"), train, optional=False)
+    return which
 
 
 def done_trials(folder: Path) -> list[Path]:
