@@ -34,6 +34,15 @@ def test_the_reproduction_is_the_measured_one():
         assert (folder / data / "table1.md").read_text() in page
 
 
+def test_the_ablation_is_the_measured_one():
+    folder, page = ROOT / "docs/results/gamix-quick", (ROOT / "docs/results.md").read_text()
+    assert (folder / "claims.md").read_text() in page
+    for data in ("lfw", "cifar10"):
+        assert (folder / data / "ablation.md").read_text() in page
+    for call in json.loads((folder / "calls.json").read_text()):
+        assert f"{call['seconds'] / 60:.1f}" in page and call["threads"] == 1
+
+
 def test_the_longer_fashion_run_is_the_measured_one():
     folder, page = ROOT / "docs/results/two-stage-fashion-15-epochs", (ROOT / "docs/results.md").read_text()
     found = json.loads((folder / "evaluation.json").read_text())
