@@ -25,7 +25,9 @@ class PixelBudget:
     """Of figure 5: decoder, batches, samples of each kind, chains, images of the estimate of mutual information.
 
     `condition` is how codes reach the decoder (see `vaefast.nets.GatedPixelCNN`). By biases, as published, they cannot say where,
-    and a decoder of few layers, which sees few pixels around its own, then draws pieces of digits whatever the code.
+    and a decoder of few layers, which sees few pixels around its own, then draws pieces of digits whatever the code. A chain
+    adds up what a decoder gets a little wrong on the whole, such as how bold strokes are; hence a learning rate that falls
+    (`schedule`) where batches are few.
     """
 
     layers: int
@@ -36,6 +38,7 @@ class PixelBudget:
     chain: int
     images: int
     condition: str = "maps"
+    schedule: str = "constant"
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ PRESETS = {
                     {"steps": (20,), "model_overrides": {"width": 1 / 12, "steps": 3}}, ("none", "elbo", "center", "elbo-true")),
     "quick": Budget("a PixelCNN of 6 layers of 24 maps (the authors': 12 of 32) in batches of 32 (100); a Sequential VAE of a "
                     "sixth of the published widths; minutes on a CPU for each row",
-                    PixelBudget(6, 24, 1_500, 32, 2_000, CHAIN_STEPS, 20_000), 1_500, 20, {}, ("none", "elbo")),
+                    PixelBudget(6, 24, 1_500, 32, 2_000, CHAIN_STEPS, 20_000, schedule="cosine"), 1_500, 20, {},
+                    ("none", "elbo")),
     "paper": Budget("the networks, batches and lengths of the authors' code and logs",
                     PixelBudget(12, 32, 5_700, 100, 10_000, CHAIN_STEPS, 20_000, "bias"), 10_000, 20, {},
                     ("none", "elbo", "center", "elbo-true")),
@@ -111,7 +115,7 @@ def options(training: Training, preset: str) -> dict[str, Any]:
     if training.kind == "general-vae":
         return {**found, "steps": (budget.map_steps,), "stage_overrides": {"batch_size": 64, "lr": 1e-3, "schedule": "cosine"}}
     pixel = budget.pixel
-    stages: dict[str, Any] = {"batch_size": pixel.batch}
+    stages: dict[str, Any] = {"batch_size": pixel.batch, "schedule": pixel.schedule}
     if training.model["reduction"] == "mean":
         stages["clip_value"] = 1.0
     return {**found, "steps": (pixel.steps,), "stage_overrides": stages, "trainer": {"log_every": 30, "channels_last": "on"},
