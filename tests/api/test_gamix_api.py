@@ -109,8 +109,10 @@ def test_convolutions_in_nhwc_on_a_cpu_where_torch_bears_it():
 
 
 def test_bad_settings_are_refused():
-    for options, message in (({"second_stage": 1}, "second_stage is 1"), ({"norm": "layer"}, "norm is 'layer'"),
-                             ({"nets": "infogan", "checkpoint": True}, "checkpoint is True"), ({"var": "x"}, "var is 'x'")):
+    for options, message in (({"second_stage": 1}, "second_stage is 1"), ({"input_norm": 1}, "input_norm is 1"),
+                             ({"norm": "layer"}, "norm is 'layer'"),
+                             ({"nets": "infogan", "checkpoint": True}, "checkpoint is True"),
+                             ({"nets": "infogan", "input_norm": False}, "input_norm is False"), ({"var": "x"}, "var is 'x'")):
         with pytest.raises(ArgumentError, match=message):
             small(**options)
 

@@ -119,5 +119,5 @@ def test_options_of_the_named_networks(tmp_path):
     again = vaefast.load(tmp_path / "model")
     assert torch.equal(again.first.encoder.mean.weight, model.first.encoder.mean.weight)
     assert vaefast.VAE((3, 16, 16), 4, nets="gamix", net_options={"width": 4}).first.encoder.mean.in_features == 2 * 16
-    with pytest.raises(ArgumentError, match="net_options has 'width', which the encoder of 'infogan' does not take"):
+    with pytest.raises(ArgumentError, match="net_options has 'width', which 'infogan' does not take"):
         vaefast.VAE((1, 28, 28), 4, net_options={"width": 4})

@@ -87,6 +87,14 @@ def test_the_input_is_normalised_channel_by_channel():
     torch.testing.assert_close(seen[0], centred / (centred.square().mean((2, 3), keepdim=True) + 1e-3).sqrt())
 
 
+def test_without_the_input_norm_colours_are_seen():
+    with_, without = (GAMIXEncoder((3, 8, 8), 3, width=4, norm="affine", input_norm=n) for n in (True, False))
+    assert {n for n, _ in with_.named_parameters()} - {n for n, _ in without.named_parameters()} == {"weight", "bias"}
+    x = torch.rand(2, 3, 8, 8)
+    darker = 0.5 * x
+    assert (without(x)[0] - without(darker)[0]).abs().max() > 1e-2 and with_(x)[0].isfinite().all()
+
+
 @pytest.mark.parametrize("norm", ["batch", "affine", "group"])
 def test_recomputation_changes_nothing(norm):
     def run(checkpoint: bool) -> list[torch.Tensor]:

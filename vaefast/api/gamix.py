@@ -41,6 +41,8 @@ class GAMIXVAE(OneStage):
         width: channels of the gamix networks, and of the PatchGAN's first layers.
         norm: of both: "batch" (as described), "affine" (as the released training has it in effect) or "group".
         checkpoint: recompute activations in the backward pass, for less memory (gamix networks alone).
+        input_norm: let the encoder begin with a layer norm over each channel, as released. It takes away an image's brightness
+            and colour, so that no code can tell them; without, reconstructions have the image's (gamix networks alone).
         var: of the global term: "means" (released) or "mixture" (exact).
         memory: batches before the present one whose moments count in the global term. With batches of 10 and hundreds of
             dimensions its value is mostly noise; see docs/gamix.md.
@@ -62,20 +64,21 @@ class GAMIXVAE(OneStage):
 
     def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 512, *, nets: str = "gamix",
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, width: int = 128, norm: str = "batch",
-                 checkpoint: bool = False, var: str = "means", memory: int = 0, reconstruction: str = "l1",
-                 reconstruction_weight: float = 5000.0, global_weight: float = 1.0, individual_weight: float = 0.2,
-                 kl_weight: float = 0.0, adversary: str | nn.Module | None = "patchgan", adversarial_weight: float = 100.0,
-                 second_stage: bool = False, second_gamma: str | float = "learned", second_width: int = 1024,
-                 second_depth: int = 3) -> None:
+                 checkpoint: bool = False, input_norm: bool = True, var: str = "means", memory: int = 0,
+                 reconstruction: str = "l1", reconstruction_weight: float = 5000.0, global_weight: float = 1.0,
+                 individual_weight: float = 0.2, kl_weight: float = 0.0, adversary: str | nn.Module | None = "patchgan",
+                 adversarial_weight: float = 100.0, second_stage: bool = False, second_gamma: str | float = "learned",
+                 second_width: int = 1024, second_depth: int = 3) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
-        for name, value in (("checkpoint", checkpoint), ("second_stage", second_stage)):
+        for name, value in (("checkpoint", checkpoint), ("input_norm", input_norm), ("second_stage", second_stage)):
             if not isinstance(value, bool):
                 raise ArgumentError(f"{name} is {value!r}; expected True or False.")
-        if checkpoint and (nets != "gamix" or encoder is not None):
-            raise ArgumentError("checkpoint is True, which the gamix networks alone have; leave it out for others.")
+        if (checkpoint or not input_norm) and (nets != "gamix" or encoder is not None):
+            what = "checkpoint is True" if checkpoint else "input_norm is False"
+            raise ArgumentError(f"{what}, which the gamix networks alone have; leave it out for others.")
         own = {"width": width, "norm": norm}
-        encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim,
-                                          options={**own, "checkpoint": checkpoint} if nets == "gamix" else None)
+        options = {**own, "checkpoint": checkpoint, "input_norm": input_norm} if nets == "gamix" else None
+        encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim, options=options)
         judge, called = image_adversary(adversary if adversarial_weight else None, image_shape[0], **own)
         super().__init__(models.GAMIXVAE(
             encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, var=var, reconstruction=reconstruction,
@@ -90,6 +93,7 @@ class GAMIXVAE(OneStage):
         # an iteration takes 0.8 of the time (width 16, 32x32 and 64x64, fp32, one thread)
         self.channels_last_on_cpu = nets == "gamix" and crashing_convolution(self) is None
         self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets, **own, "checkpoint": checkpoint,
+                        "input_norm": input_norm,
                         "var": var, "memory": memory, "reconstruction": reconstruction,
                         "reconstruction_weight": reconstruction_weight, "global_weight": global_weight,
                         "individual_weight": individual_weight, "kl_weight": kl_weight, "adversary": called,

@@ -24,8 +24,8 @@ def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, im
     """The user's own encoder and decoder, or those named by `nets`; and what a model's config calls them.
 
     A `deterministic` encoder gives a mean alone; `channels_out` are the decoder's channels, where they are not the image's.
-    `known` are the pairs by name; `options` go to encoder and decoder, `decoder_options` to the decoder. Raises ArgumentError
-    for options that the named networks do not take.
+    `known` are the pairs by name; `options` go to the encoder and the decoder, as far as they take them, `decoder_options` to the
+    decoder. Raises ArgumentError for options that the named networks do not take.
     """
     if (encoder is None) != (decoder is None):
         raise ArgumentError("encoder and decoder go together: give both, or neither for the networks named by nets.")
@@ -35,17 +35,16 @@ def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, im
         raise ArgumentError(f"nets is {nets!r}; expected one of {', '.join(known)}.")
     build_encoder, build_decoder = known[nets]
     shape_out = (channels_out or image_shape[0], *image_shape[1:])
-    for given, builder, whose in ((options, build_encoder, "net_options has {!r}, which the encoder"),
-                                  (options, build_decoder, "net_options has {!r}, which the decoder"),
-                                  (decoder_options, build_decoder, "decoder_options has {!r}, which the decoder")):
+    of_encoder, of_decoder = ([p for p in list(inspect.signature(builder).parameters)[2:] if p != "deterministic"]
+                              for builder in (build_encoder, build_decoder))
+    both = list(dict.fromkeys([*of_encoder, *of_decoder]))
+    for given, taken, what in ((options, both, "net_options"), (decoder_options, of_decoder, "decoder_options")):
         for name in given or ():
-            taken = [p for p in list(inspect.signature(builder).parameters)[2:] if p != "deterministic"]
             if name not in taken:
-                raise ArgumentError(f"{whose.format(name)} of {nets!r} does not take; it has "
-                                    f"{', '.join(taken) or 'no options'}.")
-    common = dict(options or {})
-    return (build_encoder(image_shape, latent_dim, deterministic=deterministic, **common),
-            build_decoder(shape_out, latent_dim, **common, **(decoder_options or {})), nets)
+                raise ArgumentError(f"{what} has {name!r}, which {nets!r} does not take; it has {', '.join(taken) or 'none'}.")
+    encoder_options, own = ({k: v for k, v in (options or {}).items() if k in taken} for taken in (of_encoder, of_decoder))
+    return (build_encoder(image_shape, latent_dim, deterministic=deterministic, **encoder_options),
+            build_decoder(shape_out, latent_dim, **own, **(decoder_options or {})), nets)
 
 
 class ImageModel(Model):

@@ -87,7 +87,8 @@ class GAMIXEncoder(nn.Module):
     """Image [B, C, S, S] -> (mu, log variance), [B, latent_dim] each; mu alone if `deterministic`. S: a power of two.
 
     Layer norm over each channel's pixels, a convolution, for each halving two identity blocks and a down block, until the map
-    is 4x4, and dense heads. The layer norm takes away the range of the image: [0, 1] and [-1, 1] are much the same to it.
+    is 4x4, and dense heads. The layer norm takes away the range of the image ([0, 1] and [-1, 1] are much the same to it), and
+    with it the image's brightness and colour.
 
     Args:
         image_shape: (channels, S, S) with S from 8; published for 256.
@@ -98,6 +99,7 @@ class GAMIXEncoder(nn.Module):
             batch norm; the released training leaves its statistics at 0 and 1, which is "affine".
         checkpoint: keep one map for each stage and compute the others again in the backward pass: much less memory, about a
             third more time.
+        input_norm: begin with the layer norm, as released.
 
     Raises:
         ArgumentError: an image shape or setting that cannot work.
@@ -109,12 +111,13 @@ class GAMIXEncoder(nn.Module):
     scale_param = "logvar"
 
     def __init__(self, image_shape: tuple[int, int, int], latent_dim: int, *, deterministic: bool = False, width: int = 128,
-                 norm: str = "batch", checkpoint: bool = False) -> None:
+                 norm: str = "batch", checkpoint: bool = False, input_norm: bool = True) -> None:
         super().__init__()
         channels, side, halvings = _checked(image_shape, latent_dim, width, norm)
-        self.side, self.checkpoint, self.deterministic = side, checkpoint, deterministic
-        self.weight = nn.Parameter(torch.ones(side, side))
-        self.bias = nn.Parameter(torch.zeros(side, side))
+        self.side, self.checkpoint, self.deterministic, self.input_norm = side, checkpoint, deterministic, input_norm
+        if input_norm:
+            self.weight = nn.Parameter(torch.ones(side, side))
+            self.bias = nn.Parameter(torch.zeros(side, side))
         self.first = SameConv2d(channels, width, 3)
         self.stages = nn.ModuleList(
             nn.Sequential(IdentityBlock(width, norm), IdentityBlock(width, norm), DownBlock(width, norm))
@@ -127,7 +130,9 @@ class GAMIXEncoder(nn.Module):
         self.apply(init_glorot)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        h = self.first(F.layer_norm(x, (self.side, self.side), self.weight, self.bias, KERAS_EPS))
+        if self.input_norm:
+            x = F.layer_norm(x, (self.side, self.side), self.weight, self.bias, KERAS_EPS)
+        h = self.first(x)
         for stage in self.stages:
             h = recomputed(stage, h) if self.checkpoint else stage(h)
         h = self.last(h).flatten(1)
