@@ -43,6 +43,16 @@ def test_the_ablation_is_the_measured_one():
         assert f"{call['seconds'] / 60:.1f}" in page and call["threads"] == 1
 
 
+def test_the_chains_are_the_measured_ones():
+    folder, page = ROOT / "docs/results/zhao-quick", (ROOT / "docs/results.md").read_text()
+    for name in ("claims.md", "mnist/fig5.md", "lfw/fig4.md"):
+        assert (folder / name).read_text() in page
+    for name in ("fig5", "fig5-constant-rate"):
+        rows = json.loads((folder / "mnist" / f"{name}.json").read_text())["rows"]
+        row = next(row for row in rows if row["name"] == "none")
+        assert f"{row['fd_ancestral']['mean'] / row['fd_chain']['mean']:.2f}" in page
+
+
 def test_the_longer_fashion_run_is_the_measured_one():
     folder, page = ROOT / "docs/results/two-stage-fashion-15-epochs", (ROOT / "docs/results.md").read_text()
     found = json.loads((folder / "evaluation.json").read_text())

@@ -25,9 +25,8 @@ class PixelBudget:
     """Of figure 5: decoder, batches, samples of each kind, chains, images of the estimate of mutual information.
 
     `condition` is how codes reach the decoder (see `vaefast.nets.GatedPixelCNN`). By biases, as published, they cannot say where,
-    and a decoder of few layers, which sees few pixels around its own, then draws pieces of digits whatever the code. A chain
-    adds up what a decoder gets a little wrong on the whole, such as how bold strokes are; hence a learning rate that falls
-    (`schedule`) where batches are few.
+    and a decoder of few layers, which sees few pixels around its own, then draws pieces of digits whatever the code. `schedule`
+    is of the learning rate.
     """
 
     layers: int
