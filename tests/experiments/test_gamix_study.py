@@ -33,19 +33,15 @@ def reproduce(out: Path, *words: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def study(tmp_path_factory, patch):
     """Every part with some of its rows, of a few steps each on a few of the UCI digits, which the loader draws at 32x32."""
     out = tmp_path_factory.mktemp("gamix") / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VAEFAST_CACHE", str(tmp_path_factory.mktemp("cache")))  # this classifier is of a few steps, too
-        patch.setattr("vaefast.metrics.classifier._LEAST_STEPS", 20)
-        patch.setattr("vaefast.metrics.classifier._EPOCHS", 0)
-        patch.setattr("vaefast.experiments.run.draw_curves", lambda *_: None)  # of single runs; other tests draw them
-        patch.setattr("vaefast.experiments.latent_page.draw_latents", lambda *_: None)
-        patch.setitem(protocol.PRESETS, "smoke", TINY)
-        patch.setattr(protocol, "LIMIT", 520)
-        assert reproduce(out, "all", "--models", ",".join(TRAINED)) == 0
-        yield out
+    patch.setattr("vaefast.experiments.run.draw_curves", lambda *_: None)  # of single runs; other tests draw them
+    patch.setattr("vaefast.experiments.latent_page.draw_latents", lambda *_: None)
+    patch.setitem(protocol.PRESETS, "smoke", TINY)
+    patch.setattr(protocol, "LIMIT", 520)
+    assert reproduce(out, "all", "--models", ",".join(TRAINED)) == 0
+    return out
 
 
 def record(study: Path, name: str) -> dict:
@@ -103,12 +99,10 @@ def test_one_page_shows_all_of_it(study):
         assert all((study / "digits" / f"{part}.{kind}").is_file() for kind in ("md", "csv", "json"))
 
 
-def test_what_is_done_is_not_done_again(study, tmp_path, monkeypatch, capsys):
+def test_what_is_done_is_not_done_again(study, tmp_path, nothing_again, capsys):
     out = tmp_path / "out"
     shutil.copytree(study, out)
     (out / "digits" / "weights.json").unlink()
-    monkeypatch.setattr(study_cell, "train", lambda **_: pytest.fail("trained again"))
-    monkeypatch.setattr(study_cell, "evaluate", lambda *_, **__: pytest.fail("scored again"))
     assert reproduce(out, "weights", "--models", "patchgan") == 0
     assert json.loads((out / "digits" / "weights.json").read_text()) == record(study, "weights")
     assert reproduce(out, "weights", "--models", "patchgan", "--data-option", "limit=50") == 2

@@ -30,7 +30,7 @@ def reproduce(out: Path, *words: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def study(tmp_path_factory, patch):
     """Every part, of a few steps each on a few of the UCI digits."""
     out = tmp_path_factory.mktemp("hinrichsen") / "out"
     original = protocol.options
@@ -40,17 +40,13 @@ def study(tmp_path_factory):
         found["stage_overrides"]["batch_size"] = 8
         return {**found, "steps": (3,), "model_overrides": {**found["model_overrides"], "ch": 2, "latent_dim": 4}}
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VAEFAST_CACHE", str(tmp_path_factory.mktemp("cache")))  # this classifier is of a few steps, too
-        patch.setattr("vaefast.metrics.classifier._LEAST_STEPS", 20)
-        patch.setattr("vaefast.metrics.classifier._EPOCHS", 0)
-        patch.setattr(cell, "options", few_steps)
-        patch.setitem(protocol.SAMPLES, "smoke", 520)
-        patch.setattr(score_curve, "SAMPLES", 50)
-        patch.setattr(protocol, "LIMIT", 200)
-        for part in PARTS:
-            assert reproduce(out, part) == 0
-        yield out
+    patch.setattr(cell, "options", few_steps)
+    patch.setitem(protocol.SAMPLES, "smoke", 520)
+    patch.setattr(score_curve, "SAMPLES", 50)
+    patch.setattr(protocol, "LIMIT", 200)
+    for part in PARTS:
+        assert reproduce(out, part) == 0
+    return out
 
 
 def test_every_row_is_scored_once_beside_real_images(study):
@@ -86,12 +82,10 @@ def test_one_page_shows_all_of_it(study):
         assert (study / "digits" / f"{name}.md").is_file() and (study / "digits" / f"{name}.csv").is_file()
 
 
-def test_what_is_done_is_not_done_again(study, tmp_path, monkeypatch, capsys):
+def test_what_is_done_is_not_done_again(study, tmp_path, nothing_again, capsys):
     out = tmp_path / "out"
     shutil.copytree(study, out)
     (out / "digits" / "table.json").unlink()
-    monkeypatch.setattr(study_cell, "train", lambda **_: pytest.fail("trained again"))
-    monkeypatch.setattr(study_cell, "evaluate", lambda *_, **__: pytest.fail("scored again"))
     assert reproduce(out, "table") == 0
     assert json.loads((out / "digits" / "table.json").read_text()) == json.loads((study / "digits" / "table.json").read_text())
     assert reproduce(out, "table", "--data-option", "classes=0,1") == 2

@@ -32,21 +32,17 @@ def reproduce(out: Path, *words: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, patch):
     """Every part, of a few steps each on a few of the UCI digits."""
     out = tmp_path_factory.mktemp("zhao") / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VAEFAST_CACHE", str(tmp_path_factory.mktemp("cache")))  # this classifier is of a few steps, too
-        patch.setattr("vaefast.metrics.classifier._LEAST_STEPS", 20)
-        patch.setattr("vaefast.metrics.classifier._EPOCHS", 0)
-        patch.setitem(protocol.PRESETS, "smoke", TINY)
-        patch.setattr(protocol, "LIMIT", 160)
-        for part in ("all", "fig3", "fig4"):
-            assert reproduce(out, part) == 0
-        patch.setattr(study_cell, "train", lambda **_: pytest.fail("trained again"))
-        patch.setattr("vaefast.experiments.zhao.cell.trained", lambda *_: pytest.fail("scored again"))
-        assert reproduce(out, "fig5") == 0
-        yield out
+    patch.setitem(protocol.PRESETS, "smoke", TINY)
+    patch.setattr(protocol, "LIMIT", 160)
+    for part in ("all", "fig3", "fig4"):
+        assert reproduce(out, part) == 0
+    patch.setattr(study_cell, "train", lambda **_: pytest.fail("trained again"))
+    patch.setattr("vaefast.experiments.zhao.cell.trained", lambda *_: pytest.fail("scored again"))
+    assert reproduce(out, "fig5") == 0
+    return out
 
 
 def record(made: Path, name: str) -> dict:
