@@ -93,8 +93,7 @@ class GAMIXVAE(OneStage):
         # an iteration takes 0.8 of the time (width 16, 32x32 and 64x64, fp32, one thread)
         self.channels_last_on_cpu = nets == "gamix" and crashing_convolution(self) is None
         self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets, **own, "checkpoint": checkpoint,
-                        "input_norm": input_norm,
-                        "var": var, "memory": memory, "reconstruction": reconstruction,
+                        "input_norm": input_norm, "var": var, "memory": memory, "reconstruction": reconstruction,
                         "reconstruction_weight": reconstruction_weight, "global_weight": global_weight,
                         "individual_weight": individual_weight, "kl_weight": kl_weight, "adversary": called,
                         "adversarial_weight": adversarial_weight, "second_stage": second_stage, "second_gamma": second_gamma,

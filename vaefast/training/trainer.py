@@ -186,7 +186,8 @@ class Trainer:
                     self._logged = meta["logged"]
                 iteration.start(start)
                 self._loop(number, start, iteration, batches)
-                if stage.keep_best and not self._best():
+                # rank 0's word counts: a score need not be the same to the last bit in every process
+                if stage.keep_best and self.group.any(self.group.writes and not self._best(), self.device):
                     self._take_best(iteration)
                 for turn in iteration.turns:
                     if turn.average:
