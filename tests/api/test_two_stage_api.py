@@ -121,3 +121,5 @@ def test_options_of_the_named_networks(tmp_path):
     assert vaefast.VAE((3, 16, 16), 4, nets="gamix", net_options={"width": 4}).first.encoder.mean.in_features == 2 * 16
     with pytest.raises(ArgumentError, match="net_options has 'width', which 'infogan' does not take"):
         vaefast.VAE((1, 28, 28), 4, net_options={"width": 4})
+    with pytest.raises(ArgumentError, match="net_options go to the networks that nets names"):
+        vaefast.VAE((3, 16, 16), 4, encoder=model.first.encoder, decoder=model.first.decoder, net_options={"width": 4})

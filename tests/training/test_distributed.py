@@ -13,9 +13,11 @@ import torch
 
 import vaefast
 from vaefast.training import RunFolder
+from vaefast.training.storage import load_tensors
 
 SCRIPT = Path(__file__).with_name("train_in_processes.py")
 GANS = SCRIPT.with_name("gan_in_processes.py")
+BEST = SCRIPT.with_name("best_in_processes.py")
 
 
 def start(*words: object, processes: int = 0, restarts: int = 0, script: Path = SCRIPT) -> str:
@@ -78,3 +80,12 @@ def test_gans_in_two_processes_are_those_of_one_with_the_doubled_batch(tmp_path)
         one, two = (vaefast.load(tmp_path / name / loss).state_dict() for name in ("one", "two"))
         for name in one:
             torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5, msg=f"{loss}: {name}")
+
+
+def test_processes_go_back_to_the_weights_that_were_best_by_the_first_ones_scores(tmp_path):
+    start(tmp_path / "run", processes=2, script=BEST)
+    best, meta = load_tensors(tmp_path / "run" / "checkpoints" / "best-only", "a checkpoint")
+    assert meta["step"] == 8  # of 16; the other process's own best are its last ones
+    for rank in range(2):
+        for name, value in torch.load(f"{tmp_path / 'run'}.{rank}", weights_only=True).items():
+            assert torch.equal(value, best[f"model/{name}"]), (rank, name)

@@ -25,11 +25,15 @@ def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, im
 
     A `deterministic` encoder gives a mean alone; `channels_out` are the decoder's channels, where they are not the image's.
     `known` are the pairs by name; `options` go to the encoder and the decoder, as far as they take them, `decoder_options` to the
-    decoder. Raises ArgumentError for options that the named networks do not take.
+    decoder. Raises ArgumentError for options that the named networks do not take, and for any beside the user's own.
     """
     if (encoder is None) != (decoder is None):
         raise ArgumentError("encoder and decoder go together: give both, or neither for the networks named by nets.")
     if encoder is not None and decoder is not None:
+        if options or decoder_options:
+            given = "net_options" if options else "decoder_options"
+            raise ArgumentError(f"{given} go to the networks that nets names; leave them out beside an encoder and decoder of "
+                                "your own.")
         return encoder, decoder, "custom"
     if nets not in known:
         raise ArgumentError(f"nets is {nets!r}; expected one of {', '.join(known)}.")

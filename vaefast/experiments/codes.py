@@ -55,6 +55,11 @@ class Aggregate:
     std: Tensor
 
 
+def spread_over(images: Tensor, count: int | None) -> Tensor:
+    """`count` of the images, spread over the set; all, where `count` is None or there are fewer."""
+    return images if count is None or count >= len(images) else images[torch.linspace(0, len(images) - 1, count).long()]
+
+
 def in_batches(images: Tensor, batch_size: int = 1000) -> list[Tensor]:
     """Images [N, ...] in batches, the last one of 2 or more (where there are as many): networks that normalise by their batch
     take no image alone."""

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from vaefast import api, data, metrics
 from vaefast.errors import ArgumentError, DataError
-from vaefast.experiments.codes import Aggregate, aggregate, has_second_stage, in_batches, infers, samplers_of
+from vaefast.experiments.codes import Aggregate, aggregate, has_second_stage, in_batches, infers, samplers_of, spread_over
 from vaefast.experiments.draws import image_sampler, sample_images, to_uint8
 from vaefast.experiments.latent_page import write_latents
 from vaefast.experiments.report import write_report
-from vaefast.experiments.run import finished, image_model, run_data, spread_over
+from vaefast.experiments.run import finished, image_model, run_data
 from vaefast.experiments.scores import ImageScores, checked_metrics
 from vaefast.experiments.steps import by_step, write_steps
 from vaefast.metrics.classifier import LARGEST, SMALLEST

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaefast import api, metrics, ops
-from vaefast.experiments.codes import in_batches
+from vaefast.experiments.codes import in_batches, spread_over
 from vaefast.experiments.figures import COLOURS, GREY, blank, label, plain
 from vaefast.files import write_atomically
 from vaefast.models.diagnostics import ACTIVE_VARIANCE, KL_FLOOR
@@ -28,7 +28,7 @@ LEAST_VARIANCE = 1e-6
 @torch.no_grad()
 def posteriors(model: api.ImageAutoencoder, images: Tensor, limit: int = IMAGES, batch_size: int = 500) -> DiagonalGaussian:
     """q(z|x) of `limit` images spread over the set (before a flow, where there is one), float32 on the CPU, [N, k]."""
-    chosen = images[torch.linspace(0, len(images) - 1, min(limit, len(images))).long()]
+    chosen = spread_over(images, limit)
     means, logs = [], []
     for batch in in_batches(chosen, batch_size):
         q = model.encode(batch.to(model.device))

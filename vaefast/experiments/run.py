@@ -13,12 +13,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from vaefast import api, data
 from vaefast.data.catalog import options_of
 from vaefast.errors import ArgumentError, DataError, DivergenceError, RunFolderError
-from vaefast.experiments.codes import infers, samplers_of
+from vaefast.experiments.codes import infers, samplers_of, spread_over
 from vaefast.experiments.curves import draw_curves
 from vaefast.experiments.draws import image_sampler
 from vaefast.experiments.information_log import InformationLog
@@ -168,11 +167,6 @@ def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, 
         write_steps(model, images.images, run.path, split="training")
     draw_curves(run.read_metrics(), run.path / "curves.png")
     write_report(run.path)
-
-
-def spread_over(images: Tensor, count: int | None) -> Tensor:
-    """`count` of the images, spread over the set; all, where `count` is None or there are fewer."""
-    return images if count is None or count >= len(images) else images[torch.linspace(0, len(images) - 1, count).long()]
 
 
 def finished(path: str) -> RunFolder:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vaefast import api, data, metrics
+from vaefast.experiments.codes import spread_over
 from vaefast.experiments.figures import COLOURS, GREY, label, panels, save_figure
 from vaefast.experiments.pictures import image_grid, save_png
 from vaefast.files import write_atomically
@@ -66,7 +67,7 @@ def score_steps(model: api.SequentialVAE, images: Tensor, *, split: str, seed: i
         `samples`, `images`, `split`, `seed`, and `batch`, by whose statistics the networks normalised.
     """
     generator = torch.Generator(model.device).manual_seed(seed)
-    x = images[torch.linspace(0, len(images) - 1, min(SCORED, len(images))).long()]
+    x = spread_over(images, SCORED)
     count, size, steps = len(x), int(model.first.batch), model.num_steps
     sharp, sharp_again, error = (torch.zeros(steps, dtype=torch.float64) for _ in range(3))
     for start in range(0, count, size):

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-from html import escape
 from pathlib import Path
-from typing import Any
 
 from vaefast.api.base import versions
 from vaefast.experiments import html
 from vaefast.experiments.dai_wipf import claims
 from vaefast.experiments.dai_wipf.protocol import SAMPLES
 from vaefast.experiments.dai_wipf.tables import COLUMNS
+from vaefast.experiments.study import page
 from vaefast.experiments.study.cell import Study
-from vaefast.experiments.study.claims import Claim, html_table, judged, markdown
+from vaefast.experiments.study.claims import Claim
 from vaefast.experiments.study.tables import lines_of
-from vaefast.files import write_atomically
-from vaefast.training.storage import read_object, write_json
+from vaefast.training.storage import read_object
 
 TITLE = "Dai & Wipf, Diagnosing and Enhancing VAE Models"
 _HEADINGS = {
@@ -33,22 +31,11 @@ _PRESETS = {
 
 def write_page(study: Study) -> Path:
     """report.html, claims.json and claims.md in the study's folder, of every part that is there; returns the page's path."""
-    body = [f"<h1>{escape(TITLE)}</h1>", f'<p class="note">{escape(_how_to_read(study))}</p>']
-    found: dict[str, list[dict[str, Any]]] = {}
-    for folder in sorted(p for p in study.out.iterdir() if p.is_dir()) if study.out.is_dir() else ():
-        parts = {name: record for name in _HEADINGS if (record := read_object(folder / f"{name}.json"))}
-        if parts:
-            said = judged(_claims(parts), study.preset)
-            found[folder.name] = [claim.as_dict() for claim in said]
-            body.append(html.section(folder.name, _data_set(folder, parts, said)))
+    others = {}
     if manifolds := read_object(study.out / "manifolds.json"):
-        said = judged(claims.of_manifolds(manifolds), study.preset)
-        found["manifolds"] = [claim.as_dict() for claim in said]
-        picture = html.figure(study.out / "manifolds.png", "Active dimensions, loss and KL on data of known dimension r", "wide")
-        body.append(html.section("Manifolds of known dimension", picture + html_table(said)))
-    write_json(study.out / "claims.json", found)
-    write_atomically(study.out / "claims.md", markdown(found).encode())
-    return write_atomically(study.out / "report.html", html.page(TITLE, body))
+        pieces = page.pictures(study.out, [("manifolds", "Active dimensions, loss and KL on data of known dimension r")])
+        others["manifolds"] = page.Section("Manifolds of known dimension", pieces, claims.of_manifolds(manifolds))
+    return page.write_page(study, TITLE, [_how_to_read(study)], _HEADINGS, _data_set, _claims, others)
 
 
 def _how_to_read(study: Study) -> str:
@@ -61,21 +48,20 @@ def _how_to_read(study: Study) -> str:
         f"stretches. torch {versions()['torch']}, {os.cpu_count()} cores.")
 
 
-def _data_set(folder: Path, parts: dict[str, dict[str, Any]], said: list[Claim]) -> str:
+def _data_set(folder: Path, parts: page.Parts) -> list[str]:
     pieces = []
     for name, record in parts.items():
-        trials = f", {record['trials']} trial{'s' * (record['trials'] > 1)}" if "trials" in record else ""
-        pieces.append(f"<h3>{escape(_HEADINGS[name] + trials)}</h3>")
+        pieces.append(page.heading(_HEADINGS[name], record))
+        caption = _HEADINGS[name]
         if name in ("table1", "table2"):
             lines = lines_of(record, COLUMNS)
             pieces.append(html.table(lines[0], lines[1:]))
-            pieces.append(html.figure(folder / f"{name}.png", "First samples of the first trial, not picked", "wide"))
-        else:
-            pieces.append(html.figure(folder / f"{name}.png", _HEADINGS[name], "wide"))
-    return "".join([*pieces, "<h3>Does it hold here?</h3>", html_table(said)])
+            caption = "First samples of the first trial, not picked"
+        pieces += page.pictures(folder, [(name, caption)])
+    return pieces
 
 
-def _claims(parts: dict[str, dict[str, Any]]) -> list[Claim]:
+def _claims(parts: page.Parts) -> list[Claim]:
     found: list[Claim] = []
     if "table1" in parts:
         found += claims.of_table1(parts["table1"])

@@ -52,9 +52,8 @@ def reproduce(part: str, data_names: Sequence[str], study: Study, models: Sequen
     if "manifolds" in wanted:
         study.say(f"--- manifolds of known dimension, preset {study.preset}")
         theory.manifolds(out=study.out, preset=study.preset, seed=study.seed, device=study.device, say=study.say)
-    page = write_page(study)
     record_call(study, part, data_names, time.monotonic() - began)
-    return page
+    return write_page(study)
 
 
 def _table(name: str, rows: Sequence[Row], printed: dict[str, dict[str, paper.Mean]]) -> Callable[..., None]:

@@ -40,7 +40,7 @@ INTERPOLATIONS = (
 
 def write_page(study: Study) -> Path:
     """report.html, claims.json and claims.md in the study's folder, of every part that is there; returns the page's path."""
-    return page.write_page(study, TITLE, _how_to_read(study), TABLES, _data_set, lambda name, record: claims.OF[name](record))
+    return page.write_page(study, TITLE, _how_to_read(study), TABLES, _data_set, page.claims_by_part(claims.OF))
 
 
 def _how_to_read(study: Study) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vaefast import data
+from vaefast.experiments.codes import spread_over
 from vaefast.experiments.draws import to_uint8
 from vaefast.experiments.pictures import image_grid, read_png, save_png, side_by_side
 from vaefast.experiments.run import GRID
@@ -27,8 +28,7 @@ def samples(out: Path, found: Sequence[tuple[Row, Path]], train: data.ImageSet |
     rows."""
     drawn = {row.title: read_png(path / f"samples_stage{row.stage}.png") for row, path in found}
     if train is not None and drawn:
-        chosen = torch.linspace(0, len(train) - 1, GRID * GRID).long()
-        drawn = {"real images": in_colour(image_grid(train.images[chosen], GRID, GRID)), **drawn}
+        drawn = {"real images": in_colour(image_grid(spread_over(train.images, GRID * GRID), GRID, GRID)), **drawn}
     if drawn:
         save_png(out, side_by_side(list(drawn.values()), list(drawn)))
 

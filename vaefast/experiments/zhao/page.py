@@ -44,7 +44,7 @@ _CONDITIONS = {"bias": "as biases that are the same at all pixels", "maps": "as 
 
 def write_page(study: Study) -> Path:
     """report.html, claims.json and claims.md in the study's folder, of every part that is there; returns the page's path."""
-    return page.write_page(study, TITLE, _how_to_read(study), HEADINGS, _data_set, lambda name, record: claims.OF[name](record))
+    return page.write_page(study, TITLE, _how_to_read(study), HEADINGS, _data_set, page.claims_by_part(claims.OF))
 
 
 def _data_set(folder: Path, parts: page.Parts) -> list[str]:

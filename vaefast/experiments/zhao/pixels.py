@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaefast import data, metrics
 from vaefast.experiments import figures
-from vaefast.experiments.codes import aggregate
+from vaefast.experiments.codes import aggregate, spread_over
 from vaefast.experiments.draws import image_sampler, sample_images, to_uint8
 from vaefast.experiments.pictures import image_grid, read_png, save_png, side_by_side
 from vaefast.experiments.report import write_report
@@ -71,7 +71,7 @@ def score(model: Any, path: Path, seed: int, *, budget: PixelBudget, train: data
 
     Writes samples_chain.png (beside the run's samples_stage1.png, the ancestral ones) and chain_steps.png into `path`.
     """
-    images = train.subset(torch.linspace(0, len(train) - 1, min(budget.images, len(train))).long()).images
+    images = spread_over(train.images, budget.images)
     found = aggregate(model, images, seed)
     information = metrics.mutual_information(found.mean, found.std, z=found.codes, seed=seed)
     logged = [value for _, value in curve(path, "loss")]
