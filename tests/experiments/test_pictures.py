@@ -5,6 +5,8 @@ import torch
 from vaefast.errors import ArgumentError, RunFolderError
 from vaefast.experiments.curves import draw_curves
 from vaefast.experiments.pictures import image_grid, reconstruction_grid, save_png
+from vaefast.experiments.study.pictures import training_curves
+from vaefast.training import RunFolder
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -91,3 +93,18 @@ def test_curves(tmp_path):
     draw_curves([{"step": 1, "critic": 0.0}], path)
     with pytest.raises(ArgumentError, match="nothing to draw"):
         draw_curves([{"stage": "stage1", "step": 1}], path)
+
+
+def test_curves_of_several_trainings_as_far_as_each_came(tmp_path):
+    runs = {name: tmp_path / name for name in ("ns", "began", "not begun")}
+    for name, offset in (("ns", 0.0), ("began", 5.0)):
+        run = RunFolder.create(runs[name], {})
+        for step in (10, 20, 30):
+            run.append_metrics({"stage": "stage1", "step": step, "epoch": step / 10, "generator/diversity": 0.9,
+                                **({"fd_classifier": 90 / step + offset} if step != 20 else {})})
+    training_curves(tmp_path / "curves", runs, "step")
+    drawn = (tmp_path / "curves.svg").read_text()
+    assert all(word in drawn for word in (">ns<", ">began<", ">step<", "FD-classifier of samples")) and "not begun" not in drawn
+    assert (tmp_path / "curves.png").is_file()
+    training_curves(tmp_path / "nothing", {"not begun": runs["not begun"]})
+    assert not (tmp_path / "nothing.png").exists()

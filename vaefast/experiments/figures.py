@@ -9,7 +9,7 @@ from typing import Any
 from vaefast.files import write_atomically
 
 # Okabe and Ito's colours, which people with any common colour blindness tell apart.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "#777777"
 
 

@@ -52,12 +52,13 @@ def _data_set(folder: Path, parts: page.Parts) -> list[str]:
     pieces = []
     for name, record in parts.items():
         pieces.append(page.heading(_HEADINGS[name], record))
-        caption = _HEADINGS[name]
+        shown = [(name, _HEADINGS[name])]
         if name in ("table1", "table2"):
             lines = lines_of(record, COLUMNS)
             pieces.append(html.table(lines[0], lines[1:]))
-            caption = "First samples of the first trial, not picked"
-        pieces += page.pictures(folder, [(name, caption)])
+            shown = [(name, "First samples of the first trial, not picked"),
+                     (f"{name}_curves", "The GANs while they trained: distance of samples, and diversity of batches of them")]
+        pieces += page.pictures(folder, shown)
     return pieces
 
 

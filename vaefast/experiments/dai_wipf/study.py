@@ -18,6 +18,7 @@ from vaefast.experiments.pictures import read_png, save_png, side_by_side
 from vaefast.experiments.run import load_data
 from vaefast.experiments.study.calls import check_models, record_call, wanted_parts
 from vaefast.experiments.study.cell import Study
+from vaefast.experiments.study.pictures import training_curves
 from vaefast.experiments.study.tables import write_table
 from vaefast.training.run_folder import RunFolder
 
@@ -64,6 +65,9 @@ def _table(name: str, rows: Sequence[Row], printed: dict[str, dict[str, paper.Me
                 run_cell(study, name, data_name, plain, training, trial)
             write_table(table(study, name, data_name, rows, printed), study.out / data_name / name, COLUMNS)
         _samples(study, name, data_name, rows)
+        gans = {paper.TITLES[row.name]: run_path(study, name, data_name, row.training, 1) for row in rows
+                if row.training and row.training.kind == "gan"}
+        training_curves(study.out / data_name / f"{name}_curves", gans, "step")
 
     return run
 

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from vaefast import api, data, metrics
-from vaefast.experiments import figures
 from vaefast.experiments.draws import to_uint8
 from vaefast.experiments.hinrichsen.cell import folder
 from vaefast.experiments.hinrichsen.protocol import MAIN, RATE_ROWS
@@ -17,7 +16,6 @@ from vaefast.experiments.pictures import image_grid, save_png, side_by_side
 from vaefast.experiments.run import image_model
 from vaefast.experiments.study import pictures as shared
 from vaefast.experiments.study.cell import Row, Study
-from vaefast.experiments.study.logged import curve
 from vaefast.training.device import resolve_device
 
 PAIRS, STEPS = 8, 8
@@ -71,21 +69,5 @@ def neighbours(study: Study, data_name: str, train: data.ImageSet, network: metr
 
 def rates(study: Study, data_name: str) -> None:
     """rates_curves.png: distance and diversity over the training, by learning rates, as far as each came."""
-    figure, axes = figures.panels(2)
-    titles = {"fd_classifier": "FD-classifier of samples", "fd_exemplar": "FD-exemplar of samples"}
-    drawn = False
-    for colour, row in zip(figures.COLOURS, RATE_ROWS, strict=False):
-        path = folder(study, data_name, row.training) / "trial-01"
-        if not (path / "metrics.jsonl").is_file():
-            continue
-        for name, panel in (*((key, axes[0]) for key in titles), ("diversity", axes[1])):
-            if points := curve(path, name):
-                panel.plot(*zip(*points, strict=True), color=colour, label=row.title, marker="." if len(points) < 30 else None)
-                drawn = True
-                if panel is axes[0]:
-                    panel.set_yscale("log")
-                    panel.set_title(titles[name], fontsize=10)
-    if drawn:
-        figures.label(axes[0], axes[0].get_title(), "epoch", "distance")
-        figures.label(axes[1], "diversity", "epoch", "of the real images' deviation")
-        figures.save_figure(figure, study.out / data_name / "rates_curves")
+    runs = {row.title: folder(study, data_name, row.training) / "trial-01" for row in RATE_ROWS}
+    shared.training_curves(study.out / data_name / "rates_curves", runs)

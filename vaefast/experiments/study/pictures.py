@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from vaefast import data
+from vaefast.experiments import figures
 from vaefast.experiments.codes import spread_over
 from vaefast.experiments.draws import to_uint8
 from vaefast.experiments.pictures import image_grid, read_png, save_png, side_by_side
 from vaefast.experiments.run import GRID
 from vaefast.experiments.study.cell import Row, Training
+from vaefast.experiments.study.logged import curve
 
 
 def first_models(rows: Sequence[Row], folder: Callable[[Training], Path]) -> list[tuple[Row, Path]]:
@@ -31,6 +33,31 @@ def samples(out: Path, found: Sequence[tuple[Row, Path]], train: data.ImageSet |
         drawn = {"real images": in_colour(image_grid(spread_over(train.images, GRID * GRID), GRID, GRID)), **drawn}
     if drawn:
         save_png(out, side_by_side(list(drawn.values()), list(drawn)))
+
+
+def training_curves(stem: Path, runs: Mapping[str, Path], against: str = "epoch") -> None:
+    """STEM.png and .svg: the distance of samples, and their diversity, while each of the runs trained, as far as it came.
+
+    Nothing is drawn where none has logged them. `against` is the records' "epoch" or "step".
+    """
+    figure, axes = figures.panels(2)
+    titles = {"fd_classifier": "FD-classifier of samples", "fd_exemplar": "FD-exemplar of samples"}
+    drawn = False
+    for i, (title, path) in enumerate(runs.items()):
+        if not (path / "metrics.jsonl").is_file():
+            continue
+        for name, panel in (*((key, axes[0]) for key in titles), ("diversity", axes[1])):
+            if points := curve(path, name, against):
+                panel.plot(*zip(*points, strict=True), color=figures.COLOURS[i % len(figures.COLOURS)], label=title,
+                           marker="." if len(points) < 30 else None)
+                drawn = True
+                if panel is axes[0]:
+                    panel.set_yscale("log")
+                    panel.set_title(titles[name], fontsize=10)
+    if drawn:
+        figures.label(axes[0], axes[0].get_title(), against, "distance")
+        figures.label(axes[1], "diversity", against, "of the real images' deviation")
+        figures.save_figure(figure, stem)
 
 
 def in_colour(grid: Any) -> Any:
