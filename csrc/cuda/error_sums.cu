@@ -4,7 +4,7 @@
 
 #include <type_traits>
 
-#include "check.h"
+#include "dispatch.h"
 #include "pack.h"
 #include "team.h"
 
@@ -163,15 +163,7 @@ void launch_data(const Args& a, cudaStream_t stream) {
 
 template <class Args>
 void launch(const Args& a, CudaTarget target, const char* name) {
-    const DeviceScope scope(target.device);
-    const cudaStream_t stream = static_cast<cudaStream_t>(target.stream);
-    switch (a.dtype) {
-        case DType::float32: launch_data<float>(a, stream); break;
-        case DType::float64: launch_data<double>(a, stream); break;
-        case DType::bfloat16: launch_data<__nv_bfloat16>(a, stream); break;
-        case DType::float16: launch_data<__half>(a, stream); break;
-    }
-    check_cuda(cudaGetLastError(), name);
+    for_elements(a.dtype, target, name, [&](auto element, cudaStream_t stream) { launch_data<decltype(element)>(a, stream); });
 }
 
 }  // namespace

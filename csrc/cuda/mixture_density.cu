@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "../core/mixture_density.h"
-#include "check.h"
+#include "dispatch.h"
 #include "mixture_density.h"
 
 namespace vaefast {
@@ -453,17 +453,15 @@ void launch_backward(const MixtureDensityBackward& a, cudaStream_t stream) {
 }  // namespace
 
 void mixture_density_forward_cuda(const MixtureDensityForward& a, CudaTarget target) {
-    const DeviceScope scope(target.device);
-    const cudaStream_t stream = static_cast<cudaStream_t>(target.stream);
-    a.dtype == DType::float64 ? launch_forward<double>(a, stream) : launch_forward<float>(a, stream);
-    check_cuda(cudaGetLastError(), "mixture_density_forward");
+    on_device(target, "mixture_density_forward", [&](cudaStream_t stream) {
+        a.dtype == DType::float64 ? launch_forward<double>(a, stream) : launch_forward<float>(a, stream);
+    });
 }
 
 void mixture_density_backward_cuda(const MixtureDensityBackward& a, CudaTarget target) {
-    const DeviceScope scope(target.device);
-    const cudaStream_t stream = static_cast<cudaStream_t>(target.stream);
-    a.dtype == DType::float64 ? launch_backward<double>(a, stream) : launch_backward<float>(a, stream);
-    check_cuda(cudaGetLastError(), "mixture_density_backward");
+    on_device(target, "mixture_density_backward", [&](cudaStream_t stream) {
+        a.dtype == DType::float64 ? launch_backward<double>(a, stream) : launch_backward<float>(a, stream);
+    });
 }
 
 }  // namespace vaefast

@@ -6,7 +6,7 @@
 // added to by two blocks, so results repeat to the last bit.
 #include "mmd.h"
 
-#include "check.h"
+#include "dispatch.h"
 
 namespace vaefast {
 namespace {
@@ -234,11 +234,9 @@ void launch(const MmdPairs& a, cudaStream_t stream) {
 }  // namespace
 
 void mmd_pairs_cuda(const MmdPairs& args, CudaTarget target) {
-    const DeviceScope scope(target.device);
-    const cudaStream_t stream = static_cast<cudaStream_t>(target.stream);
-    if (args.dtype == DType::float64) launch<double>(args, stream);
-    else launch<float>(args, stream);
-    check_cuda(cudaGetLastError(), "mmd_pairs");
+    on_device(target, "mmd_pairs", [&](cudaStream_t stream) {
+        args.dtype == DType::float64 ? launch<double>(args, stream) : launch<float>(args, stream);
+    });
 }
 
 }  // namespace vaefast

@@ -4,8 +4,7 @@
 #include <type_traits>
 
 #include "../core/normal.h"
-#include "check.h"
-#include "element.h"
+#include "dispatch.h"
 #include "reparam_kl.h"
 #include "team.h"
 
@@ -184,15 +183,7 @@ void launch_typed(const Args& a, cudaStream_t stream) {
 template <class Args>
 void launch(const Args& a, CudaTarget target, const char* name) {
     if (a.rows == 0) return;
-    const DeviceScope scope(target.device);
-    const cudaStream_t stream = static_cast<cudaStream_t>(target.stream);
-    switch (a.dtype) {
-        case DType::float32: launch_typed<float>(a, stream); break;
-        case DType::float64: launch_typed<double>(a, stream); break;
-        case DType::bfloat16: launch_typed<__nv_bfloat16>(a, stream); break;
-        case DType::float16: launch_typed<__half>(a, stream); break;
-    }
-    check_cuda(cudaGetLastError(), name);
+    for_elements(a.dtype, target, name, [&](auto element, cudaStream_t stream) { launch_typed<decltype(element)>(a, stream); });
 }
 
 }  // namespace
