@@ -6,13 +6,14 @@ import json
 
 import pytest
 
-from vaefast.cli import _option, main
+from vaefast.cli import main
+from vaefast.cli.arguments import option
 from vaefast.experiments.evaluate import evaluate
 
 
 def test_options_are_numbers_where_they_can_be():
-    assert _option("memory=10") == ("memory", 10) and _option("individual_weight=2e1") == ("individual_weight", 20.0)
-    assert _option("norm=affine") == ("norm", "affine") and _option("checkpoint=true") == ("checkpoint", True)
+    assert option("memory=10") == ("memory", 10) and option("individual_weight=2e1") == ("individual_weight", 20.0)
+    assert option("norm=affine") == ("norm", "affine") and option("checkpoint=true") == ("checkpoint", True)
 
 
 def test_train_by_the_command_line(tmp_path, capsys):

@@ -1,0 +1,49 @@
+"""The command line: `vaefast {train,sweep,sample,evaluate,fid,reproduce,info,demo}`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from vaefast import __version__
+from vaefast.cli import demo, evaluate, fid, info, reproduce, sample, sweep, train
+from vaefast.cli.arguments import machine
+from vaefast.errors import VaefastError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; `args.call` of what it returns runs one."""
+    made = argparse.ArgumentParser(prog="vaefast", description="Train, sample and score VAEs and small GANs.")
+    made.add_argument("--version", action="version", version=f"vaefast {__version__}")
+    commands = made.add_subparsers(dest="command", required=True, metavar="{train,sweep,sample,evaluate,fid,reproduce,info,demo}")
+    shared = machine()
+    for command in (train, sweep, sample, evaluate, fid, reproduce, info, demo):
+        command.add(commands, shared)
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status (0, 2 for bad input, 130 after Ctrl-C)."""
+    from vaefast.training.allocator import keep_freed_memory
+
+    words = sys.argv[1:] if argv is None else argv
+    args = parser().parse_args(words)
+    args.line = shlex.join(["vaefast", *words])
+    keep_freed_memory()
+    try:
+        args.call(args)
+    except VaefastError as error:
+        print(f"vaefast: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        hint = ""
+        if args.command == "train" and any((Path(args.out) / name).exists() for name in ("config.json", "trials.json")):
+            line = args.line if args.resume else args.line + " --resume"
+            hint = f"; everything is saved, go on with: {line}"
+        if args.command == "sweep":
+            hint = "; what is done is kept, the same command goes on"
+        print(f"\nvaefast: stopped{hint}", file=sys.stderr)
+        return 130
+    return 0

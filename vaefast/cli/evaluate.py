@@ -1,0 +1,33 @@
+"""`vaefast evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from vaefast.cli.arguments import words
+
+
+def add(commands: Any, machine: argparse.ArgumentParser) -> None:
+    """Add the command's parser."""
+    evaluate = commands.add_parser("evaluate", parents=[machine], help="score a trained run")
+    evaluate.add_argument("run", metavar="RUN", help="run folder")
+    evaluate.add_argument("--data-root", metavar="DIR", help="where the run's data lie now, if they moved")
+    evaluate.add_argument("-n", type=int, default=10_000, help="samples of each kind (default: 10000)")
+    evaluate.add_argument("--metrics", type=words, metavar="M[,M]",
+                          help="of classifier, exemplar, fid, is, kid, prdc, sharpness, diversity (default: classifier, or "
+                               "exemplar where the data have no labels; and fid, is and kid, where the Inception weights are at "
+                               "hand)")
+    evaluate.add_argument("--inception-weights", metavar="FILE", help="for fid, is, kid and prdc (default: torch's cache)")
+    evaluate.set_defaults(call=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    from vaefast.experiments.evaluate import evaluate
+    from vaefast.experiments.tables import print_scores
+
+    result = evaluate(args.run, data_root=args.data_root, samples=args.n, seed=args.seed, device=args.device, which=args.metrics,
+                      weights=args.inception_weights)
+    print_scores(result)
+    print(f"written to {Path(args.run) / 'evaluation.json'}")

@@ -1,0 +1,32 @@
+"""`vaefast fid`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from vaefast.cli.arguments import words
+
+
+def add(commands: Any, machine: argparse.ArgumentParser) -> None:
+    """Add the command's parser."""
+    from vaefast.metrics.inception_input import RESIZES
+
+    fid = commands.add_parser("fid", parents=[machine], help="compare two sets of images: FID, Inception score, KID and more")
+    fid.add_argument("real", metavar="A", help="real images: a folder, zip, tar, .npz, run folder, or a file of statistics")
+    fid.add_argument("fake", metavar="B", help="generated images: the same")
+    fid.add_argument("--metrics", type=words, default="fid,is,kid", metavar="M[,M]",
+                     help="of fid, is, kid, prdc (default: fid,is,kid)")
+    fid.add_argument("--inception-weights", metavar="FILE", help="pt_inception-2015-12-05-6726825d.pth (default: torch's cache)")
+    fid.add_argument("--resize", choices=RESIZES, default=RESIZES[0], help=f"how images come to 299x299 (default: {RESIZES[0]})")
+    fid.add_argument("--stretch", action="store_true", help="stretch generated images to the full range first, as old code did")
+    fid.add_argument("-n", type=int, default=10_000, help="samples to draw from a run folder (default: 10000)")
+    fid.set_defaults(call=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    from vaefast.experiments.scores import compare_paths, score_lines
+
+    result = compare_paths(args.real, args.fake, args.metrics, weights=args.inception_weights, resize=args.resize,
+                           stretch=args.stretch, samples=args.n, seed=args.seed, device=args.device)
+    print("\n".join(score_lines(result)))

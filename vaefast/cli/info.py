@@ -1,0 +1,18 @@
+"""`vaefast info`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add(commands: Any, machine: argparse.ArgumentParser) -> None:
+    """Add the command's parser."""
+    info = commands.add_parser("info", help="versions, devices, and which backend serves which op")
+    info.set_defaults(call=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    from vaefast.experiments.information import print_information
+
+    print_information()

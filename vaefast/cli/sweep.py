@@ -1,0 +1,69 @@
+"""`vaefast sweep`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from vaefast.cli.arguments import given, numbers, option
+
+
+def add(commands: Any, machine: argparse.ArgumentParser) -> None:
+    """Add the command's parser."""
+    from vaefast.experiments.presets import PRESETS
+    from vaefast.experiments.sweep.job import SCORES
+    from vaefast.experiments.sweep.space import SPACES
+    from vaefast.training.device import PRECISIONS
+
+    sweep = commands.add_parser("sweep", parents=[machine], help="search over a model's settings, on one machine or many",
+                                description="Trains many settings once, then the best one from many seeds. The same command goes "
+                                "on with what an earlier one began. Needs the extra: pip install 'vaefast[sweep]'.")
+    sweep.add_argument("model", metavar="MODEL", choices=list(PRESETS), help="what to train: " + ", ".join(PRESETS))
+    sweep.add_argument("--data", required=True, metavar="NAME", help="data set, as for train")
+    sweep.add_argument("--data-root", metavar="DIR", help="folder of the data set's files, the same on all machines")
+    sweep.add_argument("--image-size", type=int, metavar="N", help="resize to NxN, where the set offers it")
+    sweep.add_argument("--data-option", type=option, action="append", default=[], metavar="NAME=VALUE",
+                       help="option of the data set's loader; may be given several times")
+    sweep.add_argument("--space", default="wide", metavar="S", help=f"{' or '.join(SPACES)} (Lucic et al. 2018), or a JSON file "
+                       "of your own (default: wide)")
+    sweep.add_argument("--loss", metavar="L", help="loss of a gan (default: ns)")
+    sweep.add_argument("--settings", type=int, default=100, metavar="N", help="how many are tried (default: 100)")
+    sweep.add_argument("--seeds", type=int, default=50, metavar="N", help="repeats of the best one (default: 50)")
+    names = sorted({name for presets in PRESETS.values() for name in presets})
+    sweep.add_argument("--preset", default="quick", metavar="P", help=f"{', '.join(names)} (default: quick)")
+    budget = sweep.add_mutually_exclusive_group()
+    budget.add_argument("--epochs", type=numbers(float), metavar="N[,N]", help="epochs of each training")
+    budget.add_argument("--steps", type=numbers(int), metavar="N[,N]", help="steps of each training")
+    sweep.add_argument("--batch-size", type=int, metavar="B", help="examples a step")
+    sweep.add_argument("--precision", choices=PRECISIONS, default="auto", help="precision of the networks (default: auto)")
+    sweep.add_argument("--metric", choices=list(SCORES), help="what ranks (default: fid, where the Inception weights are)")
+    sweep.add_argument("--inception-weights", metavar="FILE", help="for fid (default: torch's cache)")
+    sweep.add_argument("-n", type=int, default=10_000, help="samples that are scored (default: 10000)")
+    sweep.add_argument("--early-stop", action="store_true", help="stop trainings that fall behind the others (ASHA)")
+    sweep.add_argument("--checkpoint-seconds", type=float, default=120.0, metavar="S", help="seconds between checkpoints "
+                       "(default: 120)")
+    sweep.add_argument("--log-every", type=int, default=50, metavar="N", help="steps a record (default: 50)")
+    sweep.add_argument("--out", required=True, metavar="DIR", help="folder for the runs and tables")
+    where = sweep.add_argument_group("machines")
+    where.add_argument("--address", metavar="A", help="of a Ray cluster, or auto (default: this machine)")
+    where.add_argument("--cpus-per-trial", type=float, default=1.0, metavar="C", help="cores of a training (default: 1)")
+    where.add_argument("--gpus-per-trial", type=float, metavar="G", help="GPUs of a training, such as 0.25 (default: 1, where "
+                       "there are GPUs)")
+    where.add_argument("--at-once", type=int, metavar="N", help="most trainings at the same time (default: as many as fit)")
+    sweep.set_defaults(call=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    from vaefast.experiments.sweep.search import Sweep, sweep
+
+    best = sweep(Sweep(
+        kind=args.model, out=Path(args.out), data_name=args.data, data_root=args.data_root,
+        data_options={**given(size=args.image_size), **dict(args.data_option)}, space=args.space, loss=args.loss,
+        preset_name=args.preset, epochs=args.epochs, steps=args.steps, stage_overrides=given(batch_size=args.batch_size),
+        precision=args.precision, metric=args.metric, samples=args.n, early_stop=args.early_stop, seed=args.seed,
+        settings=args.settings, seeds=args.seeds, device=args.device, weights=args.inception_weights, command=args.line,
+        trainer={"checkpoint_seconds": args.checkpoint_seconds, "log_every": args.log_every}, address=args.address,
+        cpus=args.cpus_per_trial, gpus=args.gpus_per_trial, at_once=args.at_once))
+    print(f"done: {best['name']} is best; tables in {args.out}: settings.md"
+          + (f", best.md ({best['metric']} {best['mean']:.4g} over {best['seeds']} seeds)" if best["seeds"] else ""))
