@@ -86,3 +86,12 @@ def test_the_second_stage_of_a_third_partys_autoencoder():
     assert distance["real digits"] < distance["second stage"] < 0.9 * distance["one Gaussian"]
     for value, name in re.findall(r"([\d.]+)\s+for\s+(real digits|the second stage|one Gaussian)", page):
         assert distance[name.removeprefix("the ")] == pytest.approx(float(value), abs=0.6)
+
+
+@pytest.mark.parametrize("loss", ["ns", "mm"])
+def test_the_short_gans_are_the_measured_ones(loss):
+    folder, page = ROOT / "docs/results/gan-quick", (ROOT / "docs/gan.md").read_text()
+    curve, found = (json.loads((folder / f"{loss}{name}.json").read_text()) for name in ("-curve", ""))
+    assert [point["step"] for point in curve] == [950, 1900, 2850, 3750]
+    scores = " | ".join(f"{point['fd_classifier']:.1f}" for point in curve)
+    assert f"| `{loss}`, preset `quick` | {scores} | {found['fd_classifier/stage1']:.4g} | {curve[-1]['seconds'] / 60:.1f} |" in page

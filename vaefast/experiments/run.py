@@ -77,7 +77,7 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
     images = load_data(data_name, data_root, "train", **(data_options or {}))
     torch.manual_seed(seed)
     model = build(kind, chosen, images.image_shape, model_overrides or {})
-    base = chosen.stages or tuple(override(s, chosen.settings) for s in model.defaults)
+    base = chosen.stages_of(model)
     count = len(base)
     for name, values in (("epochs", epochs), ("steps", steps)):
         if values is not None and len(values) not in (1, count):

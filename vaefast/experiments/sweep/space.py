@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vaefast.api.gan import AUTHORS, Authors
 from vaefast.errors import ArgumentError
+from vaefast.models.gan import PENALTY_WEIGHT
 
 GROUPS = ("model", "stage")
 
@@ -104,36 +106,32 @@ _ON_OFF = Choice((True, False))
 
 _WIDE_GAN = {**_WIDE, "model/disc_iters": Choice((1, 5)), "model/batch_norm": _ON_OFF}
 _NARROW_GAN = {**_NARROW, "model/disc_iters": Choice((1,)), "model/batch_norm": _ON_OFF}
-_NARROW_PENALTY = {"model/lambda_": LogUniform(1e-1, 1e1), "model/batch_norm": Choice((False,))}
+_NARROW_PENALTY: dict[str, Distribution] = {"model/lambda_": LogUniform(1e-1, 1e1), "model/batch_norm": Choice((False,))}
 
 
 @dataclass(frozen=True)
 class _GAN:
-    """The authors' settings of a GAN, and what its searches have beside those of all GANs."""
+    """What a GAN has beside its authors' settings, and its searches beside those of all GANs."""
 
-    lr: float
-    beta1: float
-    disc_iters: int
-    batch_norm: bool
     own: dict[str, Any] = field(default_factory=dict)
     wide: dict[str, Distribution] = field(default_factory=dict)
     narrow: dict[str, Distribution] = field(default_factory=dict)
 
-    def default(self) -> dict[str, Any]:
-        return {"stage/lr": self.lr, "stage/beta1": self.beta1, "model/disc_iters": self.disc_iters,
-                "model/batch_norm": self.batch_norm, **self.own}
+    def default(self, authors: Authors) -> dict[str, Any]:
+        return {"stage/lr": authors.lr, "stage/beta1": authors.beta1, "model/disc_iters": authors.disc_iters,
+                "model/batch_norm": authors.batch_norm, **self.own}
 
 
-_LAMBDA = {"model/lambda_": LogUniform(1e-1, 1e2)}
+_LAMBDA: dict[str, Distribution] = {"model/lambda_": LogUniform(1e-1, 1e2)}
 _GANS = {
-    "mm": _GAN(5e-5, 0.0, 1, True),
-    "ns": _GAN(5e-5, 0.0, 1, True),
-    "lsgan": _GAN(2e-4, 0.5, 1, True),
-    "wgan": _GAN(5e-5, 0.5, 5, True, {"model/weight_clip": 0.01}, {"model/weight_clip": LogUniform(1e-3, 1.0)},
+    "mm": _GAN(),
+    "ns": _GAN(),
+    "lsgan": _GAN(),
+    "wgan": _GAN({"model/weight_clip": AUTHORS["wgan"].weight_clip}, {"model/weight_clip": LogUniform(1e-3, 1.0)},
                  {"model/weight_clip": LogUniform(1e-2, 1.0)}),
-    "wgan-gp": _GAN(1e-4, 0.5, 5, False, {"model/lambda_": 10.0}, _LAMBDA, _NARROW_PENALTY),
-    "dragan": _GAN(1e-4, 0.5, 1, True, {"model/lambda_": 10.0}, _LAMBDA, _NARROW_PENALTY),
-    "began": _GAN(1e-4, 0.5, 5, False, {"model/began_lambda": 1e-3, "model/began_gamma": 0.75},
+    "wgan-gp": _GAN({"model/lambda_": PENALTY_WEIGHT}, _LAMBDA, _NARROW_PENALTY),
+    "dragan": _GAN({"model/lambda_": PENALTY_WEIGHT}, _LAMBDA, _NARROW_PENALTY),
+    "began": _GAN({"model/began_lambda": 1e-3, "model/began_gamma": 0.75},
                   {"model/began_lambda": LogUniform(1e-4, 1e-2), "model/began_gamma": Uniform(0.0, 1.0)},
                   {"model/began_lambda": Choice((1e-3,)), "model/began_gamma": Uniform(0.6, 0.9)}),
 }
@@ -163,7 +161,7 @@ def space_of(kind: str, name: str = "wide", loss: str | None = None) -> Space:
         raise ArgumentError(f"loss is {loss!r}; {name} is a space of {', '.join(LOSSES)}. For others, write a space of your own.")
     gan = _GANS[loss]
     draws = {**_WIDE_GAN, **gan.wide} if name == "wide" else {**_NARROW_GAN, **gan.narrow}
-    return Space(f"{kind}/{name}/{loss}", draws, {"model/loss": loss}, gan.default())
+    return Space(f"{kind}/{name}/{loss}", draws, {"model/loss": loss}, gan.default(AUTHORS[loss]))
 
 
 _KINDS: dict[str, type[Uniform] | type[LogUniform]] = {"uniform": Uniform, "log_uniform": LogUniform}
