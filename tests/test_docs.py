@@ -34,11 +34,13 @@ def test_the_reproduction_is_the_measured_one():
         assert (folder / data / "table1.md").read_text() in page
 
 
-def test_the_ablation_is_the_measured_one():
+def test_gamix_is_the_measured_one():
     folder, page = ROOT / "docs/results/gamix-quick", (ROOT / "docs/results.md").read_text()
     assert (folder / "claims.md").read_text() in page
     for data in ("lfw", "cifar10"):
         assert (folder / data / "ablation.md").read_text() in page
+    for part in ("baselines", "weights", "dimensions", "moments"):
+        assert (folder / "lfw" / f"{part}.md").read_text() in page
     for call in json.loads((folder / "calls.json").read_text()):
         assert f"{call['seconds'] / 60:.1f}" in page and call["threads"] == 1
 
@@ -94,4 +96,5 @@ def test_the_short_gans_are_the_measured_ones(loss):
     curve, found = (json.loads((folder / f"{loss}{name}.json").read_text()) for name in ("-curve", ""))
     assert [point["step"] for point in curve] == [950, 1900, 2850, 3750]
     scores = " | ".join(f"{point['fd_classifier']:.1f}" for point in curve)
-    assert f"| `{loss}`, preset `quick` | {scores} | {found['fd_classifier/stage1']:.4g} | {curve[-1]['seconds'] / 60:.1f} |" in page
+    end = f"{found['fd_classifier/stage1']:.4g} | {curve[-1]['seconds'] / 60:.1f}"
+    assert f"| `{loss}`, preset `quick` | {scores} | {end} |" in page
