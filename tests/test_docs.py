@@ -55,6 +55,15 @@ def test_the_chains_are_the_measured_ones():
         assert f"{row['fd_ancestral']['mean'] / row['fd_chain']['mean']:.2f}" in page
 
 
+def test_the_longer_sequential_run_is_the_measured_one():
+    folder, page = ROOT / "docs/results/sequential-lfw-long", (ROOT / "docs/results.md").read_text()
+    found = json.loads((folder / "steps.json").read_text())
+    assert (found["split"], found["images"]) == ("test", 500)
+    for i, (error, sharpness) in enumerate(zip(found["reconstruction_error"], found["sharpness_samples"])):
+        assert f"| step {i + 1} | {error:.4g} | {sharpness:.4g} |" in page
+    assert f"{json.loads((folder / 'training.json').read_text())['seconds'] / 60:.1f} minutes on one core" in page
+
+
 def test_the_longer_fashion_run_is_the_measured_one():
     folder, page = ROOT / "docs/results/two-stage-fashion-15-epochs", (ROOT / "docs/results.md").read_text()
     found = json.loads((folder / "evaluation.json").read_text())
