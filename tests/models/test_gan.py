@@ -218,6 +218,9 @@ def test_k_t_where_both_errors_are_the_same_and_below_zero(x):
     error = float(model.judge(x).mean().detach())
     model.balance(x)
     assert float(model.k_t) == pytest.approx(0.1 * error * (0.75 - 1)) and model.k_t < 0
+    model.began_clip = True
+    model.balance(x)
+    assert model.k_t == 0
 
 
 # Turns.

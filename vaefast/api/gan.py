@@ -114,7 +114,8 @@ class GAN(Adversarial):
         penalty, lambda_: a gradient penalty (none, gp, dragan, dragan-v3, r1) and its weight.
         disc_iters: discriminator steps a generator step.
         batch_norm, spectral_norm: in the discriminator of `nets`.
-        weight_penalty, order, same_z, z, image_range, began_lambda, began_gamma: see `vaefast.models.GAN`.
+        weight_penalty, order, same_z, z, image_range, began_lambda, began_gamma, began_clip: see
+            `vaefast.models.GAN`.
         weight_clip: largest absolute value of the discriminator's weights, after each of its steps.
 
     Raises:
@@ -131,7 +132,7 @@ class GAN(Adversarial):
                  lambda_: float = models.gan.PENALTY_WEIGHT, disc_iters: int | None = None, batch_norm: bool | None = None,
                  spectral_norm: bool = False, weight_penalty: float = 0.0, weight_clip: float | None = None, order: str = "dg",
                  same_z: bool | None = None, z: str = "uniform", image_range: tuple[float, float] | None = None,
-                 began_lambda: float = 1e-3, began_gamma: float = 0.75) -> None:
+                 began_lambda: float = 1e-3, began_gamma: float = 0.75, began_clip: bool = False) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         if loss not in LOSSES:
             raise ArgumentError(f"loss is {loss!r}; expected one of {', '.join(LOSSES)}.")
@@ -150,14 +151,15 @@ class GAN(Adversarial):
         super().__init__(models.GAN(
             generator, discriminator, image_shape=image_shape, latent_dim=latent_dim, loss=loss, penalty=penalty, lambda_=lambda_,
             weight_penalty=weight_penalty, disc_iters=authors.disc_iters if disc_iters is None else disc_iters, order=order,
-            same_z=same_z, z=z, image_range=image_range, began_lambda=began_lambda, began_gamma=began_gamma))
+            same_z=same_z, z=z, image_range=image_range, began_lambda=began_lambda, began_gamma=began_gamma,
+            began_clip=began_clip))
         self.defaults = (settings_of(authors, clip),)
         self._config = {"image_shape": list(image_shape), "loss": loss, "latent_dim": latent_dim,
                         "nets": nets if own == (None, None) else "custom", "penalty": penalty, "lambda_": lambda_,
                         "disc_iters": disc_iters, "batch_norm": batch_norm, "spectral_norm": spectral_norm,
                         "weight_penalty": weight_penalty, "weight_clip": weight_clip, "order": order, "same_z": same_z, "z": z,
                         "image_range": None if image_range is None else list(image_range), "began_lambda": began_lambda,
-                        "began_gamma": began_gamma}
+                        "began_gamma": began_gamma, "began_clip": began_clip}
 
 
 def settings_of(authors: Authors, weight_clip: float | None) -> StageSettings:

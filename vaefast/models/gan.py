@@ -52,6 +52,7 @@ class GAN(nn.Module):
         image_range: in what range D sees images, (0, 1) or (-1, 1); None for G's. Images that are given and returned are in
             [0, 1] (or uint8) either way.
         began_lambda, began_gamma: step of k_t, and the ratio of errors E(fake) / E(real) it keeps ("began").
+        began_clip: keep k_t in [0, 1], as the paper says (Berthelot et al. 2017, section 3.3) and Lucic et al.'s code does not.
 
     Raises:
         ArgumentError: a setting has a value that cannot work.
@@ -66,7 +67,8 @@ class GAN(nn.Module):
     def __init__(self, generator: nn.Module, discriminator: nn.Module, *, image_shape: tuple[int, ...], latent_dim: int,
                  loss: str = "ns", penalty: str | None = None, lambda_: float = PENALTY_WEIGHT, weight_penalty: float = 0.0,
                  disc_iters: int = 1, order: str = "dg", same_z: bool | None = None, z: str = "uniform",
-                 image_range: tuple[float, float] | None = None, began_lambda: float = 1e-3, began_gamma: float = 0.75) -> None:
+                 image_range: tuple[float, float] | None = None, began_lambda: float = 1e-3, began_gamma: float = 0.75,
+                 began_clip: bool = False) -> None:
         super().__init__()
         for name, value, known in (("loss", loss, LOSSES), ("order", order, ORDERS), ("z", z, CODES)):
             if value not in known:
@@ -92,6 +94,7 @@ class GAN(nn.Module):
         self.same_z = (self.losses.same_z and order == "dg") if same_z is None else bool(same_z)
         self.image_range = (float(image_range[0]), float(image_range[1]))
         self.weight_penalty, self.began_lambda, self.began_gamma = float(weight_penalty), began_lambda, began_gamma
+        self.began_clip = bool(began_clip)
         self.register_buffer("lambda_", torch.tensor(float(lambda_)), persistent=False)
         self.register_buffer("k_t", torch.zeros(()), persistent=loss == "began")
         self._turns = _Turns(self)
@@ -224,9 +227,11 @@ class GAN(nn.Module):
 
     @torch.no_grad()
     def balance(self, x: Tensor, z: Tensor | None = None) -> None:
-        """k_t += lambda (gamma E(real) - E(fake)), of the networks as they are; k_t is not clipped (as in the source's code)."""
+        """k_t += lambda (gamma E(real) - E(fake)), of the networks as they are."""
         real, fake = self.judge(self._as_seen(x)), self.judge(self.generate(self.codes_for(x) if z is None else z))
         self.k_t.add_(self.began_lambda * global_mean(self._imbalance(real.mean(), fake.mean())))
+        if self.began_clip:
+            self.k_t.clamp_(0, 1)
 
     def _imbalance(self, real: Tensor, fake: Tensor) -> Tensor:
         return self.began_gamma * real - fake
