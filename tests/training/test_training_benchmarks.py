@@ -21,9 +21,10 @@ def benchmarks(monkeypatch):
     return lambda name: importlib.import_module(f"benchmarks.{name}")
 
 
-def test_the_page_shows_the_measured_table(benchmarks):
-    shown = (ROOT / "docs" / "performance.md").read_text().partition("<!-- training-cpu -->\n")[2].partition("<!-- end -->")[0]
-    assert shown == benchmarks("training").markdown(json.loads((RESULTS / "training-cpu.json").read_text()))
+@pytest.mark.parametrize("name", ["training", "gan"])
+def test_the_page_shows_the_measured_table(benchmarks, name):
+    shown = (ROOT / "docs" / "performance.md").read_text().partition(f"<!-- {name}-cpu -->\n")[2].partition("<!-- end -->")[0]
+    assert shown == benchmarks(name).markdown(json.loads((RESULTS / f"{name}-cpu.json").read_text()))
 
 
 def test_killed_runs_ended_as_the_undisturbed_one():
