@@ -10,7 +10,7 @@ from torch import nn
 
 import vaefast
 from vaefast.api.gan import AUTHORS
-from vaefast.errors import ArgumentError, CheckpointError
+from vaefast.errors import ArgumentError, CheckpointError, RunFolderError
 from vaefast.nets import BatchNorm, BEGANDiscriminator
 
 X = torch.randint(0, 256, (64, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -115,3 +115,13 @@ def test_what_cannot_work_is_refused():
         make("wgan", weight_clip=-1.0)
     with pytest.raises(ArgumentError, match="the images have shape"):
         make().fit(X[:, :, :2, :2], **FAST)
+
+
+def test_a_run_from_before_an_argument_was_added_goes_on(tmp_path):
+    make("began").fit(X, out=tmp_path / "run", **FAST)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    del config["model"]["began_clip"]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    make("began").fit(X, out=tmp_path / "run", resume=True, **FAST)
+    with pytest.raises(RunFolderError, match="other settings .*'began_clip': False.*now .*'began_clip': True"):
+        make("began", began_clip=True).fit(X, out=tmp_path / "run", resume=True, **FAST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import platform
 from collections.abc import Callable, Sequence
@@ -171,8 +172,7 @@ class Model(nn.Module):
         return [override(default, {k: v[i] if isinstance(v, (tuple, list)) else v for k, v in given.items()})
                 for i, default in enumerate(self.defaults)]
 
-    @staticmethod
-    def _open_run(out: str | os.PathLike | None, config: dict[str, Any], resume: bool) -> RunFolder | None:
+    def _open_run(self, out: str | os.PathLike | None, config: dict[str, Any], resume: bool) -> RunFolder | None:
         if out is None:
             if resume:
                 raise ArgumentError("resume needs out, the folder of the run to go on with.")
@@ -180,7 +180,8 @@ class Model(nn.Module):
         if not resume:
             return RunFolder.create(out, config)
         run = RunFolder.open(out)
-        run.require(config)
+        arguments = inspect.signature(type(self)).parameters.values()
+        run.require(config, {p.name: p.default for p in arguments if p.default is not p.empty})
         return run
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:

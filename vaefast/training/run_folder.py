@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,16 +67,19 @@ class RunFolder:
             raise RunFolderError(str(error)) from None
         return cls(path, config)
 
-    def require(self, config: dict[str, Any]) -> None:
+    def require(self, config: dict[str, Any], defaults: Mapping[str, Any] | None = None) -> None:
         """Raise `RunFolderError` naming the settings in which `config` differs from this run's.
 
-        Settings that this run knows nothing of were added by a later version: they are no difference.
+        Settings that this run knows nothing of were added by a later version: they are no difference. Arguments of the model that
+        it knows nothing of had their `defaults`.
         """
-        config = json.loads(json.dumps(config))  # as the file holds it: tuples are lists
-        differing = [key for key in sorted(self.config)
-                     if key not in VOLATILE and config.get(key) != self.config.get(key)]
+        config, defaults = json.loads(json.dumps([config, defaults or {}], default=str))  # as the file holds it: tuples are lists
+        mine = dict(self.config)
+        if isinstance(mine.get("model"), dict):
+            mine["model"] = {**{k: v for k, v in defaults.items() if k in config.get("model", {})}, **mine["model"]}
+        differing = [key for key in sorted(mine) if key not in VOLATILE and config.get(key) != mine[key]]
         if differing:
-            was = "; ".join(f"{key} was {self.config.get(key)!r}, now {config.get(key)!r}" for key in differing[:3])
+            was = "; ".join(f"{key} was {mine[key]!r}, now {config.get(key)!r}" for key in differing[:3])
             raise RunFolderError(f"{self.path} was started with other settings ({was}); resume with the same, or "
                                  "choose another --out.")
 
