@@ -108,6 +108,17 @@ def test_convolutions_in_nhwc_on_a_cpu_where_torch_bears_it():
     assert not vaefast.GAMIXVAE((1, 28, 28), 8, nets="infogan").channels_last_on_cpu
 
 
+def test_networks_of_ones_own(tmp_path):
+    named = small()
+    own = {"encoder": named.first.encoder, "decoder": named.first.decoder}
+    model = small(**own)
+    model.fit(images(), steps=1, batch_size=8, progress=False, precision="fp32")
+    model.save(tmp_path / "model")
+    assert model.config()["nets"] == "custom" and vaefast.load(tmp_path / "model", **own).sample(2).shape == (2, *SHAPE)
+    with pytest.raises(ArgumentError, match="input_norm is False"):
+        small(**own, input_norm=False)
+
+
 def test_bad_settings_are_refused():
     for options, message in (({"second_stage": 1}, "second_stage is 1"), ({"input_norm": 1}, "input_norm is 1"),
                              ({"norm": "layer"}, "norm is 'layer'"),

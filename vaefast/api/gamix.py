@@ -73,11 +73,12 @@ class GAMIXVAE(OneStage):
         for name, value in (("checkpoint", checkpoint), ("input_norm", input_norm), ("second_stage", second_stage)):
             if not isinstance(value, bool):
                 raise ArgumentError(f"{name} is {value!r}; expected True or False.")
-        if (checkpoint or not input_norm) and (nets != "gamix" or encoder is not None):
+        named = nets == "gamix" and encoder is None
+        if (checkpoint or not input_norm) and not named:
             what = "checkpoint is True" if checkpoint else "input_norm is False"
             raise ArgumentError(f"{what}, which the gamix networks alone have; leave it out for others.")
         own = {"width": width, "norm": norm}
-        options = {**own, "checkpoint": checkpoint, "input_norm": input_norm} if nets == "gamix" else None
+        options = {**own, "checkpoint": checkpoint, "input_norm": input_norm} if named else None
         encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim, options=options)
         judge, called = image_adversary(adversary if adversarial_weight else None, image_shape[0], **own)
         super().__init__(models.GAMIXVAE(
