@@ -47,3 +47,29 @@ def machine() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed (default: 0)")
     return parser
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """What is trained, on what, and how long: of the commands that train a model that is named."""
+    from vaefast import data
+    from vaefast.experiments.presets import PRESETS
+    from vaefast.training.device import PRECISIONS
+
+    parser.add_argument("model", metavar="MODEL", choices=list(PRESETS), help="what to train: " + ", ".join(PRESETS))
+    parser.add_argument("--data", required=True, metavar="NAME", help="data set: " + ", ".join(data.names()))
+    parser.add_argument("--image-size", type=int, metavar="N",
+                        help="resize to NxN, where the set offers it (folder, celeba, ...)")
+    parser.add_argument("--data-option", type=option, action="append", default=[], metavar="NAME=VALUE",
+                        help="option of the data set's loader, such as crop=140 of celeba; may be given several times")
+    names = sorted({name for presets in PRESETS.values() for name in presets})
+    parser.add_argument("--preset", default="quick", metavar="P", help=f"{', '.join(names)} (default: quick)")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--epochs", type=numbers(float), metavar="N[,N]", help="epochs of all stages, or of each")
+    budget.add_argument("--steps", type=numbers(int), metavar="N[,N]", help="steps of all stages, or of each")
+    parser.add_argument("--batch-size", type=int, metavar="B", help="examples a step, in all stages")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="precision of the networks (default: auto)")
+
+
+def data_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of the data set's loader among `add_training`'s arguments."""
+    return {**given(size=args.image_size), **dict(args.data_option)}

@@ -6,37 +6,24 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vaefast.cli.arguments import given, numbers, option
+from vaefast.cli.arguments import add_training, data_options, given
 
 
 def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     """Add the command's parser."""
-    from vaefast.experiments.presets import PRESETS
     from vaefast.experiments.sweep.job import SCORES
     from vaefast.experiments.sweep.space import SPACES
-    from vaefast.training.device import PRECISIONS
 
     sweep = commands.add_parser("sweep", parents=[machine], help="search over a model's settings, on one machine or many",
                                 description="Trains many settings once, then the best one from many seeds. The same command goes "
                                 "on with what an earlier one began. Needs the extra: pip install 'vaefast[sweep]'.")
-    sweep.add_argument("model", metavar="MODEL", choices=list(PRESETS), help="what to train: " + ", ".join(PRESETS))
-    sweep.add_argument("--data", required=True, metavar="NAME", help="data set, as for train")
+    add_training(sweep)
     sweep.add_argument("--data-root", metavar="DIR", help="folder of the data set's files, the same on all machines")
-    sweep.add_argument("--image-size", type=int, metavar="N", help="resize to NxN, where the set offers it")
-    sweep.add_argument("--data-option", type=option, action="append", default=[], metavar="NAME=VALUE",
-                       help="option of the data set's loader; may be given several times")
     sweep.add_argument("--space", default="wide", metavar="S", help=f"{' or '.join(SPACES)} (Lucic et al. 2018), or a JSON file "
                        "of your own (default: wide)")
     sweep.add_argument("--loss", metavar="L", help="loss of a gan (default: ns)")
     sweep.add_argument("--settings", type=int, default=100, metavar="N", help="how many are tried (default: 100)")
     sweep.add_argument("--seeds", type=int, default=50, metavar="N", help="repeats of the best one (default: 50)")
-    names = sorted({name for presets in PRESETS.values() for name in presets})
-    sweep.add_argument("--preset", default="quick", metavar="P", help=f"{', '.join(names)} (default: quick)")
-    budget = sweep.add_mutually_exclusive_group()
-    budget.add_argument("--epochs", type=numbers(float), metavar="N[,N]", help="epochs of each training")
-    budget.add_argument("--steps", type=numbers(int), metavar="N[,N]", help="steps of each training")
-    sweep.add_argument("--batch-size", type=int, metavar="B", help="examples a step")
-    sweep.add_argument("--precision", choices=PRECISIONS, default="auto", help="precision of the networks (default: auto)")
     sweep.add_argument("--metric", choices=list(SCORES), help="what ranks (default: fid, where the Inception weights are)")
     sweep.add_argument("--inception-weights", metavar="FILE", help="for fid (default: torch's cache)")
     sweep.add_argument("-n", type=int, default=10_000, help="samples that are scored (default: 10000)")
@@ -59,7 +46,7 @@ def _run(args: argparse.Namespace) -> None:
 
     best = sweep(Sweep(
         kind=args.model, out=Path(args.out), data_name=args.data, data_root=args.data_root,
-        data_options={**given(size=args.image_size), **dict(args.data_option)}, space=args.space, loss=args.loss,
+        data_options=data_options(args), space=args.space, loss=args.loss,
         preset_name=args.preset, epochs=args.epochs, steps=args.steps, stage_overrides=given(batch_size=args.batch_size),
         precision=args.precision, metric=args.metric, samples=args.n, early_stop=args.early_stop, seed=args.seed,
         settings=args.settings, seeds=args.seeds, device=args.device, weights=args.inception_weights, command=args.line,

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vaefast.cli.arguments import given, numbers, option
+from vaefast.cli.arguments import add_training, data_options, given, option
 
 
 def _gamma(text: str) -> str | float:
@@ -15,34 +15,22 @@ def _gamma(text: str) -> str | float:
 
 def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     """Add the command's parser."""
-    from vaefast import data
     from vaefast.api.adversary import ADVERSARIES
     from vaefast.api.general import PIXEL_NETS
     from vaefast.api.sequential import INFERENCES, VARIANTS
-    from vaefast.experiments.presets import PRESETS
     from vaefast.models import FAMILIES, REGULARIZERS
     from vaefast.models.gan_losses import LOSSES
     from vaefast.models.gradient_penalty import PENALTIES
     from vaefast.models.vae import LIKELIHOODS
     from vaefast.nets import FLOWS, NETS
     from vaefast.nets.biggan.plan import ARCHS
-    from vaefast.training.device import CHANNELS_LAST, PRECISIONS
+    from vaefast.training.device import CHANNELS_LAST
     from vaefast.training.iteration import MODES
     from vaefast.training.schedule import SCHEDULES
 
     train = commands.add_parser("train", parents=[machine], help="train a model into a run folder")
-    train.add_argument("model", metavar="MODEL", choices=list(PRESETS), help="what to train: " + ", ".join(PRESETS))
-    train.add_argument("--data", required=True, metavar="NAME", help="data set: " + ", ".join(data.names()))
+    add_training(train)
     train.add_argument("--data-root", metavar="DIR", help="folder of the data set's files (digits needs none)")
-    train.add_argument("--image-size", type=int, metavar="N", help="resize to NxN, where the set offers it (folder, celeba, ...)")
-    train.add_argument("--data-option", type=option, action="append", default=[], metavar="NAME=VALUE",
-                       help="option of the data set's loader, such as crop=140 of celeba; may be given several times")
-    names = sorted({name for presets in PRESETS.values() for name in presets})
-    train.add_argument("--preset", default="quick", metavar="P", help=f"{', '.join(names)} (default: quick)")
-    budget = train.add_mutually_exclusive_group()
-    budget.add_argument("--epochs", type=numbers(float), metavar="N[,N]", help="epochs of all stages, or of each")
-    budget.add_argument("--steps", type=numbers(int), metavar="N[,N]", help="steps of all stages, or of each")
-    train.add_argument("--batch-size", type=int, metavar="B", help="examples a step, in all stages")
     train.add_argument("--lr", type=float, help="learning rate, in all stages")
     train.add_argument("--latent-dim", type=int, metavar="K", help="latent dimensions")
     train.add_argument("--gamma", type=_gamma, metavar="G", help="decoder noise: learned, optimal or a number")
@@ -73,7 +61,6 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     train.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
     train.add_argument("--resume", action="store_true", help="go on with the run in RUN")
     train.add_argument("--start-from", metavar="PATH", help="weights to begin with: a run folder, or RUN/checkpoints/last-good")
-    train.add_argument("--precision", choices=PRECISIONS, default="auto", help="precision of the networks (default: auto)")
     train.add_argument("--schedule", choices=SCHEDULES, help="learning-rate schedule, in all stages")
     train.add_argument("--beta1", type=float, metavar="X", help="of Adam, in all stages")
     train.add_argument("--clip-norm", type=float, metavar="X", help="largest norm of the gradient, in all stages")
@@ -120,7 +107,7 @@ def _run(args: argparse.Namespace) -> None:
                      variant=args.variant, width=args.width, steps=args.chain_steps, inference=args.inference,
                      adversary=args.adversary),
             **dict(args.model_option)},
-        data_options={**given(size=args.image_size), **dict(args.data_option)}, command=args.line,
+        data_options=data_options(args), command=args.line,
         sample_every=args.sample_every, score_every=args.score_every, keep_best=args.keep_best, mi_every=args.mi_every,
         tensorboard=args.tensorboard, wandb=args.wandb, start_from=args.start_from,
         trainer={"compile": args.compile, "channels_last": args.channels_last, "sync": args.sync, "log_every": args.log_every,
