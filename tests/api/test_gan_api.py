@@ -120,8 +120,18 @@ def test_what_cannot_work_is_refused():
 def test_a_run_from_before_an_argument_was_added_goes_on(tmp_path):
     make("began").fit(X, out=tmp_path / "run", **FAST)
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    del config["model"]["began_clip"]
+    del config["model"]["began_clip"], config["stages"][0]["flip"], config["stages"][0]["ema"]
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     make("began").fit(X, out=tmp_path / "run", resume=True, **FAST)
     with pytest.raises(RunFolderError, match="other settings .*'began_clip': False.*now .*'began_clip': True"):
         make("began", began_clip=True).fit(X, out=tmp_path / "run", resume=True, **FAST)
+    with pytest.raises(RunFolderError, match="other settings .*'ema': None.*now .*'ema': 0.9"):
+        make("began").fit(X, out=tmp_path / "run", resume=True, **FAST, ema=0.9)
+
+
+def test_a_run_from_before_a_players_setting_was_added_goes_on(tmp_path):
+    make("wgan").fit(X, out=tmp_path / "run", **FAST)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    del config["stages"][0]["players"]["discriminator"]["plateau_factor"]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    make("wgan").fit(X, out=tmp_path / "run", resume=True, **FAST)

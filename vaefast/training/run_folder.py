@@ -13,6 +13,7 @@ from typing import Any
 from vaefast.errors import CheckpointError, RunFolderError
 from vaefast.files import remove_leftovers, write_atomically
 from vaefast.training.checkpoint import Checkpoints
+from vaefast.training.settings import completed
 from vaefast.training.storage import read_json, write_json
 
 try:
@@ -71,12 +72,14 @@ class RunFolder:
         """Raise `RunFolderError` naming the settings in which `config` differs from this run's.
 
         Settings that this run knows nothing of were added by a later version: they are no difference. Arguments of the model that
-        it knows nothing of had their `defaults`.
+        it knows nothing of had their `defaults`, and settings of a stage theirs.
         """
         config, defaults = json.loads(json.dumps([config, defaults or {}], default=str))  # as the file holds it: tuples are lists
         mine = dict(self.config)
         if isinstance(mine.get("model"), dict):
             mine["model"] = {**{k: v for k, v in defaults.items() if k in config.get("model", {})}, **mine["model"]}
+        if isinstance(mine.get("stages"), list):
+            mine["stages"] = [completed(stage) for stage in mine["stages"]]
         differing = [key for key in sorted(mine) if key not in VOLATILE and config.get(key) != mine[key]]
         if differing:
             was = "; ".join(f"{key} was {mine[key]!r}, now {config.get(key)!r}" for key in differing[:3])

@@ -151,6 +151,12 @@ class StageSettings(PlayerSettings):
         return asdict(self)
 
 
+def completed(saved: dict[str, Any]) -> dict[str, Any]:
+    """`as_dict` of an earlier version, with the defaults of what was added since."""
+    players = {name: {**asdict(PlayerSettings()), **own} for name, own in saved.get("players", {}).items()}
+    return {**StageSettings(steps=1).as_dict(), "steps": None, **saved, "players": players}
+
+
 _PLAYER_FIELDS = {f.name for f in fields(PlayerSettings)}
 FIELDS = {f.name for f in fields(StageSettings)}
 
