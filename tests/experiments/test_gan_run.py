@@ -10,6 +10,7 @@ import pytest
 from vaefast import api, data
 from vaefast.cli import main
 from vaefast.experiments.presets import preset
+from vaefast.experiments.run import build
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +112,12 @@ def test_a_short_run_of_ns_has_other_settings_than_its_authors():
                                          ("wgan-gp", "quick", 7_500, 1e-4, 0.5)):
         settings, = preset("gan", name).stages_of(api.GAN((1, 28, 28), loss))
         assert (settings.steps, settings.lr, settings.betas[0]) == (steps, lr, beta1)
+
+
+def test_a_short_run_of_began_is_of_the_wide_space():
+    authors, short = (build("gan", preset("gan", name), (1, 28, 28), {"loss": "began"}) for name in ("paper", "quick"))
+    assert authors.config() == api.GAN((1, 28, 28), "began").config()
+    own = {"batch_norm": True, "disc_iters": 1, "began_lambda": 1e-2}
+    assert short.config() == api.GAN((1, 28, 28), "began", **own).config()
+    given = build("gan", preset("gan", "quick"), (1, 28, 28), {"loss": "began", "disc_iters": 5})
+    assert (given.config()["disc_iters"], given.config()["batch_norm"]) == (5, True)

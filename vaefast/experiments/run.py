@@ -118,7 +118,7 @@ def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], override
     for name, value in overrides.items():
         if name not in taken:
             raise ArgumentError(f"{name.rstrip('_')} is {value!r}; {kind} has no such setting.")
-    return model(image_shape, **{**chosen.model, **overrides})
+    return model(image_shape, **chosen.arguments(overrides))
 
 
 def _for_stage(stage: int, overrides: dict[str, Any] | Sequence[dict[str, Any]]) -> dict[str, Any]:
