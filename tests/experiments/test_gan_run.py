@@ -107,9 +107,9 @@ def test_settings_that_a_gan_does_not_have(folder, capsys):
     assert "z is 'cauchy'" in capsys.readouterr().err and not (folder / "x").exists()
 
 
-def test_a_short_run_of_ns_has_other_settings_than_its_authors():
+def test_short_runs_of_ns_and_began_have_other_settings_than_their_authors():
     for loss, name, steps, lr, beta1 in (("ns", "paper", 15_625, 5e-5, 0.0), ("ns", "quick", 3_750, 2e-4, 0.5),
-                                         ("wgan-gp", "quick", 7_500, 1e-4, 0.5)):
+                                         ("began", "quick", 3_750, 5e-4, 0.5), ("wgan-gp", "quick", 7_500, 1e-4, 0.5)):
         settings, = preset("gan", name).stages_of(api.GAN((1, 28, 28), loss))
         assert (settings.steps, settings.lr, settings.betas[0]) == (steps, lr, beta1)
 
