@@ -110,6 +110,8 @@ def test_a_constant_generator_is_noticed_and_the_last_good_checkpoint_kept(tmp_p
     assert origin == kept and torch.equal(fresh.generator.weight, tensors["model/generator.weight"])
     with pytest.raises(CheckpointError, match="should hold the weights of a model"):
         saved_weights(tmp_path / "run" / "checkpoints" / "nothing")
+    with pytest.raises(CheckpointError, match=r"no finished model; .* name .*run/checkpoints/stage2-00000000\."):
+        saved_weights(run.path)
 
 
 def test_a_suspicion_that_passes_leaves_nothing(tmp_path, train):
