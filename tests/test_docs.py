@@ -99,7 +99,7 @@ def test_the_second_stage_of_a_third_partys_autoencoder():
         assert distance[name.removeprefix("the ")] == pytest.approx(float(value), abs=0.6)
 
 
-@pytest.mark.parametrize("loss", ["ns", "mm"])
+@pytest.mark.parametrize("loss", ["ns", "mm", "began"])
 def test_the_short_gans_are_the_measured_ones(loss):
     folder, page = ROOT / "docs/results/gan-quick", (ROOT / "docs/gan.md").read_text()
     curve, found = (json.loads((folder / f"{loss}{name}.json").read_text()) for name in ("-curve", ""))
