@@ -41,10 +41,10 @@ def saved_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Path
     """
     path = Path(path)
     if path.is_dir() and not (path / "model.json").exists():
-        written = sorted((path / "checkpoints").glob("*.json"), key=lambda file: file.stat().st_mtime)
-        if written:
+        stems = Checkpoints(path / "checkpoints")._stems()
+        if stems:
             raise CheckpointError(f"{path} holds no finished model; to begin with the newest of its checkpoints, name "
-                                  f"{written[-1].with_suffix('')}.")
+                                  f"{stems[-1]}.")
     stem = path / "model" if path.is_dir() else path.with_suffix("") if path.suffix in SUFFIXES else path
     tensors, _ = load_tensors(stem, "the weights of a model")
     own = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
