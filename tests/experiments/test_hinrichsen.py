@@ -11,10 +11,10 @@ import torch
 
 from vaefast.cli import main
 from vaefast.errors import ArgumentError, DivergenceError
-from vaefast.experiments import score_curve
+from vaefast.experiments import presets, score_curve
 from vaefast.experiments.hinrichsen import cell, claims, paper, protocol
 from vaefast.experiments.hinrichsen.tables import table
-from vaefast.experiments.run import train
+from vaefast.experiments.run import build, train
 from vaefast.experiments.study import cell as study_cell
 from vaefast.experiments.study.cell import Study
 from vaefast.experiments.study.pictures import great_circle
@@ -120,7 +120,7 @@ def test_every_protocol_is_one_that_training_takes(name, preset, data):
     if name.startswith("gan"):
         factors = {"gan-deep-fast-d": (10, 1), "gan-deep-fast-g": (1, 10)}.get(name, (1, 1))
         players = [settings.of(player) for player in ("discriminator", "generator")]
-        assert [p.lr for p in players] == pytest.approx([2e-4 * factors[0], 5e-5 * factors[1]])
+        assert [p.lr for p in players] == pytest.approx([2e-4 * factors[0], (2e-4 if preset == "quick" else 5e-5) * factors[1]])
         assert all(p.clip_value == 0.1 and p.weight_decay == (1e-5 if data == "lfw" else 0) for p in players)
 
 
@@ -215,6 +215,26 @@ def test_settings_reach_the_training(tmp_path):
     _, run = train(data_name="digits", data_root=None, out=str(tmp_path / "run"), progress=False, **found)
     record = run.read_metrics()[-1]
     assert record["discriminator/lr"] == pytest.approx(2e-4) and record["generator/lr"] == pytest.approx(5e-4)
+
+
+@pytest.mark.parametrize("preset", list(protocol.PRESETS))
+def test_both_families_have_the_papers_networks_in_every_preset(preset):
+    gan, vae = (build(row.training.kind, presets.preset(row.training.kind, found["preset_name"]), (3, 32, 32),
+                      found["model_overrides"] | {"ch": 2})
+                for row in (ROWS["gan-deep"], ROWS["vae-deep"]) for found in [protocol.options(row.training, preset, "cifar10")])
+    assert all(vae._config[name] == gan._config[name] for name in ("arch", "rule", "activation", "init", "spectral_norm"))
+    assert gan._config["rule"] == "code" and gan._config["latent_dim"] == 256
+    game = tuple(gan._config[name] for name in ("loss", "order", "disc_iters"))
+    assert game == (("hinge", "dg", 1) if preset == "quick" else ("ns", "dgd", 1))
+
+
+@pytest.mark.parametrize("preset, rates, beta1", [("smoke", (2e-4, 5e-5), 0.9), ("quick", (2e-4, 2e-4), 0.0),
+                                                  ("paper", (2e-4, 5e-5), 0.9)])
+def test_both_players_have_the_same_optimizer_but_for_the_rate(preset, rates, beta1):
+    stage = protocol.options(ROWS["gan-deep"].training, preset, "cifar10")["stage_overrides"]
+    generator = stage["players"]["generator"]
+    assert (stage["lr"], generator.lr) == rates and stage["betas"] == generator.betas == (beta1, 0.999)
+    assert stage["clip_value"] == generator.clip_value == 0.1 and stage["schedule"] == generator.schedule == "constant"
 
 
 @pytest.mark.slow
