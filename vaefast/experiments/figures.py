@@ -13,12 +13,12 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 GREY = "#777777"
 
 
-def blank(width: float, height: float, dpi: int = 130) -> Any:
+def blank(width: float, height: float, dpi: int = 130, layout: str | None = "constrained") -> Any:
     """An empty figure, in inches. Agg directly: pyplot would keep the figure and could look for a display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white", layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
