@@ -27,7 +27,7 @@ def reproduce(out: Path, *words: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def study(tmp_path_factory, patch):
     """Table 1 of two rows and two trials, and the figures, of a few steps each on the UCI digits."""
     out = tmp_path_factory.mktemp("dai-wipf") / "out"
     original = protocol.options
@@ -37,13 +37,12 @@ def study(tmp_path_factory):
         return {**found, "steps": (6, 8) if training.kind == "two-stage" else (6,),
                 "model_overrides": {**found["model_overrides"], "latent_dim": 4}}
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cell, "options", few_steps)
-        patch.setitem(protocol.SAMPLES, "smoke", 64)
-        assert reproduce(out, "table1", "--trials", "2", "--models", ROWS) == 0
-        for part in ("table3", "fig1a", "fig1b", "fig2"):
-            assert reproduce(out, part) == 0
-        yield out
+    patch.setattr(cell, "options", few_steps)
+    patch.setitem(protocol.SAMPLES, "smoke", 64)
+    assert reproduce(out, "table1", "--trials", "2", "--models", ROWS) == 0
+    for part in ("table3", "fig1a", "fig1b", "fig2"):
+        assert reproduce(out, part) == 0
+    return out
 
 
 def test_the_table_has_every_row_with_the_papers_value_beside_ours(study, monkeypatch):

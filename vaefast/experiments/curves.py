@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ArgumentError
 from ..files import write_atomically
-from .figures import COLOURS, blank, plain
+from .figures import COLOURS, even_panels, plain
 
 # Columns in this order; what else the log holds follows under its own name.
 _TITLES = {
@@ -54,10 +54,8 @@ def draw_curves(records: Iterable[Mapping[str, Any]], path: str | os.PathLike[st
 
     per_row = min(columns, 5)
     rows = [(s, n[i : i + per_row]) for s, n in names.items() for i in range(0, len(n), per_row)]
-    size = 2.9 * per_row, 2.35 * len(rows)
-    figure = blank(*size, dpi=110, layout=None)
+    figure, grid = even_panels(per_row, len(rows), width=2.9, height=2.35, dpi=110, across=0.66)
     colours = {stage: COLOURS[i % len(COLOURS)] for i, stage in enumerate(stages)}
-    grid = figure.add_gridspec(len(rows), per_row, **_even(*size, per_row, len(rows)))
     for row, (stage, quantities) in enumerate(rows):
         for column, name in enumerate(quantities):
             axes = plain(figure.add_subplot(grid[row, column]))
@@ -67,14 +65,6 @@ def draw_curves(records: Iterable[Mapping[str, Any]], path: str | os.PathLike[st
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return write_atomically(path, buffer.getvalue())
-
-
-def _even(width: float, height: float, columns: int, rows: int) -> dict[str, float]:
-    """Where panels that are all alike lie, with room for labels as wide as they get: to measure those takes longer than to draw."""
-    left, right, bottom, top, across, between = 0.72, 0.12, 0.45, 0.28, 0.62, 0.7  # inches
-    panel = (width - left - right - across * (columns - 1)) / columns, (height - bottom - top - between * (rows - 1)) / rows
-    return {"left": left / width, "right": 1 - right / width, "bottom": bottom / height, "top": 1 - top / height,
-            "wspace": across / panel[0], "hspace": between / panel[1]}
 
 
 def _panel(axes: Any, points: list[Mapping[str, Any]], name: str, title: str, colour: str) -> None:

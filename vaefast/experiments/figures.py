@@ -23,6 +23,25 @@ def blank(width: float, height: float, dpi: int = 130, layout: str | None = "con
     return figure
 
 
+def even_panels(columns: int, rows: int = 1, *, width: float, height: float, dpi: int = 130, across: float = 0.8,
+                between: float = 0.7) -> tuple[Any, Any]:
+    """A figure of panels that are all alike, and its grid. The room for labels is fixed, as to measure them takes longer than to
+    draw.
+
+    Args:
+        columns, rows: of panels.
+        width, height: of one panel with its labels, in inches.
+        dpi: dots an inch.
+        across, between: inches between panels, for the labels of y and for those of x and the next title.
+    """
+    whole = columns * width, rows * height
+    left, right, bottom, top = across - 0.06, 0.14, 0.46, 0.32  # inches
+    panel = (whole[0] - left - right - across * (columns - 1)) / columns, (whole[1] - bottom - top - between * (rows - 1)) / rows
+    figure = blank(*whole, dpi=dpi, layout=None)
+    return figure, figure.add_gridspec(rows, columns, left=left / whole[0], right=1 - right / whole[0], bottom=bottom / whole[1],
+                                       top=1 - top / whole[1], wspace=across / panel[0], hspace=between / panel[1])
+
+
 def plain(axes: Any) -> Any:
     """The axes with small ticks, a light grid and no frame above and to the right."""
     axes.tick_params(which="both", labelsize=8, length=2)
@@ -32,10 +51,10 @@ def plain(axes: Any) -> Any:
     return axes
 
 
-def panels(columns: int, width: float = 4.4, height: float = 3.5) -> tuple[Any, list[Any]]:
+def panels(columns: int, width: float = 4.4, height: float = 3.5, dpi: int = 130) -> tuple[Any, list[Any]]:
     """A figure of one row, and its axes."""
-    figure = blank(width * columns, height)
-    return figure, [plain(figure.add_subplot(1, columns, i + 1)) for i in range(columns)]
+    figure, grid = even_panels(columns, width=width, height=height, dpi=dpi)
+    return figure, [plain(figure.add_subplot(grid[0, i])) for i in range(columns)]
 
 
 def label(axes: Any, title: str, x: str, y: str, *, legend: str = "best") -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaefast import api, metrics, ops
 from vaefast.experiments.codes import in_batches, spread_over
-from vaefast.experiments.figures import COLOURS, GREY, blank, label, plain
+from vaefast.experiments.figures import COLOURS, GREY, label, panels
 from vaefast.files import write_atomically
 from vaefast.models.diagnostics import ACTIVE_VARIANCE, KL_FLOOR
 from vaefast.models.posterior import DiagonalGaussian, FlowPosterior
@@ -86,9 +86,7 @@ def write_latents(model: api.ImageAutoencoder, images: Tensor, folder: Path, see
 
 def draw_latents(summary: dict[str, Any], path: Path) -> Path:
     """Draw a `latent_summary`: KL by dimension, how it is spread, posterior variances, and the moments of all posteriors."""
-    panels = 1 if summary["deterministic"] else 4
-    figure = blank(3.4 * panels, 3.0, dpi=110)
-    axes = [plain(figure.add_subplot(1, panels, i + 1)) for i in range(panels)]
+    figure, axes = panels(1 if summary["deterministic"] else 4, width=3.4, height=3.0, dpi=110)
     if not summary["deterministic"]:
         _draw_kl(axes[0], axes[1], summary)
         _draw_variances(axes[2], summary)
