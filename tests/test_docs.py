@@ -45,6 +45,16 @@ def test_gamix_is_the_measured_one():
         assert f"{call['seconds'] / 60:.1f}" in page and call["threads"] == 1
 
 
+def test_the_biggans_are_the_measured_ones():
+    folder, page = ROOT / "docs/results/hinrichsen-quick", (ROOT / "docs/results.md").read_text()
+    assert (folder / "claims.md").read_text() in page and (folder / "cifar10/table.md").read_text() in page
+    for curve in json.loads((folder / "cifar10/curves.json").read_text()).values():
+        assert ", ".join(f"{point['fd_classifier']:.1f}" for point in curve) in page
+    calls = json.loads((folder / "calls.json").read_text())
+    assert f"{sum(call['seconds'] for call in calls if call['part'] == 'table') / 60:.1f} minutes" in page
+    assert all(call["threads"] == 1 for call in calls)
+
+
 def test_the_chains_are_the_measured_ones():
     folder, page = ROOT / "docs/results/zhao-quick", (ROOT / "docs/results.md").read_text()
     for name in ("claims.md", "mnist/fig2.md", "mnist/fig5.md", "lfw/fig3.md", "lfw/fig4.md"):
