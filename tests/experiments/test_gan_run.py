@@ -109,15 +109,19 @@ def test_settings_that_a_gan_does_not_have(folder, capsys):
 
 def test_short_runs_of_ns_and_began_have_other_settings_than_their_authors():
     for loss, name, steps, lr, beta1 in (("ns", "paper", 15_625, 5e-5, 0.0), ("ns", "quick", 3_750, 2e-4, 0.5),
-                                         ("began", "quick", 3_750, 5e-4, 0.5), ("wgan-gp", "quick", 7_500, 1e-4, 0.5)):
+                                         ("began", "quick", 3_750, 5e-5, 0.5), ("wgan-gp", "quick", 7_500, 1e-4, 0.5)):
         settings, = preset("gan", name).stages_of(api.GAN((1, 28, 28), loss))
         assert (settings.steps, settings.lr, settings.betas[0]) == (steps, lr, beta1)
 
 
-def test_a_short_run_of_began_is_of_the_wide_space():
+def test_a_short_run_of_began_has_another_balance_and_a_slower_discriminator():
     authors, short = (build("gan", preset("gan", name), (1, 28, 28), {"loss": "began"}) for name in ("paper", "quick"))
     assert authors.config() == api.GAN((1, 28, 28), "began").config()
-    own = {"batch_norm": True, "disc_iters": 1, "began_lambda": 1e-2}
+    own = {"batch_norm": True, "disc_iters": 1, "began_lambda": 0.3, "began_gamma": 1.0, "began_clip": True}
     assert short.config() == api.GAN((1, 28, 28), "began", **own).config()
+    settings, = preset("gan", "quick").stages_of(short)
+    generator, discriminator = (settings.of(player) for player in ("generator", "discriminator"))
+    assert (generator.lr, discriminator.lr) == (5e-4, 5e-5)
+    assert (generator.betas, generator.schedule) == (discriminator.betas, discriminator.schedule) == ((0.5, 0.999), "constant")
     given = build("gan", preset("gan", "quick"), (1, 28, 28), {"loss": "began", "disc_iters": 5})
     assert (given.config()["disc_iters"], given.config()["batch_norm"]) == (5, True)

@@ -12,7 +12,7 @@ INCEPTION = ("inception_score", "is_classifier", "is_exemplar")
 FAR = 1.5
 """The paper's scores of GANs are at least twice those of VAEs; so many times are "far" here."""
 COLLAPSED = 0.5
-"""Of the diversity with the paper's learning rates."""
+"""Of the diversity with the usual learning rates."""
 
 
 def of_table(found: dict[str, Any]) -> list[Claim]:

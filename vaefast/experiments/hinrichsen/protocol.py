@@ -76,7 +76,7 @@ LATENT_ROWS = tuple(replace(_ROW["vae-deep"], title=f"{k} latent dimensions") if
                     Row(f"vae-deep-z{k}", f"{k} latent dimensions", _training(f"vae-deep-z{k}", latent_dim=k)) for k in LATENTS)
 
 RATE_ROWS = (
-    replace(_ROW["gan-deep"], title="the paper's learning rates"),
+    replace(_ROW["gan-deep"], title="the usual learning rates"),
     Row("gan-deep-fast-d", "discriminator's 10 times as high", _learning_rates("gan-deep-fast-d", FACTOR, 1.0)),
     Row("gan-deep-fast-g", "generator's 10 times as high", _learning_rates("gan-deep-fast-g", 1.0, FACTOR)),
 )
