@@ -18,6 +18,22 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 DATA = Path(os.environ.get("VAEFAST_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
+LONG_FIRST = ("ops/test_triton.py", "experiments/", "training/", "")
+"""Beginnings of paths, in the order in which their tests run: a long file that comes last leaves all workers but one idle."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config.option, "loadscopereorder"):  # xdist's: files of many tests first, however short these are
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        return next(i for i, beginning in enumerate(LONG_FIRST) if path.startswith(beginning))
+
+    items.sort(key=place)
+
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
