@@ -222,9 +222,10 @@ def test_both_families_have_the_papers_networks_in_every_preset(preset):
     gan, vae = (build(row.training.kind, presets.preset(row.training.kind, found["preset_name"]), (3, 32, 32),
                       found["model_overrides"] | {"ch": 2})
                 for row in (ROWS["gan-deep"], ROWS["vae-deep"]) for found in [protocol.options(row.training, preset, "cifar10")])
-    assert all(vae._config[name] == gan._config[name] for name in ("arch", "rule", "activation", "init", "spectral_norm"))
-    assert gan._config["rule"] == "code" and gan._config["latent_dim"] == 256
-    game = tuple(gan._config[name] for name in ("loss", "order", "disc_iters"))
+    gan, vae = gan.config(), vae.config()
+    assert all(vae[name] == gan[name] for name in ("arch", "rule", "activation", "init", "spectral_norm"))
+    assert gan["rule"] == "code" and gan["latent_dim"] == 256
+    game = tuple(gan[name] for name in ("loss", "order", "disc_iters"))
     assert game == (("hinge", "dg", 1) if preset == "quick" else ("ns", "dgd", 1))
 
 

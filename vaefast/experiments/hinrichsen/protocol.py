@@ -49,7 +49,7 @@ class Budget:
 
 PRESETS = {
     "smoke": Budget("a run of minutes that shows that every part works; its numbers mean nothing", 8, 32, (100, 150), (1.0, 1.0)),
-    # with the paper's settings the discriminator is sure of everything for longer than this
+    # with the paper's settings the discriminator wins in short runs
     "quick": Budget("narrow networks for minutes on a CPU. The GANs are trained as Brock et al.'s are on CIFAR-10 (hinge loss, "
                     "2e-4 and beta1 0 for both players) but with one turn each, the VAEs with a cosine from 1e-3. Its orderings "
                     "are those of trainings far from their end, and its numbers do not compare with the paper's",
