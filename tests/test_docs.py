@@ -119,7 +119,7 @@ def test_the_short_gans_are_the_measured_ones(loss):
     assert f"| `{loss}`, preset `quick` | {scores} | {end} |" in page
 
 
-@pytest.mark.parametrize("loss", ["ns", "mm", "lsgan", "dragan", "wgan", "began"])
+@pytest.mark.parametrize("loss", ["ns", "mm", "lsgan", "dragan", "wgan", "wgan-gp", "began"])
 def test_the_gans_of_uci_digits_are_the_measured_ones(loss):
     folder, page = ROOT / "docs/results/gan-quick", (ROOT / "docs/gan.md").read_text()
     curve, found = (json.loads((folder / f"{loss}-digits{name}.json").read_text()) for name in ("-curve", ""))
