@@ -91,7 +91,7 @@ WAE_GAN = {
 
 _DCGAN = OfLoss(settings={"steps": 3_750, "lr": 2e-4, "betas": (0.5, 0.999)})
 # with the authors' settings all fakes are black for as long as this; k_t has an effect within it only with so large a lambda, and
-# stays above 0, which keeps fakes varied, only where the autoencoder is much slower than the generator, and slower still with time
+# stays above 0, which keeps fakes varied, only where the autoencoder is much slower than the generator, and slower with time
 _BEGAN = OfLoss({"batch_norm": True, "disc_iters": 1, "began_lambda": 0.3, "began_gamma": 1.0, "began_clip": True},
                 {"steps": 3_750, "lr": 5e-5, "schedule": "cosine",
                  "players": {"generator": PlayerSettings(lr=1e-3, betas=(0.5, 0.999), schedule="cosine")}})
