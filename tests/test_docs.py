@@ -49,12 +49,14 @@ def test_gamix_is_the_measured_one():
 
 def test_the_biggans_are_the_measured_ones():
     folder, page = ROOT / "docs/results/hinrichsen-quick", (ROOT / "docs/results.md").read_text()
-    assert (folder / "claims.md").read_text() in page and (folder / "cifar10/table.md").read_text() in page
-    for curve in json.loads((folder / "cifar10/curves.json").read_text()).values():
-        assert ", ".join(f"{point['fd_classifier']:.1f}" for point in curve) in page
     calls = json.loads((folder / "calls.json").read_text())
-    assert f"{sum(call['seconds'] for call in calls if call['part'] == 'table') / 60:.1f} minutes" in page
-    assert all(call["threads"] == 1 for call in calls)
+    assert (folder / "claims.md").read_text() in page and all(call["threads"] == 1 for call in calls)
+    for data, title, metric in (("cifar10", "CIFAR-10", "fd_classifier"), ("lfw", "LFW", "fd_exemplar")):
+        assert (folder / data / "table.md").read_text() in page
+        for curve in json.loads((folder / data / "curves.json").read_text()).values():
+            assert ", ".join(f"{point[metric]:.1f}" for point in curve) in page
+        seconds = sum(call["seconds"] for call in calls if call["part"] == "table" and call["data"] == [data])
+        assert f"{seconds / 60:.1f} minutes for {title}" in page
 
 
 def test_the_chains_are_the_measured_ones():
