@@ -98,7 +98,7 @@ _BEGAN = OfLoss({"batch_norm": True, "disc_iters": 1, "began_lambda": 0.3, "bega
 GAN = {
     "paper": Preset("Lucic et al.'s GANs on MNIST: 15,625 discriminator steps, each loss with its authors' settings",
                     (), {}, "gan", {"steps": 15_625}),
-    # with Adam at 5e-5 and beta1 0, mm and ns need 4,000 steps to draw anything at all
+    # with Adam at 5e-5 and beta1 0, ns draws nothing for 4,000 steps, and mm nothing in 15,625
     "quick": Preset("as paper, but 7,500 discriminator steps; mm and ns 3,750, with DCGAN's Adam (2e-4, beta1 0.5); began 3,750, "
                     "with batch norm, a G step for each of D's, lr 1e-3 for G and 5e-5 for D, which fall to 0, gamma 1, "
                     "lambda 0.3 and k_t in [0, 1]: 10 to 35 minutes at 28x28 on one CPU core",
