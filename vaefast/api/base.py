@@ -151,6 +151,7 @@ class Model(nn.Module):
             else:
                 load_weights(self, *weights)
         history = trainer.fit(resume=resume)
+        self.to(memory_format=torch.contiguous_format)  # as a loaded model's: their convolutions give the same bits
         if run and group.writes:
             self.save(run.path, overwrite=True)
         group.barrier()
