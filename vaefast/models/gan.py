@@ -37,7 +37,7 @@ class GAN(nn.Module):
             of the image in [0, 1]; "image", which is taken if it has none), `image_range` in what range its images lie.
         discriminator: module image -> logit [B, 1]; for "began" image -> its reconstruction. With an attribute `rowwise` (see
             `vaefast.nets`) it is given real and fake images in one pass, which is faster and means the same.
-        image_shape: shape of one example, such as (3, 64, 64); (2,) for points of the plane.
+        image_shape: shape of one example, such as (3, 64, 64); (2,) for points of the plane, scaled to [0, 1] as images are.
         latent_dim: k.
         loss: one of `models.gan_losses.LOSSES`: mm, ns, lsgan, wgan, wgan-gp, dragan, began, hinge.
         penalty: of `models.gradient_penalty.PENALTIES`: none, gp, dragan, dragan-v3, r1; None for the one that belongs to the
