@@ -38,11 +38,12 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
 
 
 @functools.cache
-def _cpu_has_amx() -> bool:
+def cpu_info() -> str:
+    """What Linux says of the CPUs; "" elsewhere."""
     try:
-        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
+        return Path("/proc/cpuinfo").read_text()
     except OSError:
-        return False
+        return ""
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
@@ -56,7 +57,7 @@ def resolve_precision(precision: str, device: torch.device) -> str:
         raise ArgumentError("precision is 'tf32', which only GPUs have; use fp32 or bf16.")
     if precision != "auto":
         return precision
-    fast = _cpu_has_amx() if device.type == "cpu" else torch.cuda.get_device_capability(device) >= (8, 0)
+    fast = "amx_bf16" in cpu_info() if device.type == "cpu" else torch.cuda.get_device_capability(device) >= (8, 0)
     return "bf16" if fast else "fp32"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vaefast.errors import ArgumentError
 from vaefast.models.player import Player
 from vaefast.training.batches import Batches
+from vaefast.training.dense import fast_dense
 from vaefast.training.device import autocast
 from vaefast.training.distributed import World, averaged_over_processes
 from vaefast.training.settings import StageSettings
@@ -64,6 +65,7 @@ class Iteration:
         self._done = torch.zeros((), dtype=torch.long, device=device)
         self._step = 0
         self._captures = capture
+        self._dense = nullcontext() if compile else fast_dense(device, precision)
         # by pattern of turns: iterations that still run before one is captured, and the captured ones
         self._warm_up: dict[Pattern, int] = {}
         self._graphs: dict[Pattern, torch.cuda.CUDAGraph] = {}
@@ -117,7 +119,8 @@ class Iteration:
             for _ in range(player.updates if comes else 0):
                 if player.new_batch or batch is None:
                     batch = next(draws)
-                turn.update(batch, self.group)
+                with self._dense:
+                    turn.update(batch, self.group)
                 bad = torch.maximum(bad, turn.bad)
         if self._finish is not None and batch is not None:
             with torch.no_grad(), autocast(self.device, self.precision):

@@ -1,0 +1,73 @@
+"""Dense layers through oneDNN, on the CPUs where torch's own choice, MKL, is the slower one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from vaefast.training.device import cpu_info
+
+SMALLEST = 2**23
+"""Multiplications of a product from which oneDNN's is the faster one, with the calls around it."""
+
+
+@functools.cache
+def mkl_is_slow() -> bool:
+    """Whether this is an AMD CPU with AVX-512, which MKL does not use there (a product takes twice as long: Zen 5)."""
+    return ("AuthenticAMD" in cpu_info() and torch.backends.cpu.get_cpu_capability() == "AVX512"
+            and torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available())
+
+
+def fast_dense(device: torch.device, precision: str) -> AbstractContextManager:
+    """What makes dense layers fast inside it, where something does; of losses that are not compiled."""
+    return OneDNNDense() if device.type == "cpu" and precision == "fp32" and mkl_is_slow() else nullcontext()
+
+
+class OneDNNDense(TorchFunctionMode):
+    """Inside, `F.linear` of float32 matrices on a CPU, and so `nn.Linear`, and its gradients run in oneDNN."""
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if func is F.linear and not kwargs and _takes(*args[:2]):
+            return _product(*args)
+        return func(*args, **(kwargs or {}))
+
+
+def _takes(x: Tensor, weight: Tensor) -> bool:
+    return (x.ndim == 2 and x.dtype == weight.dtype == torch.float32 and x.device.type == weight.device.type == "cpu"
+            and not torch.is_autocast_enabled("cpu") and not torch._C._functorch.is_functorch_wrapped_tensor(x))
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    if x.numel() * len(weight) < SMALLEST:
+        return F.linear(x, weight, bias)
+    return _Dense.apply(x, weight, bias)
+
+
+class _Dense(torch.autograd.Function):
+    """x [N, K] times weight [M, K] transposed, plus bias [M]; differentiable any number of times."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        if not weight.is_contiguous() and not weight.t().is_contiguous():
+            weight = weight.contiguous()
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        return (_product(gradient, weight.t()) if of_x else None, _gradient(gradient, x, weight) if of_weight else None,
+                gradient.sum(0) if of_bias else None)
+
+
+def _gradient(gradient: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """The weight's, in its memory order, in which it will be added to others."""
+    return _product(gradient.t(), x.t()) if weight.is_contiguous() else _product(x.t(), gradient.t()).t()
