@@ -20,7 +20,7 @@ SMALLEST = 2**23
 
 @functools.cache
 def mkl_is_slow() -> bool:
-    """Whether this is an AMD CPU with AVX-512, which MKL does not use there (a product takes twice as long: Zen 5)."""
+    """Whether this is an AMD CPU with AVX-512; on one (Zen 5) MKL's products were measured to take twice as long."""
     return ("AuthenticAMD" in cpu_info() and torch.backends.cpu.get_cpu_capability() == "AVX512"
             and torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available())
 
