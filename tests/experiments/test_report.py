@@ -92,6 +92,16 @@ def test_all_parts(run):
     assert "b" not in page.tags and "script" not in page.tags
 
 
+def test_scores_of_few_samples_and_deviations_have_headings(run):
+    scores = {"is_exemplar_512_std/stage1": 0.4, "unknown_512/stage1": 1.5, "is_exemplar/stage1": 12.4,
+              "fd_exemplar/stage1": 32.2, "is_exemplar_512/stage1": 9.4, "classifier/version": "exemplar128-v1", "classifier/test_accuracy": 1.0}
+    (run / "evaluation.json").write_text(json.dumps(scores))
+    text = Page(write_report(run)).text
+    assert "IS-exemplar, 512 samples, standard deviation" in text and "Unknown 512" in text
+    assert text.index("FD-exemplar") < text.index("IS-exemplar") < text.index("Unknown 512")
+    assert "The network behind FD-exemplar is version exemplar128-v1, 100.00% right on new views of its exemplars." in text
+
+
 def test_self_contained(run):
     page = Page(write_report(run))
     assert len(page.links) == 4 and all(link.startswith("data:image/png;base64,") for link in page.links)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
@@ -25,6 +26,10 @@ _MODELS = {
     "which new images are decoded (Tolstikhin et al. 2018).",
     "gan": "A generative adversarial network: a generator makes images of random codes, a discriminator tells them from real "
     "ones, and each learns against the other.",
+    "biggan": "BigGAN or BigGAN-deep for small images: a generator and a discriminator of residual blocks (Brock et al. 2019, "
+    "Hinrichsen 2023).",
+    "biggan-vae": "A variational autoencoder of BigGAN's parts: the discriminator with other outputs encodes, the generator decodes "
+    "(Hinrichsen 2023).",
     "general": "A variational autoencoder that maximises E_q[log p(x|z)] - R(q), with the family of p and the regulariser R that "
     "the settings below name (Zhao, Song & Ermon 2017).",
     "gamix": "GAMIX-VAE: an autoencoder whose codes' mean and variance, all together, are those of N(0, I), with an L1 cost and "
@@ -208,8 +213,9 @@ def _scores(scores: Mapping[str, Any], run: Path, drawn: str | None = None) -> s
     if not families and not facts:
         return _missing("scores", f"vaefast evaluate {run}")
     rows = []
-    for family in sorted(families, key=lambda f: list(_SCORES).index(f) if f in _SCORES else len(_SCORES)):
-        heading, reading = _SCORES.get(family, (_words(family), ""))
+    order = list(_SCORES)
+    for family in sorted(families, key=lambda f: order.index(_of(f)[0]) if _of(f)[0] in order else len(order)):
+        heading, reading = _headed(family)
         cell = f"<strong>{escape(heading)}</strong>" + (f"<small>{escape(reading)}</small>" if reading else "")
         subjects = {**_SUBJECTS, **(_MMD_SUBJECTS if family == "mmd" else {})} | ({"stage1": drawn.lower()} if drawn else {})
         for i, (subject, value) in enumerate(families[family]):
@@ -225,6 +231,22 @@ def _scores(scores: Mapping[str, Any], run: Path, drawn: str | None = None) -> s
     return table + _facts(facts)
 
 
+def _of(family: str) -> tuple[str, str, str]:
+    """A score's name, of how many samples it was taken, and "_std" where it is a deviation: is_classifier_512_std."""
+    found = re.fullmatch(r"(.+?)(?:_(\d+))?(_std)?", family)
+    assert found is not None
+    name, count, std = (part or "" for part in found.groups())
+    return (name, count, std) if name in _SCORES else (family, "", "")
+
+
+def _headed(family: str) -> tuple[str, str]:
+    name, count, std = _of(family)
+    heading, reading = _SCORES.get(name, (_words(family), ""))
+    if count:
+        heading += f", {count} samples"
+    return (f"{heading}, standard deviation", "Over its splits or subsets.") if std else (heading, reading)
+
+
 def _facts(facts: Mapping[str, Any]) -> str:
     facts = dict(facts)
     lines = []
@@ -232,8 +254,10 @@ def _facts(facts: Mapping[str, Any]) -> str:
         lines.append(f"Scores are over {samples:,} samples each.")
     version, accuracy = facts.pop("classifier/version", None), facts.pop("classifier/test_accuracy", None)
     if version is not None or accuracy is not None:
-        line = f"The classifier behind FD-classifier is version {version or 'unknown'}"
-        lines.append(line + (f", {accuracy:.2%} right on test images." if _is_number(accuracy) else "."))
+        exemplar = str(version).startswith("exemplar")
+        line = f"The network behind FD-{'exemplar' if exemplar else 'classifier'} is version {version or 'unknown'}"
+        seen = "new views of its exemplars" if exemplar else "test images"
+        lines.append(line + (f", {accuracy:.2%} right on {seen}." if _is_number(accuracy) else "."))
     information, ceiling = facts.pop("mutual_information", None), facts.pop("mutual_information_ceiling", None)
     error, images = (facts.pop(f"mutual_information_{name}", None) for name in ("standard_error", "images"))
     if all(map(_is_number, (information, ceiling, error, images))):
