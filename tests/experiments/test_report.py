@@ -94,7 +94,8 @@ def test_all_parts(run):
 
 def test_scores_of_few_samples_and_deviations_have_headings(run):
     scores = {"is_exemplar_512_std/stage1": 0.4, "unknown_512/stage1": 1.5, "is_exemplar/stage1": 12.4,
-              "fd_exemplar/stage1": 32.2, "is_exemplar_512/stage1": 9.4, "classifier/version": "exemplar128-v1", "classifier/test_accuracy": 1.0}
+              "fd_exemplar/stage1": 32.2, "is_exemplar_512/stage1": 9.4,
+              "classifier/version": "exemplar128-v1", "classifier/test_accuracy": 1.0}
     (run / "evaluation.json").write_text(json.dumps(scores))
     text = Page(write_report(run)).text
     assert "IS-exemplar, 512 samples, standard deviation" in text and "Unknown 512" in text

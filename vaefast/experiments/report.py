@@ -28,8 +28,8 @@ _MODELS = {
     "ones, and each learns against the other.",
     "biggan": "BigGAN or BigGAN-deep for small images: a generator and a discriminator of residual blocks (Brock et al. 2019, "
     "Hinrichsen 2023).",
-    "biggan-vae": "A variational autoencoder of BigGAN's parts: the discriminator with other outputs encodes, the generator decodes "
-    "(Hinrichsen 2023).",
+    "biggan-vae": "A variational autoencoder of BigGAN's parts: the discriminator with other outputs encodes, the generator "
+    "decodes (Hinrichsen 2023).",
     "general": "A variational autoencoder that maximises E_q[log p(x|z)] - R(q), with the family of p and the regulariser R that "
     "the settings below name (Zhao, Song & Ermon 2017).",
     "gamix": "GAMIX-VAE: an autoencoder whose codes' mean and variance, all together, are those of N(0, I), with an L1 cost and "
