@@ -54,9 +54,14 @@ def test_the_biggans_are_the_measured_ones():
     for data, title, metric in (("cifar10", "CIFAR-10", "fd_classifier"), ("lfw", "LFW", "fd_exemplar")):
         assert (folder / data / "table.md").read_text() in page
         for curve in json.loads((folder / data / "curves.json").read_text()).values():
-            assert ", ".join(f"{point[metric]:.1f}" for point in curve) in page
+            assert ", ".join(f"{point[metric]:.1f}" for point in curve) in " ".join(page.split())
         seconds = sum(call["seconds"] for call in calls if call["part"] == "table" and call["data"] == [data])
         assert f"{seconds / 60:.1f} minutes for {title}" in page
+    spent = []
+    for part in ("latents", "rates", "activation"):
+        assert (folder / "lfw" / f"{part}.md").read_text() in page
+        spent.append(f"{sum(call['seconds'] for call in calls if call['part'] == part) / 60:.1f}")
+    assert f"in {spent[0]}, {spent[1]} and {spent[2]} minutes more" in page
 
 
 def test_the_chains_are_the_measured_ones():
