@@ -83,6 +83,10 @@ def test_other_kinds_of_tensors_are_left_alone(monkeypatch, products):
         F.linear(x.double(), weight.double())
         F.linear(x[None], weight)
         F.linear(x[0], weight)
+        F.linear(x, weight[0])
+        F.linear(x, weight, torch.ones(1))
+        with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+            F.linear(x, weight[:, 1:])
         torch.func.vmap(lambda row: F.linear(row[None], weight))(x)
         torch.func.jvp(lambda x: F.linear(x, weight), (x,), (x,))
         with torch.autocast("cpu", torch.bfloat16):

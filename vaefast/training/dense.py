@@ -34,13 +34,16 @@ class OneDNNDense(TorchFunctionMode):
     """Inside, `F.linear` of float32 matrices on a CPU, and so `nn.Linear`, and its gradients run in oneDNN."""
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if func is F.linear and not kwargs and _takes(*args[:2]):
+        if func is F.linear and not kwargs and _takes(*args):
             return _product(*args)
         return func(*args, **(kwargs or {}))
 
 
-def _takes(x: Tensor, weight: Tensor) -> bool:
-    return (x.ndim == 2 and x.dtype == weight.dtype == torch.float32 and x.device.type == weight.device.type == "cpu"
+def _takes(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
+    tensors = (x, weight) if bias is None else (x, weight, bias)
+    return (all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
+            and x.ndim == weight.ndim == 2 and x.shape[1] == weight.shape[1]  # else torch's own error, or another meaning
+            and (bias is None or bias.shape == weight.shape[:1])
             and not torch.is_autocast_enabled("cpu") and not torch._C._functorch.is_functorch_wrapped_tensor(x))
 
 
