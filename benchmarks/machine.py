@@ -12,6 +12,7 @@ import torch
 
 import vaefast
 from vaefast.ops import build_record
+from vaefast.training.device import cpu_info
 
 _FLAGS = ("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16", "amx_bf16", "asimd",
           "sve")  # fmt: skip
@@ -19,12 +20,9 @@ _FLAGS = ("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", 
 
 def _cpu() -> dict:
     fields: dict[str, str] = {}
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            key, _, value = line.partition(":")
-            fields.setdefault(key.strip(), value.strip())
-    except OSError:
-        pass
+    for line in cpu_info().splitlines():
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip(), value.strip())
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
     return {
         "model": fields.get("model name") or platform.processor() or platform.machine(),

@@ -102,14 +102,10 @@ def test_who_gets_it(monkeypatch, vendor, capability, slow):
     monkeypatch.setattr(dense, "cpu_info", lambda: f"vendor_id : {vendor}\n")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
-    dense.mkl_is_slow.cache_clear()
-    try:
-        assert dense.mkl_is_slow() is slow
-        assert isinstance(dense.fast_dense(torch.device("cpu"), "fp32"), dense.OneDNNDense if slow else nullcontext)
-        for device, precision in (("cpu", "bf16"), ("cuda", "fp32")):
-            assert isinstance(dense.fast_dense(torch.device(device), precision), nullcontext)
-    finally:
-        dense.mkl_is_slow.cache_clear()
+    assert dense.mkl_is_slow() is slow
+    assert isinstance(dense.fast_dense(torch.device("cpu"), "fp32"), dense.OneDNNDense if slow else nullcontext)
+    for device, precision in (("cpu", "bf16"), ("cuda", "fp32")):
+        assert isinstance(dense.fast_dense(torch.device(device), precision), nullcontext)
 
 
 @pytest.mark.parametrize("compile", ["off", "on"])

@@ -213,8 +213,8 @@ def _scores(scores: Mapping[str, Any], run: Path, drawn: str | None = None) -> s
     if not families and not facts:
         return _missing("scores", f"vaefast evaluate {run}")
     rows = []
-    order = list(_SCORES)
-    for family in sorted(families, key=lambda f: order.index(_of(f)[0]) if _of(f)[0] in order else len(order)):
+    order = {name: i for i, name in enumerate(_SCORES)}
+    for family in sorted(families, key=lambda f: order.get(_of(f)[0], len(order))):
         heading, reading = _headed(family)
         cell = f"<strong>{escape(heading)}</strong>" + (f"<small>{escape(reading)}</small>" if reading else "")
         subjects = {**_SUBJECTS, **(_MMD_SUBJECTS if family == "mmd" else {})} | ({"stage1": drawn.lower()} if drawn else {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -18,7 +17,6 @@ SMALLEST = 2**23
 """Multiplications of a product from which oneDNN's is the faster one, with the calls around it."""
 
 
-@functools.cache
 def mkl_is_slow() -> bool:
     """Whether this is an AMD CPU with AVX-512; on one (Zen 5) MKL's products were measured to take twice as long."""
     return ("AuthenticAMD" in cpu_info() and torch.backends.cpu.get_cpu_capability() == "AVX512"
