@@ -255,10 +255,11 @@ class BuildNative(build_ext):
         shutil.copyfile(built / RECORD, ROOT / "vaefast" / RECORD)
 
 
-setup(
-    packages=[*find_packages(include=["vaefast", "vaefast.*"]), "vaefast.kernels"],
-    package_dir={"vaefast.kernels": "kernels"},
-    package_data={"vaefast": ["py.typed"]},
-    ext_modules=[Extension("vaefast._C", sources=[], optional=True)],
-    cmdclass={"build_ext": BuildNative},
-)
+if __name__ == "__main__":  # benchmarks/build.py takes the plan alone
+    setup(
+        packages=[*find_packages(include=["vaefast", "vaefast.*"]), "vaefast.kernels"],
+        package_dir={"vaefast.kernels": "kernels"},
+        package_data={"vaefast": ["py.typed"]},
+        ext_modules=[Extension("vaefast._C", sources=[], optional=True)],
+        cmdclass={"build_ext": BuildNative},
+    )

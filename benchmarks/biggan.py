@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import vaefast
 from benchmarks import machine
 from benchmarks.plain import endless
-from benchmarks.report import make_report, report_parser
+from benchmarks.report import Save, make_report, report_parser
 from benchmarks.training import engine_step, in_turns, limits
 from vaefast.training.allocator import keep_freed_memory
 from vaefast.training.device import autocast, matmul_precision, memory_format, resolve_device, resolve_precision
@@ -93,12 +93,16 @@ def iteration_flops(networks: vaefast.BigGAN, batch: Tensor) -> int:
     return counter.get_total_flops()
 
 
-def run(device: torch.device, seconds: float, arch: str, ch: int, batch_size: int) -> dict:
+def run(device: torch.device, seconds: float, arch: str, ch: int, batch_size: int, save: Save) -> dict:
     """The whole report."""
     precision = resolve_precision("auto", device)
     order = memory_format("auto", device, precision)
     keep_freed_memory()
     data = images(batch_size)
+    report = {"machine": machine.describe(), "device": str(device), "precision": precision, "arch": arch, "ch": ch,
+              "batch_size": batch_size}
+    if device.type == "cuda":
+        report["gpu"] = torch.cuda.get_device_name(device)
     with matmul_precision(precision):
         limit = limits(device, precision)
         steps = {"plain": plain_step(model(arch, ch).to(memory_format=order), data, batch_size, device, precision)}
@@ -108,18 +112,14 @@ def run(device: torch.device, seconds: float, arch: str, ch: int, batch_size: in
             settings = own.defaults[0]
             steps[f"vaefast, compile {mode}"] = engine_step(own.first, source, batch_size, device, precision, mode == "on",
                                                             settings=settings)
-        variants = in_turns(steps, seconds, device)
+        variants = in_turns(steps, seconds, device, lambda found: save({**report, "variants": found}))
     flops = iteration_flops(model(arch, ch).to(device), data[:batch_size].to(device))
     for v in variants.values():
         v["images_per_second"] = batch_size / v["median_ms"] * 1e3
         v["share_of_peak"] = flops / (v["median_ms"] / 1e3) / (limit["tflops"] * 1e12)
     best = min((n for n in variants if n != "plain"), key=lambda n: variants[n]["median_ms"])
-    report = {"machine": machine.describe(), "device": str(device), "precision": precision, "arch": arch, "ch": ch,
-              "batch_size": batch_size, "limits": limit, "gflop": flops / 1e9, "variants": variants, "best": best,
-              "faster_than_plain": variants["plain"]["median_ms"] / variants[best]["median_ms"]}
-    if device.type == "cuda":
-        report["gpu"] = torch.cuda.get_device_name(device)
-    return report
+    return {**report, "limits": limit, "gflop": flops / 1e9, "variants": variants, "best": best,
+            "faster_than_plain": variants["plain"]["median_ms"] / variants[best]["median_ms"]}
 
 
 def markdown(report: dict) -> str:
@@ -145,7 +145,8 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="small and short: whether it runs")
     options = parser.parse_args()
     ch, batch_size, seconds = (8, 16, 1.0) if options.smoke else (options.ch, options.batch_size, options.seconds)
-    make_report(options, lambda: run(resolve_device(options.device), seconds, options.arch, ch, batch_size), markdown)
+    make_report(options, lambda save: run(resolve_device(options.device), seconds, options.arch, ch, batch_size, save),
+                markdown)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import vaefast
 from benchmarks import machine
-from benchmarks.report import make_report, report_parser
+from benchmarks.report import Save, make_report, report_parser
 from benchmarks.training import engine_step, in_turns, limits
 from vaefast.nets import BatchNorm, GAMIXDecoder, GAMIXEncoder, PatchGAN
 from vaefast.training.device import matmul_precision, memory_format, resolve_device, resolve_precision
@@ -169,16 +169,18 @@ def memory(size: Size, device: torch.device, precisions: tuple[str, ...]) -> lis
     return rows
 
 
-def run(device: torch.device, seconds: float, smoke: bool) -> dict:
+def run(device: torch.device, seconds: float, smoke: bool, save: Save) -> dict:
     """The whole report."""
     precision, size = resolve_precision("auto", device), SMOKE if smoke else Size()
     cuda = device.type == "cuda"
     with matmul_precision(precision):
         limit, *rows = speed(size, device, precision, seconds, (False, True) if cuda else (False,))
         report = {"machine": machine.describe(), "device": str(device), "precision": precision, "smoke": smoke, **limit,
-                  "speed": rows, "memory": memory(size, device, ("fp32", "bf16") if cuda else ("fp32",))}
-    if cuda:
-        report["gpu"] = torch.cuda.get_device_name(device)
+                  "speed": rows, "memory": []}
+        if cuda:
+            report["gpu"] = torch.cuda.get_device_name(device)
+        save(report)
+        report["memory"] = memory(size, device, ("fp32", "bf16") if cuda else ("fp32",))
     return report
 
 
@@ -207,7 +209,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="tiny images, half a second each")
     options = parser.parse_args()
     seconds = 0.5 if options.smoke else options.seconds
-    make_report(options, lambda: run(resolve_device(options.device), seconds, options.smoke), markdown)
+    make_report(options, lambda save: run(resolve_device(options.device), seconds, options.smoke, save), markdown)
 
 
 if __name__ == "__main__":

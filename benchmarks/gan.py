@@ -13,7 +13,7 @@ import torch
 import vaefast
 from benchmarks import machine
 from benchmarks.plain_gan import gan_step
-from benchmarks.report import make_report, report_parser
+from benchmarks.report import Save, make_report, report_parser
 from benchmarks.training import BATCH, MNIST, engine_step, images, in_turns
 from vaefast.training.allocator import keep_freed_memory
 from vaefast.training.device import matmul_precision, resolve_device, resolve_precision
@@ -39,15 +39,17 @@ def compare(loss: str, device: torch.device, precision: str, seconds: float) -> 
             "faster_than_plain": variants["plain"]["median_ms"] / variants[best]["median_ms"]}
 
 
-def run(device: torch.device, seconds: float) -> dict:
+def run(device: torch.device, seconds: float, save: Save) -> dict:
     """The whole report."""
     precision = resolve_precision("auto", device)
     keep_freed_memory()
-    with matmul_precision(precision):
-        cases = [compare(loss, device, precision, seconds) for loss in LOSSES]
-    report = {"machine": machine.describe(), "device": str(device), "precision": precision, "cases": cases}
+    report = {"machine": machine.describe(), "device": str(device), "precision": precision, "cases": []}
     if device.type == "cuda":
         report["gpu"] = torch.cuda.get_device_name(device)
+    with matmul_precision(precision):
+        for loss in LOSSES:
+            report["cases"].append(compare(loss, device, precision, seconds))
+            save(report)
     return report
 
 
@@ -67,7 +69,7 @@ def markdown(report: dict) -> str:
 
 def main() -> None:
     options = report_parser(__doc__).parse_args()
-    make_report(options, lambda: run(resolve_device(options.device), options.seconds), markdown)
+    make_report(options, lambda save: run(resolve_device(options.device), options.seconds, save), markdown)
 
 
 if __name__ == "__main__":

@@ -77,20 +77,48 @@ def endless(loader: DataLoader) -> Iterator[list[Tensor]]:
         yield from loader
 
 
-def first_stage(images: Tensor, batch_size: int, device: torch.device) -> Callable[[], None]:
-    """One step of a plain loop on uint8 images: DataLoader, float32, Adam, loss read every step for the bar."""
+def batches_of(tensors: tuple[Tensor, ...], batch_size: int, device: torch.device, resident: bool) -> Callable[[], list[Tensor]]:
+    """The next batch on the device: of a DataLoader, or gathered there from data that lie there."""
+    if not resident:
+        loader = endless(DataLoader(TensorDataset(*tensors), batch_size, shuffle=True, drop_last=True,
+                                    pin_memory=device.type == "cuda"))
+        return lambda: [t.to(device, non_blocking=True) for t in next(loader)]
+    held = [t.to(device) for t in tensors]
+
+    def orders() -> Iterator[Tensor]:
+        while True:
+            yield from torch.randperm(len(held[0]), device=device).split(batch_size)[:len(held[0]) // batch_size]
+
+    order = orders()
+
+    def gathered() -> list[Tensor]:
+        index = next(order)
+        return [t[index] for t in held]
+
+    return gathered
+
+
+def first_stage(images: Tensor, batch_size: int, device: torch.device, *, precision: str = "fp32", compile: bool = False,
+                resident: bool = False) -> Callable[[], None]:
+    """One step of a plain loop on uint8 images: DataLoader, Adam, loss read every step for the bar; in bf16 with autocast
+    and NHWC, compiled, and with the images on the device, where these are asked for."""
     encoder, decode = Encoder().to(device), decoder().to(device)
+    if precision == "bf16":
+        encoder, decode = (m.to(memory_format=torch.channels_last) for m in (encoder, decode))
     log_gamma = torch.zeros((), device=device, requires_grad=True)
     optimizer = torch.optim.Adam([*encoder.parameters(), *decode.parameters(), log_gamma], lr=1e-4)
-    loader = DataLoader(TensorDataset(images.float() / 255), batch_size, shuffle=True, drop_last=True,
-                        pin_memory=device.type == "cuda")
-    batches = endless(loader)
+    following = batches_of((images.float() / 255,), batch_size, device, resident)
+
+    def forward(x: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            mean, std = encoder(x)
+            x_hat = decode(mean + std * torch.randn_like(std))
+        return loss_of(x, x_hat.float(), mean.float(), std.float(), log_gamma)
+
+    forward = torch.compile(forward) if compile else forward
 
     def step() -> None:
-        (x,) = next(batches)
-        x = x.to(device, non_blocking=True)
-        mean, std = encoder(x)
-        loss = loss_of(x, decode(mean + std * torch.randn_like(std)), mean, std, log_gamma)
+        loss = forward(*following())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -99,19 +127,25 @@ def first_stage(images: Tensor, batch_size: int, device: torch.device) -> Callab
     return step
 
 
-def second_stage(mean: Tensor, std: Tensor, batch_size: int, device: torch.device) -> Callable[[], None]:
-    """One step of a plain second stage on posteriors [N, k]: a fresh draw of each code every batch."""
+def second_stage(mean: Tensor, std: Tensor, batch_size: int, device: torch.device, *, precision: str = "fp32",
+                 compile: bool = False, resident: bool = False) -> Callable[[], None]:
+    """One step of a plain second stage on posteriors [N, k]: a fresh draw of each code every batch. Options as `first_stage`."""
     encoder, trunk, head = SecondEncoder().to(device), Dense().to(device), nn.Linear(LATENT + 1024, LATENT).to(device)
     log_gamma = torch.zeros((), device=device, requires_grad=True)
     optimizer = torch.optim.Adam([*encoder.parameters(), *trunk.parameters(), *head.parameters(), log_gamma], lr=1e-4)
-    batches = endless(DataLoader(TensorDataset(mean, std), batch_size, shuffle=True, drop_last=True))
+    following = batches_of((mean, std), batch_size, device, resident)
+
+    def forward(m: Tensor, s: Tensor) -> Tensor:
+        z = m + s * torch.randn_like(s)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            u_mean, u_std = encoder(z)
+            z_hat = head(trunk(u_mean + u_std * torch.randn_like(u_std)))
+        return loss_of(z, z_hat.float(), u_mean.float(), u_std.float(), log_gamma)
+
+    forward = torch.compile(forward) if compile else forward
 
     def step() -> None:
-        m, s = (t.to(device) for t in next(batches))
-        z = m + s * torch.randn_like(s)
-        u_mean, u_std = encoder(z)
-        z_hat = head(trunk(u_mean + u_std * torch.randn_like(u_std)))
-        loss = loss_of(z, z_hat, u_mean, u_std, log_gamma)
+        loss = forward(*following())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,11 +1,21 @@
-"""A benchmark's report as a file, and its tables: the command line of those that write one."""
+"""A benchmark's report as a file that grows with each case, and its tables: the command line of those that write one."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+from vaefast.files import write_atomically
+
+Save = Callable[[dict], None]
+
+
+def save(path: Path, report: dict) -> None:
+    """Write what has been measured so far: a run that is cut off leaves it."""
+    write_atomically(path, (json.dumps(report, indent=1) + "\n").encode())
 
 
 def report_parser(doc: str | None) -> argparse.ArgumentParser:
@@ -18,10 +28,9 @@ def report_parser(doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def make_report(options: argparse.Namespace, run: Callable[[], dict], markdown: Callable[[dict], str]) -> None:
-    """Write what `run` measures into the file, unless its tables alone are asked for; print the tables."""
+def make_report(options: argparse.Namespace, run: Callable[[Save], dict], markdown: Callable[[dict], str]) -> None:
+    """Write what `run` measures into the file, unless its tables alone are asked for; print the tables. `run` is given a
+    function that writes what there is so far."""
     if not options.markdown:
-        measured = run()
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(measured, indent=1) + "\n")
+        save(options.out, run(partial(save, options.out)))
     print(markdown(json.loads(options.out.read_text())), end="")

@@ -13,7 +13,8 @@ import gc
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,7 +23,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import vaefast
 from benchmarks import machine, plain
-from benchmarks.report import make_report, report_parser
+from benchmarks.limit import TookTooLong, at_most
+from benchmarks.report import Save, make_report, report_parser
 from vaefast.models.player import players_of
 from vaefast.models.posterior import DiagonalGaussian
 from vaefast.training import StageSettings
@@ -37,6 +39,8 @@ from vaefast.training.sources import ImageSource, PosteriorSource, Source
 
 BATCH = 64
 MNIST = 60_000
+WARM_UP_SECONDS = 90.0
+"""That a variant may take for its first steps, compilation and all."""
 EPOCHS = (400, 800)
 """Of the paper's MNIST protocol."""
 ADAM_BYTES = 28
@@ -104,19 +108,35 @@ class Clock:
         return (time.perf_counter() - start) / repeats
 
 
-def in_turns(steps: dict[str, Callable[[], None]], seconds: float, device: torch.device) -> dict[str, dict[str, float]]:
-    """Median and minimum time of each step, measured in turns."""
-    clock = Clock(device)
-    for step in steps.values():
-        for _ in range(15):  # compiles, captures, warms caches
-            step()
-    samples: dict[str, list[float]] = {name: [] for name in steps}
+Found = dict[str, dict[str, float]]
+
+
+def in_turns(steps: dict[str, Callable[[], None]], seconds: float, device: torch.device,
+             save: Callable[[Found], None] = lambda found: None) -> Found:
+    """Median and minimum time of each step, measured in turns; one that is not warm in time is left out, and named. `save` is
+    given what there is after the first turns."""
+    clock, ready = Clock(device), {}
+    for name, step in steps.items():
+        try:
+            with at_most(WARM_UP_SECONDS):
+                for _ in range(15):  # compiles, captures, warms caches
+                    step()
+            ready[name] = step
+        except (TookTooLong, RuntimeError) as error:
+            print(f"{name} is left out: {error}", file=sys.stderr, flush=True)
+    samples: dict[str, list[float]] = {name: [] for name in ready}
+
+    def found() -> Found:
+        return {name: {"median_ms": 1e3 * statistics.median(s), "min_ms": 1e3 * min(s), "samples": len(s)}
+                for name, s in samples.items()}
+
     end = time.monotonic() + seconds
     while time.monotonic() < end or len(next(iter(samples.values()))) < 10:
-        for name, step in steps.items():
+        for name, step in ready.items():
             samples[name].append(clock(step))
-    return {name: {"median_ms": 1e3 * statistics.median(s), "min_ms": 1e3 * min(s), "samples": len(s)}
-            for name, s in samples.items()}
+        if len(samples[name]) == 3:
+            save(found())
+    return found()
 
 
 def limits(device: torch.device, precision: str) -> dict[str, float]:
@@ -142,36 +162,56 @@ def share_of_limit(module: torch.nn.Module, batch: Tensor, seconds: float, limit
     return {"gflop": flops / 1e9, "adam_mb": moved / 1e6, "bound_ms": 1e3 * bound, "share": bound / seconds}
 
 
-def against_peers(device: torch.device, precision: str, seconds: float) -> list[dict]:
-    """Both stages against their plain loops, and stage 1 against pythae."""
-    data, results, limit = images(MNIST // 10), [], limits(device, precision)
-    variants = ("off", "on")
-    steps = {"plain": plain.first_stage(data, BATCH, device)}
+def against_peers(device: torch.device, precision: str, seconds: float) -> Iterator[dict]:
+    """The machine's limits; both stages against their plain loops, and stage 1 against pythae."""
+    data, limit = images(MNIST // 10), limits(device, precision)
+    yield {"limits": limit}
+    make = partial(plain.first_stage, data, BATCH)
+    steps = {"plain": make(device), **_plain_variants(make, device)}
     pythae = plain.pythae_step(data, BATCH, device)
     if pythae:
         steps["pythae"] = pythae
-    for mode in variants:
-        source = ImageSource(data, device, scale=False)
-        steps[f"vaefast, compile {mode}"] = engine_step(two_stage().first, source, BATCH, device, precision, mode == "on")
-    results.append({"case": "stage 1, 28x28, batch 64", "variants": in_turns(steps, seconds, device)})
-    best = min(v["median_ms"] for n, v in results[0]["variants"].items() if n.startswith("vaefast"))
-    results[0]["limit"] = share_of_limit(two_stage().first.to(device), data[:BATCH].to(device), best / 1e3, limit)
+    source = ImageSource(data, device, scale=False)
+    steps |= _engine_variants(lambda: two_stage().first, source, device, precision)
+    yield _case("stage 1, 28x28, batch 64", in_turns(steps, seconds, device), two_stage().first.to(device),
+                data[:BATCH].to(device), limit)
     del steps
     gc.collect()
     source = posteriors(MNIST // 10, device)
     mean, std = source.posterior.mean.cpu(), source.posterior.std.cpu()
-    steps = {"plain": plain.second_stage(mean, std, BATCH, device)}
-    for mode in variants:
-        steps[f"vaefast, compile {mode}"] = engine_step(two_stage().second, source, BATCH, device, precision, mode == "on")
-    results.append({"case": "stage 2, 64 codes, batch 64", "variants": in_turns(steps, seconds, device)})
-    best = min(v["median_ms"] for n, v in results[1]["variants"].items() if n.startswith("vaefast"))
-    results[1]["limit"] = share_of_limit(two_stage().second.to(device), mean[:BATCH].to(device), best / 1e3, limit)
-    for r in results:
-        v = r["variants"]
-        best = min((n for n in v if n.startswith("vaefast")), key=lambda n: v[n]["median_ms"])
-        r["best"] = best
-        r["faster_than"] = {n: v[n]["median_ms"] / v[best]["median_ms"] for n in ("plain", "pythae") if n in v}
-    return [{"limits": limit}, *results]
+    make = partial(plain.second_stage, mean, std, BATCH)
+    steps = {"plain": make(device), **_plain_variants(make, device),
+             **_engine_variants(lambda: two_stage().second, source, device, precision)}
+    yield _case("stage 2, 64 codes, batch 64", in_turns(steps, seconds, device), two_stage().second.to(device),
+                mean[:BATCH].to(device), limit)
+
+
+def _plain_variants(make: Callable[..., Callable[[], None]], device: torch.device) -> dict[str, Callable[[], None]]:
+    """On a GPU, the plain loop as who looks for speed writes it: in bf16 and NHWC, compiled, with the data on the device."""
+    if device.type != "cuda":
+        return {}
+    bf16 = partial(make, device, precision="bf16")
+    return {"plain, bf16": bf16(), "plain, bf16, compiled": bf16(compile=True),
+            "plain, bf16, compiled, data on the GPU": bf16(compile=True, resident=True)}
+
+
+def _engine_variants(module: Callable[[], torch.nn.Module], source: Source, device: torch.device,
+                     precision: str) -> dict[str, Callable[[], None]]:
+    """The engine's step in the machine's precision, compiled and not; in float32, too, where that is another."""
+    steps = {f"vaefast, compile {mode}": engine_step(module(), source, BATCH, device, precision, mode == "on")
+             for mode in ("off", "on")}
+    if precision != "fp32":
+        steps["vaefast, fp32, compile off"] = engine_step(module(), source, BATCH, device, "fp32", False)
+    return steps
+
+
+def _case(name: str, variants: Found, module: torch.nn.Module, batch: Tensor, limit: dict[str, float]) -> dict:
+    """A case of the report: its times, and what follows from them."""
+    best = min((n for n in variants if n.startswith("vaefast")), key=lambda n: variants[n]["median_ms"])
+    fastest = variants[best]["median_ms"]
+    return {"case": name, "variants": variants, "best": best,
+            "faster_than": {n: v["median_ms"] / fastest for n, v in variants.items() if not n.startswith("vaefast")},
+            "limit": share_of_limit(module, batch, fastest / 1e3, limit)}
 
 
 def scaling(device: torch.device, precision: str, seconds: float) -> list[dict]:
@@ -190,21 +230,25 @@ def scaling(device: torch.device, precision: str, seconds: float) -> list[dict]:
     return rows
 
 
-def run(device: torch.device, seconds: float, quick: bool) -> dict:
-    """The whole report."""
+def run(device: torch.device, seconds: float, quick: bool, save: Save) -> dict:
+    """The whole report; `save` is given it after every case."""
     precision = resolve_precision("auto", device)
     keep_freed_memory()
+    report = {"machine": machine.describe(), "device": str(device), "precision": precision, "quick": quick, "cases": []}
+    if device.type == "cuda":
+        report["gpu"] = torch.cuda.get_device_name(device)
     with matmul_precision(precision):
-        limit, *cases = against_peers(device, precision, 3.0 if quick else seconds)
-        report = {"machine": machine.describe(), "device": str(device), "precision": precision, "quick": quick, **limit,
-                  "cases": cases}
-        if device.type == "cuda":
-            report["gpu"] = torch.cuda.get_device_name(device)
+        measured = against_peers(device, precision, 3.0 if quick else seconds)
+        report |= next(measured)
+        for case in measured:
+            report["cases"].append(case)
+            save(report)
+        per_epoch = MNIST // BATCH
+        times = [c["variants"][c["best"]]["median_ms"] / 1e3 * per_epoch * e for c, e in zip(report["cases"], EPOCHS)]
+        report["protocol"] = {"epochs": EPOCHS, "projected_seconds": [round(t) for t in times], "measured": False}
         if not quick:
+            save(report)
             report["scaling"] = scaling(device, precision, seconds)
-    per_epoch = MNIST // BATCH
-    times = [c["variants"][c["best"]]["median_ms"] / 1e3 * per_epoch * e for c, e in zip(cases, EPOCHS)]
-    report["protocol"] = {"epochs": EPOCHS, "projected_seconds": [round(t) for t in times], "measured": False}
     return report
 
 
@@ -225,9 +269,10 @@ def markdown(report: dict) -> str:
     for case in report["cases"]:
         x = case["limit"]
         lines.append(f"| {case['case']} | {x['gflop']:.3g} | {x['adam_mb']:.4g} | {x['bound_ms']:.3g} | {x['share']:.0%} |")
-    a, b = report["protocol"]["projected_seconds"]
-    lines += ["", f"The paper's MNIST protocol, 400 + 800 epochs, projected from these steps: {a / 3600:.3g} + {b / 3600:.3g} "
-              "hours."]
+    if "protocol" in report:
+        a, b = report["protocol"]["projected_seconds"]
+        lines += ["", "The paper's MNIST protocol, 400 + 800 epochs, projected from these steps: "
+                  f"{a / 3600:.3g} + {b / 3600:.3g} hours."]
     if "scaling" in report:
         lines += ["", "| batch | images held | images/s | data, MB | process, MB |", "|---:|---:|---:|---:|---:|"]
         lines += [f"| {r['batch_size']:,} | {r['images']:,} | {r['images_per_second']:,.0f} | {r['resident_mb']:,.0f} | "
@@ -239,7 +284,7 @@ def main() -> None:
     parser = report_parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="3 seconds each, no scaling")
     options = parser.parse_args()
-    make_report(options, lambda: run(resolve_device(options.device), options.seconds, options.quick), markdown)
+    make_report(options, lambda save: run(resolve_device(options.device), options.seconds, options.quick, save), markdown)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,17 @@ The whole of a trial counts: the process's start, the training of both stages on
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import machine
+from benchmarks.report import save
 from benchmarks.training import images
 from vaefast.experiments.processes import train_in_processes
 from vaefast.training.device import resolve_device
@@ -32,20 +34,22 @@ def seconds(data: Path, trials: int, steps: int, at_once: int, device: str) -> f
         return time.perf_counter() - start
 
 
-def run(trials: int, steps: int, rounds: int, device: str) -> dict:
-    """The whole report."""
+def run(trials: int, steps: int, rounds: int, device: str, save: Callable[[dict], None]) -> dict:
+    """The whole report; `save` is given it after every measurement."""
     widths = [n for n in (1, 2, 4, 8) if n <= trials]
     found: dict[int, list[float]] = {n: [] for n in widths}
+    report = {"machine": machine.describe(), "device": device, "trials": trials, "steps": steps, "at_once": {}}
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "images.npz"
         np.savez(data, images=images(6_000).numpy())
         for _ in range(rounds):
             for at_once in widths:
                 found[at_once].append(seconds(data, trials, steps, at_once, device))
-    one = statistics.median(found[1])
-    return {"machine": machine.describe(), "device": device, "trials": trials, "steps": steps,
-            "at_once": {str(n): {"seconds": statistics.median(s), "all": s, "faster": one / statistics.median(s)}
-                        for n, s in found.items()}}
+                one = statistics.median(found[1])
+                report["at_once"] = {str(n): {"seconds": statistics.median(s), "all": s, "faster": one / statistics.median(s)}
+                                     for n, s in found.items() if s}
+                save(report)
+    return report
 
 
 def main() -> None:
@@ -56,9 +60,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    report = run(options.trials, options.steps, options.rounds, str(resolve_device(options.device)))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=1) + "\n")
+    report = run(options.trials, options.steps, options.rounds, str(resolve_device(options.device)),
+                 partial(save, options.out))
     for n, row in report["at_once"].items():
         print(f"{n} at once: {row['seconds']:.1f} s, {row['faster']:.2f} times as fast as one after the other")
 

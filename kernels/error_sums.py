@@ -82,9 +82,11 @@ def forward_kernel(
     IS_BYTES: tl.constexpr, HAS_WEIGHT: tl.constexpr, KIND: tl.constexpr, LOGITS: tl.constexpr, F: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    block = tl.program_id(0).to(tl.int64)
+    of_row = block % chunks
+    row = block // chunks * ROWS + tl.arange(0, ROWS)
     live = row < rows
-    begin = tl.program_id(1) * chunk
+    begin = of_row * chunk
     end = tl.minimum(begin + chunk, k)
     sums = tl.zeros([ROWS], F)
     weighted = tl.zeros([ROWS], F)
@@ -98,9 +100,9 @@ def forward_kernel(
         if HAS_WEIGHT:
             weight = tl.load(weight_ptr + column, column < end, other=0.0)
             weighted += tl.sum(term * weight[None, :], 1)
-    tl.store(sums_ptr + row * chunks + tl.program_id(1), sums, live)
+    tl.store(sums_ptr + row * chunks + of_row, sums, live)
     if HAS_WEIGHT:
-        tl.store(weighted_ptr + row * chunks + tl.program_id(1), weighted, live)
+        tl.store(weighted_ptr + row * chunks + of_row, weighted, live)
 
 
 @triton.jit
@@ -111,9 +113,12 @@ def backward_kernel(
     TO_WEIGHT: tl.constexpr, KIND: tl.constexpr, LOGITS: tl.constexpr, F: tl.constexpr, ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    column = tl.program_id(0).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
+    block = tl.program_id(0).to(tl.int64)  # one axis: the others end at 65,535
+    tiles = tl.cdiv(k, COLUMNS)
+    part = block // tiles
+    column = block % tiles * COLUMNS + tl.arange(0, COLUMNS)
     in_row = column < k
-    begin = tl.program_id(1).to(tl.int64) * rows_a_part
+    begin = part * rows_a_part
     end = tl.minimum(begin + rows_a_part, rows)
     total = tl.zeros([COLUMNS], tl.float64)
     for start in range(begin, end, ROWS):
@@ -138,7 +143,7 @@ def backward_kernel(
         if TO_X_HAT:
             tl.store(grad_x_hat_ptr + offset, (factor * to_a).to(grad_x_hat_ptr.dtype.element_ty), mask)
     if TO_WEIGHT:
-        tl.store(parts_ptr + tl.program_id(1) * k + column, total, in_row)
+        tl.store(parts_ptr + part * k + column, total, in_row)
 
 
 def _tile(k: int, most: int) -> dict[str, int]:
@@ -147,13 +152,13 @@ def _tile(k: int, most: int) -> dict[str, int]:
     return {"ROWS": max(1, 1024 // columns), "COLUMNS": columns}
 
 
-def _launch(kernel, grid: tuple[int, int], x: torch.Tensor, x_hat: torch.Tensor, *args: object, **constants) -> None:
-    if 0 in grid:
+def _launch(kernel, programs: int, x: torch.Tensor, x_hat: torch.Tensor, *args: object, **constants) -> None:
+    if not programs:
         return
     constants["F"] = tl.float64 if x_hat.dtype == torch.float64 else tl.float32
     constants["IS_BYTES"] = x.dtype == torch.uint8
     with torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
-        kernel[grid](*args, **constants)
+        kernel[(programs,)](*args, **constants)
 
 
 def forward(
@@ -164,7 +169,7 @@ def forward(
     (rows, k), chunks = x_hat.shape, sums.shape[1]
     tile = _tile(k, 1024)
     _launch(
-        forward_kernel, (triton.cdiv(rows, tile["ROWS"]), chunks), x, x_hat, x, x_hat,
+        forward_kernel, triton.cdiv(rows, tile["ROWS"]) * chunks, x, x_hat, x, x_hat,
         sums if weight is None else weight, sums, weighted, rows, k, chunks, chunk, x.stride(0), x_hat.stride(0),
         HAS_WEIGHT=weight is not None, KIND=kind, LOGITS=from_logits, **tile,
     )  # fmt: skip
@@ -182,7 +187,7 @@ def backward(
     count = triton.cdiv(rows, rows_a_part) if parts is None else parts.shape[0]
     none = x_hat  # stands for a tensor that is not there
     _launch(
-        backward_kernel, (triton.cdiv(k, tile["COLUMNS"]), count), x, x_hat,
+        backward_kernel, triton.cdiv(k, tile["COLUMNS"]) * count, x, x_hat,
         none if grad_sums is None else grad_sums, none if grad_weighted is None else grad_weighted, x, x_hat,
         none if weight is None else weight, none if grad_x is None else grad_x,
         none if grad_x_hat is None else grad_x_hat, none if parts is None else parts, rows, k, rows_a_part,

@@ -64,14 +64,22 @@ def _terms(
 
 
 @triton.jit
+def _place(tiles, splits):
+    """Which range of what is streamed, which dimension and which tile a program has, of how many dimensions. All lie on one
+    axis of the grid: the others end at 65,535."""
+    block = tl.program_id(0).to(tl.int64)
+    planes = tl.num_programs(0) // (tiles * splits)
+    return block // tiles % splits, block // tiles // splits, block % tiles, planes
+
+
+@triton.jit
 def forward_kernel(
-    z_ptr, mu_ptr, w_ptr, constant_ptr, top_ptr, sum_ptr, M, N, k, span,
+    z_ptr, mu_ptr, w_ptr, constant_ptr, top_ptr, sum_ptr, M, N, k, splits, span,
     JOINT: tl.constexpr, EXCLUDE: tl.constexpr, F: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
     """The maximum of l over a range of components and the sum of exp(l - maximum), of a tile of rows."""
-    split = tl.program_id(1).to(tl.int64)
-    d = tl.program_id(2).to(tl.int64)
-    row = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)
+    split, d, tile, planes = _place(tl.cdiv(M, BM), splits)
+    row = tile * BM + tl.arange(0, BM)
     row_mask = row < M
     first = d
     last = d + 1
@@ -91,7 +99,7 @@ def forward_kernel(
         base = tl.where(best == float("-inf"), 0.0, best)
         sum = sum * _share(top - base, F) + tl.sum(_share(value - base[:, None], F), 1)
         top = best
-    at = (split * tl.num_programs(2) + d) * M + row
+    at = (split * planes + d) * M + row
     tl.store(top_ptr + at, top, row_mask)
     tl.store(sum_ptr + at, sum, row_mask)
 
@@ -116,13 +124,12 @@ def _shares(
 
 @triton.jit
 def grad_rows_kernel(
-    grad_ptr, log_sum_ptr, z_ptr, mu_ptr, w_ptr, constant_ptr, grad_z_ptr, M, N, k, span,
+    grad_ptr, log_sum_ptr, z_ptr, mu_ptr, w_ptr, constant_ptr, grad_z_ptr, M, N, k, splits, span,
     JOINT: tl.constexpr, EXCLUDE: tl.constexpr, F: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
     """Adds a range of components to grad_z [splits, k, M], which begins as zeros."""
-    split = tl.program_id(1).to(tl.int64)
-    d = tl.program_id(2).to(tl.int64)
-    row = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)
+    split, d, tile, planes = _place(tl.cdiv(M, BM), splits)
+    row = tile * BM + tl.arange(0, BM)
     row_mask = row < M
     first = d
     last = d + 1
@@ -149,13 +156,12 @@ def grad_rows_kernel(
 
 @triton.jit
 def grad_components_kernel(
-    grad_ptr, log_sum_ptr, z_ptr, mu_ptr, w_ptr, constant_ptr, s0_ptr, s1_ptr, s2_ptr, M, N, k, span,
+    grad_ptr, log_sum_ptr, z_ptr, mu_ptr, w_ptr, constant_ptr, s0_ptr, s1_ptr, s2_ptr, M, N, k, splits, span,
     JOINT: tl.constexpr, EXCLUDE: tl.constexpr, F: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
     """Adds a range of rows to s0 [splits, 1 or k, N], s1 and s2 [splits, k, N]; the last two begin as zeros."""
-    split = tl.program_id(1).to(tl.int64)
-    d = tl.program_id(2).to(tl.int64)
-    column = tl.program_id(0).to(tl.int64) * BN + tl.arange(0, BN)
+    split, d, tile, planes = _place(tl.cdiv(N, BN), splits)
+    column = tile * BN + tl.arange(0, BN)
     column_mask = column < N
     first = d
     last = d + 1
@@ -183,7 +189,7 @@ def grad_components_kernel(
                 s2_ptr + at, tl.load(s2_ptr + at, column_mask, other=0.0) + tl.sum(weighted * difference, 0), column_mask
             )
         tl.debug_barrier()  # the next tile reads what other threads may have written
-    tl.store(s0_ptr + (split * tl.num_programs(2) + d) * N + column, sum0, column_mask)
+    tl.store(s0_ptr + (split * planes + d) * N + column, sum0, column_mask)
 
 
 def _launch(kernel, x: torch.Tensor, owners: int, streamed: int, splits: int, planes: int, *args, **constants) -> None:
@@ -191,9 +197,9 @@ def _launch(kernel, x: torch.Tensor, owners: int, streamed: int, splits: int, pl
     block = 32 if x.dtype == torch.float64 else 64
     constants |= {"F": tl.float64 if x.dtype == torch.float64 else tl.float32, "BM": 32, "BN": block}
     own = constants["BN"] if kernel is grad_components_kernel else constants["BM"]
-    grid = (triton.cdiv(owners, own), splits, planes)
+    programs = triton.cdiv(owners, own) * splits * planes
     with torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
-        kernel[grid](*args, triton.cdiv(streamed, splits), **constants)
+        kernel[(programs,)](*args, splits, triton.cdiv(streamed, splits), **constants)
 
 
 def forward(

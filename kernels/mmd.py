@@ -163,6 +163,8 @@ def forward_kernel(
                     at = out_ptr + row[:, None] * k + c[None, :]
                     mask = live[:, None] & (c < k)[None, :]
                     tl.store(at, tl.load(at, mask, other=0.0) + part, mask)
+        if not IN_REGISTERS:
+            tl.debug_barrier()  # what follows reads what other threads may have written
     if grad > 0:
         tl.store(rows_ptr + (split * problems + problem) * rows + row, row_sum, live)
         for c0 in range(0, k, COLUMNS):

@@ -8,21 +8,19 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from vaefast.float32 import float32_products
+
 
 @contextlib.contextmanager
 def true_float32(device: torch.device) -> Iterator[None]:
     """No autocast, no TF32 and no bf16 matmuls inside, whatever the caller has set; repeatable cuDNN kernels."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(torch.autocast(device.type, enabled=False))
-            if device.type == "cuda":
-                flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-                stack.enter_context(flags)
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(float32_products(tf32=False))
+        stack.enter_context(torch.autocast(device.type, enabled=False))
+        if device.type == "cuda":
+            flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+            stack.enter_context(flags)
+        yield
 
 
 def float64(x: Tensor) -> Tensor:

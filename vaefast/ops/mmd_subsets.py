@@ -6,14 +6,13 @@ more pairs than the sets do, every pair of the sets is visited once, and all sub
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from vaefast.float32 import float32_products
 from vaefast.ops import _check, mmd
 from vaefast.ops import _mmd_reference as reference
 from vaefast.ops._precision import compute_dtype
@@ -67,7 +66,7 @@ def mmd2_subsets(
         chunks = zip(rows_x.split(step), rows_y.split(step), strict=True)
         return torch.cat([mmd.mmd2(x[a], y[b], kernel=kernel, scales=scales) for a, b in chunks])
     polynomial = _Polynomial.of(x, y, spec)
-    with _whole_float32(x.device):
+    with float32_products(tf32=False):  # whatever the user allows elsewhere
         if _pairs(len(x), len(y)) * (x.shape[1] + 2 * count) < count * _pairs(n, m) * x.shape[1]:
             value = _together(polynomial, x, y, rows_x, rows_y)
         else:
@@ -118,20 +117,6 @@ class _Polynomial(NamedTuple):
 
 def _pairs(n: int, m: int) -> float:
     return n * n / 2 + m * m / 2 + n * m
-
-
-@contextlib.contextmanager
-def _whole_float32(device: torch.device) -> Iterator[None]:
-    """No TF32 in matrix products, whatever the user allows elsewhere."""
-    matmul = torch.backends.cuda.matmul
-    before = matmul.allow_tf32
-    if device.type == "cuda":
-        matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        if device.type == "cuda":
-            matmul.allow_tf32 = before
 
 
 def _tiles(rows: int) -> list[slice]:

@@ -64,7 +64,10 @@ class Batches:
         epoch, position = divmod(step, self.per_epoch)
         if self.source.resident:
             if epoch != self._epoch:
-                self._order.copy_(self._rows(epoch))
+                rows = self._rows(epoch).contiguous()
+                if self._order.is_cuda:
+                    rows = rows.pin_memory()  # a copy from pageable memory would wait for the device
+                self._order.copy_(rows, non_blocking=True)
                 self._cursor.fill_(position)
                 self._epoch = epoch
         else:

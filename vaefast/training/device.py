@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from vaefast.errors import ArgumentError, DeviceError
+from vaefast.float32 import float32_products
 
 PRECISIONS = ("auto", "fp32", "bf16", "tf32")
 CHANNELS_LAST = ("auto", "on", "off")
@@ -77,15 +77,9 @@ def crashing_convolution(model: nn.Module) -> str | None:
                  and layer.kernel_size == (1, 1) and max(layer.stride) > 1 and layer.in_channels < 16), None)
 
 
-@contextmanager
-def matmul_precision(precision: str) -> Iterator[None]:
+def matmul_precision(precision: str) -> AbstractContextManager[None]:
     """float32 products in TF32 inside if precision is "tf32", in full otherwise; the caller's setting again afterwards."""
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+    return float32_products(tf32=precision == "tf32")
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:

@@ -53,6 +53,8 @@ class Iteration:
     def __init__(self, players: list[Player], module: nn.Module, settings: StageSettings, batches: Batches, *,
                  device: torch.device, precision: str, group: World, compile: bool, capture: bool) -> None:
         self.module, self.batches, self.device, self.precision, self.group = module, batches, device, precision, group
+        # one stream for all that a capture must find on it: what DDP makes, the warm-up, the capture itself
+        self._stream = torch.cuda.Stream(device) if capture else None
         found: dict[str, Turn] = {}
         for player in players:
             if player.name not in found:
@@ -76,7 +78,8 @@ class Iteration:
         if compile:
             loss = player.compiled() if player.compiled else torch.compile(loss, dynamic=False)
         if self.group.size > 1:
-            loss = averaged_over_processes(player, loss, self.device)
+            with self._beside():
+                loss = averaged_over_processes(player, loss, self.device)
         return Turn(player, others, settings, loss=loss, device=self.device, precision=self.precision)
 
     def prefix(self, turn: Turn) -> str:
@@ -101,7 +104,7 @@ class Iteration:
             self._body(pattern)
         elif self._warm_up.setdefault(pattern, WARM_UP_DISTRIBUTED if self.group.size > 1 else WARM_UP) > 0:
             self._warm_up[pattern] -= 1
-            with _side_stream(self.device):
+            with self._beside():
                 self._body(pattern)
         else:
             self._graphs[pattern] = self._capture(pattern)
@@ -132,9 +135,27 @@ class Iteration:
         torch.cuda.synchronize(self.device)
         graph = torch.cuda.CUDAGraph()
         # the threads that read data and write checkpoints may go on meanwhile
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             self._body(pattern)
         return graph
+
+    @contextmanager
+    def _beside(self) -> Iterator[None]:
+        """The work inside goes to the stream of the captures, in its turn among the current stream's; on a CPU as ever."""
+        if self._stream is None:
+            yield
+            return
+        current = torch.cuda.current_stream(self.device)
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            yield
+        current.wait_stream(self._stream)
+
+    def close(self) -> None:
+        """Give back what captured iterations hold: their memory, in which the last gradients lie."""
+        for turn in self.turns:
+            turn.optimizer.zero_grad(set_to_none=True)
+        self._graphs.clear()
 
     def culprit(self, step: int) -> str:
         """Which tensor is the first that is not finite in iteration `step`, found by a look at weights, batch,
@@ -164,16 +185,6 @@ class Iteration:
 def draws(players: list[Player]) -> int:
     """Batches that an iteration takes."""
     return max(1, sum(p.updates for p in players if p.new_batch))
-
-
-@contextmanager
-def _side_stream(device: torch.device) -> Iterator[None]:
-    """A stream of its own for the work inside, as capture asks for."""
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        yield
-    torch.cuda.current_stream(device).wait_stream(stream)
 
 
 def _first_bad_output(module: nn.Module, loss: Callable[[], Tensor]) -> str:

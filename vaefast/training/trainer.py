@@ -194,6 +194,8 @@ class Trainer:
                         turn.average.apply()
             finally:
                 batches.close()
+                if self._iteration:
+                    self._iteration.close()
         self._iteration = None
         self.group.share(stage.module)
         stage.module.eval()

@@ -69,7 +69,11 @@ class Turn:
         group.agree(self.bad)
         if self._skips:
             self.optimizer.grad_scale, self.optimizer.found_inf = None, self.bad
-        if self._skips or self.device.type == "cuda" or not self.bad.item():
+        if self._skips:
+            self.optimizer.step()
+        elif self.device.type == "cuda":
+            self._step_or_undo()
+        elif not self.bad.item():
             self.optimizer.step()
         if self.settings.weight_clip is not None:
             with torch.no_grad():
@@ -98,6 +102,20 @@ class Turn:
                 values = found if values is None else values + found
         assert values is not None
         return values if parts == 1 else values / parts
+
+    def _step_or_undo(self) -> None:
+        """A step of an optimizer that knows no `found_inf`, taken back where the loss was not finite, without a wait for the
+        device. What the first step makes begins as zeros."""
+        before = {id(t): t.detach().clone() for t in self._changing()}
+        self.optimizer.step()
+        with torch.no_grad():
+            for t in self._changing():
+                t.copy_(torch.where(self.bad > 0, before.get(id(t), torch.zeros_like(t)), t))
+
+    def _changing(self) -> list[Tensor]:
+        """The weights, and what the optimizer remembers of them."""
+        state = [t for entry in self.optimizer.state.values() for t in entry.values() if isinstance(t, Tensor)]
+        return [*self.parameters, *state]
 
     def _clip(self) -> None:
         own = self.settings

@@ -85,7 +85,8 @@ class Steps:
         self.line.zero_()
         self.at.zero_()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # threads that read data may go on meanwhile
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             step()
         return graph.replay
 
