@@ -118,15 +118,20 @@ def measure(case: Case, device: str, seconds: float) -> dict:
         try:
             first[name] = warm(name, steps[name], clock)
             result[name] = {"peak_bytes": peak_bytes(steps[name])} if device == "cuda" and first[name] < SLOW else {}
-            if device == "cuda" and name in IN_GRAPHS and first[name] < SLOW:
-                replay = f"{name}, graph"
-                steps[replay], result[replay] = captured(steps[name]), {}
-                first[replay] = warm(replay, steps[replay], clock)
         except (torch.OutOfMemoryError, TookTooLong, RuntimeError) as error:
             result[name] = {"error": "out of memory" if isinstance(error, torch.OutOfMemoryError) else str(error)[:200]}
             first.pop(name, None)
             if device == "cuda":
                 torch.cuda.empty_cache()
+            continue
+        if device == "cuda" and name in IN_GRAPHS and first[name] < SLOW:
+            replay = f"{name}, graph"
+            try:
+                steps[replay] = captured(steps[name])
+                first[replay], result[replay] = warm(replay, steps[replay], clock), {}
+            except (TookTooLong, RuntimeError) as error:  # what reads back from the device cannot be captured
+                result[replay] = {"error": "not capturable"}
+                print(f"{replay}: {error}", file=sys.stderr)
     samples = {name: [t] for name, t in first.items()}
     quick = {name: max(1, min(200, round(0.005 / t))) for name, t in first.items() if t <= SLOW}
     rounds = max(5, min(50, int(seconds / sum(first[n] * quick[n] for n in quick)))) if quick else 0

@@ -41,7 +41,7 @@ run() { # NAME SECONDS COMMAND...
     rm -f "$out/.step"
 }
 skip() { echo "$1: $2, NOT RUN" | tee -a "$out/summary.txt"; }
-tests() { "$python" -m pytest -q -p no:cacheprovider "$@"; }
+tests() { "$python" -m pytest -q -p no:cacheprovider -p benchmarks.instant --show-capture=no "$@"; }
 export -f tests
 export python
 

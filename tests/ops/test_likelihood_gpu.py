@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 import torch
 
@@ -29,12 +27,11 @@ def make(shape, dtype, as_bytes):
 
 
 @pytest.mark.parametrize("dtype, bound", BOUNDS)
-def test_gpu_backends_equal_the_reference(gpu_backend, close, dtype, bound):
+@pytest.mark.parametrize("as_bytes, from_logits", [(True, True), (False, False), (False, True)])
+@pytest.mark.parametrize("name", ["gaussian", "laplace", "bernoulli"])
+def test_gpu_backends_equal_the_reference(gpu_backend, close, dtype, bound, name, as_bytes, from_logits):
     torch.manual_seed(0)
-    shapes = [(0, 4), (1, 64), (5, 1), (7, 3), (300, 64), (3, 513), (2, 9001), (4, 3, 64, 64)]
-    for shape, name, (as_bytes, from_logits) in itertools.product(
-        shapes, ("gaussian", "laplace", "bernoulli"), [(True, True), (False, False), (False, True)]
-    ):
+    for shape in [(0, 4), (1, 64), (5, 1), (7, 3), (300, 64), (3, 513), (2, 9001), (4, 3, 64, 64)]:
         x, x_hat, grad = make(shape, dtype, as_bytes)
         if name == "bernoulli" and not from_logits:
             x_hat = x_hat.sigmoid()

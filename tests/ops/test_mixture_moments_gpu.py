@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 import torch
 
@@ -21,10 +19,11 @@ def both_ways(device, mu, a, grads, **options):
 
 
 @pytest.mark.parametrize("dtype, bound", BOUNDS)
-def test_gpu_backends_equal_the_reference(gpu_backend, close, dtype, bound):
+@pytest.mark.parametrize("var", moments.VARS)
+@pytest.mark.parametrize("param", moments.PARAMS)
+def test_gpu_backends_equal_the_reference(gpu_backend, close, dtype, bound, param, var):
     torch.manual_seed(0)
-    shapes = [(1, 64), (5, 1), (7, 3), (300, 64), (3, 513), (2, 5000), (70_000, 5), (3000, 130), (4, 0)]
-    for shape, param, var in itertools.product(shapes, moments.PARAMS, moments.VARS):
+    for shape in [(1, 64), (5, 1), (7, 3), (300, 64), (3, 513), (2, 5000), (70_000, 5), (3000, 130), (4, 0)]:
         mu, a = torch.randn(shape).to(dtype), torch.randn(shape).to(dtype)
         grads = [torch.randn(shape[1:], dtype=moments.compute_dtype(dtype)) for _ in range(2)]
         got = both_ways("cuda", mu, a, grads, param=param, var=var)

@@ -21,20 +21,20 @@ def both_ways(device, x, y, grad, **options):
 
 @pytest.mark.parametrize("dtype, bound", [(torch.float32, 2e-5), (torch.bfloat16, 4e-3), (torch.float16, 1e-3),
                                           (torch.float64, 1e-10)])  # fmt: skip
-def test_gpu_backends_equal_the_reference(gpu_backend, close, dtype, bound):
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_gpu_backends_equal_the_reference(gpu_backend, close, dtype, bound, kernel):
     torch.manual_seed(0)
     for problems, n, m, k in [(1, 2, 3, 1), (2, 70, 33, 3), (1, 65, 130, 64), (3, 9, 5, 513), (1, 500, 700, 20)]:
         x, y = torch.randn(problems, n, k).to(dtype), (0.7 * torch.randn(problems, m, k) + 0.4).to(dtype)
         grad = torch.linspace(0.5, 2, problems)
         weights = torch.rand(problems, n), None
-        for kernel in KERNELS:
-            for options in ({}, {"estimator": "biased", "weights": weights}, {"estimator": "block", "block_size": 2}):
-                got = both_ways("cuda", x, y, grad, kernel=kernel, **options)
-                with ops.backend("reference"):
-                    expected = both_ways("cpu", x.double(), y.double(), grad, kernel=kernel, **options)
-                close(got[0].cpu(), expected[0], 2e-5 if dtype != torch.float64 else bound)
-                for g, e in zip(got[1:], expected[1:], strict=True):
-                    close(g.cpu(), e, bound)
+        for options in ({}, {"estimator": "biased", "weights": weights}, {"estimator": "block", "block_size": 2}):
+            got = both_ways("cuda", x, y, grad, kernel=kernel, **options)
+            with ops.backend("reference"):
+                expected = both_ways("cpu", x.double(), y.double(), grad, kernel=kernel, **options)
+            close(got[0].cpu(), expected[0], 2e-5 if dtype != torch.float64 else bound)
+            for g, e in zip(got[1:], expected[1:], strict=True):
+                close(g.cpu(), e, bound)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -55,9 +55,11 @@ def test_a_stopped_run_resumes(tmp_path):
             if trainer.done == 23:
                 trainer.stop()
 
-    whole, run = fit(), RunFolder.create(tmp_path / "run", {})
-    with pytest.raises(KeyboardInterrupt):
-        fit(run=run, callbacks=[Stopping()])
-    again = fit(run=RunFolder.open(run.path), resume=True)
+    run = RunFolder.create(tmp_path / "run", {})
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True):  # two networks drive other sums' rounding far apart
+        whole = fit()
+        with pytest.raises(KeyboardInterrupt):
+            fit(run=run, callbacks=[Stopping()])
+        again = fit(run=RunFolder.open(run.path), resume=True)
     for name, value in whole.model.state_dict().items():
         torch.testing.assert_close(again.model.state_dict()[name], value, rtol=1e-3, atol=1e-4)

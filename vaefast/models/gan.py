@@ -14,7 +14,7 @@ from vaefast.errors import ArgumentError
 from vaefast.models.gan_losses import LOSSES
 from vaefast.models.gradient_penalty import PENALTIES, gradient_penalty
 from vaefast.models.images import as_float, full_precision, gives_logits
-from vaefast.models.player import Player, trainable
+from vaefast.models.player import COMPILED, Player, trainable
 from vaefast.nets.global_batch import global_mean, own_rows
 from vaefast.nets.layers import in_parts
 from vaefast.nets.shapes import whole_number
@@ -281,7 +281,7 @@ class _Turns:
         return lambda x: self.generator(x, g, d)
 
     def _compiled(self) -> tuple[Net, Net]:
-        return torch.compile(self.gan.generator, dynamic=False), torch.compile(self.gan.discriminator, dynamic=False)
+        return torch.compile(self.gan.generator, **COMPILED), torch.compile(self.gan.discriminator, **COMPILED)
 
 
 @contextmanager

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
 
+COMPILED: dict[str, Any] = {"dynamic": False, "options": {"layout_optimization": False, "fallback_random": True}}
+"""How losses are compiled. The engine chooses the memory order itself (a compiler that moves a convolution to NHWC beside it
+meets cuDNN's own choice where a side has one channel, and stops), and what is drawn is what plain PyTorch draws."""
 Parts = list[tuple[Tensor, ...]]
 """A batch's tensors, part by part."""
 

@@ -254,11 +254,12 @@ _OP = Op(
         "triton": Kernels(triton_forward, triton_backward),
         "cuda": Kernels(native_forward, native_backward),
     },
-    prefer={"cpu": ("cpp",), "cuda": ("triton", "cuda")},
+    prefer={"cpu": ("cpp",), "cuda": ("cuda", "triton")},
     because={
         "cpu": "8 times the eager formula and 2 times the compiled one at 60,000 x 64, forward and backward of mixture_kl "
         "(two AVX-512 threads)",
-        "cuda": "not yet measured on a GPU",
+        "cuda": "forward and backward of mixture_kl on an H100: 1.25 ms in a graph at 2,097,152 x 64 (triton 1.43, compiled "
+        "PyTorch 1.30), and 0.8 of triton's time outside one; 0.10 ms at 60,000 x 64 (triton 0.09, compiled 0.06)",
     },
 )
 

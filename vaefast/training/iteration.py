@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
-from vaefast.models.player import Player
+from vaefast.models.player import COMPILED, Player
 from vaefast.training.batches import Batches
 from vaefast.training.dense import fast_dense
 from vaefast.training.device import autocast
@@ -76,7 +76,7 @@ class Iteration:
         others = [p for other in players if other.name != player.name for p in other.parameters.values()]
         loss: Callable[..., dict[str, Tensor]] = player.loss
         if compile:
-            loss = player.compiled() if player.compiled else torch.compile(loss, dynamic=False)
+            loss = player.compiled() if player.compiled else torch.compile(loss, **COMPILED)
         if self.group.size > 1:
             with self._beside():
                 loss = averaged_over_processes(player, loss, self.device)
