@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -25,6 +26,14 @@ def test_the_page_shows_the_file():
     page = (ROOT / "docs" / "performance.md").read_text()
     shown = page.partition("<!-- ops-cpu -->\n")[2].partition("<!-- end -->")[0]
     assert shown == markdown(json.loads((ROOT / "benchmarks" / "results" / "ops-cpu.json").read_text()))
+
+
+@pytest.mark.parametrize("module, name", [("gpu", "ops-h100"), ("gpu", "kid-h100"), ("training", "training-h100")])
+def test_the_page_of_the_gpu_shows_the_files(module, name):
+    page = (ROOT / "docs" / "gpu.md").read_text()
+    shown = page.partition(f"<!-- {name} -->\n")[2].partition("<!-- end -->")[0]
+    report = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+    assert shown == importlib.import_module(f"benchmarks.{module}").markdown(report)
 
 
 def test_cases_have_the_variants_and_their_own_sizes():
@@ -60,8 +69,33 @@ def test_gpu_check_runs_through_on_the_cpu(tmp_path):
     subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
     environment = {**os.environ, "PYTHON": sys.executable, "GPU_CHECK_DEVICE": "cpu", "VAEFAST_NO_CUDA": "1"}
     environment.pop("PYTHONPATH", None)
-    command = ["bash", str(clone / "benchmarks" / "gpu_check.sh"), str(tmp_path / "out")]
+    command = ["bash", str(clone / "benchmarks" / "gpu_check.sh"), "all", str(tmp_path / "out")]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
+    left = {p.name for p in (tmp_path / "out").iterdir()}
+    assert left == {"summary.txt", "log.txt", *(f"{n}-gpu.json" for n in ("ops", "training", "biggan", "trials", "resume"))}
     assert "FAILED" not in (tmp_path / "out" / "summary.txt").read_text()
-    assert (tmp_path / "out" / "ops-gpu.md").read_text().startswith("Measured")
+
+
+def test_a_gpu_measurement_that_is_cut_off_leaves_what_it_has(tmp_path):
+    out = tmp_path / "ops.json"
+    command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--quick", "--ops", "reparam_kl", "mixture_moments",
+               "mmd2", "--out", str(out)]
+    job = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True,
+                           env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TORCHDYNAMO_DISABLE": "1"})
+    for line in job.stderr:
+        if line.startswith("reparam_kl"):
+            job.kill()
+            break
+    job.communicate()
+    assert [r["op"] for r in json.loads(out.read_text())["results"]][:1] == ["reparam_kl"]
+
+
+def test_a_step_that_takes_too_long_is_left_out():
+    from benchmarks.limit import TookTooLong, at_most
+
+    with pytest.raises(TookTooLong, match="over 0.05 s"), at_most(0.05):
+        while True:
+            pass
+    with at_most(5.0):
+        pass

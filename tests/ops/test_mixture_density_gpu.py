@@ -30,7 +30,10 @@ def both_ways(device, z, mu, a, grad, **options):
 @pytest.mark.parametrize("param", PARAMS)
 def test_gpu_backends_equal_the_reference(gpu_backend, close, dtype, bound, per_dimension, param):
     torch.manual_seed(0)
-    for shape in [(0, 3, 4), (1, 1, 1), (7, 5, 3), (5, 300, 2), (300, 300, 64), (2, 9, 513), (1, 5000, 17), (2000, 3, 2)]:
+    # without its own component a point of 64 dimensions is so far from all that float32 itself has only five digits there
+    shapes = [(0, 3, 4), (1, 1, 1), (7, 5, 3), (5, 300, 2), (300, 300, 5), (300, 299, 64), (2, 9, 513), (1, 5000, 17),
+              (2000, 3, 2)]
+    for shape in shapes:
         inputs = make(*shape, dtype)
         options = {"param": param, "per_dimension": per_dimension, "exclude_self": shape[0] == shape[1] > 1}
         got = both_ways("cuda", *inputs, **options)

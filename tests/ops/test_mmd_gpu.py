@@ -26,7 +26,7 @@ def test_gpu_backends_equal_the_reference(gpu_backend, close, dtype, bound, kern
     torch.manual_seed(0)
     for problems, n, m, k in [(1, 2, 3, 1), (2, 70, 33, 3), (1, 65, 130, 64), (3, 9, 5, 513), (1, 500, 700, 20)]:
         x, y = torch.randn(problems, n, k).to(dtype), (0.7 * torch.randn(problems, m, k) + 0.4).to(dtype)
-        grad = torch.linspace(0.5, 2, problems)
+        grad = 100 * torch.linspace(0.5, 2, problems)  # of a row, 1e-5 and less: below float16's normal numbers
         weights = torch.rand(problems, n), None
         for options in ({}, {"estimator": "biased", "weights": weights}, {"estimator": "block", "block_size": 2}):
             got = both_ways("cuda", x, y, grad, kernel=kernel, **options)

@@ -14,13 +14,13 @@ CUDA = torch.device("cuda")
 
 
 def fit(*, graphs: bool | None = None, precision: str = "fp32", compile: str = "off", run=None, resume: bool = False,
-        callbacks=(), checkpoint: bool = False, **settings) -> Trainer:
+        callbacks=(), checkpoint: bool = False, log_every: int = 10, **settings) -> Trainer:
     torch.manual_seed(0)
     model = vaefast.GAMIXVAE((3, 16, 16), 8, width=8, norm="group", var="mixture", memory=3, checkpoint=checkpoint).first
     images = torch.randint(0, 256, (256, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
     settings = StageSettings(**{"steps": 40, "batch_size": 16, "lr": 1e-4, "betas": (0.5, 0.999), "flip": True, **settings})
     trainer = Trainer(model, [Stage("gamix", model, lambda: ImageSource(images, CUDA, scale=False), settings)], device="cuda",
-                      precision=precision, cuda_graphs=graphs, compile=compile, log_every=10, run=run, callbacks=callbacks,
+                      precision=precision, cuda_graphs=graphs, compile=compile, log_every=log_every, run=run, callbacks=callbacks,
                       checkpoint_seconds=0.0)
     trainer.fit(resume=resume)
     return trainer
@@ -46,7 +46,9 @@ def test_bf16_follows_fp32():
 
 
 def test_compiled_and_captured():
-    assert losses(fit(compile="on")) == pytest.approx(losses(fit()), rel=5e-3)
+    """The first iterations: a change of the weights by 1e-6 moves the discriminator's loss by 1 % after 20 of them."""
+    compiled, plain = losses(fit(compile="on", steps=5, log_every=1)), losses(fit(steps=5, log_every=1))
+    assert compiled[:2] == pytest.approx(plain[:2], rel=1e-4) and compiled == pytest.approx(plain, rel=5e-3)
 
 
 def test_a_stopped_run_resumes(tmp_path):
