@@ -125,7 +125,7 @@ def forward_kernel(
             f, g = _polynomial(both + dot, dot, offset, COUNT, F)
         else:
             u = tl.where(is_pair, both - 2.0 * dot, both)
-            close = u < NEAR * both
+            close = u < both * NEAR  # in this order: the interpreter of Triton 3.8 makes no tensor of a constant times one
             near = tl.max(tl.max(close.to(tl.int32), 1), 0)
             if near > 0:  # too few digits left: again, from differences
                 again = tl.zeros([T, T], F)
