@@ -26,7 +26,9 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reas
 
 
 def version(package: str) -> tuple[int, ...]:
-    return tuple(int(n) for n in importlib.metadata.version(package).split(".")[:2]) if importlib.util.find_spec(package) else (0, 0)
+    if importlib.util.find_spec(package) is None:
+        return 0, 0
+    return tuple(int(n) for n in importlib.metadata.version(package).split(".")[:2])
 
 
 # it makes a number of an array of one element, which NumPy no longer does
