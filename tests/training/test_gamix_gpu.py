@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 import torch
 
@@ -53,7 +55,7 @@ def test_a_stopped_run_resumes(tmp_path):
     class Stopping(Callback):
         def step(self, trainer: Trainer) -> None:
             if trainer.done == 23:
-                trainer.stop()
+                signal.raise_signal(signal.SIGINT)
 
     whole, run = fit(), RunFolder.create(tmp_path / "run", {})
     with pytest.raises(KeyboardInterrupt):

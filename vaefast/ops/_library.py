@@ -55,8 +55,8 @@ def define_autograd(name: str, setup_context: Callable[..., None], backward: Cal
 
         @staticmethod
         def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
-            raise BackendError(f"vaefast::{name} has no forward-mode derivative (torch.func.jvp, jacfwd, hessian, forward_ad); use "
-                               "torch.func.grad, vjp or jacrev, or a formula in plain PyTorch.")
+            raise BackendError(f"vaefast::{name} has no forward-mode derivative (torch.func.jvp, jacfwd, hessian, forward_ad); "
+                               "use torch.func.grad, vjp or jacrev, or a formula in plain PyTorch.")
 
     def kernel(keyset: Any, *args: Any) -> Any:
         if torch.is_grad_enabled() and torch._C._any_requires_grad(*args) or levels._current_level >= 0:
