@@ -252,12 +252,11 @@ class Tied(nn.Module):
 
 
 def test_tied_weights_are_saved_and_go_on(train, tmp_path):
-    torch.manual_seed(1)
-    whole = Tied()
-    start = {k: v.clone() for k, v in whole.state_dict().items()}
-    torch.manual_seed(1)
-    cut, again = Tied(), Tied()
-    again.load_state_dict(start)
+    def made() -> Tied:
+        torch.manual_seed(1)
+        return Tied()
+
+    whole, cut, again = made(), made(), made()
     train(whole)
     train(cut, run=folder(tmp_path / "run"), trainer={"callbacks": [StopAt(7)]})
     train(again, run=RunFolder.open(tmp_path / "run"), resume=True)
