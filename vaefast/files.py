@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from vaefast.errors import RunFolderError
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""Error numbers of a full disk, and of a full share of it."""
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -15,7 +16,7 @@ class _StopAt(Callback):
 
     def step(self, trainer):
         if trainer.done == self.at:
-            trainer.stop()
+            signal.raise_signal(signal.SIGINT)
 
 
 @pytest.fixture

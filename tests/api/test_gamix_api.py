@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 import torch
 
@@ -68,7 +70,7 @@ def test_a_run_is_continued_bit_by_bit(tmp_path):
     class Stopping(vaefast.training.Callback):
         def step(self, trainer) -> None:
             if trainer.done == 3:
-                trainer.stop()
+                signal.raise_signal(signal.SIGINT)
 
     whole.fit(images(), **options, out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):

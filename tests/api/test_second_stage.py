@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 
 import pytest
@@ -77,7 +78,7 @@ def test_resume_save_and_load(tmp_path):
     class Stop(vaefast.training.Callback):
         def step(self, trainer):
             if trainer.done == 7:
-                trainer.stop()
+                signal.raise_signal(signal.SIGINT)
 
     whole = fit(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):

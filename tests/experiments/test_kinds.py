@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def test_a_resumed_run_ends_with_the_same_weights(kind, runs, fast, tmp_path, mo
 
     def interrupted(self, name, *arguments):
         if name == "step" and self.done == 4:  # as if Ctrl-C came here
-            self.stop()
+            signal.raise_signal(signal.SIGINT)
         return original(self, name, *arguments)
 
     monkeypatch.setattr(trainer.Trainer, "_call", interrupted)

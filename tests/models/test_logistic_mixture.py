@@ -163,3 +163,32 @@ def test_levels_with_a_probability_each():
     torch.testing.assert_close(categorical.nll((x * 51).to(torch.uint8), raw), expected)
     values = torch.arange(6).double().view(1, 6, 1, 1) / 5
     torch.testing.assert_close(categorical.mean(raw), (p * values).sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize("log_scale", [-100.0, -7.0, 0.0, 5.5, 20.0, 84.0, 100.0, 1e4])
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_extreme_scales_agree_with_float64(log_scale, level):
+    x = torch.full((1, 1, 1, 1), level, dtype=torch.uint8)
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        raw = torch.tensor([0.0, 0.3, log_scale], dtype=dtype).view(1, 3, 1, 1).requires_grad_()
+        value = nll(x, raw)
+        found.append((value.detach().double(), torch.autograd.grad(value.sum(), raw)[0].double(), mean(raw, 1).double()))
+    for a, b in zip(*found):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-4)
+    if log_scale >= 20 and level == 128:  # the density of a wide logistic: slope 1 in its log scale
+        assert found[0][0].item() == pytest.approx(math.log(4 * 255 / 2) + log_scale, rel=1e-5)
+        assert found[0][1][0, 2].item() == pytest.approx(1, abs=1e-5)
+    drawn = sample(raw.float(), torch.full((1, 2, 1, 1), 0.5))
+    assert torch.isfinite(drawn).all()
+
+
+def test_a_component_without_weight_says_nothing():
+    x = torch.full((1, 1, 1, 1), 77, dtype=torch.uint8)
+    alone = torch.tensor([0.0, 0.2, -1.0]).view(1, 3, 1, 1)
+    for other in (0.0, 90.0, 200.0):
+        raw = torch.tensor([0.0, -math.inf, 0.2, 5.0, -1.0, other]).view(1, 6, 1, 1).requires_grad_()
+        value = nll(x, raw)
+        torch.testing.assert_close(value, nll(x, alone))
+        assert torch.isfinite(torch.autograd.grad(value.sum(), raw)[0]).all()
+        torch.testing.assert_close(mean(raw, 1), mean(alone, 1))

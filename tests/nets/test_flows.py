@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -111,3 +113,23 @@ def test_the_density_of_a_flow_integrates_to_one():
 def test_what_cannot_work_is_refused(arguments, message):
     with pytest.raises(ArgumentError, match=message):
         Flow(*arguments)
+
+
+@pytest.mark.parametrize("raw_alpha, raw_beta", [(0.5, -20.0), (3.0, -80.0), (-20.0, 4.0), (-60.0, -60.0), (-200.0, 1.0)])
+@pytest.mark.parametrize("distance", [0.0, 1e-12, 1e-4, 1.0, 1e4])
+def test_a_radial_flow_near_its_centre_agrees_with_float64(raw_alpha, raw_beta, distance):
+    def value(dtype):
+        flow = RadialFlow(2).to(dtype)
+        with torch.no_grad():
+            flow.center.zero_()
+            flow.raw_alpha.fill_(raw_alpha)
+            flow.raw_beta.fill_(raw_beta)
+        z, log_det = flow(torch.tensor([[distance, 0.0]], dtype=dtype))
+        assert torch.isfinite(torch.autograd.grad(log_det.sum(), list(flow.parameters()))[2])
+        return log_det.double().item(), z.double()
+
+    (a, za), (b, zb) = value(torch.float32), value(torch.float64)
+    assert math.isfinite(a)
+    if raw_alpha > -87:  # where float32 still has a number for alpha
+        assert a == pytest.approx(b, rel=1e-4, abs=1e-4)
+        torch.testing.assert_close(za, zb, rtol=1e-4, atol=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -239,7 +240,7 @@ def test_turns_resume_at_any_step_bit_for_bit(train, Turned, players, tmp_path):
         class Stop(Callback):
             def step(self, trainer: Trainer, stop_at: int = stop_at) -> None:
                 if trainer.done == stop_at:
-                    trainer.stop()
+                    signal.raise_signal(signal.SIGINT)
 
         with pytest.raises(KeyboardInterrupt):
             train(Turned(players), steps=8, run=RunFolder.create(tmp_path / str(stop_at), {}), trainer={"callbacks": [Stop()]})

@@ -12,7 +12,7 @@ from torch import nn
 
 import vaefast
 from vaefast.errors import ArgumentError, CheckpointError, DeviceError, RunFolderError, TrainingError
-from vaefast.training import StageSettings
+from vaefast.training import RunFolder, StageSettings
 from vaefast.training.progress import Lines, describe
 
 
@@ -137,7 +137,7 @@ def _cut_short(model, out, **options) -> None:
     class Halfway(vaefast.training.Callback):
         def step(self, trainer) -> None:
             if trainer.done == 9:
-                trainer.stop()
+                signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         fit(model, out=out, callbacks=[Halfway()], **options)
@@ -153,8 +153,9 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path):
 
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, capsys):
     model = make()
-    fit(model, out=tmp_path / "run", checkpoint_seconds=0.0, log_every=4)
-    files = sorted((tmp_path / "run" / "checkpoints").glob("*.safetensors"))
+    fit(model)
+    _cut_short(make(), tmp_path / "run", checkpoint_seconds=0.0, log_every=4)
+    files = sorted((tmp_path / "run" / "checkpoints").glob("stage*.safetensors"))
     assert len(files) == 2
     data = bytearray(files[-1].read_bytes())
     data[-5] ^= 1
@@ -163,9 +164,12 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, caps
     fit(again, out=tmp_path / "run", resume=True, progress=True)
     assert "skipped a damaged checkpoint" in capsys.readouterr().out
     assert same(model, again)
-    for file in (tmp_path / "run" / "checkpoints").glob("*.safetensors"):
+    checkpoints = RunFolder.open(tmp_path / "run").checkpoints
+    checkpoints.keep_newest("last-good")
+    for file in (tmp_path / "run" / "checkpoints").glob("stage*.safetensors"):
+        file.unlink()
         file.write_bytes(b"nothing")
-    with pytest.raises(CheckpointError, match="no checkpoint of this run can be read"):
+    with pytest.raises(CheckpointError, match="no checkpoint of this run can be read.* --start-from .*last-good"):
         fit(make(), out=tmp_path / "run", resume=True)
 
 
@@ -175,7 +179,7 @@ def test_refusals(tmp_path):
     before = (tmp_path / "run" / "config.json").read_bytes()
     with pytest.raises(RunFolderError, match="already holds a run"):
         fit(make(), out=tmp_path / "run")
-    with pytest.raises(RunFolderError, match="other settings .*seed was 0, now 3"):
+    with pytest.raises(RunFolderError, match="other settings .*seed was 0, is now 3"):
         fit(make(), out=tmp_path / "run", resume=True, seed=3)
     with pytest.raises(RunFolderError, match="holds no run"):
         fit(make(), out=tmp_path / "elsewhere", resume=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 import torch
 
@@ -77,7 +79,7 @@ def test_a_stopped_run_resumes(tmp_path):
     class Stopping(Callback):
         def step(self, trainer: Trainer) -> None:
             if trainer.done == 33:
-                trainer.stop()
+                signal.raise_signal(signal.SIGINT)
 
     whole = fit()
     run = RunFolder.create(tmp_path / "run", {})

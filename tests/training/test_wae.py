@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 import torch
 from torch import nn
@@ -83,7 +85,7 @@ class _Stopping(Callback):
 
     def step(self, trainer) -> None:
         if trainer.done == 5:
-            trainer.stop()
+            signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize("kind", ["gan", "flow"])

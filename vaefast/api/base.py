@@ -15,7 +15,8 @@ from torch import nn
 
 from vaefast import __version__
 from vaefast.data import ImageSet
-from vaefast.errors import ArgumentError, RunFolderError
+from vaefast.errors import ArgumentError, CheckpointError, RunFolderError
+from vaefast.models.draws import Draws
 from vaefast.training import distributed
 from vaefast.training.callbacks import Callback
 from vaefast.training.checkpoint import load_weights, saved_weights
@@ -45,7 +46,7 @@ def describe_data(data: ImageSet) -> dict[str, Any]:
             "digest": data.digest}
 
 
-class Model(nn.Module):
+class Model(Draws, nn.Module):
     """A model with `fit`, `save` and `config`; `vaefast.load` gives back what `save` wrote.
 
     A kind of model states its name (`kind`), the settings its stages have where the user says nothing (`defaults`), what
@@ -83,7 +84,7 @@ class Model(nn.Module):
     def fit(self, data: Any, *, epochs: Any = None, steps: Any = None, batch_size: Any = None, lr: Any = None,
             schedule: Any = None, gamma_lr_factor: Any = None, ema: Any = None,
             settings: StageSettings | Sequence[StageSettings] | None = None, out: str | os.PathLike | None = None,
-            resume: bool = False, seed: int = 0, device: str | torch.device | None = "auto", precision: str = "auto",
+            resume: bool | str = False, seed: int = 0, device: str | torch.device | None = "auto", precision: str = "auto",
             progress: bool = True, callbacks: Sequence[Callback] = (), compile: str = "auto", channels_last: str = "auto",
             sync: bool = False, log_every: int = 50, checkpoint_seconds: float = 120.0,
             evaluate: Callable[[str], dict[str, float]] | None = None, evaluate_every: float | None = None,
@@ -98,7 +99,8 @@ class Model(nn.Module):
                 the model's default.
             settings: `StageSettings`, one for each stage, instead of the above (such as a preset's).
             out: folder for the run: config.json, metrics.jsonl, checkpoints/ and, at the end, the model.
-            resume: go on with the run in `out`, from its newest checkpoint.
+            resume: go on with the run in `out`, from its newest checkpoint; "auto" does if there is one, and starts it else.
+                The last stage may get more epochs or steps than before.
             seed: of noise and order.
             device: "auto", "cpu", "cuda", "cuda:1", ...
             precision: "auto", "fp32", "bf16" (autocast of the networks) or "tf32".
@@ -111,7 +113,7 @@ class Model(nn.Module):
             info: written into config.json beside the settings.
 
         Returns:
-            What was logged, a record for every `log_every` steps.
+            What was logged, a record for every `log_every` steps; also where a callback ended the run by `trainer.stop()`.
 
         Raises:
             DataError, ArgumentError, DeviceError, RunFolderError, CheckpointError: see their messages; nothing was overwritten.
@@ -131,10 +133,14 @@ class Model(nn.Module):
                   "processes": distributed.world().size, "sync": sync, "keep_best": keep_best, **(info or {}),
                   "device": str(chosen), "precision": precision, "versions": versions()}
         group = distributed.world()
+        if resume not in (True, False, "auto"):
+            raise ArgumentError(f"resume is {resume!r}; expected True, False or 'auto'.")
+        if resume == "auto":  # rank 0's word counts, as it makes the folder
+            resume = group.any(group.writes and out is not None and (Path(out) / "config.json").exists(), chosen)
         if out is not None and distributed.restarted() and (Path(out) / "config.json").exists():
             resume = True  # torchrun started this process again; the command line is still the first one
         weights = None if start_from is None else saved_weights(start_from)  # read before the folder is made
-        run = self._open_run(out, config, resume) if group.writes else None
+        run, longer = self._open_run(out, config, resume) if group.writes else (None, [])
         group.barrier()
         if out is not None and not group.writes:
             run = RunFolder.open(out)
@@ -145,15 +151,29 @@ class Model(nn.Module):
                           precision=precision, seed=seed, run=run, progress=make_progress(progress), callbacks=callbacks,
                           compile=compile, channels_last=channels_last, sync=sync, log_every=log_every,
                           checkpoint_seconds=checkpoint_seconds)
+        for line in longer:
+            trainer.progress.message(f"the run is longer than before: {line}. A schedule that follows the length (cosine, "
+                                     "linear, exponential, halving without halve_every) is now that of the whole run.")
         if not (resume and run and run.checkpoints.any()):
             if weights is None:
                 self._prepare(data, seed, chosen)
             else:
                 load_weights(self, *weights)
-        history = trainer.fit(resume=resume)
+        try:
+            history = trainer.fit(resume=bool(resume))
+        except RunFolderError as error:
+            if error is not trainer.unsaved:
+                raise
+            history = trainer.history
+            trainer.progress.message(f"{error} The model, which takes less room, is saved alone.")
         self.to(memory_format=torch.contiguous_format)  # as a loaded model's: their convolutions give the same bits
         if run and group.writes:
             self.save(run.path, overwrite=True)
+            if not (trainer.stopped or trainer.unsaved):
+                try:
+                    run.checkpoints.finish()
+                except (RunFolderError, CheckpointError) as error:  # the model is safe
+                    trainer.progress.message(f"the checkpoints stay as they are: {error}")
         group.barrier()
         return history
 
@@ -173,17 +193,18 @@ class Model(nn.Module):
         return [override(default, {k: v[i] if isinstance(v, (tuple, list)) else v for k, v in given.items()})
                 for i, default in enumerate(self.defaults)]
 
-    def _open_run(self, out: str | os.PathLike | None, config: dict[str, Any], resume: bool) -> RunFolder | None:
+    def _open_run(self, out: str | os.PathLike | None, config: dict[str, Any],
+                  resume: bool) -> tuple[RunFolder | None, list[str]]:
+        """The run's folder, and what of a resumed run is longer than before."""
         if out is None:
             if resume:
                 raise ArgumentError("resume needs out, the folder of the run to go on with.")
-            return None
+            return None, []
         if not resume:
-            return RunFolder.create(out, config)
+            return RunFolder.create(out, config), []
         run = RunFolder.open(out)
         arguments = inspect.signature(type(self)).parameters.values()
-        run.require(config, {p.name: p.default for p in arguments if p.default is not p.empty})
-        return run
+        return run, run.require(config, {p.name: p.default for p in arguments if p.default is not p.empty})
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
         """Write the model into folder `path`: model.json (settings, checksum) and model.safetensors.

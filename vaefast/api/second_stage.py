@@ -111,7 +111,6 @@ class SecondStage(Model):
         """Latents passed through the second stage, [B, k]: u ~ q(u|z), z_hat(u) + gamma_z eps."""
         return recode(self.second, z, generator)
 
-    @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n latents z_hat(u) + gamma_z eps with u ~ N(0, I), [n, k], on the model's device."""
         return draw_codes(self.second, n, generator)

@@ -59,7 +59,8 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     train.add_argument("--model-option", type=option, action="append", default=[], metavar="NAME=VALUE",
                        help="any other argument of the model, such as spectral_norm=true of gan; may be given several times")
     train.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
-    train.add_argument("--resume", action="store_true", help="go on with the run in RUN")
+    train.add_argument("--resume", nargs="?", const=True, default=False, choices=["auto"], metavar="auto",
+                       help="go on with the run in RUN, for more epochs, too; --resume auto starts it if there is none")
     train.add_argument("--start-from", metavar="PATH", help="weights to begin with: a run folder, or RUN/checkpoints/last-good")
     train.add_argument("--schedule", choices=SCHEDULES, help="learning-rate schedule, in all stages")
     train.add_argument("--beta1", type=float, metavar="X", help="of Adam, in all stages")

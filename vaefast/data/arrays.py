@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,10 @@ _CHANNELS = (1, 3, 4)
 _IMAGE_KEYS = ("image", "img", "images", "pixel_values")
 _LABEL_KEYS = ("label", "labels", "fine_label")
 _CHECK_VALUES = 1 << 24
+
+
+AGAIN = 8
+"""Items of a Dataset that are read a second time, to see whether it draws them at random."""
 
 
 def as_image_set(
@@ -166,6 +171,11 @@ def _from_items(items: Any, layout: str | None) -> tuple[torch.Tensor, torch.Ten
         images[i] = image
         if label is not None:
             labels.append(label)
+    again = (_item_image(_split_item(items[i], i)[0], i, layout) for i in range(min(count, AGAIN)))
+    if not all(map(torch.equal, again, images)):
+        warnings.warn("the Dataset gives other images each time it is read, and was read once: all epochs train on the "
+                      f"same {count}. Take random transforms out of it and pass flip=True (StageSettings, --flip) for mirrored "
+                      "images, or train on its batches in a loop of your own.", stacklevel=4)
     return _checked(images), as_labels(labels, count) if len(labels) == count else None
 
 

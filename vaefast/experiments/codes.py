@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,6 +33,12 @@ def samplers_of(model: api.ImageModel) -> tuple[str, ...]:
 def has_second_stage(model: api.ImageModel) -> bool:
     """Whether codes can be drawn by a second stage."""
     return getattr(model, "second", None) is not None
+
+
+def stage_options(model: Any, stage: str) -> dict[str, int]:
+    """What `sample` is told while the stage called so trains: by the prior N(0, I) in the first of two, as the second, which
+    would give the codes, knows nothing yet."""
+    return {"stage": 1} if stage == "stage1" and has_second_stage(model) else {}
 
 
 def infers(model: api.ImageModel) -> bool:

@@ -15,6 +15,12 @@ Sampler = Callable[[int, torch.Generator], Tensor]
 """(n, generator) -> images [n, C, H, W] in [0, 1]."""
 
 
+def sampling_seed(seed: int) -> int:
+    """Seed of the samples that a run of `seed` draws: its pictures, its score curve. The next one, so that they do not repeat the
+    noise of the training; 1 for the default seed 0."""
+    return seed + 1
+
+
 def image_sampler(model: api.ImageModel, name: str, codes: Callable[[], Tensor] | None = None, seed: int = 0) -> Sampler:
     """Images of the codes that the sampler called `name` draws; arguments and errors are `code_sampler`'s."""
     if not isinstance(model, api.ImageAutoencoder):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,28 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 GREY = "#777777"
 
 
+def _matplotlib() -> Any:
+    """matplotlib, also where MPLBACKEND names a backend that is not here, such as that of the notebook which started us."""
+    named = os.environ.get("MPLBACKEND")
+    if named is None or "matplotlib" in sys.modules:
+        import matplotlib
+
+        return matplotlib
+    os.environ["MPLBACKEND"] = "agg"  # which the import would refuse; there is no second try, as it leaves half a package behind
+    try:
+        import matplotlib
+    finally:
+        os.environ["MPLBACKEND"] = named
+    try:
+        matplotlib.rcParams["backend"] = named  # for what the notebook itself draws
+    except ValueError:
+        pass
+    return matplotlib
+
+
 def blank(width: float, height: float, dpi: int = 130, layout: str | None = "constrained") -> Any:
     """An empty figure, in inches. Agg directly: pyplot would keep the figure and could look for a display."""
+    _matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -68,10 +90,8 @@ def label(axes: Any, title: str, x: str, y: str, *, legend: str = "best") -> Non
 
 def save_figure(figure: Any, stem: Path) -> list[Path]:
     """`stem`.png and `stem`.svg, each whole or not at all; the SVG's text stays text."""
-    import matplotlib
-
     paths = []
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": stem.name}):
+    with _matplotlib().rc_context({"svg.fonttype": "none", "svg.hashsalt": stem.name}):
         for kind, options in (("png", {}), ("svg", {"metadata": {"Date": None}})):
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, **options)

@@ -31,19 +31,20 @@ class InformationLog(Callback):
     def __init__(self, every: float, images: Tensor, n: int = IMAGES, seed: int = 0) -> None:
         if not 0 < every < math.inf:
             raise ArgumentError(f"mi_every is {every!r}; expected a number of epochs above 0.")
-        self.every, self.seed, self.next = every, seed, 0.0
+        self.every, self.seed = every, seed
         chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:n]
         self.images = images[chosen.sort().values]
 
     def start(self, trainer: Trainer) -> None:
         if not bool(aggregate(trainer.model, self.images[:2]).std.all()):
             raise ArgumentError("mi_every was given for a deterministic encoder, whose codes tell everything; leave it out.")
-        self.next = (math.floor(trainer.epoch / self.every) + 1) * self.every
+
+    def due(self, trainer: Trainer) -> bool:
+        return trainer.stage is trainer.stages[0] and trainer.crosses(self.every)
 
     def log(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        if trainer.stage is not trainer.stages[0] or trainer.epoch < self.next and trainer.done < trainer.total:
+        if not self.due(trainer):
             return
-        self.next = (math.floor(trainer.epoch / self.every) + 1) * self.every
         with trainer.averaged():
             found = aggregate(trainer.model, self.images, self.seed)
         record |= metrics.mutual_information(found.mean, found.std, seed=self.seed).scores()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import math
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +21,7 @@ from vaefast.data.catalog import options_of
 from vaefast.errors import ArgumentError, DataError, DivergenceError, RunFolderError
 from vaefast.experiments.codes import infers, samplers_of, spread_over
 from vaefast.experiments.curves import draw_curves
-from vaefast.experiments.draws import image_sampler
+from vaefast.experiments.draws import image_sampler, sampling_seed
 from vaefast.experiments.information_log import InformationLog
 from vaefast.experiments.latent_page import write_latents
 from vaefast.experiments.pictures import image_grid, reconstruction_grid, save_png
@@ -59,7 +61,7 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
           epochs: tuple[float, ...] | None = None, steps: tuple[int, ...] | None = None,
           stage_overrides: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
           model_overrides: dict[str, Any] | None = None, seed: int = 0, device: str = "auto", precision: str = "auto",
-          resume: bool = False, command: str = "",
+          resume: bool | str = False, command: str = "",
           data_options: dict[str, Any] | None = None, sample_every: float | None = None, score_every: float | None = None,
           keep_best: bool = False, mi_every: float | None = None, tensorboard: bool = False, wandb: str | None = None,
           trainer: dict[str, Any] | None = None, start_from: str | None = None, callbacks: Sequence[Callback] = (),
@@ -93,21 +95,23 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
         if not 0 < score_every < math.inf:
             raise ArgumentError(f"score_every is {score_every!r}; expected a number of epochs above 0.")
         test = load_data(data_name, data_root, "test", **(data_options or {}))
-        curve = ScoreCurve(images, test, device=resolve_device(device))
+        curve = ScoreCurve(images, test, device=resolve_device(device), seed=sampling_seed(seed))
         scored = {"evaluate": partial(curve, model), "evaluate_every": score_every, "best": curve.name, "keep_best": keep_best}
     info = {"preset": preset_name, "data_name": data_name, "data_options": data_options or {},
             "data_root": str(Path(data_root).resolve()) if data_root else None, "command": command}
+    watching = _callbacks(sample_every, tensorboard, wandb, mi_every, images, seed)
     try:
         model.fit(images, settings=stages, out=out, resume=resume, seed=seed, device=device, precision=precision,
-                  progress=progress, callbacks=[*_callbacks(sample_every, tensorboard, wandb, mi_every, images), *callbacks],
+                  progress=progress, callbacks=[*watching, *callbacks],
                   start_from=start_from, info=info, **scored, **(trainer or {}))
     except DivergenceError:
         if world().writes and Path(out).is_dir():
-            write_report(out)  # which shows the warning
+            with _told("the report", Path(out)):
+                write_report(out)  # which shows the warning
         raise
     run = RunFolder.open(out)
     if world().writes:
-        draw_pictures(model, images, run, coded=coded)
+        draw_pictures(model, images, run, sampling_seed(seed), coded)
     return model, run
 
 
@@ -135,12 +139,12 @@ def _budget(stage: int, epochs: tuple[float, ...] | None, steps: tuple[int, ...]
 
 
 def _callbacks(sample_every: float | None, tensorboard: bool, wandb: str | None, mi_every: float | None,
-               images: data.ImageSet) -> list[Callback]:
+               images: data.ImageSet, seed: int) -> list[Callback]:
     found: list[Callback] = []
     if mi_every is not None:
-        found.append(InformationLog(mi_every, images.images))
+        found.append(InformationLog(mi_every, images.images, seed=seed))
     if sample_every is not None:
-        found.append(SampleGrids(sample_every))
+        found.append(SampleGrids(sample_every, sampling_seed(seed)))
     if tensorboard:
         found.append(TensorBoard())
     if wandb is not None:
@@ -151,22 +155,38 @@ def _callbacks(sample_every: float | None, tensorboard: bool, wandb: str | None,
 @torch.no_grad()
 def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, seed: int = 1, coded: int | None = None) -> None:
     """samples_stage1.png, samples_stage2.png (of a two-stage model), reconstructions.png and latents.png (where there is an
-    encoder), curves.png and report.html."""
+    encoder), curves.png and report.html. One that cannot be made is told of, and the others are."""
     generator = torch.Generator(model.device).manual_seed(seed)
     for stage, sampler in enumerate(samplers_of(model), start=1):
-        samples = image_sampler(model, sampler)(GRID * GRID, generator)
-        save_png(run.path / f"samples_stage{stage}.png", image_grid(samples.cpu(), GRID, GRID))
+        with _told(f"samples_stage{stage}.png", run.path):
+            samples = image_sampler(model, sampler)(GRID * GRID, generator)
+            save_png(run.path / f"samples_stage{stage}.png", image_grid(samples.cpu(), GRID, GRID))
     if isinstance(model, api.ImageAutoencoder):
-        originals = data.to_float(images.images[:PAIRS]).to(model.device)
-        save_png(run.path / "reconstructions.png",
-                 reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
+        with _told("reconstructions.png", run.path):
+            originals = data.to_float(images.images[:PAIRS]).to(model.device)
+            save_png(run.path / "reconstructions.png",
+                     reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
     if infers(model):
-        write_latents(model, spread_over(images.images, coded), run.path)
+        with _told("latents.png", run.path):
+            write_latents(model, spread_over(images.images, coded), run.path)
     if isinstance(model, api.SequentialVAE):
-        draw_steps(model, images.images, run.path, seed)
-        write_steps(model, images.images, run.path, split="training")
-    draw_curves(run.read_metrics(), run.path / "curves.png")
-    write_report(run.path)
+        with _told("the pictures of its steps", run.path):
+            draw_steps(model, images.images, run.path, seed)
+            write_steps(model, images.images, run.path, split="training")
+    with _told("curves.png", run.path):
+        draw_curves(run.read_metrics(), run.path / "curves.png")
+    with _told("report.html", run.path):
+        write_report(run.path)
+
+
+@contextmanager
+def _told(what: str, path: Path) -> Iterator[None]:
+    """What fails inside comes after the training, which it must not cost: it is told of in a sentence."""
+    try:
+        yield
+    except Exception as error:
+        print(f"vaefast: {what} could not be made ({type(error).__name__}: {error}); what was trained is safe in {path}.",
+              file=sys.stderr, flush=True)
 
 
 def finished(path: str) -> RunFolder:

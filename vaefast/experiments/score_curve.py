@@ -8,6 +8,7 @@ import torch
 
 from vaefast import api, metrics
 from vaefast.data import ImageSet
+from vaefast.experiments.codes import stage_options
 from vaefast.experiments.draws import sample_images
 
 SAMPLES = 2_000
@@ -20,7 +21,7 @@ class ScoreCurve:
     Args:
         train, test: images; the network is trained on the first here, or read from its cache.
         device: where it is trained.
-        seed: of the samples' noise.
+        seed: of the samples' noise (`sampling_seed` of the run's).
         say: told of the network's training.
 
     Attributes:
@@ -40,9 +41,8 @@ class ScoreCurve:
         self.seed = seed
 
     def __call__(self, model: api.ImageModel, stage: str) -> dict[str, float]:
-        """{name: ...} of the model as it is, in eval mode."""
-        # while the first of two stages trains, the second knows nothing yet
-        options = {"stage": 1} if isinstance(model, api.TwoStageVAE) and stage == "stage1" else {}
+        """{name: ...} of the model as it is, in eval mode; in the first of two stages, of samples by the prior."""
+        options = stage_options(model, stage)
 
         def draw(n: int, generator: torch.Generator) -> torch.Tensor:
             return model.sample(n, generator=generator, **options)

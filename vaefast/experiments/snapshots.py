@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 
 from vaefast.errors import ArgumentError
+from vaefast.experiments.codes import stage_options
 from vaefast.experiments.pictures import image_grid, save_png
 from vaefast.models.mode import evaluating
 from vaefast.training import Callback, Trainer
@@ -20,27 +20,21 @@ class SampleGrids(Callback):
 
     Args:
         every: epochs; may be a fraction.
-        seed: of the noise.
+        seed: of the noise (`vaefast.experiments.draws.sampling_seed` of the run's).
     """
 
     def __init__(self, every: float, seed: int = 1) -> None:
         if not 0 < every < math.inf:
             raise ArgumentError(f"sample_every is {every!r}; expected a number of epochs above 0.")
-        self.every, self.seed, self.next = every, seed, 0.0
+        self.every, self.seed = every, seed
 
-    def start(self, trainer: Trainer) -> None:
-        self.next = (math.floor(trainer.epoch / self.every) + 1) * self.every
-
-    def log(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        if trainer.epoch < self.next and trainer.done < trainer.total:
-            return
-        self.next = (math.floor(trainer.epoch / self.every) + 1) * self.every
-        if trainer.run is None:
+    def step(self, trainer: Trainer) -> None:
+        if trainer.run is None or not trainer.crosses(self.every):
             return
         generator = torch.Generator(trainer.device).manual_seed(self.seed)
-        # while the first of two stages trains, the second knows nothing yet
-        options = {"stage": 1} if len(trainer.stages) > 1 and trainer.stage is trainer.stages[0] else {}
-        with torch.no_grad(), evaluating(trainer.model), trainer.averaged():
+        options = stage_options(trainer.model, trainer.stage.name)
+        own = torch.random.fork_rng([trainer.device] if trainer.device.type == "cuda" else [])
+        with own, torch.no_grad(), evaluating(trainer.model), trainer.averaged():
             samples = trainer.model.sample(SIDE * SIDE, generator=generator, **options)
         path = trainer.run.path / "samples" / f"{trainer.stage.name}-{trainer.done:08d}.png"
         save_png(path, image_grid(samples.cpu(), SIDE, SIDE))

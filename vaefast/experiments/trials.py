@@ -71,7 +71,7 @@ def summarise(folder: Path, seed: int) -> dict[str, Any]:
     """
     values: dict[str, list[float]] = {}
     seeds = {}
-    for path in sorted(folder.glob("trial-*")):
+    for path in sorted(folder.glob("trial-*"), key=lambda p: (len(p.name), p.name)):  # trial-100 after trial-99
         if not (path / "model.json").is_file():
             continue
         run = RunFolder.open(path)

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.models.chains import chain
+from vaefast.models.draws import Draws
 from vaefast.models.mode import evaluating
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(Draws, nn.Module):
     """Codes and images by the module `first`, which has encode, decode, data_shape and latent_dim.
 
     Everything but training (encode, decode, reconstruct, sample) runs in eval mode, whatever mode the modules are in:

@@ -29,5 +29,6 @@ def collapse_terms(posterior: DiagonalGaussian | FlowPosterior, sync: bool = Fal
     base = posterior.base if isinstance(posterior, FlowPosterior) else posterior
     means = torch.stack([base.std.square().mean(0), base.kl().mean(0)])
     variance, kl = global_mean(means) if sync else means
-    return {"active_dimensions": (variance < ACTIVE_VARIANCE).sum(), "kl_dimensions": (kl > KL_FLOOR).sum(),
+    # as floats, like all terms: loggers average them
+    return {"active_dimensions": (variance < ACTIVE_VARIANCE).float().sum(), "kl_dimensions": (kl > KL_FLOOR).float().sum(),
             "kl_largest": kl.amax(), "posterior_variance": variance.mean()}

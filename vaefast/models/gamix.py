@@ -14,8 +14,9 @@ from vaefast import ops
 from vaefast.errors import ArgumentError
 from vaefast.models.adversarial import as_adversary
 from vaefast.models.diagnostics import collapse_terms
+from vaefast.models.draws import Draws
 from vaefast.models.global_moments import GlobalMoments
-from vaefast.models.images import as_float, full_precision, gives_logits
+from vaefast.models.images import full_precision, gives_logits, in_dtype
 from vaefast.models.player import Parts, Player, trainable
 from vaefast.models.posterior import DiagonalGaussian
 from vaefast.nets.recompute import without_traces
@@ -23,7 +24,7 @@ from vaefast.nets.recompute import without_traces
 RECONSTRUCTIONS = ("l1", "l2")
 
 
-class GAMIXVAE(nn.Module):
+class GAMIXVAE(Draws, nn.Module):
     """Minimises w_r REC + w_g GLOB + w_i IND + w_k KL + w_a ADV over encoder and decoder.
 
     REC is the mean absolute error of a pixel on the [-1, 1] scale (of the reconstruction from a *drawn* code); GLOB the KL of
@@ -100,7 +101,7 @@ class GAMIXVAE(nn.Module):
         return self._posterior(self.encoder(self._ranged(x)))
 
     def _ranged(self, x: Tensor) -> Tensor:
-        x = as_float(x, self.kl_weight.dtype)
+        x = in_dtype(x, self.kl_weight)
         low, high = self.image_range
         return x if (low, high) == (0, 1) else low + (high - low) * x
 
@@ -110,7 +111,7 @@ class GAMIXVAE(nn.Module):
 
     def _decode_raw(self, z: Tensor) -> Tensor:
         """What the decoder returns: logits, or images on the scale [0, 1]."""
-        raw = full_precision(self.decoder(z))
+        raw = full_precision(self.decoder(in_dtype(z, self.kl_weight)))
         low, high = self.image_range
         return raw if gives_logits(self.decoder) or (low, high) == (0, 1) else (raw - low) / (high - low)
 

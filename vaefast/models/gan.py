@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
+from vaefast.models.draws import Draws
 from vaefast.models.gan_losses import LOSSES
 from vaefast.models.gradient_penalty import PENALTIES, gradient_penalty
-from vaefast.models.images import as_float, full_precision, gives_logits
+from vaefast.models.images import as_float, full_precision, gives_logits, in_dtype
 from vaefast.models.player import COMPILED, Player, trainable
 from vaefast.nets.global_batch import global_mean, own_rows
 from vaefast.nets.layers import in_parts
@@ -26,7 +27,7 @@ PENALTY_WEIGHT = 10.0
 Net = Callable[[Tensor], Tensor]
 
 
-class GAN(nn.Module):
+class GAN(Draws, nn.Module):
     """A generator G and a discriminator D, trained against each other.
 
     A plain `nn.Module`: `discriminator_loss(x)` and `generator_loss(x)` return each one's loss and terms, and give gradients to
@@ -138,7 +139,7 @@ class GAN(nn.Module):
 
     def generate(self, z: Tensor, net: Net | None = None) -> Tensor:
         """Images [B, *image_shape] of codes in `image_range`, as D sees them; `net` is called in G's place."""
-        raw = full_precision((self.generator if net is None else net)(z))
+        raw = full_precision((self.generator if net is None else net)(in_dtype(z, self.lambda_)))
         if gives_logits(self.generator):
             return self._as_seen(torch.sigmoid(raw))
         own = getattr(self.generator, "image_range", (0, 1))

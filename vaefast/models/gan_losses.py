@@ -49,15 +49,36 @@ def _minus_mean(b: Tensor) -> Tensor:
     return -b.mean()
 
 
+def _saturating(b: Tensor) -> Tensor:
+    return -F.softplus(b).mean()
+
+
+def _squared_from_one(b: Tensor) -> Tensor:
+    return 0.5 * (torch.sigmoid(b) - 1).square().mean()
+
+
+def _errors_apart(a: Tensor, b: Tensor) -> Tensor:
+    return a.mean() - b.mean()
+
+
+def _mean(b: Tensor) -> Tensor:
+    return b.mean()
+
+
+def _hinge(a: Tensor, b: Tensor) -> Tensor:
+    return F.relu(1 - a).mean() + F.relu(1 + b).mean()
+
+
+# of named functions, as a model that keeps one can then be pickled
 LOSSES = {
-    "mm": Loss(_cross_entropy, lambda b: -F.softplus(b).mean()),
+    "mm": Loss(_cross_entropy, _saturating),
     "ns": Loss(_cross_entropy, _non_saturating),
-    "lsgan": Loss(_least_squares, lambda b: 0.5 * (torch.sigmoid(b) - 1).square().mean()),
+    "lsgan": Loss(_least_squares, _squared_from_one),
     "wgan": Loss(_difference, _minus_mean, boundary=None),
     "wgan-gp": Loss(_difference, _minus_mean, boundary=None, penalty="gp", same_z=False),
     "dragan": Loss(_cross_entropy, _non_saturating, penalty="dragan"),
-    "began": Loss(lambda a, b: a.mean() - b.mean(), lambda b: b.mean(), boundary=None),
-    "hinge": Loss(lambda a, b: F.relu(1 - a).mean() + F.relu(1 + b).mean(), _minus_mean),
+    "began": Loss(_errors_apart, _mean, boundary=None),
+    "hinge": Loss(_hinge, _minus_mean),
 }
 """By name: minimax, non-saturating, least squares (of probabilities), Wasserstein (whose critic's weights are to be clipped:
 `PlayerSettings.weight_clip`), the same with gradient penalty, DRAGAN, BEGAN, hinge.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vaefast.errors import ArgumentError
 from vaefast.models.diagnostics import collapse_terms
 from vaefast.models.families import Family, make_family
-from vaefast.models.images import as_float, full_precision
+from vaefast.models.images import full_precision, in_dtype
 from vaefast.models.latent_model import LatentModel
 from vaefast.models.player import Player, trainable
 from vaefast.models.prior_penalty import choice
@@ -95,12 +95,14 @@ class GeneralVAE(LatentModel):
 
     def _raw(self, z: Tensor, x: Tensor) -> Tensor:
         """What the decoder says of p(x|z) at the data x."""
-        return full_precision(self.decoder(z, as_float(x, self._like.dtype))) if self.autoregressive else self._decode_raw(z)
+        if not self.autoregressive:
+            return self._decode_raw(z)
+        return full_precision(self.decoder(in_dtype(z, self._like), in_dtype(x, self._like)))
 
     def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images [B, *data_shape] of codes [B, k]: the mean of p(x|z); a draw of it, where the decoder is autoregressive."""
         if self.autoregressive:
-            return self.decoder.generate(z, generator=generator)
+            return full_precision(self.decoder.generate(in_dtype(z, self._like), generator=generator))
         return self.family.mean(self._decode_raw(z))
 
     def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -31,6 +31,10 @@ def _from_one(squared: Tensor) -> Tensor:
     return (torch.sqrt(EPS + squared) - 1).square().mean()
 
 
+def _half_mean(squared: Tensor) -> Tensor:
+    return 0.5 * squared.mean()
+
+
 def _uniform(x: Tensor) -> Tensor:
     """U[0, 1) for each entry of x."""
     return own_rows(x, lambda shape: torch.rand(shape, dtype=x.dtype, device=x.device))
@@ -72,7 +76,7 @@ PENALTIES: dict[str, Penalty | None] = {
     "gp": Penalty(_between),
     "dragan": Penalty(_towards_noise, of_probability=True),
     "dragan-v3": Penalty(_around),
-    "r1": Penalty(_at_real, lambda squared: 0.5 * squared.mean()),
+    "r1": Penalty(_at_real, _half_mean),
 }
 """By name. With slope = sqrt(1e-4 + squared norm of the gradient):
 

@@ -16,6 +16,12 @@ def as_float(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype).div_(255) if x.dtype == torch.uint8 else x
 
 
+def in_dtype(x: Tensor, like: Tensor) -> Tensor:
+    """What networks take whose weights are of the dtype of `like`: uint8 scaled to [0, 1], floats rounded to it."""
+    x = as_float(x, like.dtype)
+    return x.to(like.dtype) if x.is_floating_point() else x
+
+
 def gives_logits(decoder: nn.Module) -> bool:
     """Whether the image is the sigmoid of what the decoder returns."""
     return getattr(decoder, "output", "image") == "logits"

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
-from vaefast.models.images import as_float, full_precision, gives_logits
+from vaefast.models.draws import Draws
+from vaefast.models.images import full_precision, gives_logits, in_dtype
 from vaefast.models.posterior import DiagonalGaussian, PointMass
 
 
-class LatentModel(nn.Module):
+class LatentModel(Draws, nn.Module):
     """Codes of examples and examples of codes, by `encoder` and `decoder`; the prior is N(0, prior_std^2 I).
 
     A model sets these, `data_shape` and `latent_dim`, and says where and in what precision it computes (`_like`).
@@ -33,7 +34,7 @@ class LatentModel(nn.Module):
     def encode(self, x: Tensor) -> Any:
         """q(z|x) of inputs [B, *data_shape], images as uint8 or float in [0, 1]: its `mean`, `std` and `sample(generator)` are
         [B, k]."""
-        return self._posterior(self.encoder(as_float(x, self._like.dtype)))
+        return self._posterior(self.encoder(in_dtype(x, self._like)))
 
     def _posterior(self, out: Any) -> DiagonalGaussian:
         """q(z|x) from what the encoder returned: (mu, raw), [B, 2k] holding both, or mu where it is deterministic."""
@@ -48,7 +49,7 @@ class LatentModel(nn.Module):
 
     def _decode_raw(self, z: Tensor) -> Tensor:
         """What the decoder returns."""
-        return full_precision(self.decoder(z))
+        return full_precision(self.decoder(in_dtype(z, self._like)))
 
     def _activate(self, raw: Tensor) -> Tensor:
         """The image, of what the decoder returned."""

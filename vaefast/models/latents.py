@@ -12,7 +12,7 @@ from vaefast.digest import tensor_digest
 from vaefast.errors import ArgumentError, DataError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Latents:
     """N points, or the N posteriors N(mean, diag(std^2)) that points are drawn from.
 
@@ -26,6 +26,10 @@ class Latents:
 
     def __len__(self) -> int:
         return len(self.mean)
+
+    def __repr__(self) -> str:
+        kind = "points" if self.std is None else "posteriors"
+        return f"Latents({len(self):,} {kind} of {self.dims} dimensions, {self.mean.dtype}, {self.mean.device})"
 
     @property
     def dims(self) -> int:

@@ -7,6 +7,8 @@ Source: Salimans et al. 2017, "PixelCNN++", sections 2.1 and 2.2.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,6 +16,9 @@ from torch import Tensor
 from vaefast.errors import ArgumentError
 from vaefast.models.images import as_float, full_precision
 from vaefast.nets.logistic_mixture import LEVELS, from_uniforms, parameters, raw_channels
+
+_WIDE = 5.0
+"""Log scale from which on a logistic is wide beside [-1, 1]."""
 
 __all__ = ["from_uniforms", "log_probability", "mean", "nll", "raw_channels", "sample"]
 
@@ -30,11 +35,28 @@ def log_probability(x: Tensor, raw: Tensor, components: int) -> Tensor:
         upper, lower = inverse * (centred + 1 / LEVELS), inverse * (centred - 1 / LEVELS)
         # log of sigmoid(upper) - sigmoid(lower), which is sigmoid(upper) sigmoid(-lower) (1 - exp(lower - upper)): exact at
         # every scale, so that small probabilities need no replacement
-        inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-2 * inverse / LEVELS))
+        inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + _log_of_rest(math.log(2 / LEVELS) - p.log_scales[:, :, c])
         level = values[:, :, c]
         lowest, highest = level < -1 + 1 / LEVELS, level > 1 - 1 / LEVELS  # their intervals reach to infinity
         total = total + torch.where(lowest, F.logsigmoid(upper), torch.where(highest, F.logsigmoid(-lower), inside))
     return total.logsumexp(1)
+
+
+def _log_of_rest(log_width: Tensor) -> Tensor:
+    """log(1 - exp(-t)) of t = exp(log_width), whose slope is 1 where t is too small for its logarithm."""
+    width = torch.exp(log_width)
+    small = width < 1e-3
+    series = log_width - width / 2 + width.square() / 24
+    return torch.where(small, series, torch.log(-torch.expm1(-torch.where(small, 1.0, width))))
+
+
+def _clipped_mean(centre: Tensor, log_scale: Tensor) -> Tensor:
+    """Mean of a logistic with the mass beyond -1 and 1 put there."""
+    scale = log_scale.clamp_max(_WIDE).exp()
+    direct = scale * (F.softplus((centre + 1) / scale) - F.softplus((centre - 1) / scale)) - 1
+    inverse = torch.exp(-log_scale.clamp_min(_WIDE))  # of wide ones the difference would be rounding alone
+    s = torch.sigmoid(centre * inverse)
+    return torch.where(log_scale <= _WIDE, direct, 2 * s - 1 + s * (1 - s) * (1 - 2 * s) * inverse.square() / 3)
 
 
 def _components(raw: Tensor, channels: int) -> int:
@@ -79,6 +101,6 @@ def mean(raw: Tensor, channels: int, components: int | None = None) -> Tensor:
     weights = torch.softmax(p.weights, dim=1)
     found: list[Tensor] = []
     for c in range(channels):
-        centre, scale = p.shifted(c, torch.stack(found, 2) if found else p.means[:, :, :0]), p.log_scales[:, :, c].exp()
-        found.append(scale * (F.softplus((centre + 1) / scale) - F.softplus((centre - 1) / scale)) - 1)
+        centre = p.shifted(c, torch.stack(found, 2) if found else p.means[:, :, :0])
+        found.append(_clipped_mean(centre, p.log_scales[:, :, c]))
     return (0.5 + 0.5 * torch.stack([(weights * m).sum(1) for m in found], 1)).clamp(0, 1)

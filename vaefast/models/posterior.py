@@ -24,6 +24,9 @@ class DiagonalGaussian:
     def __init__(self, mean: Tensor, raw: Tensor, param: str) -> None:
         self.mean, self.raw, self.param = mean, raw, param
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({' x '.join(map(str, self.mean.shape))}, {self.mean.dtype}, {self.mean.device})"
+
     @property
     def std(self) -> Tensor:
         """Standard deviation, [B, k]."""
@@ -91,6 +94,9 @@ class FlowPosterior:
 
     def __init__(self, base: DiagonalGaussian, flow: nn.Module) -> None:
         self.base, self.flow = base, flow
+
+    def __repr__(self) -> str:
+        return f"FlowPosterior({self.base!r}, {type(self.flow).__name__})"
 
     def _flow(self, z0: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(z0.device.type, enabled=False):

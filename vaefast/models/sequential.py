@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from vaefast import ops
 from vaefast.errors import ArgumentError
-from vaefast.models.images import as_float, full_precision
+from vaefast.models.draws import Draws
+from vaefast.models.images import as_float, full_precision, in_dtype
 from vaefast.models.posterior import DiagonalGaussian
 from vaefast.nets.global_batch import own_rows, processes
 
@@ -33,7 +34,7 @@ def kl_between(q: DiagonalGaussian, p: DiagonalGaussian) -> Tensor:
     return DiagonalGaussian((q.mean - p.mean) / p.std, q.log_std - p.log_std, "logstd").kl().sum(1)
 
 
-class SequentialVAE(nn.Module):
+class SequentialVAE(Draws, nn.Module):
     """x_1 = G_1(z_1), x_t = m_t G_t(x_{t-1}, z_t) + (1 - m_t) x_{t-1}, with z_t ~ q_t(z_t|x) in training and N(0, I) in sampling.
 
     Minimises, per image and in nats, sum_t [16 |x_t - x|^2 + c KL(q_t(z_t|x) || N(0, I))], the squared error of images in
@@ -105,19 +106,20 @@ class SequentialVAE(nn.Module):
     def _posterior(self, t: int, x: Tensor) -> DiagonalGaussian:
         """q_t(z_t|x), t counted from 0, of images [B, C, H, W] in [0, 1]."""
         encoder = _of(self.encoders, t)
-        mean, raw = encoder(x)
+        mean, raw = encoder(in_dtype(x, self.kl_weight))
         return DiagonalGaussian(full_precision(mean), full_precision(raw), getattr(encoder, "scale_param", "logvar"))
 
     def _predicted(self, t: int, z: Tensor) -> DiagonalGaussian:
         """The predictor's Gaussian for the code of step t of that of the step before."""
         predictor = _of(self.predictors, t - 1)
-        mean, raw = predictor(z)
+        mean, raw = predictor(in_dtype(z, self.kl_weight))
         return DiagonalGaussian(full_precision(mean), full_precision(raw), getattr(predictor, "scale_param", "logvar"))
 
     def _step(self, t: int, z: Tensor, previous: Tensor | None) -> Tensor:
         """x_t [B, C, H, W] in [0, 1], t counted from 0."""
         decoder = _of(self.decoders, t)
-        raw, gate = decoder(z) if previous is None else decoder(z, previous)
+        given = [t if t is None else in_dtype(t, self.kl_weight) for t in ((z,) if previous is None else (z, previous))]
+        raw, gate = decoder(*given)
         image = torch.sigmoid(full_precision(raw))
         return image if gate is None else torch.lerp(previous, image, torch.sigmoid(full_precision(gate)))
 
@@ -164,7 +166,7 @@ class SequentialVAE(nn.Module):
         """q(z|x) of images [B, C, H, W] (uint8, or float in [0, 1]), B of 2 or more: `mean`, `std` and `sample()`, [B, k] each;
         `steps` holds the Gaussian of each step."""
         self._check_batch(x)
-        parts = self._batches(as_float(x, self.kl_weight.dtype), self._encode_batch)
+        parts = self._batches(in_dtype(x, self.kl_weight), self._encode_batch)
         ks, params = self.latent_dims, [getattr(_of(self.encoders, t), "scale_param", "logvar") for t in range(self.num_steps)]
         return StepPosteriors([DiagonalGaussian(mean, raw, param) for mean, raw, param in
                                zip(parts[0].split(ks, 1), parts[1].split(ks, 1), params)])
@@ -235,6 +237,7 @@ class SequentialVAE(nn.Module):
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
             raise ArgumentError(f"z has shape {list(z.shape)}; expected [B, {self.latent_dim}], the codes of all "
                                 f"{self.num_steps} steps.")
+        z = in_dtype(z, self.kl_weight)
         count, lacking = len(z), int(self.batch) - len(z)
         if lacking > 0:  # the same codes every time
             z = torch.cat([z, self.prior(lacking, torch.Generator(z.device).manual_seed(0)).to(z.dtype)])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vaefast import ops
 from vaefast.errors import ArgumentError
-from vaefast.models.images import as_float, gives_logits
+from vaefast.models.images import gives_logits, in_dtype
 from vaefast.models.latent_model import LatentModel
 from vaefast.models.player import Player, trainable
 from vaefast.models.posterior import DiagonalGaussian
@@ -87,7 +87,7 @@ class WAE(LatentModel, PriorPenalty):
     def encode(self, x: Tensor) -> DiagonalGaussian:
         """q(z|x) of inputs [B, *data_shape], images as uint8 or float in [0, 1]: its `mean`, `std` (0 if deterministic) and
         `sample(generator)` are [B, k]."""
-        x = as_float(x, self.lambda_.dtype)
+        x = in_dtype(x, self.lambda_)
         low, high = self.image_range
         return self._posterior(self.encoder(x if (low, high) == (0, 1) else low + (high - low) * x))
 

@@ -57,14 +57,16 @@ class RadialFlow(nn.Module):
         self.raw_beta = nn.Parameter(torch.tensor(ONE))  # beta = 0: the identity
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        alpha, reach = F.softplus(self.raw_alpha), F.softplus(self.raw_beta)
+        alpha, reach = F.softplus(self.raw_alpha).clamp_min(torch.finfo(z.dtype).tiny), F.softplus(self.raw_beta)
         beta = reach - alpha
         away = z - self.center
         r = torch.linalg.vector_norm(away, dim=1)
-        # k - 1 directions across the radius, and the one along it
-        across = (r + reach) / (alpha + r)
-        along = 1 + alpha * beta / (alpha + r).square()
-        return z + (beta / (alpha + r))[:, None] * away, (self.latent_dim - 1) * across.log() + along.log()
+        # k - 1 directions across the radius, and the one along it, 1 + alpha beta / (alpha + r)^2; both of terms that are not
+        # negative, so that nothing cancels near the centre, where they may be tiny
+        whole = alpha + r
+        across = (r + reach) / whole
+        along = (r / whole) * ((whole + alpha) / whole) + (alpha / whole) * (reach / whole)
+        return z + (beta / whole)[:, None] * away, (self.latent_dim - 1) * across.log() + along.log()
 
 
 class MaskedLinear(nn.Linear):
@@ -136,8 +138,10 @@ class Flow(nn.Module):
         self.steps = nn.ModuleList(FLOWS[kind](latent_dim, **o) for o in options)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        given = z.dtype
+        z = z.to(next(self.parameters()).dtype)
         total = z.new_zeros(len(z))
         for step in self.steps:
             z, log_det = step(z)
             total = total + log_det
-        return z, total
+        return z.to(given), total.to(given)

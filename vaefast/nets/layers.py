@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vaefast.errors import ArgumentError
 from vaefast.nets.global_batch import global_mean, processes
 
 
@@ -71,6 +72,10 @@ class BatchNorm(nn.Module):
         if self.sync and processes() > 1:
             return self._over_processes(x)
         count = x.numel() // x.shape[1]
+        if count < 2:
+            raise ArgumentError(f"batch norm in train mode was given a batch of shape {list(x.shape)}, with {count} value(s) of "
+                                "each channel, and needs 2 or more for a mean and a variance; use a batch_size (over accumulate) "
+                                "of 2 or more.")
         mean, var = self.running_mean.clone(), self.running_var.clone()  # autograd keeps what it is given
         y = F.batch_norm(x, mean, var, self.weight, self.bias, training=True, momentum=1.0 - self.decay, eps=self.eps)
         self.running_mean.copy_(mean)

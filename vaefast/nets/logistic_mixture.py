@@ -18,6 +18,8 @@ from vaefast.errors import ArgumentError
 
 LEAST_LOG_SCALE = -7.0
 """Floor of the log scales, as in the authors' code."""
+MOST_LOG_SCALE = 80.0
+"""In draws: the values of any larger scale are all at the ends, too, and float32 has no number for it."""
 LEVELS = 255
 
 
@@ -77,7 +79,7 @@ def from_uniforms(raw: Tensor, channels: int, components: int, uniforms: Tensor)
     values: list[Tensor] = []
     for c in range(channels):
         before = torch.stack(values, 2) if values else q.means[:, :, :0]
-        x = q.shifted(c, before) + q.log_scales[:, :, c].exp() * torch.logit(uniforms[:, c + 1:c + 2])
+        x = q.shifted(c, before) + q.log_scales[:, :, c].clamp_max(MOST_LOG_SCALE).exp() * torch.logit(uniforms[:, c + 1:c + 2])
         levels.append(((0.5 + 0.5 * x.clamp(-1, 1)) * LEVELS).round())  # whose interval it is in
         values.append(levels[c] * (2 / LEVELS) - 1)
     return torch.cat(levels, 1) / LEVELS

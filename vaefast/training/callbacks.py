@@ -13,11 +13,20 @@ class Callback:
     """Override what you need. Every method is given the trainer, whose attributes say where it is:
 
     `model`, `stage` (the `Stage` at work), `done` and `total` (its iterations), `epoch`, `history`, `run`, `device`;
-    `trainer.averaged()` puts the moving average of the weights in place, `trainer.stop()` ends the run as Ctrl-C does.
+    `trainer.averaged()` puts the moving average of the weights in place, `trainer.stop()` ends the run, and
+    `trainer.crosses(every)` says whether the iteration just done ended one of the stage's periods of so many epochs.
     In a distributed run callbacks are called in the process that writes, and in it alone.
 
-    Random numbers drawn in a callback do not change the run's own, except in `step`, which is called too often for that.
+    Random numbers drawn in a callback do not change the run's own, except in `step` and `due`, which are called too often for
+    that. An error in a callback ends the training, after a checkpoint; one that says that the disk is full is told of alone.
     """
+
+    def due(self, trainer: Trainer) -> bool:
+        """Whether a record is wanted after the iteration just done, besides those of `log_every`.
+
+        Asked in every process, after every iteration; a function of `trainer.done` and its like, the same in each of them.
+        """
+        return False
 
     def start(self, trainer: Trainer) -> None:
         """Training begins, or goes on."""

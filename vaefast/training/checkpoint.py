@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,9 @@ from vaefast.files import remove_leftovers
 from vaefast.training.storage import load_tensors, save_tensors
 
 FORMAT = 2
+LAST_GOOD = "last-good"
+"""What the checkpoint from before a trouble is kept as."""
+_NAME = re.compile(r"stage(\d+)-(\d+)")
 SUFFIXES = (".safetensors", ".json")
 
 
@@ -29,6 +33,10 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], origin: Path) ->
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise CheckpointError(f"{origin} belongs to another model: {'; '.join(problems[:3])}{more}.")
+    for parent in module.modules():
+        for name, buffer in parent._buffers.items():
+            if buffer is not None and any(step == 0 and n > 1 for step, n in zip(buffer.stride(), buffer.shape)):
+                parent._buffers[name] = buffer.clone()  # an expanded one cannot be written to
     module.load_state_dict(tensors)
 
 
@@ -46,9 +54,25 @@ def saved_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Path
             raise CheckpointError(f"{path} holds no finished model; to begin with the newest of its checkpoints, name "
                                   f"{stems[-1]}.")
     stem = path / "model" if path.is_dir() else path.with_suffix("") if path.suffix in SUFFIXES else path
-    tensors, _ = load_tensors(stem, "the weights of a model")
+    tensors, _ = load_checkpoint(stem, "the weights of a model")
     own = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
     return own or tensors, stem
+
+
+def load_checkpoint(stem: Path, what: str = "a checkpoint") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and meta of a checkpoint, which may leave those weights to the model in its run's folder that are the same there.
+
+    Raises:
+        CheckpointError: it, or the model that it needs, is not whole.
+    """
+    tensors, meta = load_tensors(stem, what)
+    if "model" in meta:
+        model = stem.parent.parent / "model"
+        held, vouched = load_tensors(model, "the weights of a model")
+        if vouched["sha256"] != meta["model"]:
+            raise CheckpointError(f"{stem} needs the model that it was saved beside; {model} is another one.")
+        tensors = {**{f"model/{name}": t for name, t in held.items()}, **tensors}
+    return tensors, meta
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
@@ -83,7 +107,10 @@ class Checkpoints:
         self._writing: Future[Path] | None = None
 
     def _stems(self) -> list[Path]:
-        return sorted(p.with_suffix("") for p in self.folder.glob("stage*-*.json"))
+        """Of all checkpoints, the oldest first: by their numbers, as "stage10" is after "stage9"."""
+        found = [(p.with_suffix(""), _NAME.fullmatch(p.stem)) for p in self.folder.glob("stage*-*.json")]
+        numbered = [(int(match[1]), int(match[2]), stem) for stem, match in found if match]
+        return [stem for _, _, stem in sorted(numbered)]
 
     def any(self) -> bool:
         """Whether there are checkpoints, whole or damaged."""
@@ -102,7 +129,6 @@ class Checkpoints:
             RunFolderError: the one before could not be written.
         """
         self.wait()
-        # copies also because safetensors refuses tied weights
         copies = {name: t.detach().to("cpu", copy=True) for name, t in tensors.items()}
         meta = {"format": FORMAT, "stage": stage, "step": step, **meta}
         if self._pool is None:
@@ -113,10 +139,37 @@ class Checkpoints:
         save_tensors(stem, tensors, meta)
         if best:
             self._keep(stem, best)
-        for old in self._stems()[: -self.keep]:
+        self._drop_older(self.keep)
+        return stem
+
+    def _drop_older(self, keep: int) -> None:
+        for old in self._stems()[:-keep]:
             for suffix in reversed(SUFFIXES):
                 old.with_suffix(suffix).unlink(missing_ok=True)
-        return stem
+
+    def finish(self) -> None:
+        """After the run, whose model is saved in its folder: keep one checkpoint, less those weights that the model holds.
+
+        The run can go on from it for more epochs.
+
+        Raises:
+            RunFolderError, CheckpointError: it could not be written, or read; the checkpoints stay as they were.
+        """
+        self.wait()
+        if not self._stems():
+            return
+        stem = self._stems()[-1]
+        tensors, meta = load_checkpoint(stem)
+        held, vouched = load_tensors(self.folder.parent / "model", "the weights of a model")
+        same = {name for name, t in held.items() if torch.equal(t, tensors.get(f"model/{name}", t.new_empty(0)))}
+        kept = {n: t for n, t in tensors.items() if not (n.startswith("model/") and n.removeprefix("model/") in same)}
+        save_tensors(stem, kept, {**meta, "model": vouched["sha256"]})
+        self._drop_older(1)
+
+    def stage_at_work(self) -> int:
+        """Number of the stage of the newest checkpoint, from 0; 0 where there is none."""
+        stems = self._stems()
+        return int(stems[-1].name.removeprefix("stage").partition("-")[0]) - 1 if stems else 0
 
     def keep_newest(self, name: str) -> Path | None:
         """Keep the newest checkpoint as `name`, too, whatever is saved later; its stem, None where there is none yet.
@@ -168,15 +221,28 @@ class Checkpoints:
         problems: list[str] = []
         for stem in reversed(self._stems()):
             try:
-                tensors, meta = load_tensors(stem, "a checkpoint")
+                tensors, meta = load_checkpoint(stem)
                 if meta.get("format") != FORMAT:
                     raise CheckpointError(f"{stem} is in format {meta.get('format')!r}; this version of vaefast reads {FORMAT}.")
                 return tensors, meta, stem, problems
             except CheckpointError as error:
                 problems.append(str(error))
         if problems:
-            raise CheckpointError("no checkpoint of this run can be read: " + " ".join(problems))
+            raise CheckpointError("no checkpoint of this run can be read: " + " ".join(problems) + self._way_out())
         return None
+
+    def _way_out(self) -> str:
+        """What else lies here that is whole, and how to begin with it."""
+        for path in sorted(self.folder.glob("*.json"), key=lambda p: (p.stem != LAST_GOOD, p.stem)):
+            stem = path.with_suffix("")
+            if _NAME.fullmatch(stem.name):
+                continue
+            try:
+                load_checkpoint(stem)
+            except CheckpointError:
+                continue
+            return f" But {stem} is whole: to begin with its weights, start a run of its own with --start-from {stem}."
+        return ""
 
 
 def _link(source: Path, target: Path) -> None:

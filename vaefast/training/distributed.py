@@ -36,11 +36,15 @@ class World:
 
     def any(self, value: bool, device: torch.device) -> bool:
         """Whether `value` holds in any process; all must ask."""
+        return bool(self.largest(int(value), device))
+
+    def largest(self, value: int, device: torch.device) -> int:
+        """The largest of the processes' numbers; all must ask."""
         if self.size == 1:
             return value
         flag = torch.tensor(float(value), device=device)
         self.agree(flag)
-        return bool(flag.item())
+        return int(flag.item())
 
     def share(self, module: nn.Module) -> None:
         """Give every process rank 0's buffers: those of layers that were not synchronised differ."""

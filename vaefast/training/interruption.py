@@ -8,24 +8,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+NO, END, INTERRUPT = range(3)
+"""What was asked for: nothing, an end of the run, or an interruption, which outdoes an end."""
+
 
 class Stop:
-    """Set by the first Ctrl-C (or SIGTERM); the second one interrupts at once."""
+    """`asked` is INTERRUPT from the first Ctrl-C (or SIGTERM) on; the second one interrupts at once."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked = NO
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Catch the signals inside (in the main thread; elsewhere Python does not allow it)."""
+        """Forget what was asked before, and catch the signals inside (in the main thread; elsewhere Python does not allow it)."""
+        self.asked = NO
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
         def ask(number: int, frame: Any) -> None:
-            if self.asked:
+            if self.asked == INTERRUPT:
                 raise KeyboardInterrupt
-            self.asked = True
+            self.asked = INTERRUPT
 
         previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

@@ -18,11 +18,24 @@ def used_megabytes(device: torch.device) -> float:
         return 0.0
 
 
+def ran_out(error: BaseException) -> bool:
+    """Whether `error` says that there was not enough memory."""
+    text = str(error)
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
+        words in text for words in ("can't allocate memory", "not enough memory", "Cannot allocate memory"))
+
+
+def explain_too_much_data(error: BaseException, device: torch.device) -> str | None:
+    """What to do, if `error` says that the data did not fit into memory; None for other errors."""
+    if not ran_out(error):
+        return None
+    return (f"its data do not fit into memory on {device}; train on fewer examples (--limit, or a subset) or smaller images, or "
+            "give uint8 images, which take a quarter of float32 ones (a memory-mapped .npy file is read as it is needed).")
+
+
 def explain_out_of_memory(error: BaseException, batch_size: int, accumulate: int, device: torch.device) -> str | None:
     """What ran out and what to lower, if `error` says that memory did; None for other errors."""
-    text = str(error)
-    gpu = isinstance(error, torch.OutOfMemoryError)
-    if not (gpu or isinstance(error, MemoryError) or "can't allocate memory" in text or "not enough memory" in text):
+    if not ran_out(error):
         return None
     return (f"memory ran out on {device} with batch_size {batch_size}; lower batch_size, or raise accumulate "
             f"(now {accumulate}) to send each batch through in more parts.")

@@ -25,6 +25,29 @@ VOLATILE = ("command", "data_root", "versions", "device", "trainer")
 """Settings that may differ between a run and its resumption."""
 
 
+BUDGET = ("epochs", "steps")
+
+
+def _longer(before: Any, now: Any) -> list[int]:
+    """Numbers of the stages that have more epochs, or more steps, than before."""
+    if not isinstance(before, list) or not isinstance(now, list) or len(before) != len(now):
+        return []
+    return [i for i, (a, b) in enumerate(zip(before, now))
+            if any(a[n] is not None and b.get(n) is not None and b[n] > a[n] for n in BUDGET)]
+
+
+def _differences(name: str, before: Any, now: Any) -> list[str]:
+    """What differs, a line a setting: "lr was 0.001, is now 0.1"; of several stages it says which."""
+    if before == now:
+        return []
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [line for key in sorted({*before, *now}) for line in _differences(key, before.get(key), now.get(key))]
+    if name == "stages" and isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        lines = [(i, line) for i, pair in enumerate(zip(before, now), start=1) for line in _differences("stage", *pair)]
+        return [f"in stage {i} {line}" if len(before) > 1 else line for i, line in lines]
+    return [f"{name} was {before!r}, is now {now!r}"]
+
+
 class RunFolder:
     """Open with `create` or `open`."""
 
@@ -48,6 +71,7 @@ class RunFolder:
             raise RunFolderError(f"{path} already holds a run; go on with it (--resume), or choose another --out.")
         try:
             path.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(path)
             if any(path.iterdir()):
                 raise RunFolderError(f"{path} is not empty and holds no run; choose another --out.")
         except OSError as error:
@@ -68,8 +92,11 @@ class RunFolder:
             raise RunFolderError(str(error)) from None
         return cls(path, config)
 
-    def require(self, config: dict[str, Any], defaults: Mapping[str, Any] | None = None) -> None:
-        """Raise `RunFolderError` naming the settings in which `config` differs from this run's.
+    def require(self, config: dict[str, Any], defaults: Mapping[str, Any] | None = None) -> list[str]:
+        """Raise `RunFolderError` naming the settings in which `config` differs from this run's, but for a longer budget.
+
+        The stage at work and those after it may get more epochs or steps, which config.json has from then on; what is longer is
+        returned, in words.
 
         Settings that this run knows nothing of were added by a later version: they are no difference. Arguments of the model that
         it knows nothing of had their `defaults`, and settings of a stage theirs.
@@ -80,11 +107,26 @@ class RunFolder:
             mine["model"] = {**{k: v for k, v in defaults.items() if k in config.get("model", {})}, **mine["model"]}
         if isinstance(mine.get("stages"), list):
             mine["stages"] = [completed(stage) for stage in mine["stages"]]
-        differing = [key for key in sorted(mine) if key not in VOLATILE and config.get(key) != mine[key]]
+        longer, told = _longer(mine.get("stages"), config.get("stages")), []
+        for stage in longer:
+            budgets = [[{name: s["stages"][stage][name] for name in BUDGET}] for s in (mine, config)]
+            told += [f"{line} (stage {stage + 1})" for line in _differences("stages", *budgets)]
+            mine["stages"][stage] = {**mine["stages"][stage], **{name: config["stages"][stage][name] for name in BUDGET}}
+        compared = [key for key in sorted(mine) if key not in VOLATILE]
+        differing = [line for key in compared for line in _differences(key, mine[key], config.get(key))]
         if differing:
-            was = "; ".join(f"{key} was {mine[key]!r}, now {config.get(key)!r}" for key in differing[:3])
-            raise RunFolderError(f"{self.path} was started with other settings ({was}); resume with the same, or "
-                                 "choose another --out.")
+            more = f"; and {len(differing) - 5} more" if len(differing) > 5 else ""
+            raise RunFolderError(f"{self.path} was started with other settings ({'; '.join(differing[:5])}{more}); resume with "
+                                 "the same, or choose another --out.")
+        at_work = self.checkpoints.stage_at_work()
+        for stage in longer:
+            if stage < at_work:
+                raise RunFolderError(f"stage {stage + 1} of {self.path} has ended, and stage {at_work + 1} was trained on what "
+                                     f"it left; only stage {at_work + 1} and later ones can be longer. Choose another --out.")
+        if longer:
+            self.config = {**self.config, "stages": mine["stages"]}
+            write_json(self.path / "config.json", self.config)
+        return told
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -109,10 +151,11 @@ class RunFolder:
                                      "wait for it, or stop it first.") from None
             except OSError:
                 pass  # a file system without locks
-            file.seek(0)
-            file.truncate()
-            file.write(f"process {os.getpid()} on {platform.node()}")
-            file.flush()
+            try:  # who holds it is for the message alone; a full disk must not keep a run from going on
+                os.truncate(file.fileno(), 0)
+                os.write(file.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
+            except OSError:
+                pass
             self.checkpoints.clean()
             remove_leftovers(self.path)
             yield

@@ -53,16 +53,9 @@ class Plateau:
     scale: float = 1.0
     best: float | None = None
     bad: int = 0
-    sum: float = 0.0
-    count: int = 0
 
-    def add(self, loss: float, count: int) -> None:
-        """Take in the mean loss of `count` iterations."""
-        self.sum, self.count = self.sum + loss * count, self.count + count
-
-    def epoch(self) -> None:
-        """An epoch has ended."""
-        loss, self.sum, self.count = self.sum / max(1, self.count), 0.0, 0
+    def epoch(self, loss: float) -> None:
+        """An epoch has ended, whose mean loss it is."""
         if self.best is None or loss < self.best - PLATEAU_THRESHOLD * abs(self.best):
             self.best, self.bad = loss, 0
             return
@@ -76,8 +69,8 @@ class Plateau:
 
     def load(self, state: dict[str, Any]) -> None:
         """Put a `state` back."""
-        for name, value in state.items():
-            setattr(self, name, value)
+        for name in asdict(self):
+            setattr(self, name, state[name])
 
 
 @dataclass(frozen=True)

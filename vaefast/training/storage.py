@@ -51,16 +51,30 @@ def save_tensors(stem: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -
     An existing pair stays valid until the new one is: the new tensors are in place before the JSON that vouches for
     them, and a checksum that does not fit is reported as damage, never loaded.
     """
-    tensors = {name: t.detach().to("cpu").contiguous() for name, t in tensors.items()}
+    tensors = _apart({name: t.detach().to("cpu").contiguous() for name, t in tensors.items()})
     digest = ""
 
     def write(path: Path) -> None:
         nonlocal digest
-        save_file(tensors, path)
+        try:
+            save_file(tensors, path)
+        except SafetensorError as error:  # its word for a full disk
+            raise OSError(None, str(error)) from error
         digest = _digest(path)
 
     write_atomically(stem.with_name(stem.name + ".safetensors"), write)
     write_json(stem.with_name(stem.name + ".json"), {**meta, "sha256": digest})
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, each in memory of its own: tied weights, for which the file's format has no word, are written twice."""
+    found: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if place in taken else tensor
+        taken.add(place)
+    return found
 
 
 def load_tensors(stem: Path, what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

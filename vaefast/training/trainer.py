@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from vaefast.errors import ArgumentError, DivergenceError, RunFolderError, TrainingError
+from vaefast.errors import ArgumentError, DivergenceError, RunFolderError, TrainingError, VaefastError
+from vaefast.files import NO_SPACE
 from vaefast.models.mode import evaluating
 from vaefast.models.player import players_of
 from vaefast.nets import use_global_batch
@@ -26,9 +27,9 @@ from vaefast.training.device import (
     resolve_device,
     resolve_precision,
 )
-from vaefast.training.interruption import Stop
+from vaefast.training.interruption import END, INTERRUPT, NO, Stop
 from vaefast.training.iteration import Iteration, compiles, draws
-from vaefast.training.memory import explain_out_of_memory, used_megabytes
+from vaefast.training.memory import explain_out_of_memory, explain_too_much_data, used_megabytes
 from vaefast.training.progress import Progress, Silent
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.sources import ImageSource
@@ -38,6 +39,9 @@ from vaefast.training.turn import part
 from vaefast.training.watch import TroubleWatch
 
 SHOW_SECONDS = 0.1
+PATIENCE_SECONDS = 5.0
+ASK_EVERY = 50
+"""Iterations after which processes that train together ask each other whether to stop."""
 ADVICE = "Lower lr, clip the gradient (clip_norm), or look for bad values in the data."
 
 
@@ -58,7 +62,7 @@ class Trainer:
             on a GPU, unless in float32.
         sync: take batch statistics over the processes of a distributed run (`vaefast.nets.use_global_batch`).
         cuda_graphs: replay each iteration as one CUDA graph; None does on a GPU.
-        log_every: iterations a record.
+        log_every: iterations a record. What training does, and when it is scored, does not depend on it.
         checkpoint_seconds: between two checkpoints; one is also written at each stage's end and at Ctrl-C.
     """
 
@@ -74,6 +78,7 @@ class Trainer:
         self.run = run
         self.progress = progress if progress and self.group.writes else Silent()
         self.callbacks = [TroubleWatch(self.progress.message), *callbacks] if self.group.writes else []
+        self._due_of = [c.due for c in callbacks if type(c).due is not Callback.due]
         self.compile, self.cuda_graphs, self.sync = compile, cuda_graphs, sync
         if log_every < 1 or not checkpoint_seconds >= 0:
             raise ArgumentError(f"log_every is {log_every!r} and checkpoint_seconds {checkpoint_seconds!r}; expected at least 1 "
@@ -91,6 +96,8 @@ class Trainer:
             if stage.keep_best and (run is None or stage.best is None):
                 raise ArgumentError(f"keep_best is set for {stage.name}, which needs a run folder and a score whose best is "
                                     "kept; give both.")
+        self.stopped = False
+        self.unsaved: RunFolderError | None = None
         self._stop = Stop()
         self._iteration: Iteration | None = None
 
@@ -99,9 +106,20 @@ class Trainer:
         """Passes over the stage's data so far."""
         return self.done / self.per_epoch
 
+    def crosses(self, every: float) -> bool:
+        """Whether the iteration just done ended one of the stage's periods of `every` epochs, or the stage."""
+        def periods(step: int) -> int:
+            return math.floor(step / self.per_epoch / every + 1e-9)  # 0.3 / 0.1 is 3
+
+        return self.done == self.total or periods(self.done) > periods(self.done - 1)
+
     def stop(self) -> None:
-        """End the run after this iteration, as Ctrl-C does: everything is saved, and `fit(resume=True)` goes on."""
-        self._stop.asked = True
+        """End the run after this iteration: `fit` saves everything and returns its history; `fit(resume=True)` goes on.
+
+        The stage at work ends as it does at its end, with its averages or its best weights (`keep_best`) in the place of the
+        last; stages after it are not trained. (Ctrl-C interrupts instead: `fit` raises KeyboardInterrupt.)
+        """
+        self._stop.asked = max(self._stop.asked, END)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -115,10 +133,12 @@ class Trainer:
     def fit(self, *, resume: bool = False) -> History:
         """Train every stage; with `resume`, from the run's newest checkpoint (from the start if it has none).
 
+        Returns after the last stage, or after `stop()`.
+
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM; everything is saved first.
             DivergenceError: a loss or weight became NaN or infinite; the newest checkpoint predates it.
-            TrainingError: memory ran out.
+            TrainingError: memory ran out, or a score could not be computed (after a checkpoint).
             RunFolderError: another process trains in the folder, or the last checkpoint cannot be written.
         """
         self.model.to(self.device, memory_format=self.memory_format)
@@ -136,9 +156,14 @@ class Trainer:
             stack.callback(self._call, "end")
             torch.manual_seed(self.seed)
             first, step, tensors, meta = self._restore() if resume else (0, 0, {}, {})
+            self.stopped, self.unsaved = False, None
             for number in range(first, len(self.stages)):
-                self._run_stage(number, step, tensors, meta)
+                if not self._run_stage(number, step, tensors, meta):
+                    self.stopped = True
+                    break
                 step, tensors, meta = 0, {}, {}
+            if self.unsaved is not None:
+                raise self.unsaved
         return self.history
 
     def _own_random_state(self) -> AbstractContextManager[None]:
@@ -151,19 +176,29 @@ class Trainer:
             return
         with nullcontext() if name == "step" else self._own_random_state():
             for callback in self.callbacks:
-                getattr(callback, name)(self, *arguments)
+                try:
+                    getattr(callback, name)(self, *arguments)
+                except OSError as error:
+                    if error.errno not in NO_SPACE:
+                        raise
+                    self.progress.message(f"{type(callback).__name__}: {error}. Training goes on.")
+                except RunFolderError as error:
+                    self.progress.message(f"{type(callback).__name__}: {error} Training goes on.")
 
     # --- a stage -------------------------------------------------------------------------------------------------
 
-    def _run_stage(self, number: int, start: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    def _run_stage(self, number: int, start: int, tensors: dict[str, Tensor], meta: dict[str, Any]) -> bool:
+        """Whether the next stage comes: not after `stop`."""
         stage = self.stage = self.stages[number]
         settings, players = stage.settings, players_of(stage.module)
         unknown = set(settings.players) - {p.name for p in players}
         if unknown:
             raise ArgumentError(f"players has settings for {', '.join(sorted(unknown))}; {stage.name} has "
                                 f"{', '.join(dict.fromkeys(p.name for p in players))}.")
-        with self._out_of_memory_named(stage):
+        with self._out_of_memory_named(lambda error: explain_too_much_data(error, self.device), stage):
             source = stage.source()
+        with self._out_of_memory_named(lambda error: explain_out_of_memory(error, settings.batch_size, settings.accumulate,
+                                                                            self.device), stage):
             if settings.flip and not isinstance(source, ImageSource):
                 raise ArgumentError(f"flip is set for {stage.name}, whose data are no images; set it for stages on images alone.")
             if isinstance(source, ImageSource):
@@ -185,7 +220,12 @@ class Trainer:
                         turn.load(part(tensors, f"player/{turn.player.name}/"), meta["turns"][turn.player.name])
                     self._logged = meta["logged"]
                 iteration.start(start)
-                self._loop(number, start, iteration, batches)
+                ended = self._loop(number, start, iteration, batches)
+                if ended == END or number + 1 == len(self.stages):  # before averages and best weights: the run can go on from it
+                    try:
+                        self._save(number, self.done, final=True)
+                    except RunFolderError as error:  # told at the end of `fit`, when the weights are as they are to be
+                        self.unsaved = error
                 # rank 0's word counts: a score need not be the same to the last bit in every process
                 if stage.keep_best and self.group.any(self.group.writes and not self._best(), self.device):
                     self._take_best(iteration)
@@ -199,12 +239,16 @@ class Trainer:
         self._iteration = None
         self.group.share(stage.module)
         stage.module.eval()
-        self.done = 0
-        self._save(number + 1, 0, final=True)
-        if self._stop.asked:
+        if number + 1 < len(self.stages) and ended != END:
+            self.done = 0
+            self._save(number + 1, 0, final=True)
+        asked = ended or self.group.largest(self._stop.asked, self.device)
+        if asked == INTERRUPT:
             raise KeyboardInterrupt
+        return asked == NO
 
-    def _loop(self, number: int, start: int, iteration: Iteration, batches: Batches) -> None:
+    def _loop(self, number: int, start: int, iteration: Iteration, batches: Batches) -> int:
+        """Train to the stage's end: NO; or to where `stop` was called: END."""
         stage, total, ramps = self.stage, self.total, _ramps(self.stage)
         stage.module.train()
         self.done = start
@@ -224,36 +268,74 @@ class Trainer:
             done = self.done = step + 1
             if on_cpu and iteration.first_bad.item() >= 0:
                 self._report_not_finite(iteration)
-            self._call("step")
+            if done % self.per_epoch == 0:
+                self._end_epoch(iteration)
+            with self._kept_if_it_fails(number, iteration):
+                self._call("step")
             now = time.monotonic()
             if now - shown > SHOW_SECONDS or done == total:
                 self.progress.step(done)
                 shown = now
-            at_log = done % self.log_every == 0 or done == total
-            if at_log:
-                scored = self._log(iteration)
-                # only here, so that a checkpoint never holds weights whose terms were not seen to be finite
-                if done < total and (self._due() or scored and self._best()):
-                    self._save(number, done)
+            evaluates = stage.evaluate is not None and (
+                done == total or stage.evaluate_every is not None and self.crosses(stage.evaluate_every))
+            recorded = evaluates or done % self.log_every == 0 or done == total or any(due(self) for due in self._due_of)
+            if recorded:
+                with self._kept_if_it_fails(number, iteration):
+                    self._log(iteration, evaluates)
+            if done == total:
+                break
+            if self._due(now, recorded) or evaluates and self._best():
+                # a checkpoint never holds weights whose terms were not seen to be finite
+                self._require_finite(iteration)
+                self._save(number, done)
             # processes must stop at the same step, so they ask each other, which is not for every step
-            asked = self._stop.asked if self.group.size == 1 else at_log and self.group.any(self._stop.asked, self.device)
-            if asked and done < total:
-                self.seconds = self._earlier + time.monotonic() - self._began
-                if iteration.first_bad.item() >= 0:
-                    self._report_not_finite(iteration)
-                self._save(number, done, final=True)
-                raise KeyboardInterrupt
+            asked = self._stop.asked
+            if self.group.size > 1:
+                asked = self.group.largest(asked, self.device) if done % ASK_EVERY == 0 else NO
+            if asked:
+                self._require_finite(iteration)
+                if asked == INTERRUPT:
+                    self._save(number, done, final=True)
+                    raise KeyboardInterrupt
+                return END
+        return NO
 
-    def _due(self) -> bool:
-        due = time.monotonic() - self._saved_at > self.checkpoint_seconds
-        return due and self.run is not None
+    def _end_epoch(self, iteration: Iteration) -> None:
+        for turn in iteration.turns:
+            turn.end_epoch(iteration.updates(turn, self.done - self.per_epoch, self.done), self.group)
+
+    def _require_finite(self, iteration: Iteration) -> None:
+        """Divergence is told of if a term since the last record was not finite; waits for the device."""
+        self.seconds = self._earlier + time.monotonic() - self._began
+        if iteration.first_bad.item() >= 0 or not all(t.sums is None or torch.isfinite(t.sums).all() for t in iteration.turns):
+            terms = {iteration.prefix(t) + name: value for t in iteration.turns if t.sums is not None
+                     for name, value in zip(t.terms, t.sums.tolist())}
+            self._report_not_finite(iteration, terms)
+
+    @contextmanager
+    def _kept_if_it_fails(self, number: int, iteration: Iteration) -> Iterator[None]:
+        """Between two iterations: an error inside, of a score or a callback, costs nothing of what was trained."""
+        try:
+            yield
+        except DivergenceError:
+            raise
+        except Exception:
+            kept = self.run and self.group.writes and iteration.first_bad.item() < 0
+            if kept and self._or_later(lambda: self._write(number, self.done, final=True)):
+                self.progress.message(f"{self.stage.name}, step {self.done:,}: a score or a callback failed; what was trained so "
+                                      f"far is saved in {self.run.path}, and resume goes on from there.")
+            raise
+
+    def _due(self, now: float, recorded: bool) -> bool:
+        """Whether a checkpoint is: best with a record, which shows whether the weights are good, but not much later without."""
+        late = self.checkpoint_seconds if recorded else 2 * self.checkpoint_seconds + PATIENCE_SECONDS
+        return self.run is not None and now - self._saved_at > late
 
     # --- what is logged ------------------------------------------------------------------------------------------
 
-    def _log(self, iteration: Iteration) -> bool:
-        """Log the terms since the last record; whether the stage was evaluated, too."""
+    def _log(self, iteration: Iteration, evaluates: bool) -> None:
+        """Log the terms since the last record, and the scores of now."""
         stage, done, group = self.stage, self.done, self.group
-        count = done - self._logged
         terms: dict[str, float] = {}
         for turn in iteration.turns:
             updates = iteration.updates(turn, self._logged, done)
@@ -274,36 +356,24 @@ class Trainer:
                   **{iteration.prefix(t) + "lr": t.lr for t in iteration.turns},
                   "images_per_second": round(images / max(now - self._logged_at, 1e-9), 1),
                   "memory_mb": used_megabytes(self.device), **terms}
-        crossed = done // self.per_epoch > self._logged // self.per_epoch
-        self._plateaus(iteration, terms, count, crossed)
-        scored = self._evaluates(done)
-        if scored:
-            self._evaluate(record)
+        self._logged = done
+        failed: Exception | None = None
+        if evaluates:
+            try:
+                self._evaluate(record)
+            except Exception as error:  # the record is logged all the same
+                failed = error
         self._call("log", record)
         self.history.records.append(record)
         self.progress.log(record)
         if self.run and self.group.writes:
             self._or_later(lambda: self.run.append_metrics(record))
-        self._logged, self._logged_at = done, time.monotonic()
-        return scored
-
-    def _plateaus(self, iteration: Iteration, terms: dict[str, float], count: int, epoch_ended: bool) -> None:
-        for turn in iteration.turns:
-            if turn.plateau is None:
-                continue
-            loss = terms.get(iteration.prefix(turn) + "loss")
-            if loss is not None:
-                turn.plateau.add(loss, count)
-            if epoch_ended and turn.plateau.count:
-                turn.plateau.epoch()
-
-    def _evaluates(self, done: int) -> bool:
-        stage = self.stage
-        if stage.evaluate is None:
-            return False
-        every = stage.evaluate_every
-        return done == self.total or (every is not None and
-                                      math.floor(self.epoch / every) > math.floor(self._logged / self.per_epoch / every))
+        self._logged_at = time.monotonic()
+        if isinstance(failed, VaefastError):
+            raise failed
+        if failed is not None:
+            raise TrainingError(f"the score of {stage.name} failed at step {done:,}: {type(failed).__name__}: {failed}. What was "
+                                "trained so far is kept.") from failed
 
     def _evaluate(self, record: dict[str, Any]) -> None:
         with self._own_random_state(), evaluating(self.model), self.averaged(), torch.no_grad():
@@ -326,21 +396,24 @@ class Trainer:
 
     # --- what is kept --------------------------------------------------------------------------------------------
 
-    def _or_later(self, write: Callable[[], None]) -> None:
-        """Write to the run folder; a full disk is told of, and does not end the training."""
+    def _or_later(self, write: Callable[[], None]) -> bool:
+        """Write to the run folder, and whether that went well; a full disk is told of, and does not end the training."""
         try:
             write()
         except RunFolderError as error:
             self.progress.message(f"{error} Training goes on, and tries again.")
+            return False
+        return True
 
     def _best(self) -> bool:
-        """Whether the newest record is the best of its stage."""
-        if not self.stage.best or not self.history.records:
+        """Whether the weights as they are have a record, and its value, a finite one, is the best of the stage."""
+        records = self.history.of(self.stage.name)
+        if not self.stage.best or not records or records[-1]["step"] != (self.done or self.total):
             return False
         name = self.stage.best.removeprefix("-")
         sign = -1 if self.stage.best.startswith("-") else 1
-        values = [sign * r[name] for r in self.history.of(self.stage.name) if name in r]
-        return bool(values) and name in self.history.records[-1] and values[-1] <= min(values)
+        values = [sign * r[name] if math.isfinite(r.get(name, math.nan)) else math.inf for r in records]
+        return values[-1] < math.inf and values[-1] == min(values)
 
     def _take_best(self, iteration: Iteration) -> None:
         """The best weights that were saved, and their moving averages, in the place of the last ones."""
@@ -350,7 +423,8 @@ class Trainer:
         self.group.barrier()
         stem = self.run.checkpoints.folder / f"best-{self.stage.name}"
         if not stem.with_suffix(".json").is_file():  # of a term of the loss, none may have been due
-            self.progress.message(f"{self.stage.name}: no best checkpoint was saved; the last weights stay")
+            self.progress.message(f"{self.stage.name}: no best checkpoint was saved (no {self.stage.best.removeprefix('-')} was "
+                                  "finite, or none when a checkpoint was due); the last weights stay")
             return
         tensors, meta = load_tensors(stem, "the best checkpoint")
         load_weights(self.model, part(tensors, "model/"), stem)
@@ -367,8 +441,12 @@ class Trainer:
         if bad:  # the last gradient did it: the loss has not seen these weights yet
             self._end(f"the weights {bad[0]} became NaN or infinite by step {step or self.total} of {self.stage.name}, and are "
                       f"not saved; the newest checkpoint in {self.run.path} is from before it. {ADVICE}")
-        if not self.group.writes:
-            return
+        if self.group.writes:
+            self._write(number, step, final=final)
+
+    def _write(self, number: int, step: int, *, final: bool) -> None:
+        """Write a checkpoint; if not `final`, in the background, and a full disk is told of alone."""
+        assert self.run is not None
         tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"random/{k}": v for k, v in random_state(self.device).items()}
         meta: dict[str, Any] = {"seconds": self.seconds, "logged": self._logged if step else 0, "turns": {}}
@@ -407,11 +485,16 @@ class Trainer:
         return number, meta["step"], tensors, meta
 
     @contextmanager
-    def _out_of_memory_named(self, stage: Stage) -> Iterator[None]:
+    def _out_of_memory_named(self, explain: Callable[[BaseException], str | None], stage: Stage) -> Iterator[None]:
         try:
             yield
+        except ValueError as error:  # of torch's own batch norm; vaefast's has words
+            if "Expected more than 1 value per channel" not in str(error):
+                raise
+            raise ArgumentError(f"{stage.name}: batch norm needs 2 or more values of each channel, and was given one: {error}. "
+                                "Use a batch_size (over accumulate) of 2 or more.") from error
         except (RuntimeError, MemoryError) as error:
-            explained = explain_out_of_memory(error, stage.settings.batch_size, stage.settings.accumulate, self.device)
+            explained = explain(error)
             if explained is None:
                 raise
             raise TrainingError(f"{stage.name}: {explained}") from error

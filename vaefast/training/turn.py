@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -24,7 +24,8 @@ class Turn:
 
     Args:
         player: whose turn it is.
-        others: parameters of the other players; their gradients are not computed in this turn.
+        others: parameters of the other players; their gradients are not computed in this turn. What this player shares with
+            them is its own, and what is frozen stays so.
         settings: of the stage.
         loss: the player's loss as it is called (compiled, or averaged over processes).
         device, precision: as resolved.
@@ -32,14 +33,18 @@ class Turn:
 
     def __init__(self, player: Player, others: list[nn.Parameter], settings: StageSettings, *,
                  loss: Callable[..., dict[str, Tensor]], device: torch.device, precision: str) -> None:
-        self.player, self.others, self.stage, self.settings = player, others, settings, settings.of(player.name)
+        self.player, self.stage, self.settings = player, settings, settings.of(player.name)
         self.loss, self.device, self.precision = loss, device, precision
         self.parameters = list(player.parameters.values())
+        own = set(map(id, self.parameters))
+        self.others = [p for p in others if p.requires_grad and id(p) not in own]
         self.optimizer = make_optimizer(player, self.settings, device)
         self.average = WeightAverage(player.parameters, self.settings.ema) if self.settings.ema else None
         self.plateau: Plateau | None = None
         if self.settings.schedule == "plateau":
             self.plateau = Plateau(self.settings.plateau_patience, self.settings.plateau_factor)
+        # of the epoch so far, apart from `sums`, so that the plateau does not depend on what is logged
+        self.epoch_loss = torch.zeros((), device=device, dtype=torch.float64) if self.plateau else None
         self.lr = self.settings.lr
         self.terms: tuple[str, ...] = ()
         self.sums: Tensor | None = None
@@ -58,12 +63,9 @@ class Turn:
 
     def update(self, batch: Rows, group: World) -> None:
         """One optimizer step on a batch. Where the loss is not finite, weights and optimizer stay as they are."""
-        for parameter in self.others:
-            parameter.requires_grad_(False)
-        self.optimizer.zero_grad(set_to_none=True)
-        values = self._backward(batch)
-        for parameter in self.others:
-            parameter.requires_grad_(True)
+        with self._others_resting():
+            self.optimizer.zero_grad(set_to_none=True)
+            values = self._backward(batch)
         self.bad = 1.0 - torch.isfinite(values[self.terms.index("loss")]).float()
         self._clip()
         group.agree(self.bad)
@@ -84,6 +86,27 @@ class Turn:
         if self.sums is None:
             self.sums = torch.zeros_like(values)
         self.sums.add_(values)
+        if self.epoch_loss is not None:
+            self.epoch_loss.add_(values[self.terms.index("loss")])
+
+    @contextmanager
+    def _others_resting(self) -> Iterator[None]:
+        """No gradients of the other players' parameters inside; an error there leaves them as they were, too."""
+        try:
+            for parameter in self.others:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for parameter in self.others:
+                parameter.requires_grad_(True)
+
+    def end_epoch(self, updates: int, group: World) -> None:
+        """Tell the plateau, if there is one, the mean loss of the epoch that ended, of so many updates; waits for the device."""
+        if self.plateau is None or self.epoch_loss is None:
+            return
+        if updates:
+            self.plateau.epoch(float(group.mean(self.epoch_loss / updates)))
+        self.epoch_loss.zero_()
 
     def _backward(self, batch: Rows) -> Tensor:
         parts = self.stage.accumulate
@@ -138,6 +161,8 @@ class Turn:
             found |= {f"average.{k}": v for k, v in self.average.state().items()}
         if self.sums is not None:
             found["sums"] = self.sums
+        if self.epoch_loss is not None:
+            found["epoch_loss"] = self.epoch_loss
         return found
 
     def meta(self) -> dict[str, Any]:
@@ -162,6 +187,8 @@ class Turn:
         self.terms = tuple(meta["terms"])
         if "sums" in tensors:
             self.sums = tensors["sums"].to(self.device)
+        if self.epoch_loss is not None and "epoch_loss" in tensors:
+            self.epoch_loss.copy_(tensors["epoch_loss"])
 
 
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaefast.errors import RunFolderError
 from vaefast.training.callbacks import Callback
+from vaefast.training.checkpoint import LAST_GOOD
 
 if TYPE_CHECKING:
     from vaefast.training.trainer import Trainer
@@ -21,8 +22,6 @@ RELIEF = 5
 """Good records in a row until a trouble is called over."""
 MEMORY = 100
 """Good records that a loss is compared with."""
-LAST_GOOD = "last-good"
-"""What the checkpoint from before the trouble is kept as."""
 
 _RUNAWAY = 1e3
 _SMALLEST_SCALE = 1e-2  # losses that hover around 0 have no scale of their own

@@ -151,6 +151,8 @@ class GatedPixelCNN(nn.Module):
         """
         z = checked_codes(z, self.latent_dim).to(self.head.weight.dtype)
         uniforms = checked_uniforms(uniforms, z, self.image_shape, generator)
+        if not len(z):
+            return z.new_zeros(0, *self.image_shape)
         with torch.autocast(z.device.type, enabled=False):
             return GatedSteps(self, z, uniforms).run()
 

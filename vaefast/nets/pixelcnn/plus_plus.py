@@ -156,6 +156,8 @@ class PixelCNNPlusPlus(nn.Module):
         z = checked_codes(z, self.latent_dim).to(self.head.weight.dtype)
         channels, height, width = self.image_shape
         uniforms = checked_uniforms(uniforms, z, (1 + channels, height, width), generator)
+        if not len(z):
+            return z.new_zeros(0, *self.image_shape)
         with torch.autocast(z.device.type, enabled=False):
             return PlusPlusSteps(self, z, uniforms).run()
 
