@@ -23,6 +23,7 @@ from vaefast.data.roots import as_size
 from vaefast.data.sources import Source, SourceFile, Unreadable
 from vaefast.errors import ArgumentError, BadFileError, DataError
 
+ON_BAD = ("error", "skip")
 FILTERS = {f.name.lower(): f for f in Image.Resampling}
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # no format that runs another program
 _MAX_PIXELS = 1 << 26
@@ -67,7 +68,7 @@ class DecodeOptions:
         """
         if filter not in FILTERS:
             raise ArgumentError(f"filter {filter!r} is unknown; choose one of {', '.join(FILTERS)}.")
-        if on_bad not in ("error", "skip"):
+        if on_bad not in ON_BAD:
             raise ArgumentError(f'on_bad must be "error" or "skip", not {on_bad!r}.')
         if channels not in (None, 1, 3):
             raise ArgumentError(f"channels must be 1 or 3, not {channels!r}.")
