@@ -175,6 +175,16 @@ def test_advice_is_in_the_words_of_the_command_line(tmp_path, capsys):
     assert "does not exist" in bad(capsys, "fid", tmp_path / "nowhere", tmp_path / "in", *weights)
 
 
+def test_paths_that_are_no_utf8(tmp_path, capsys):
+    odd = tmp_path / b"caf\xe9".decode("utf-8", "surrogateescape")
+    odd.mkdir()
+    for i in range(12):
+        Image.new("L", (28, 28), 20 * i).save(odd / f"{i}.png")
+    assert run("train", "two-stage", "--data", "folder", "--data-root", odd, "--out", odd / "run", "--steps", "2", "--batch-size",
+               "8", "--latent-dim", "2", "--device", "cpu") == 0
+    assert (odd / "run" / "report.html").is_file()
+
+
 @pytest.mark.parametrize("command, text, right", [
     ("fid", 'different sizes; pass size= to resize them all.', "different sizes; pass --size N to resize them all."),
     ("train", 'or pass on_bad="skip" to leave', "or pass --on-bad skip to leave"),

@@ -190,6 +190,18 @@ def test_a_folder_reached_by_two_ways_counts_twice(tmp_path, picture):
     assert len(s) == 2 and s.classes == ("x", "y")
 
 
+def test_hidden_pictures_are_told(tmp_path, picture):
+    picture(tmp_path / "in" / "a.png")
+    picture(tmp_path / "in" / ".thumbs" / "a.png")
+    (tmp_path / "in" / "._a.png").write_text("macOS")
+    (tmp_path / "in" / ".git").mkdir()
+    (tmp_path / "in" / ".git" / "index").write_text("x")
+    (tmp_path / "a.tar").write_bytes(tar_bytes([("a.png", png(1)), ("./.thumbs/a.png", png(2)), ("._a.png", b"macOS")]))
+    for where in (tmp_path / "in", tmp_path / "a.tar"):
+        with pytest.warns(UserWarning, match="^1 hidden picture is left out, such as .thumbs/a.png"):
+            assert len(load("folder", where, "all")) == 1
+
+
 def test_an_archive_in_an_archive_is_not_taken_for_it(tmp_path):
     """A zip that a tar ends with has its directory where the tar's own would be."""
     inner = io.BytesIO()

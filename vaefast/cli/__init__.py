@@ -46,6 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(words)
     args.line = shlex.join(["vaefast", *words])
     keep_freed_memory()
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # paths may hold bytes that are no UTF-8, and terminals may know little
     try:
         with warnings.catch_warnings():
             warnings.showwarning = partial(_show, args.command, warnings.showwarning)

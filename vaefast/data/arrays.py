@@ -157,7 +157,7 @@ def _from_items(items: Any, layout: str | None) -> tuple[torch.Tensor, torch.Ten
         image = _item_image(picture, i, layout)
         if i == 0:
             shape = (count, *image.shape)
-            require(shape, image.element_size(), f"a {type(items).__name__} is held whole, which takes")
+            require(shape, image.element_size(), f"the {type(items).__name__} is held whole, which takes")
             images = torch.empty(shape, dtype=image.dtype)
         if image.shape != images.shape[1:]:
             raise DataError(

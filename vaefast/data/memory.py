@@ -51,7 +51,7 @@ def require(shape: Sequence[int], item_bytes: int, what: str) -> None:
     need = math.prod(shape) * item_bytes
     if need > _SMALL and (room := available_bytes()) is not None and need > room:
         raise DataError(f"{what} {_size(need)} of memory for {shape[0]:,} images of {'x'.join(map(str, shape[1:]))}, and "
-                        f"{_size(room)} are free; take smaller images or a part of them (torch.utils.data.Subset, folders).")
+                        f"{_size(room)} are free; take smaller images or a part of them (torch.utils.data.Subset).")
 
 
 def in_memory(shape: tuple[int, ...]) -> np.ndarray:

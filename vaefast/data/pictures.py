@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from vaefast.data.sources import Source, SourceFile, is_archive
+from vaefast.data.sources import SUFFIXES, Source, SourceFile, is_archive
 from vaefast.errors import DataError
 
-SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
-            ".pbm", ".pnm"}
 _HEADS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*", *(b"P%d" % i for i in range(1, 7)))
 
 
@@ -51,6 +49,7 @@ def _bare(file: SourceFile) -> bool:
 
 def _begins_as_one(source: Source, file: SourceFile) -> bool:
     try:
-        return source.read(file).startswith(_HEADS)
+        content = source.read(file)
+        return content.startswith(_HEADS) and (content[:4] != b"RIFF" or content[8:12] == b"WEBP")
     except (OSError, ValueError):  # to be told of when it is decoded
         return True

@@ -10,7 +10,7 @@ import posixpath
 import stat
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple, Protocol
 
@@ -21,6 +21,9 @@ from vaefast.errors import DataError
 MAX_FILE_BYTES = 1 << 28
 _MAX_TAR_BYTES = 1 << 32
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst")
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
+            ".pbm", ".pnm"}
+"""Of pictures."""
 _ARCHIVES = (".zip", *_TARS)
 _SYSTEM_FILES = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini"}
 
@@ -102,6 +105,15 @@ def _visible(path: str) -> bool:
     return not any(part.startswith(".") or part.lower() in _SYSTEM_FILES for part in PurePosixPath(path).parts)
 
 
+def _hidden_pictures(paths: Iterable[str]) -> list[str]:
+    """What to tell about hidden pictures; not about the twins that macOS puts beside every file."""
+    found = [path for path in paths if PurePosixPath(path).suffix.lower() in SUFFIXES
+             and not any(part.startswith("._") or part.lower() in _SYSTEM_FILES for part in PurePosixPath(path).parts)]
+    if not found:
+        return []
+    return [f"{len(found):,} hidden picture{'s are' if len(found) > 1 else ' is'} left out, such as {min(found)}."]
+
+
 def refuse_large(path: str, size: int) -> None:
     """ValueError for a file that no image can be as large as."""
     if size > MAX_FILE_BYTES:
@@ -122,6 +134,7 @@ class _Folder:
         self.files: list[SourceFile] = []
         self.notes: list[str] = []
         self._names: dict[str, str] = {}  # of files whose path is not their name
+        hidden: list[str] = []
         above = {os.fspath(where): frozenset[str]()}  # of each folder still to come, the real folders that it lies in
         for folder, subfolders, names in os.walk(where, followlinks=True, onerror=_raise):
             real = os.path.realpath(folder)
@@ -133,13 +146,16 @@ class _Folder:
             for name in names:
                 own = Path(folder, name).relative_to(where).as_posix()
                 path = _printable(own.removesuffix(name) + name.replace("\\", "/"))
-                if _visible(path):
+                if not _visible(path):
+                    hidden.append(path)
+                else:
                     while path in self._names or (path != own and (where / path).exists()):
                         path = f"{path}~"  # what could be confused with another is told apart
                     self.files.append(_folder_file(where / own, path))
                     if path != own:
                         self._names[path] = own
         self.files.sort()
+        self.notes = _hidden_pictures(hidden)
 
     def read(self, file: SourceFile) -> bytes:
         _refuse(file)
@@ -188,6 +204,7 @@ class _Archive:
         listed |= {path: SourceFile(path, *own[real]) for path, real in self._real.items()}
         listed |= {path: SourceFile(path, 0, 0, reason) for path, reason in broken.items()}
         self.files = sorted(file for path, file in listed.items() if path and _visible(path))
+        self.notes += _hidden_pictures(path for path in listed if not _visible(path))
 
     def _entry(self, file: SourceFile) -> str:
         """The path of the entry that holds the file."""
@@ -211,7 +228,7 @@ class _Zip(_Archive):
                 self._entries[path] = info
         links = {path: self._target(path, info) for path, info in self._entries.items() if stat.S_ISLNK(info.external_attr >> 16)}
         self._list({path: (info.file_size, info.CRC) for path, info in self._entries.items() if path not in links}, links)
-        self.notes = _twice(twice)
+        self.notes += _twice(twice)
 
     def _target(self, path: str, info: zipfile.ZipInfo) -> str:
         if info.file_size > 4096:
@@ -253,7 +270,7 @@ class _Tar(_Archive):
             else:
                 links[path] = target
         self._list({path: (len(data), zlib.crc32(data)) for path, data in self._content.items()}, links)
-        self.notes = _twice(twice)
+        self.notes += _twice(twice)
 
     def read(self, file: SourceFile) -> bytes:
         return self._content[self._entry(file)]
