@@ -38,7 +38,7 @@ def turned_file(kind, orientation):
 
 
 @pytest.mark.parametrize("kind", ["jpeg-xmp", "tiff", "webp", "png-xmp", "png-raw", "png-exif"])
-@pytest.mark.parametrize("orientation", [1, 3, 5, 6])
+@pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_pillows(tmp_path, kind, orientation):
     content = turned_file(kind, orientation)
     (tmp_path / "a.png").write_bytes(content)
@@ -46,6 +46,14 @@ def test_orientation_is_pillows(tmp_path, kind, orientation):
     assert right.shape == ((7, 5) if orientation > 4 else (5, 7))
     assert np.array_equal(load("folder", tmp_path, "all", channels=1).images[0, 0].numpy(), right)
     assert np.array_equal(as_image_set([Image.open(io.BytesIO(content))]).images[0, 0].numpy(), right)
+
+
+def test_exif_that_cannot_be_read_costs_no_picture(tmp_path):
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Raw profile type exif", "\nexif\n      10\nnot hex\n", zip=True)
+    Image.new("L", (3, 2), 9).save(tmp_path / "a.png", pnginfo=info)
+    Image.new("L", (3, 2), 9).save(tmp_path / "b.jpg", exif=b"Exif\0\0nonsense")
+    assert load("folder", tmp_path, "all").images.unique().tolist() == [9]
 
 
 def png(depth, colour, rows, clear, interlace=0):

@@ -29,11 +29,13 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def _show(command: str, usual: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any,
+def _show(command: str, said: set[str], usual: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any,
           **more: Any) -> None:
-    """A warning of the package's as one line; others, such as a library's to its users' authors, as usual."""
+    """A warning of the package's as one line, once; others, such as a library's to its users' authors, as usual."""
     if category is UserWarning:
-        print(f"vaefast: {for_command(str(message), command)}", file=sys.stderr)
+        if str(message) not in said:
+            said.add(str(message))
+            print(f"vaefast: {for_command(str(message), command)}", file=sys.stderr)
     else:
         usual(message, category, *where, **more)
 
@@ -50,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # paths may hold bytes that are no UTF-8, and terminals may know little
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = partial(_show, args.command, warnings.showwarning)
+            warnings.showwarning = partial(_show, args.command, set(), warnings.showwarning)
             args.call(args)
     except VaefastError as error:
         print(f"vaefast: {for_command(str(error), args.command)}", file=sys.stderr)

@@ -24,7 +24,7 @@ def pictures(source: Source) -> tuple[list[SourceFile], str]:
         DataError: no files at all, or archives alone.
     """
     if not source.files:
-        raise DataError(f"{source.where} holds no files; a folder or archive of images was expected.")
+        raise DataError(" ".join([f"{source.where} holds no files; a folder or archive of images was expected.", *source.notes]))
     found = [file for file in source.files if has_suffix(file) or (_bare(file) and _begins_as_one(source, file))]
     if not found:
         if all(is_archive(PurePosixPath(file.path)) for file in source.files):

@@ -6,13 +6,16 @@ import io
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _GREY = ("1", "L", "LA", "La", *_SIXTEEN_BIT)
 _FEW_BITS = {"L;2": 85, "L;4": 17}  # Pillow's name of a PNG's grey values -> what it multiplies them by
 _PHOTOMETRIC, _BITS = 262, 258  # tags of a TIFF
 _WHITE = 255
+_TURNS = dict(zip(range(2, 9), (
+    Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90), strict=True))  # by EXIF's orientation
 
 
 def is_grey(image: Image.Image) -> bool:
@@ -64,9 +67,13 @@ def to_uint8(image: Image.Image, channels: int | None) -> np.ndarray:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """`ImageOps.exif_transpose`, without its copy of an image that need not be turned."""
+    """The image loaded and turned as `ImageOps.exif_transpose` does, which copies every image and rewrites its EXIF."""
     image.load()
-    return ImageOps.exif_transpose(image) if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9) else image
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # EXIF that cannot be read tells no orientation; the pixels are sound
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _eight_bit(image: Image.Image, clear: Any, tags: Any) -> Image.Image:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from vaefast import api, data
 from vaefast.data.catalog import options_of
-from vaefast.errors import ArgumentError, BadFileError, DataError, DivergenceError, RunFolderError
+from vaefast.errors import ArgumentError, BadFileError, DataError, DivergenceError, RunFolderError, VaefastError
 from vaefast.experiments.codes import infers, samplers_of, spread_over
 from vaefast.experiments.curves import draw_curves
 from vaefast.experiments.draws import image_sampler
@@ -69,7 +69,7 @@ def check_test_files(name: str, root: str | None, **options: Any) -> None:
                 load_data(name, root, "test", **options)
         except BadFileError:
             raise
-        except DataError:
+        except VaefastError:
             pass  # such as no test images at all, which training does without
 
 

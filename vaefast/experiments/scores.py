@@ -128,9 +128,9 @@ class ImageScores:
             result["diversity"] = _spread(fake) / max(self.spread, torch.finfo(torch.float64).tiny)
         for name in self.own:
             features = metrics.classifier_features(self.classifier, fake)
-            if self.classifier.info.get("test_images") != self.real:  # else told with its accuracy
-                self._tell(few_rows(self.real, FEATURES, "real images"))
-            self._tell(few_rows(len(fake), FEATURES, "generated images"))
+            if not self._said and not (self.real <= FEATURES and self.classifier.info.get("test_images") == self.real):
+                few, what = min((self.real, "real images"), (len(fake), "generated images"))
+                self._tell(few_rows(few, FEATURES, what))  # once; else told with the classifier's accuracy
             statistics = metrics.GaussianStatistics(features.shape[1]).update(features)
             result[f"fd_{name}"] = self.classifier_statistics.distance(statistics)
             result |= self._inception_scores(f"is_{name}", self.classifier.logits(features))
