@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from vaefast.cli import main
+from vaefast.cli.wording import for_command
 
 FAST = ["--steps", "8", "--batch-size", "32", "--latent-dim", "4", "--device", "cpu"]
 
@@ -154,6 +155,47 @@ def test_image_size_makes_a_folder_of_mixed_sizes_usable(tmp_path, capsys):
     assert run(*words, "--image-size", "28", "--data-option", "crop=20", "--data-option", "filter=box") == 0
     options = json.loads((tmp_path / "run" / "config.json").read_text())["data_options"]
     assert options == {"size": 28, "crop": 20, "filter": "box"}
+
+
+def test_advice_is_in_the_words_of_the_command_line(tmp_path, capsys):
+    """Bad files of all splits are named before training, with what the command itself takes against them."""
+    for i in range(12):
+        for part in ("train", "test"):
+            (tmp_path / "in" / part).mkdir(parents=True, exist_ok=True)
+            Image.new("L", (28 + i % 2, 28), 20 * i).save(tmp_path / "in" / part / f"{i}.png")
+    (tmp_path / "in" / "test" / "x.png").write_text("x")
+    out = tmp_path / "a run"
+    train = ("train", "two-stage", "--data", "folder", "--data-root", tmp_path / "in", "--out", out, "--steps", "2",
+             "--batch-size", "8", "--latent-dim", "2", "--device", "cpu")
+    assert "pass --image-size N" in bad(capsys, *train)
+    said = bad(capsys, *train, "--size", "28")
+    assert "test/x.png is not an image" in said and "pass --on-bad skip" in said and not out.exists()
+    assert run(*train, "--size", "28", "--on-bad", "skip") == 0
+    assert f"vaefast evaluate '{out}'" in capsys.readouterr().out
+    weights = ("--inception-weights", tmp_path / "none.pth", "--device", "cpu")
+    assert "does not exist" in bad(capsys, "fid", tmp_path / "nowhere", tmp_path / "in", *weights)
+
+
+def test_paths_that_are_no_utf8(tmp_path, capsys):
+    odd = tmp_path / b"caf\xe9".decode("utf-8", "surrogateescape")
+    odd.mkdir()
+    for i in range(12):
+        Image.new("L", (28, 28), 20 * i).save(odd / f"{i}.png")
+    assert run("train", "two-stage", "--data", "folder", "--data-root", odd, "--out", odd / "run", "--steps", "2", "--batch-size",
+               "8", "--latent-dim", "2", "--device", "cpu") == 0
+    assert (odd / "run" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("command, text, right", [
+    ("fid", 'different sizes; pass size= to resize them all.', "different sizes; pass --size N to resize them all."),
+    ("train", 'or pass on_bad="skip" to leave', "or pass --on-bad skip to leave"),
+    ("train", "or pass verify=False to use", "or pass --data-option verify=false to use"),
+    ("evaluate", 'pass on_bad="skip" to', "pass --on-bad skip to"),
+    ("sample", 'pass on_bad="skip" to', 'pass on_bad="skip" to'),
+    ("train", "crop=(1, 2) and a=b stay", "crop=(1, 2) and a=b stay"),
+])
+def test_wording(command, text, right):
+    assert for_command(text, command) == right
 
 
 def test_images_that_the_network_cannot_take(tmp_path, capsys):

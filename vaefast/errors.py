@@ -22,6 +22,10 @@ class DataNotFoundError(DataError, FileNotFoundError):
     """Files of a data set are not where they were looked for."""
 
 
+class BadFileError(DataError):
+    """A file of a data set is damaged, or not what its name says."""
+
+
 class DeviceError(VaefastError, RuntimeError):
     """The device asked for is not there."""
 

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from vaefast.data import celeba, celeba_hq, load
+from vaefast.data.lmdb_source import LmdbSource
 from vaefast.errors import ArgumentError, DataError, DataNotFoundError
 
 BORDERS = (1, 162_770, 162_771, 182_637, 182_638, 202_599)
@@ -202,6 +203,28 @@ def test_lsun_refusals(rooms, tmp_path):
     for root in (tmp_path / "bedroom_val_lmdb.zip", tmp_path):
         with pytest.raises(DataError, match="packed LMDB; unpack it"):
             load("lsun", root)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.6, 0.999])
+def test_a_truncated_lmdb_is_refused_and_let_go(rooms, share):
+    """To read a map beyond its file's end kills the process; and lmdb opens nothing that is still open."""
+    import lmdb
+
+    place = rooms / "bedroom_train_lmdb"
+    whole = (place / "data.mdb").read_bytes()
+    (place / "data.mdb").write_bytes(whole[: int(share * len(whole))])
+    for _ in range(2):
+        with pytest.raises(DataError, match="truncated"):
+            load("lsun", place, size=8)
+    (place / "data.mdb").write_bytes(whole)
+    first, second = LmdbSource(place), LmdbSource(place)  # both at once, from one environment
+    assert first.files == second.files and first.read(first.files[0]) == second.read(second.files[0])
+    first.close()
+    assert second.read(second.files[-1])
+    second.close()
+    with lmdb.open(str(place), readonly=True, lock=False), pytest.raises(DataError, match="close\\(\\) that environment"):
+        load("lsun", place, size=8)
+    assert len(load("lsun", place, size=8)) == 5
 
 
 def test_lsun_without_lmdb(rooms, monkeypatch):

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from vaefast.data import cache, cache_dir, decode, load
-from vaefast.errors import ArgumentError, DataError, DataNotFoundError
+from vaefast.errors import ArgumentError, BadFileError, DataError, DataNotFoundError
 
 
 @pytest.fixture
@@ -165,10 +165,9 @@ def bad_file(kind):
     ("large", "decompression bomb"), ("truncated.jpg", "truncated"), ("truncated.png", "truncated|cannot be decoded"),
 ])
 @pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("at", ["cat/00a.png", "cat/", "zebra/z.png"])
-def test_bad_files(tree, tmp_path, kind, message, packed, at):
+@pytest.mark.parametrize("name", ["cat/00a.png", "cat/0.png", "zebra/z.png"])  # "cat/0.png" sorts first of all
+def test_bad_files(tree, tmp_path, kind, message, packed, name):
     root, pixels = tree
-    name = at + "0" if at.endswith("/") else at  # "cat/0" sorts first of all
     (root / name).parent.mkdir(exist_ok=True)
     (root / name).write_bytes(bad_file(kind))
     where = pack_zip(root, tmp_path / "a.zip") if packed else root
@@ -185,12 +184,27 @@ def test_bad_files(tree, tmp_path, kind, message, packed, at):
 
 def test_skipping_warns(tree):
     root, _ = tree
-    (root / "readme.txt").write_text("x")
-    with pytest.warns(UserWarning, match="1 of 31 files were left out: readme.txt is not an image"):
+    (root / "cat" / "readme.png").write_text("x")
+    with pytest.warns(UserWarning, match="1 of 31 files were left out: cat/readme.png is not an image"):
         s = load("folder", root, "all", on_bad="skip")
     assert s.classes == ("cat", "dog")
-    with pytest.raises(DataError, match="readme.txt is not an image"):
+    with pytest.raises(BadFileError, match="cat/readme.png is not an image"):
         load("folder", root, "all")
+
+
+def test_files_that_are_no_pictures_are_ignored_and_counted(tree, tmp_path, picture):
+    root, _ = tree
+    plain = load("folder", root, "all")
+    for name in ("README.txt", "labels.csv", "Thumbs.db", ".DS_Store", "cat/LICENSE", "cat/ehThumbs.db"):
+        (root / name).write_text("x")
+    for where in (root, pack_zip(root, tmp_path / "a.zip")):
+        with pytest.warns(UserWarning, match="3 files are no pictures and are ignored: README.txt, cat/LICENSE, labels.csv"):
+            s = load("folder", where, "all")
+        assert s.digest == plain.digest and s.classes == ("cat", "dog") and "ignored" in s.note
+    picture(root / "cat" / "zz.png")
+    (root / "cat" / "zz.png").rename(root / "cat" / "zz")  # a picture by what it begins with
+    with pytest.warns(UserWarning, match="3 files"):
+        assert len(load("folder", root, "all")) == 31
 
 
 def test_nothing_to_load(tmp_path):

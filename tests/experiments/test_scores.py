@@ -122,7 +122,10 @@ def test_command_line_on_a_run(random_weights, tmp_path, cache, capsys):
 def test_command_line_without_weights(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr("vaefast.metrics.inception_weights.URL", "http://127.0.0.1:9/nothing.pth")
-    assert main(["fid", "a", "b", "--device", "cpu"]) == 2
+    assert main(["fid", str(tmp_path / "a b"), "b", "--device", "cpu"]) == 2
+    said = capsys.readouterr().err
+    assert "a b does not exist" in said and "6726825d" not in said  # nothing is fetched for nothing
+    assert main(["fid", str(tmp_path), str(tmp_path), "--device", "cpu"]) == 2
     said = capsys.readouterr().err
     assert "6726825d" in said and said.count("\n") == 1
 

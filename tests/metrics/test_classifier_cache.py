@@ -49,6 +49,17 @@ def test_accuracy_is_added_when_a_test_set_turns_up(image_set, trainings, tmp_pa
     assert len(trainings) == 1
 
 
+def test_few_test_images_are_told_in_one_sentence(image_set, trainings, tmp_path):
+    notices = []
+    few = SimpleNamespace(**{**vars(image_set), "images": image_set.images[:3], "labels": image_set.labels[:3], "digest": "few"})
+    for _ in range(2):  # trained, and from the cache
+        model = classifier_for(image_set, test_set=few, cache_dir=tmp_path, notice=notices.append)
+        assert model.info["test_images"] == 3
+    assert len(notices) == 2 and all("3 test images are few" in text and "+-29%" in text and "128" in text for text in notices)
+    classifier_for(image_set, test_set=image_set, cache_dir=tmp_path, notice=notices.append)
+    assert len(notices) == 2
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "json", "list", "torn"])
 def test_a_damaged_cache_is_trained_anew_with_a_notice(image_set, trainings, tmp_path, damage):
     classifier_for(image_set, cache_dir=tmp_path)

@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from vaefast import data
-from vaefast.errors import ArgumentError, DataError
+from vaefast import data, metrics
+from vaefast.errors import ArgumentError, DataError, DataNotFoundError
 from vaefast.metrics import (
     GaussianStatistics,
     InceptionScore,
@@ -158,7 +159,9 @@ def test_over_processes(tmp_path):
 def test_inception_score_by_its_definition():
     logits = torch.randn(103, 7, generator=torch.Generator().manual_seed(1)) * 3
     p = logits.double().softmax(1)
-    parts = [p[i::4] for i in range(4)]
+    of = InceptionScore(4)._split_of(torch.arange(103))
+    assert of.bincount().tolist() == [26, 26, 26, 25] or sorted(of.bincount().tolist()) == [25, 26, 26, 26]
+    parts = [p[of == i] for i in range(4)]
     scores = torch.stack([(q * (q.log() - q.mean(0).log())).sum(1).mean().exp() for q in parts])
     for size in (1, 10, 103):
         streamed = InceptionScore(4)
@@ -170,6 +173,50 @@ def test_inception_score_by_its_definition():
     # One sure class each: as many as there are classes. The same for all: 1.
     assert InceptionScore(1).update(torch.eye(7) * 1000).compute().mean == pytest.approx(7)
     assert InceptionScore(1).update(torch.ones(9, 7)).compute().mean == pytest.approx(1)
+
+
+def test_more_features_than_images_is_told():
+    images, notices = torch.rand(2100, 1, 2, 2), []
+    fid(images, images, extractor=lambda x: x.flatten(1).repeat(1, 600), notice=notices.append)
+    assert len(notices) == 2 and all("2,400 features" in text for text in notices)
+
+
+def test_paths_are_looked_at_before_the_network(tmp_path, monkeypatch):
+    monkeypatch.setattr("vaefast.metrics.inception.load_weights", lambda *a, **k: pytest.fail("asked for the weights"))
+    for call in (lambda: fid(torch.zeros(2, 1, 4, 4), tmp_path / "a"), lambda: metrics.inception_score(tmp_path / "a"),
+                 lambda: metrics.kernel_inception_distance(tmp_path / "a", tmp_path)):
+        with pytest.raises(DataNotFoundError, match="does not exist"):
+            call()
+
+
+def test_files_of_several_sizes_and_bad_ones(tmp_path):
+    for i, size in enumerate(((4, 4), (5, 4), (4, 6))):
+        Image.new("L", size, 50 * i).save(tmp_path / f"{i}.png")
+    (tmp_path / "0a.png").write_text("x")
+    with pytest.raises(DataError, match="on_bad="):
+        fid(tmp_path, tmp_path, extractor=Means(), cache=False, **QUIET)
+    with pytest.raises(DataError, match="size="):
+        fid(tmp_path, tmp_path, extractor=Means(), cache=False, on_bad="skip", **QUIET)
+    assert fid(tmp_path, tmp_path, extractor=Means(), cache=False, on_bad="skip", size=4, **QUIET).real == 3
+
+
+@pytest.mark.parametrize("order", ["in turn", "sorted", "runs of 10", "in turn of 9", "sorted in 100s", "random"])
+def test_inception_score_of_images_in_any_order(order):
+    """Sure classes: the score is exp of the entropy of the classes in a split, 10 where all are equally many."""
+    i = torch.arange(2000)
+    classes = {"in turn": i % 10, "sorted": i // 200, "runs of 10": i // 10 % 10, "in turn of 9": i % 9,
+               "sorted in 100s": i // 100 % 10,
+               "random": torch.randint(10, (2000,), generator=torch.Generator().manual_seed(3))}[order]
+    logits = torch.full((2000, 10), -100.0)
+    logits[i, classes] = 0
+    right = 9 if "9" in order else 10
+    found = InceptionScore(10).update(logits).compute()
+    exact = order in ("in turn", "sorted", "runs of 10", "sorted in 100s")
+    assert found.mean == pytest.approx(right, abs=1e-3 if exact else 0.4)
+    pieces = InceptionScore(10)
+    for part in logits.split(37):
+        pieces.update(part)
+    assert pieces.compute() == pytest.approx(found)
 
 
 def test_inception_score_refuses():

@@ -55,7 +55,12 @@ def test_nearly_singular_covariances(least):
 
 def test_fewer_rows_than_features():
     a, b = features(10, 50, 7), features(12, 50, 8)
-    d = frechet_distance(a, b)
+    with pytest.warns(UserWarning, match="10 rows are few .* in 50 features"):
+        d = frechet_distance(a, b)
+    notices = []
+    frechet_distance(features(51, 50, 1), features(50, 50, 2), notice=notices.append)
+    frechet_distance(features(51, 50, 1), features(52, 50, 2), notice=lambda text: pytest.fail(text))
+    assert len(notices) == 1 and "take more than 50" in notices[0].lower()
     assert d > 0 and d == pytest.approx(frechet_distance(b, a), rel=1e-9)
     assert frechet_distance(a, a.flip(0)) < 1e-9
 

@@ -31,6 +31,16 @@ def test_equals_the_definition(subsets, shift):
     assert found.std == pytest.approx(std, rel=1e-3)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 3e6, 1e13, 1e30])
+@pytest.mark.parametrize("subsets", [1, 80])
+def test_features_of_any_size(scale, subsets):
+    """In float32 the cube of 1e13 squared is infinite, and sums of such are NaN."""
+    x, y = features(100, 24, 1) * scale, features(90, 24, 2) * scale * 1.1
+    found = kid(x, y, subsets=subsets, subset_size=70, seed=4)
+    mean, _ = plain(x, y, subsets, 70, 4)
+    assert found.mean == pytest.approx(mean, rel=1e-4, abs=1e-6 if scale < 1 else 0) and 0 <= found.std < abs(mean) + 1e-6
+
+
 def test_same_distribution_scores_near_zero_and_a_shift_does_not():
     x, y = features(600, 32, 1), features(700, 32, 2)
     same, other = kid(x, y, subsets=20, subset_size=200), kid(x, y + 0.2, subsets=20, subset_size=200)

@@ -64,6 +64,29 @@ def test_far_from_the_origin_and_in_half_precision():
     assert prdc(real.bfloat16(), fake.bfloat16()).real == 80
 
 
+@pytest.mark.parametrize("far", [1e6, 1e9, 1e12, 1e120])
+@pytest.mark.parametrize("where", ["real", "fake", "half", "column"])
+def test_rows_far_away_do_not_widen_the_balls_of_others(far, where):
+    real, fake = cloud(41, 5, 1).double(), cloud(37, 5, 2, 0.3).double()
+    if where == "half":  # two groups, each close together: the products of the far one lose every digit
+        real[::2, 0] += min(far, 1e12)
+        fake[::2, 0] += min(far, 1e12)
+    elif where == "column":  # one feature of another size
+        real[:, 0] *= far
+        fake[:, 0] *= far
+    else:
+        {"real": real, "fake": fake}[where][3] = far
+    scale = 1 / far if far > 1e100 else 1  # or the definition itself overflows
+    np.testing.assert_allclose(prdc(real, fake, k=3)[:4], naive(real * scale, fake * scale, 3), rtol=1e-12)
+
+
+def test_tiny_and_repeated_rows():
+    real, fake = cloud(41, 5, 1).double(), cloud(37, 5, 2, 0.3).double()
+    assert prdc(real * 1e-160, fake * 1e-160)[:4] == prdc(real, fake)[:4]
+    copies = real.repeat(3, 1) + 1e5
+    assert prdc(copies, copies.flip(0), k=2)[:4] == pytest.approx((1, 1, 1.5, 1))
+
+
 @pytest.mark.parametrize("arguments, options, words", [
     (([1.0], cloud(9, 3, 0)), {}, "list"), ((cloud(9, 3, 0), cloud(9, 4, 0)), {}, "3 and 4"),
     ((cloud(9, 3, 0), cloud(4, 3, 0)), {}, "1 to 3"), ((cloud(9, 3, 0), cloud(9, 3, 0)), {"k": 0}, "k is 0"),

@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from vaefast import __version__
 from vaefast.cli import demo, evaluate, fid, info, reproduce, sample, sweep, train
 from vaefast.cli.arguments import machine
+from vaefast.cli.wording import for_command
 from vaefast.errors import VaefastError
 
 
@@ -24,6 +29,17 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def _show(command: str, said: set[str], usual: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any,
+          **more: Any) -> None:
+    """A warning of the package's as one line, once; others, such as a library's to its users' authors, as usual."""
+    if category is UserWarning:
+        if str(message) not in said:
+            said.add(str(message))
+            print(f"vaefast: {for_command(str(message), command)}", file=sys.stderr)
+    else:
+        usual(message, category, *where, **more)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status (0, 2 for bad input, 130 after Ctrl-C)."""
     from vaefast.training.allocator import keep_freed_memory
@@ -32,10 +48,14 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(words)
     args.line = shlex.join(["vaefast", *words])
     keep_freed_memory()
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # paths may hold bytes that are no UTF-8, and terminals may know little
     try:
-        args.call(args)
+        with warnings.catch_warnings():
+            warnings.showwarning = partial(_show, args.command, set(), warnings.showwarning)
+            args.call(args)
     except VaefastError as error:
-        print(f"vaefast: {error}", file=sys.stderr)
+        print(f"vaefast: {for_command(str(error), args.command)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         hint = ""

@@ -52,13 +52,15 @@ def machine() -> argparse.ArgumentParser:
 def add_training(parser: argparse.ArgumentParser) -> None:
     """What is trained, on what, and how long: of the commands that train a model that is named."""
     from vaefast import data
+    from vaefast.data.decode import ON_BAD
     from vaefast.experiments.presets import PRESETS
     from vaefast.training.device import PRECISIONS
 
     parser.add_argument("model", metavar="MODEL", choices=list(PRESETS), help="what to train: " + ", ".join(PRESETS))
     parser.add_argument("--data", required=True, metavar="NAME", help="data set: " + ", ".join(data.names()))
-    parser.add_argument("--image-size", type=int, metavar="N",
+    parser.add_argument("--image-size", "--size", dest="image_size", type=int, metavar="N",
                         help="resize to NxN, where the set offers it (folder, celeba, ...)")
+    parser.add_argument("--on-bad", choices=ON_BAD, help="what to do about files that are no sound images (default: error)")
     parser.add_argument("--data-option", type=option, action="append", default=[], metavar="NAME=VALUE",
                         help="option of the data set's loader, such as crop=140 of celeba; may be given several times")
     names = sorted({name for presets in PRESETS.values() for name in presets})
@@ -72,4 +74,4 @@ def add_training(parser: argparse.ArgumentParser) -> None:
 
 def data_options(args: argparse.Namespace) -> dict[str, Any]:
     """The options of the data set's loader among `add_training`'s arguments."""
-    return {**given(size=args.image_size), **dict(args.data_option)}
+    return {**given(size=args.image_size, on_bad=args.on_bad), **dict(args.data_option)}

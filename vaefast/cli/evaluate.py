@@ -6,14 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vaefast.cli.arguments import words
+from vaefast.cli.arguments import given, words
 
 
 def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     """Add the command's parser."""
+    from vaefast.data.decode import ON_BAD
+
     evaluate = commands.add_parser("evaluate", parents=[machine], help="score a trained run")
     evaluate.add_argument("run", metavar="RUN", help="run folder")
     evaluate.add_argument("--data-root", metavar="DIR", help="where the run's data lie now, if they moved")
+    evaluate.add_argument("--on-bad", choices=ON_BAD, help="files that are no sound images (default: as in training)")
     evaluate.add_argument("-n", type=int, default=10_000, help="samples of each kind (default: 10000)")
     evaluate.add_argument("--metrics", type=words, metavar="M[,M]",
                           help="of classifier, exemplar, fid, is, kid, prdc, sharpness, diversity (default: classifier, or "
@@ -28,6 +31,6 @@ def _run(args: argparse.Namespace) -> None:
     from vaefast.experiments.tables import print_scores
 
     result = evaluate(args.run, data_root=args.data_root, samples=args.n, seed=args.seed, device=args.device, which=args.metrics,
-                      weights=args.inception_weights)
+                      weights=args.inception_weights, data_options=given(on_bad=args.on_bad))
     print_scores(result)
     print(f"written to {Path(args.run) / 'evaluation.json'}")

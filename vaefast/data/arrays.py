@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from vaefast.data.image_set import ImageSet
+from vaefast.data.memory import require
 from vaefast.data.pixels import to_uint8
 from vaefast.errors import ArgumentError, DataError
 
@@ -53,8 +54,8 @@ def as_image_set(
         name, split: of the ImageSet; left alone where `obj` is one.
 
     Raises:
-        DataError: nothing in it, other shapes or dtypes, images of different sizes, NaN, infinities or values outside
-            [0, 1] (the first such image and value are named), labels that do not fit.
+        DataError: nothing in it, more than memory holds, other shapes or dtypes, images of different sizes, NaN, infinities or
+            values outside [0, 1] (the first such image and value are named), labels that do not fit.
         ArgumentError: `obj` is of another type, or an unknown layout.
     """
     if layout not in (None, "NCHW", "NHWC"):
@@ -160,7 +161,9 @@ def _from_items(items: Any, layout: str | None) -> tuple[torch.Tensor, torch.Ten
         picture, label = _split_item(items[i], i)
         image = _item_image(picture, i, layout)
         if i == 0:
-            images = torch.empty((count, *image.shape), dtype=image.dtype)
+            shape = (count, *image.shape)
+            require(shape, image.element_size(), f"the {type(items).__name__} is held whole, which takes")
+            images = torch.empty(shape, dtype=image.dtype)
         if image.shape != images.shape[1:]:
             raise DataError(
                 f"item 0 is an image [C, H, W] = {list(images.shape[1:])} but item {i} is {list(image.shape)}; all "
@@ -176,7 +179,9 @@ def _from_items(items: Any, layout: str | None) -> tuple[torch.Tensor, torch.Ten
         warnings.warn("the Dataset gives other images each time it is read, and was read once: all epochs train on the "
                       f"same {count}. Take random transforms out of it and pass flip=True (StageSettings, --flip) for mirrored "
                       "images, or train on its batches in a loop of your own.", stacklevel=4)
-    return _checked(images), as_labels(labels, count) if len(labels) == count else None
+    if labels and len(labels) < count:
+        raise DataError(f"{len(labels):,} of {count:,} items have an integer label; all must have one, or none.")
+    return _checked(images), as_labels(labels, count) if labels else None
 
 
 def _split_item(item: Any, index: int) -> tuple[Any, int | None]:

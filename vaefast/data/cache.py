@@ -18,24 +18,33 @@ from typing import Any
 
 import numpy as np
 
+from vaefast.data.memory import in_memory
+from vaefast.errors import DataError
+
 _STALE_SECONDS = 24 * 3600
 
 
 def cache_dir() -> Path:
-    """Where vaefast keeps what it can make again: `$VAEFAST_CACHE`, else `~/.cache/vaefast`. Not created here."""
-    named = os.environ.get("VAEFAST_CACHE")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "vaefast"
+    """Where vaefast keeps what it can make again: `$VAEFAST_CACHE`, else `~/.cache/vaefast`. Not created here.
+
+    Raises:
+        DataError: there is no home folder (no HOME, and no entry of the user in the list of users).
+    """
+    try:
+        return Path(os.environ.get("VAEFAST_CACHE") or "~/.cache/vaefast").expanduser()
+    except RuntimeError:
+        raise DataError("there is no home folder to keep a cache in; set VAEFAST_CACHE to a folder to write to.") from None
 
 
 def read_decoded(key: str) -> tuple[np.ndarray, dict[str, Any]] | None:
     """The cached uint8 array [N, C, H, W] (a copy-on-write map) and its meta data, or None if there is no sound one."""
-    folder = cache_dir() / "decoded" / key
     try:
+        folder = cache_dir() / "decoded" / key
         meta = json.loads((folder / "meta.json").read_text())
         images = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
         if images.dtype == np.uint8 and list(images.shape) == meta["shape"] and images.ndim == 4:
             return images, meta
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (DataError, OSError, ValueError, KeyError, TypeError, EOFError):
         pass
     return None
 
@@ -59,7 +68,7 @@ class DecodedWriter:
                     os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
         except OSError:
             path.unlink(missing_ok=True)
-            return np.empty(shape, np.uint8)
+            return in_memory(shape)
         self._files.append((array, path))
         return array
 
@@ -85,13 +94,13 @@ class DecodedWriter:
 @contextlib.contextmanager
 def write_decoded(key: str) -> Iterator[DecodedWriter | None]:
     """Prepare the cache entry `key`; None where the cache folder cannot be written. Uncommitted entries vanish."""
-    base = cache_dir() / "decoded"
-    folder = base / f".partial-{uuid.uuid4().hex}"
     try:
+        base = cache_dir() / "decoded"
+        folder = base / f".partial-{uuid.uuid4().hex}"
         base.mkdir(parents=True, exist_ok=True)
         _remove_stale(base)
         folder.mkdir()
-    except OSError:
+    except (DataError, OSError):
         yield None
         return
     try:

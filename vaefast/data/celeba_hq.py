@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from vaefast.data.decode import DecodeOptions, decode_files
-from vaefast.data.folder import SUFFIXES, note_skipped
+from vaefast.data.folder import note_skipped
 from vaefast.data.image_set import ImageSet
+from vaefast.data.pictures import has_suffix
 from vaefast.data.roots import check_split, required_root
 from vaefast.data.sources import SourceFile, is_archive, open_source
 from vaefast.errors import DataError
@@ -55,7 +56,7 @@ def load_celeba_hq(
     check_split(split, ("train", "test", "all"))
     options = DecodeOptions.checked(size=256 if size is None else size, filter=filter, crop=crop, channels=3, on_bad=on_bad)
     source = open_source(_locate(required_root(root, "CelebA-HQ, a folder or archive of pictures")))
-    files = [file for file in source.files if PurePosixPath(file.path).suffix.lower() in SUFFIXES]
+    files = [file for file in source.files if has_suffix(file)]
     inside = [file for file in files if "CelebA-HQ-img" in PurePosixPath(file.path).parts[:-1]]
     files = inside or files
     if verify and len(files) != COUNT:

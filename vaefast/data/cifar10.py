@@ -14,6 +14,7 @@ from PIL import Image
 from vaefast.data.cifar_files import parse_binary, parse_python
 from vaefast.data.decode import DecodeOptions, decode_files
 from vaefast.data.image_set import ImageSet
+from vaefast.data.pictures import has_suffix
 from vaefast.data.roots import as_size, check_split, data_root
 from vaefast.data.sources import Source, SourceFile, open_source
 from vaefast.errors import ArgumentError, DataError, DataNotFoundError
@@ -144,7 +145,7 @@ def _read_pictures(
         *_, part, folder, _ = ("", "", *PurePosixPath(file.path).parts)
         return number.get(folder, -1) if part == split else -1
 
-    files = [file for file in source.files if label(file) >= 0]
+    files = [file for file in source.files if label(file) >= 0 and has_suffix(file)]
     if not files:
         raise DataError(f"{source.where} has no images in {split}/airplane and the other nine class folders.")
     options = DecodeOptions(channels=3)

@@ -16,17 +16,19 @@ import numpy as np
 from PIL import Image
 
 from vaefast.data.cache import read_decoded, write_decoded
+from vaefast.data.memory import in_memory
 from vaefast.data.pixels import is_grey, to_mode
 from vaefast.data.progress import Report, reporting
 from vaefast.data.roots import as_size
-from vaefast.data.sources import Source, SourceFile
-from vaefast.errors import ArgumentError, DataError
+from vaefast.data.sources import Source, SourceFile, Unreadable
+from vaefast.errors import ArgumentError, BadFileError, DataError
 
+ON_BAD = ("error", "skip")
 FILTERS = {f.name.lower(): f for f in Image.Resampling}
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # no format that runs another program
 _MAX_PIXELS = 1 << 26
 _BATCH = 64
-_VERSION = 1  # part of the cache key: raise it when the pixels that come out change
+_VERSION = 2  # part of the cache key: raise it when the pixels that come out change
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class DecodeOptions:
         """
         if filter not in FILTERS:
             raise ArgumentError(f"filter {filter!r} is unknown; choose one of {', '.join(FILTERS)}.")
-        if on_bad not in ("error", "skip"):
+        if on_bad not in ON_BAD:
             raise ArgumentError(f'on_bad must be "error" or "skip", not {on_bad!r}.')
         if channels not in (None, 1, 3):
             raise ArgumentError(f"channels must be 1 or 3, not {channels!r}.")
@@ -92,11 +94,28 @@ class Decoded:
         images: uint8 [N, C, H, W].
         files: the N files they come from, in order.
         skipped: (path, reason) of the files left out.
+        several: paths of files with more than one picture (animations, pages), of which the first is there.
+        notes: the source's.
     """
 
     images: np.ndarray
     files: list[SourceFile]
     skipped: list[tuple[str, str]]
+    several: list[str]
+    notes: list[str]
+
+    def told(self) -> list[str]:
+        """Sentences on what is not there as the files might suggest."""
+        found = list(self.notes)
+        if self.skipped:
+            total = len(self.files) + len(self.skipped)
+            named = ", ".join(f"{path} {reason}" for path, reason in self.skipped[:3])
+            found.append(f"{len(self.skipped):,} of {total:,} files were left out: {named}{', ...' * (len(self.skipped) > 3)}.")
+        if self.several:
+            named = ", ".join(self.several[:3]) + ", ..." * (len(self.several) > 3)
+            verb = "files hold" if len(self.several) > 1 else "file holds"
+            found.append(f"{len(self.several):,} {verb} several pictures, the first of which was taken: {named}.")
+        return found
 
 
 class _Bad(Exception):
@@ -140,7 +159,7 @@ def decode_files(
         raise DataError(f"{source.where} holds no images.")
     if not cache:
         with reporting(progress, source.where.name) as report:
-            return _decode(source, files, options, lambda shape: np.empty(shape, np.uint8), report)
+            return _decode(source, files, options, in_memory, report)
     key = _key(source, files, options)
     if (known := read_decoded(key)) is not None:
         images, meta = known
@@ -149,13 +168,18 @@ def decode_files(
         if len(kept) == len(images):
             if progress is not None:
                 progress(len(files), len(files))
-            return Decoded(images, kept, [(path, reason) for path, reason in meta["skipped"]])
+            skipped = [(path, reason) for path, reason in meta["skipped"]]
+            return Decoded(images, kept, skipped, meta["several"], source.notes)
     with write_decoded(key) as writer, reporting(progress, source.where.name) as report:
-        allocate = (lambda shape: np.empty(shape, np.uint8)) if writer is None else writer.allocate
+        allocate = in_memory if writer is None else writer.allocate
         decoded = _decode(source, files, options, allocate, report)
         if writer is not None:
-            writer.commit(decoded.images, {"source": str(source.where), "skipped": decoded.skipped})
+            writer.commit(decoded.images, {"source": _text(source), "skipped": decoded.skipped, "several": decoded.several})
     return decoded
+
+
+def _text(source: Source) -> str:
+    return os.fsencode(source.where).decode("utf-8", "backslashreplace")
 
 
 def _key(source: Source, files: Sequence[SourceFile], options: DecodeOptions) -> str:
@@ -212,20 +236,20 @@ def _fill(
             path, reason = files[skipped[0][0]].path, skipped[0][1]
             raise DataError(f"{source.where} holds no sound image: {path} {reason}, and so on.")
         try:
-            pixels = _decode_one(source, files[first], options, channels)
+            pixels, _ = _decode_one(source, files[first], options, channels)
         except _Bad as bad:
             if options.on_bad == "error":
-                raise DataError(_describe(source, files[first].path, str(bad))) from None
+                raise BadFileError(_describe(source, files[first].path, str(bad))) from None
             skipped.append((first, str(bad)))
             first += 1
     shape = pixels.shape
     images = allocate((len(files), channels, *shape[:2]))
 
-    def work(start: int) -> list[tuple[int, str]]:
-        bad_ones = []
+    def work(start: int) -> tuple[list[tuple[int, str]], list[int]]:
+        bad_ones, animated = [], []
         for i in range(start, min(start + _BATCH, len(files))):
             try:
-                one = _decode_one(source, files[i], options, channels)
+                one, more = _decode_one(source, files[i], options, channels)
             except _Bad as bad:
                 bad_ones.append((i, str(bad)))
                 if options.on_bad == "error":
@@ -237,34 +261,43 @@ def _fill(
                     f"{files[i].path} is {one.shape[0]}x{one.shape[1]} (height x width); pass size= to resize them all."
                 )
             images[i] = one.transpose(2, 0, 1)
-        return bad_ones
+            if more:
+                animated.append(i)
+        return bad_ones, animated
+
+    several: list[int] = []
 
     with ThreadPoolExecutor(max(1, min(32, _cpus()))) as pool:
         starts = range(first, len(files), _BATCH)
         batches = [pool.submit(work, start) for start in starts]
         try:
             for start, batch in zip(starts, batches, strict=True):  # in order: the first bad file is the one reported
-                bad_ones = batch.result()
+                bad_ones, animated = batch.result()
+                several += animated
                 if bad_ones and options.on_bad == "error":
                     i, reason = bad_ones[0]
-                    raise DataError(_describe(source, files[i].path, reason))
+                    raise BadFileError(_describe(source, files[i].path, reason))
                 skipped += bad_ones
                 progress(min(start + _BATCH, len(files)), len(files))
         finally:
             for batch in batches:
                 batch.cancel()
+    named = [files[i].path for i in several]
     if not skipped:
-        return Decoded(images, list(files), [])
+        return Decoded(images, list(files), [], named, source.notes)
     left_out = {i for i, _ in skipped}
     rows = [i for i in range(len(files)) if i not in left_out]
     closed_up = allocate((len(rows), *images.shape[1:]))
     for to in range(0, len(rows), _BATCH):
         closed_up[to : to + _BATCH] = images[rows[to : to + _BATCH]]
-    return Decoded(closed_up, [files[i] for i in rows], [(files[i].path, reason) for i, reason in skipped])
+    return Decoded(closed_up, [files[i] for i in rows], [(files[i].path, reason) for i, reason in skipped], named,
+                   source.notes)
 
 
-def _decode_one(source: Source, file: SourceFile, options: DecodeOptions, channels: int) -> np.ndarray:
-    """The pixels [H, W, channels] of one file."""
+def _decode_one(
+    source: Source, file: SourceFile, options: DecodeOptions, channels: int
+) -> tuple[np.ndarray, bool]:
+    """The pixels [H, W, channels] of one file, and whether more pictures are in it."""
     try:
         with Image.open(io.BytesIO(source.read(file)), formats=_FORMATS) as opened:
             if opened.width * opened.height > _MAX_PIXELS:
@@ -273,7 +306,8 @@ def _decode_one(source: Source, file: SourceFile, options: DecodeOptions, channe
                     "(a decompression bomb?)"
                 )
             grey = is_grey(opened)
-            opened.load()
+            # A phone's JPEG (MPO) has a preview or a depth map as its second picture.
+            several = bool(getattr(opened, "is_animated", False)) and opened.format != "MPO"
             image = to_mode(opened, channels)
     except _Bad:
         raise
@@ -286,7 +320,7 @@ def _decode_one(source: Source, file: SourceFile, options: DecodeOptions, channe
     if options.size is not None and image.size != options.size[::-1]:
         image = image.resize(options.size[::-1], FILTERS[options.filter])
     array = np.asarray(image)
-    return array[:, :, None] if array.ndim == 2 else array
+    return array[:, :, None] if array.ndim == 2 else array, several
 
 
 def _box(image: Image.Image, file: SourceFile, crop: tuple[int, ...] | str) -> tuple[int, int, int, int]:
@@ -303,6 +337,8 @@ def _box(image: Image.Image, file: SourceFile, crop: tuple[int, ...] | str) -> t
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, Unreadable):
+        return str(error)
     if isinstance(error, Image.UnidentifiedImageError):
         return "is not an image"
     if isinstance(error, Image.DecompressionBombError):

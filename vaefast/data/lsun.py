@@ -74,8 +74,8 @@ def load_lsun(
         left = None if limit is None else limit - sum(map(len, parts))
         if left == 0:
             break
-        source = LmdbSource(place, left)
-        decoded = decode_files(source, source.files, options, cache=cache, progress=progress)
+        with LmdbSource(place, left) as source:
+            decoded = decode_files(source, source.files, options, cache=cache, progress=progress)
         parts.append(torch.from_numpy(decoded.images))
         notes.append(note_skipped(decoded))
     images = parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from vaefast.data.arrays import as_image_set
 from vaefast.data.image_set import ImageSet
-from vaefast.data.roots import as_size, check_split, held_out, required_root
+from vaefast.data.roots import SPLIT_NAMES, as_size, check_split, held_out, required_root
 from vaefast.errors import ArgumentError, DataError
 
 _IMAGES = ("images", "x", "data", "imgs")
 _LABELS = ("labels", "y", "label", "targets")
+_PARTS = ("train", "training", *SPLIT_NAMES["test"])
 
 
 def load_npz(
@@ -32,8 +35,10 @@ def load_npz(
 
     In an .npz the images are the array `images`, `x`, `data` or `imgs`, else the first array of three or four
     dimensions; the labels, if any, `labels`, `y`, `label` or `targets`. Where it has such names for both splits
-    (`x_train` or `train_images`, `x_test` or `test_images`), these are the splits; else a tenth of the images, chosen
-    by a hash of their positions, is the test part. Nothing pickled is ever loaded.
+    (`x_train` or `train_images`, `x_test` or `test_images`; without a test part `x_val`, `x_dev`, ...), these are the splits;
+    else a tenth of the images, chosen by a hash of their positions, is the test part. split="all" has the images of all parts.
+    Case does not matter. What else looks like images and is left out is named in a warning and in the `note`. Nothing pickled
+    is ever loaded.
 
     Args:
         root: the file, or a folder that holds exactly one. (`download` has no effect.)
@@ -50,25 +55,26 @@ def load_npz(
     check_split(split, ("train", "test", "all"))
     path = _locate(required_root(root, "a .npz or .npy file"))
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            arrays = {"arr_0": loaded}
-        else:
-            with loaded:
-                arrays = _wanted_arrays(loaded)
-    except (OSError, EOFError, ValueError, KeyError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+        arrays, notes = _read(path, split)
+    except (OSError, EOFError, ValueError, KeyError, zlib.error, zipfile.BadZipFile, RuntimeError,
+            MemoryError) as error:  # fmt: skip
+        if isinstance(error, DataError):
+            raise
+        if isinstance(error, MemoryError):
+            raise DataError(f"{path} does not fit into memory ({error}); save a part of its images, or smaller ones.") from None
         if "pickle" in str(error).lower():
             raise DataError(
                 f"{path} holds pickled objects or is not a NumPy file; save plain arrays of numbers with numpy.savez."
             ) from None
         raise DataError(f"{path} cannot be read as a NumPy file ({error}); write it again.") from None
-    found = _of_split(arrays, path, split)
+    for note in notes:
+        warnings.warn(note, stacklevel=3)
     try:
-        whole = [as_image_set(x, name="npz", labels=y, layout=layout, split=split) for x, y in found]
+        whole = [as_image_set(x, name="npz", labels=y, layout=layout, split=split) for x, y in arrays.pairs]
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-    result = whole[0] if len(whole) == 1 else _joined(whole, path)
-    if split != "all" and not _has_splits(arrays):
+    result = replace(whole[0] if len(whole) == 1 else _joined(whole, path), note=" ".join(notes))
+    if split != "all" and not arrays.parted:
         if len(result) < 2:
             raise DataError(f'{path} holds one image, which cannot be split; pass split="all".')
         test = np.array(held_out([str(i) for i in range(len(result))], test_fraction))
@@ -90,51 +96,100 @@ def _locate(root: Path) -> Path:
     return files[0]
 
 
-def _names(kinds: tuple[str, ...], split: str) -> list[str]:
-    return [name for kind in kinds for name in (f"{kind}_{split}", f"{split}_{kind}")]
+class _Arrays(NamedTuple):
+    """(images, labels or None) of each part taken, and whether the file itself parts training from test images."""
+
+    pairs: list[tuple[np.ndarray, np.ndarray | None]]
+    parted: bool
 
 
-def _has_splits(arrays: Mapping[str, np.ndarray]) -> bool:
-    return all(any(name in arrays for name in _names(_IMAGES, split)) for split in ("train", "test"))
+class _Found(NamedTuple):
+    """The names of arrays: of images, and of their labels."""
+
+    images: str
+    labels: str | None
 
 
-def _wanted_arrays(archive: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays that can matter; others are not read."""
-    known = {*_IMAGES, *_LABELS}
-    for split in ("train", "test"):
-        known.update(_names(_IMAGES, split), _names(_LABELS, split))
-    arrays = {name: archive[name] for name in archive if name in known}
-    if not any(name in arrays for name in _IMAGES) and not _has_splits(arrays):
-        for name in archive:
-            if name not in arrays and archive[name].ndim in (3, 4):
-                arrays[name] = archive[name]
-                break
-    return arrays
+def _read(path: Path, split: str) -> tuple[_Arrays, list[str]]:
+    """The arrays of a split, and sentences on what else the file holds."""
+    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            file.seek(0)
+            array = np.lib.format.read_array(file, allow_pickle=False)
+            if file.read(1):
+                raise DataError(f"{path} has bytes after the array {list(array.shape)} that it begins with; save one array.")
+            return _Arrays([(array, None)], False), []
+    with zipfile.ZipFile(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise DataError(f"{path} holds {twice[0]!r} twice; write it again.")
+        shapes = {name: _shape(archive, full) for name, full in zip(names, archive.namelist(), strict=True)}
+        chosen, left_out, parted = _chosen(names, shapes, split, path)
+        notes = [f"{', '.join(left_out)} in {path.name} {'were' if len(left_out) > 1 else 'was'} left out."] if left_out else []
+        full = dict(zip(names, archive.namelist(), strict=True))
+        pairs = [(_array(archive, full[found.images]), None if found.labels is None else _array(archive, full[found.labels]))
+                 for found in chosen]
+    return _Arrays(pairs, parted), notes
 
 
-def _of_split(
-    arrays: Mapping[str, np.ndarray], path: Path, split: str
-) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """(images, labels) of the split; two pairs where all of a file with splits is asked for."""
-    if _has_splits(arrays):
-        pairs = []
-        for part in ("train", "test") if split == "all" else (split,):
-            images = next(name for name in _names(_IMAGES, part) if name in arrays)
-            labels = next((name for name in _names(_LABELS, part) if name in arrays), None)
-            pairs.append((arrays[images], None if labels is None else arrays[labels]))
-        return pairs
-    images = next((name for name in _IMAGES if name in arrays), None)
-    if images is None:
-        images = next((name for name, array in arrays.items() if array.ndim in (3, 4) and name not in _LABELS), None)
-    if images is None:
-        raise DataError(f"{path} holds no array of images [N, H, W], [N, C, H, W] or [N, H, W, C].")
-    labels = next((name for name in _LABELS if name in arrays), None)
-    return [(arrays[images], None if labels is None else arrays[labels])]
+def _chosen(names: list[str], shapes: dict[str, tuple[int, ...]], split: str, path: Path) -> tuple[list[_Found], list[str], bool]:
+    """What to take of a file, what looks like images and is left out, and whether the file has splits."""
+    parts = {part: found for part in ("", *_PARTS) if (found := _of_part(names, part)) is not None}
+    train = next((part for part in SPLIT_NAMES["train"] if part in parts), None)
+    test = next((part for part in SPLIT_NAMES["test"] if part in parts), None)
+    parted = train is not None and test is not None
+    if split == "all":
+        taken = list(parts.values())
+    elif parted:
+        taken = [parts[train if split == "train" else test]]  # type: ignore[index]
+    else:
+        taken = list(parts.values())[:1]
+    labels_too = {name for found in parts.values() for name in found}
+    pictures = [name for name in names if len(shapes[name]) in (3, 4) and name not in labels_too and name.lower() not in _LABELS]
+    if not taken:
+        if not pictures:
+            raise DataError(f"{path} holds no array of images [N, H, W], [N, C, H, W] or [N, H, W, C].")
+        labels = next((name for kind in _LABELS for name in names if name.lower() == kind), None)
+        taken = [_Found(pictures.pop(0), labels)]
+    used = {found.images for found in taken}
+    known = {parts[part].images for part in (train, test) if part is not None} if parted else used
+    rest = [found.images for found in parts.values() if found.images not in used | known] + pictures
+    return taken, [f"{name} {list(shapes[name])}" for name in rest], parted
+
+
+def _of_part(names: list[str], part: str) -> _Found | None:
+    """The arrays of a part of the data set ("train", ...; "" for those without a part's name), whatever their case."""
+    def first(kinds: tuple[str, ...]) -> str | None:
+        wanted = [name for kind in kinds for name in ((f"{kind}_{part}", f"{part}_{kind}") if part else (kind,))]
+        return next((name for kind in wanted for name in names if name.lower() == kind), None)
+
+    images = first(_IMAGES)
+    return None if images is None else _Found(images, first(_LABELS))
+
+
+def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
+    """The shape in an array's header; () for what is no array."""
+    with archive.open(name) as file:
+        try:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            return tuple(read(file)[0])
+        except ValueError:
+            return ()
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(name) as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+        if file.read(1):  # at the end zipfile also checks the sum
+            raise ValueError(f"{name} has bytes after its array")
+        return array
 
 
 def _joined(parts: list[ImageSet], path: Path) -> ImageSet:
-    if parts[0].image_shape != parts[1].image_shape or parts[0].images.dtype != parts[1].images.dtype:
-        raise DataError(f"{path} holds training and test images of different shapes or dtypes; load one split.")
+    first = parts[0]
+    if any(part.image_shape != first.image_shape or part.images.dtype != first.images.dtype for part in parts):
+        raise DataError(f"{path} holds parts of images of different shapes or dtypes; load one split.")
     labels = [part.labels for part in parts if part.labels is not None]
     return ImageSet(
         torch.cat([part.images for part in parts]), torch.cat(labels) if len(labels) == len(parts) else None,

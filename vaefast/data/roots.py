@@ -10,10 +10,26 @@ from pathlib import Path
 from vaefast.data.cache import cache_dir
 from vaefast.errors import ArgumentError, DataNotFoundError
 
+SPLIT_NAMES = {"train": ("train", "training"),
+               "test": ("test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation", "holdout", "heldout")}
+"""What folders and arrays of a split are called, in the order in which they are looked for."""
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """The path with ~ expanded.
+
+    Raises:
+        ArgumentError: there is no such home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ArgumentError(f"{os.fspath(path)!r} begins with ~, and there is no such home folder; write the path out.") from None
+
 
 def data_root(root: str | os.PathLike[str] | None) -> Path:
     """`root` with ~ expanded; None means the folder `data` of the cache."""
-    return cache_dir() / "data" if root is None else Path(root).expanduser()
+    return cache_dir() / "data" if root is None else expanded(root)
 
 
 def required_root(root: str | os.PathLike[str] | None, what: str) -> Path:
@@ -25,7 +41,7 @@ def required_root(root: str | os.PathLike[str] | None, what: str) -> Path:
     """
     if root is None:
         raise ArgumentError(f"root is missing; pass the path of {what}.")
-    path = Path(root).expanduser()
+    path = expanded(root)
     if not path.exists():
         raise DataNotFoundError(f"{path} does not exist; {what} was expected there.")
     return path

@@ -34,7 +34,7 @@ _COUNTS = ("real", "fake", "features", "stretch", "inception_score_splits", "is_
 def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES, seed: int = 0, device: str = "auto",
              which: Sequence[str] | None = None, weights: str | os.PathLike[str] | None = None, against: str = "test",
              first: Sequence[int] = (), also: Sequence[str] = (), coded: int | None = None, classifier_cache: str | None = None,
-             say: Callable[[str], None] = print) -> dict[str, Any]:
+             data_options: dict[str, Any] | None = None, say: Callable[[str], None] = print) -> dict[str, Any]:
     """Score the run at `path` against its data set's test images; writes evaluation.json, the report and, where there is an
     encoder, latents.json and latents.png of the test images.
 
@@ -56,6 +56,7 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
             else in those of the network trained on the data set.
         coded: so many images of either split, spread over it, give the codes for MMD, mixture, mutual information and
             latents.json; None: all (of the latents page 10,000).
+        data_options: of the data set's loader, in place of the run's own (`on_bad`).
         classifier_cache: folder of the networks trained on the data set; None for the cache's.
 
     Raises:
@@ -68,7 +69,7 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
     run = finished(path)
     chosen = resolve_device(device)
     model = image_model(run.path, chosen)
-    split = run_data(run, data_root)
+    split = run_data(run, data_root, data_options)
     train, test = split("train"), split("test")
     result: dict[str, Any] = {}
     steps = isinstance(model, api.SequentialVAE)

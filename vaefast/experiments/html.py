@@ -18,7 +18,7 @@ def page(title: str, body: Sequence[str]) -> bytes:
         f"<title>{escape(title)} - vaefast</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(body)
         + "\n</main>\n</body>\n</html>\n"
-    ).encode()
+    ).encode("utf-8", "backslashreplace")  # paths may hold bytes that are no UTF-8
 
 
 def section(heading: str, content: str) -> str:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from ..errors import RunFolderError
@@ -194,7 +195,7 @@ def _warnings(run: Path) -> list[str]:
         return []
     note = ""
     if (run / "checkpoints" / "last-good.json").exists():
-        path = escape(str(run / "checkpoints" / "last-good"))
+        path = escape(quote(str(run / "checkpoints" / "last-good")))
         note = ('<p class="note">The checkpoint from before the trouble is kept. To go on from its weights with other settings: '
                 f"<code>vaefast train ... --start-from {path}</code></p>")
     table = f'<div class="scroll"><table class="settings"><tbody>{"".join(rows)}</tbody></table></div>'
@@ -211,7 +212,7 @@ def _scores(scores: Mapping[str, Any], run: Path, drawn: str | None = None) -> s
         else:
             families.setdefault(family, []).append((subject, value))
     if not families and not facts:
-        return _missing("scores", f"vaefast evaluate {run}")
+        return _missing("scores", f"vaefast evaluate {quote(str(run))}")
     rows = []
     order = {name: i for i, name in enumerate(_SCORES)}
     for family in sorted(families, key=lambda f: order.get(_of(f)[0], len(order))):
@@ -269,7 +270,7 @@ def _facts(facts: Mapping[str, Any]) -> str:
 
 def _pictures(pictures: Mapping[str, Path], run: Path, drawn: str | None = None) -> str:
     if not pictures:
-        return _missing("pictures", f"vaefast train --resume --out {run}")
+        return _missing("pictures", f"vaefast train --resume --out {quote(str(run))}")
     known = [n for n in _CAPTIONS if n in pictures]
     names = known + [n for n in pictures if n not in _CAPTIONS]
     return '<div class="pictures">' + "".join(
@@ -279,7 +280,7 @@ def _pictures(pictures: Mapping[str, Path], run: Path, drawn: str | None = None)
 def _latents(found: Mapping[str, Any], picture: Path | None, run: Path) -> str:
     """Whether the code has collapsed: the picture, and its numbers in words."""
     if not found or picture is None:
-        return _missing("latents (latents.json, latents.png)", f"vaefast evaluate {run}")
+        return _missing("latents (latents.json, latents.png)", f"vaefast evaluate {quote(str(run))}")
     rows = [[reading, _value(found[name])] for name, reading in _LATENTS.items() if found.get(name) is not None]
     return figure(picture, f"Posteriors of {found['images']:,} images", "wide") + table(["Latents", "Value"], rows)
 
@@ -294,7 +295,7 @@ def _training(run: Path, curves: Path | None) -> str:
     if curves is not None:
         parts.append(figure(curves, "Terms of the loss while training, one row a stage", "wide"))
     elif records:
-        parts.append(_missing("curves", f"vaefast train --resume --out {run}"))
+        parts.append(_missing("curves", f"vaefast train --resume --out {quote(str(run))}"))
     parts.append(_last_values(records) if records else _missing("training log (metrics.jsonl)", "vaefast train"))
     return "".join(parts)
 

@@ -42,7 +42,7 @@ def reproduce(name: str, *, data_root: str, out: str, seed: int = 0, device: str
     result = evaluate(out, seed=seed, device=device)
     print_scores(result)
     run = RunFolder.open(out)
-    write_atomically(run.path / "scores.md", _page(name, run, result).encode())
+    write_atomically(run.path / "scores.md", _page(name, run, result).encode("utf-8", "backslashreplace"))
     grids = [read_png(run.path / f"samples_stage{stage}.png") for stage in (1, 2)]
     save_png(run.path / "stages.png", side_by_side(grids, ["stage 1", "stage 2"]))
     return run.path

@@ -6,6 +6,7 @@ import inspect
 import math
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 
 from vaefast import api, data
 from vaefast.data.catalog import options_of
-from vaefast.errors import ArgumentError, DataError, DivergenceError, RunFolderError
+from vaefast.errors import ArgumentError, BadFileError, DataError, DivergenceError, RunFolderError, VaefastError
 from vaefast.experiments.codes import infers, samplers_of, spread_over
 from vaefast.experiments.curves import draw_curves
 from vaefast.experiments.draws import image_sampler, sampling_seed
@@ -57,6 +58,23 @@ def load_data(name: str, root: str | None, split: str, *, pad: int | None = None
     return images
 
 
+def check_test_files(name: str, root: str | None, **options: Any) -> None:
+    """Raise for a bad file among the test images, which would be found after training only; decoded now, they are in the cache.
+
+    Raises:
+        BadFileError: there is one.
+    """
+    if "on_bad" in options_of(name) and options.get("held_out") is None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # told when the images are used
+                load_data(name, root, "test", **options)
+        except BadFileError:
+            raise
+        except VaefastError:
+            pass  # such as no test images at all, which training does without
+
+
 def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_name: str = "quick",
           epochs: tuple[float, ...] | None = None, steps: tuple[int, ...] | None = None,
           stage_overrides: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
@@ -77,6 +95,7 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
     """
     chosen = preset(kind, preset_name)
     images = load_data(data_name, data_root, "train", **(data_options or {}))
+    check_test_files(data_name, data_root, **(data_options or {}))
     torch.manual_seed(seed)
     model = build(kind, chosen, images.image_shape, model_overrides or {})
     base = chosen.stages_of(model)
@@ -205,8 +224,9 @@ def image_model(path: str | os.PathLike[str], device: torch.device) -> api.Image
     return model
 
 
-def run_data(run: RunFolder, data_root: str | None = None) -> Callable[[str], data.ImageSet]:
-    """A function that loads a split ("train", "test") of the data set that `run` was trained on.
+def run_data(run: RunFolder, data_root: str | None = None, more: dict[str, Any] | None = None) -> Callable[[str], data.ImageSet]:
+    """A function that loads a split ("train", "test") of the data set that `run` was trained on; `more` are loader options in
+    place of the run's.
 
     Raises:
         RunFolderError: it was not trained on a named data set.
@@ -215,7 +235,7 @@ def run_data(run: RunFolder, data_root: str | None = None) -> Callable[[str], da
     if name is None:
         raise RunFolderError(f"{run.path} was not trained on a named data set; use vaefast's Python functions instead "
                              "(vaefast.metrics, vaefast.models.Mixture).")
-    options = run.config.get("data_options", {})
+    options = {**run.config.get("data_options", {}), **(more or {})}
 
     def split(which: str) -> data.ImageSet:
         images = load_data(name, root, which, **options)

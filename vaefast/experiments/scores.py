@@ -16,8 +16,10 @@ from vaefast.errors import ArgumentError
 from vaefast.experiments.codes import samplers_of
 from vaefast.experiments.draws import image_sampler, sample_images
 from vaefast.experiments.run import finished, image_model
-from vaefast.metrics.features import Extractor, extractor_name, open_images
+from vaefast.metrics.classifier import FEATURES
+from vaefast.metrics.features import Extractor, check_paths, extractor_name, open_images
 from vaefast.metrics.fid import few_images
+from vaefast.metrics.frechet import few_rows
 from vaefast.metrics.inception_score import few_for_inception_score
 from vaefast.metrics.statistics_file import is_statistics_file
 from vaefast.training.device import resolve_device
@@ -59,6 +61,7 @@ class ImageScores:
         subsets: int = 100, neighbours: int = 5, first: Sequence[int] = (), notice: Callable[[str], None] = warnings.warn,
     ) -> None:  # fmt: skip
         self.which = checked_metrics(which)
+        self._said: set[str] = set()
         rows = _WITH_ROWS & set(self.which)
         self.own = [name for name in OWN_NETWORKS if name in self.which]
         if isinstance(real, metrics.GaussianStatistics) and (rows or self.own or "diversity" in self.which):
@@ -105,7 +108,8 @@ class ImageScores:
             if self.stretch:
                 result["stretch"] = True
         if "fid" in self.which:
-            self._tell(few_images(self.real, "real"), few_images(len(fake), "generated"))
+            dim = rows.shape[1]
+            self._tell(few_images(self.real, "real", dim), few_images(len(fake), "generated", dim))
             result["fid"] = self.statistics.distance(metrics.GaussianStatistics(rows.shape[1]).update(rows))
         if "is" in self.which:
             self._tell(few_for_inception_score(len(fake)))
@@ -124,6 +128,9 @@ class ImageScores:
             result["diversity"] = _spread(fake) / max(self.spread, torch.finfo(torch.float64).tiny)
         for name in self.own:
             features = metrics.classifier_features(self.classifier, fake)
+            if not self._said and not (self.real <= FEATURES and self.classifier.info.get("test_images") == self.real):
+                few, what = min((self.real, "real images"), (len(fake), "generated images"))
+                self._tell(few_rows(few, FEATURES, what))  # once; else told with the classifier's accuracy
             statistics = metrics.GaussianStatistics(features.shape[1]).update(features)
             result[f"fd_{name}"] = self.classifier_statistics.distance(statistics)
             result |= self._inception_scores(f"is_{name}", self.classifier.logits(features))
@@ -141,7 +148,8 @@ class ImageScores:
 
     def _tell(self, *texts: str | None) -> None:
         for text in texts:
-            if text is not None:
+            if text is not None and text not in self._said:
+                self._said.add(text)
                 self.notice(text)
 
 
@@ -168,10 +176,10 @@ def checked_metrics(which: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(which))
 
 
-def images_of(path: str, *, samples: int = 10_000, seed: int = 0, device: str | torch.device = "cpu") -> Any:
+def images_of(path: str, *, samples: int = 10_000, seed: int = 0, device: str | torch.device = "cpu", **options: Any) -> Any:
     """The images that a path stands for: all of a folder, zip, tar or .npz; `samples` drawn from a run folder or saved model.
 
-    A file of statistics gives `GaussianStatistics`.
+    A file of statistics gives `GaussianStatistics`. `options` are `size` and `on_bad` of `open_images`.
 
     Raises:
         DataNotFoundError, DataError: nothing there, or no images. ArgumentError: a model that draws none.
@@ -183,14 +191,17 @@ def images_of(path: str, *, samples: int = 10_000, seed: int = 0, device: str | 
     if (Path(path) / "model.json").is_file():
         model = image_model(path, torch.device(device))
         return data.as_image_set(sample_images(model, image_sampler(model, samplers_of(model)[-1]), samples, seed=seed))
-    return open_images(path)
+    return open_images(path, **options)
 
 
 def compare_paths(
     real: str, fake: str, which: Sequence[str], *, weights: str | None = None, resize: str = "pytorch-fid",
-    stretch: bool = False, samples: int = 10_000, seed: int = 0, device: str = "auto", say: Callable[[str], None] = print,
+    stretch: bool = False, samples: int = 10_000, seed: int = 0, device: str = "auto", size: int | tuple[int, int] | None = None,
+    on_bad: str = "error", say: Callable[[str], None] = print,
 ) -> dict[str, Any]:  # fmt: skip
     """Score the images at one path against those at another; see `images_of` and `ImageScores`.
+
+    `size` and `on_bad` are of the files: what to resize them to, and whether bad ones are left out ("skip").
 
     Raises:
         ArgumentError: a metric that needs labels, or generated images given as statistics only.
@@ -198,9 +209,11 @@ def compare_paths(
     if own := [name for name in OWN_NETWORKS if name in checked_metrics(which)]:
         raise ArgumentError(f"The {own[0]} metric needs a data set to train its network on: score a run with vaefast evaluate "
                             "for it.")
+    check_paths(real, fake)
     chosen = resolve_device(device)
     extractor = metrics.Inception(weights, device=chosen, resize=resize, notice=say)
-    first, second = (images_of(path, samples=samples, seed=seed, device=chosen) for path in (real, fake))
+    first, second = (images_of(path, samples=samples, seed=seed, device=chosen, size=size, on_bad=on_bad)
+                     for path in (real, fake))
     if isinstance(second, metrics.GaussianStatistics):
         if tuple(which) != ("fid",):
             raise ArgumentError(f"{fake} holds statistics of features, which do for fid alone; pass the images.")

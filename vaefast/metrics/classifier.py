@@ -31,6 +31,15 @@ _PEAK_LR = 3e-3
 _WEIGHT_DECAY = 1e-4
 
 
+def few_for_classifier(count: int) -> str | None:
+    """What to tell about a small set of test images, of which the accuracy and the distance are taken, or None."""
+    if count > FEATURES:
+        return None
+    spread = 0.5 / max(count, 1) ** 0.5
+    return (f"{count:,} test images are few: the classifier's accuracy on them is known to about +-{spread:.0%}, and "
+            f"FD-classifier, of {FEATURES} features, comes out too large; take more than {FEATURES}.")
+
+
 class FeatureClassifier(nn.Module):
     """Convolutional classifier for small images, with its 128 penultimate features at hand.
 

@@ -20,9 +20,11 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from ..errors import DataError, RunFolderError
+from ..data.cache import cache_dir as cache_folder
+from ..data.roots import expanded
+from ..errors import DataError, RunFolderError, VaefastError
 from ..files import write_atomically
-from .classifier import RECIPE, FeatureClassifier, classifier_accuracy, train_classifier
+from .classifier import RECIPE, FeatureClassifier, classifier_accuracy, few_for_classifier, train_classifier
 from .exemplars import EXEMPLAR_RECIPE, train_exemplar_network
 
 
@@ -65,11 +67,12 @@ def classifier_for(
             caching, not the classifier.
         device: where to train and leave the classifier.
         progress: as for `train_classifier`; not called when the classifier comes from the cache.
-        notice: called with one sentence about anything odd, such as a damaged file; a warning by default.
+        notice: called with one sentence about anything odd, such as a damaged file or a test set of 128 images or fewer; a
+            warning by default.
 
     Returns:
-        The classifier in evaluation mode. `info` holds "version", "data", "digest", "test_accuracy",
-        "train_seconds", "seed" and "steps".
+        The classifier in evaluation mode. `info` holds "version", "data", "digest", "test_accuracy" (and
+        "test_images", of how many), "train_seconds", "seed" and "steps".
 
     Raises:
         DataError: no labels. ArgumentError: images of a size or dtype that the classifier does not take.
@@ -91,6 +94,10 @@ def classifier_for(
         model.info["test_accuracy"] = classifier_accuracy(model, test_set.images, test_set.labels)
         model.info["test_digest"] = test_set.digest
         fresh = True
+    if test_set is not None:
+        model.info["test_images"] = len(test_set.images)
+        if (text := few_for_classifier(len(test_set.images))) is not None:
+            notice(text)
     if fresh and stem:
         _write(stem, model, notice)
     return model
@@ -131,17 +138,16 @@ def _timed(image_set: Images, train: Callable[[], FeatureClassifier]) -> Feature
 
 
 def _stem(
-    name: str, content: str, cache_dir: str | os.PathLike[str] | None, notice: Callable[[str], None]
+    name: str, content: str, folder: str | os.PathLike[str] | None, notice: Callable[[str], None]
 ) -> Path | None:
     """Path of the pair without its suffix, by the digest of `content`; None where there is nowhere to cache."""
     key = hashlib.sha256(content.encode()).hexdigest()[:24]
     try:
-        chosen = cache_dir or os.environ.get("VAEFAST_CACHE")
-        folder = Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "vaefast"
-    except RuntimeError:
+        place = cache_folder() if not folder else expanded(folder)
+    except VaefastError:
         notice("No home folder to cache classifiers in: set VAEFAST_CACHE to a folder to train each one only once.")
         return None
-    return folder / f"{name}-{key}"
+    return place / f"{name}-{key}"
 
 
 def _read(stem: Path, image_set: Images, notice: Callable[[str], None]) -> FeatureClassifier | None:

@@ -11,23 +11,34 @@ import torch
 from torch import Tensor
 
 from .. import data
-from ..errors import ArgumentError
+from ..data.roots import expanded
+from ..errors import ArgumentError, DataNotFoundError
 from .inception_input import checked_images, rounded, stretched
 
 Extractor = Callable[[Tensor], Tensor]
 BLOCK = 1000  # images a call of the extractor, and rows an update: few enough to hold, many enough for a matrix product
 
 
-def open_images(images: Any) -> Any:
+def open_images(images: Any, *, size: int | tuple[int, int] | None = None, on_bad: str = "error") -> Any:
     """What `images` stands for: the ImageSet of a path (folder, zip, tar, .npz, .npy), anything else as it is.
 
-    All images of a path are taken, whatever splits it has. Folders and archives are decoded in parallel.
+    All images of a path are taken, whatever splits it has. Folders and archives are decoded in parallel; `size` (int, or height
+    and width) resizes their images, which may then differ in size, and `on_bad="skip"` leaves out files that are no sound images.
     """
     if not isinstance(images, (str, os.PathLike)):
         return images
     path = Path(images)
     numpy_file = path.suffix in (".npz", ".npy")
-    return data.load("npz" if numpy_file else "folder", path, split="all", **({} if numpy_file else {"cache": False}))
+    if numpy_file:
+        return data.load("npz", path, split="all", size=size)
+    return data.load("folder", path, split="all", size=size, on_bad=on_bad, cache=False)
+
+
+def check_paths(*images: Any) -> None:
+    """Raise DataNotFoundError for a path that is not there: before the network is loaded, or fetched, for it."""
+    for path in images:
+        if isinstance(path, (str, os.PathLike)) and not expanded(path).exists():
+            raise DataNotFoundError(f"{os.fspath(path)} does not exist; a folder, zip, tar or .npz of images was expected there.")
 
 
 def image_batches(images: Any, *, stretch: bool = False, round_to_uint8: bool = False) -> Iterator[Tensor]:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError
-from .features import Extractor, extractor_name, feature_batches, open_images
-from .frechet import GaussianStatistics
+from .features import Extractor, check_paths, extractor_name, feature_batches, open_images
+from .frechet import GaussianStatistics, few_rows
 from .inception import Inception
 from .statistics_file import cached_statistics, is_statistics_file, read_statistics
 
@@ -97,7 +97,8 @@ class FrechetInceptionDistance:
 def fid(
     real: Any, fake: Any, *, extractor: Extractor | None = None, weights: str | os.PathLike[str] | None = None,
     device: str | torch.device = "cpu", resize: str = "pytorch-fid", stretch: bool = False, rounded: bool = False,
-    cache: bool = True, notice: Callable[[str], None] = warnings.warn,
+    size: int | tuple[int, int] | None = None, on_bad: str = "error", cache: bool = True,
+    notice: Callable[[str], None] = warnings.warn,
 ) -> FrechetInception:  # fmt: skip
     """Fréchet Inception distance between two sets of images.
 
@@ -111,6 +112,7 @@ def fid(
         stretch: stretch each generated image, and them only, to the full range from 0 to 1 first: for comparison with
             the published code of the Two-Stage VAE, which does so. Not an honest FID.
         rounded: round float images to the 256 levels of an image file first.
+        size, on_bad: of paths: see `vaefast.metrics.features.open_images`.
         cache: keep statistics of a real ImageSet or path in the cache folder, and find them there again.
         notice: called with one sentence on anything to know, such as a set of fewer than 2,048 images.
 
@@ -121,23 +123,24 @@ def fid(
         DataNotFoundError: no Inception weights, or no such path. ArgumentError: images or features of another kind.
         DataError: an unusable path. CheckpointError: damaged weights.
     """
+    check_paths(real, fake)
     if extractor is None:
         extractor = Inception(weights, device=device, resize=resize, notice=notice)
-    first = image_statistics(extractor, real, rounded=rounded, cache=cache, notice=notice)
-    second = image_statistics(extractor, fake, stretch=stretch, rounded=rounded, notice=notice)
+    first = image_statistics(extractor, real, rounded=rounded, cache=cache, notice=notice, size=size, on_bad=on_bad)
+    second = image_statistics(extractor, fake, stretch=stretch, rounded=rounded, notice=notice, size=size, on_bad=on_bad)
     return _result(first, second, extractor_name(extractor), notice)
 
 
 def image_statistics(
     extractor: Extractor, images: Any, *, stretch: bool = False, rounded: bool = False, cache: bool = False,
-    notice: Callable[[str], None] = warnings.warn,
+    notice: Callable[[str], None] = warnings.warn, size: int | tuple[int, int] | None = None, on_bad: str = "error",
 ) -> GaussianStatistics:  # fmt: skip
     """Mean and covariance of the features of images, holding a thousand of them at a time. Arguments of `fid`."""
     if isinstance(images, GaussianStatistics):
         return images
     if is_statistics_file(images):
         return read_statistics(images)
-    images = open_images(images)
+    images = open_images(images, size=size, on_bad=on_bad)
 
     def compute() -> GaussianStatistics:
         found = _statistics(extractor, images, None, stretch=stretch, round_to_uint8=rounded)
@@ -151,10 +154,10 @@ def image_statistics(
     return cached_statistics(f"{identity}|{digest}|{stretch}|{rounded}", compute, notice)
 
 
-def few_images(count: int | None, what: str) -> str | None:
-    """What to tell about a set that is small for a Fréchet distance, or None."""
+def few_images(count: int | None, what: str, dim: int = 0) -> str | None:
+    """What to tell about a set that is small for a Fréchet distance (in `dim` features), or None."""
     if count is None or count >= FEWEST:
-        return None
+        return few_rows(count, dim, f"{what} images")
     return (f"{count:,} {what} images are few for FID, which falls as they become more: take {FEWEST:,} or more (tables have "
             "10,000 or 50,000), compare only numbers of equal counts, or use KID.")
 
@@ -173,6 +176,6 @@ def _result(
 ) -> FrechetInception:
     value = real.distance(fake)
     for n, what in ((real.n, "real"), (fake.n, "generated")):
-        if (text := few_images(n, what)) is not None:
+        if (text := few_images(n, what, real.dim)) is not None:
             notice(text)
     return FrechetInception(value, real.n, fake.n, features)

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -129,12 +131,21 @@ class GaussianStatistics:
         return frechet_from_statistics(self.mean, self.cov, other.mean, other.cov)
 
 
-def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
+def few_rows(count: int | None, dim: int, what: str) -> str | None:
+    """What to tell about a set of `count` rows ("50 `what`") of `dim` features, or None where there are enough of them."""
+    if count is None or count > dim:
+        return None
+    return (f"{count:,} {what} are few for a Fréchet distance in {dim:,} features, whose covariance they do not fill: it comes "
+            f"out too large. Take more than {dim:,}, and compare only numbers of equal counts.")
+
+
+def frechet_distance(features_a: Tensor, features_b: Tensor, *, notice: Callable[[str], None] = warnings.warn) -> float:
     """Fréchet distance between two sets of features.
 
     Args:
         features_a: [N, D], any float dtype; N >= 2. N < D is allowed (the covariance is then rank-deficient).
         features_b: [M, D].
+        notice: called with one sentence on sets of D rows or fewer; a warning by default.
 
     Returns:
         A distance >= 0, in squared units of the features; 0 for equal means and covariances.
@@ -146,7 +157,10 @@ def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
     for features in (features_a, features_b):
         rows = _checked_rows(features, None)
         sides.append(GaussianStatistics(rows.shape[1]).update(rows))
-    return sides[0].distance(sides[1])
+    found = sides[0].distance(sides[1])
+    if (text := few_rows(min(side.n or 0 for side in sides), sides[0].dim, "rows")) is not None:
+        notice(text)
+    return found
 
 
 @torch.no_grad()

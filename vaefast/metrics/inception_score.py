@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError
-from .features import feature_batches
+from .features import check_paths, feature_batches, open_images
 from .inception import Inception
 from .inception_network import CLASSES
 
 USUAL, FEWEST = 50_000, 2048
+_DRAWN = 4096  # about so many rows of squares at a time
 
 
 class InceptionScoreValue(NamedTuple):
@@ -40,8 +41,10 @@ class InceptionScoreValue(NamedTuple):
 class InceptionScore:
     """Inception score of class scores that come in batches; keeps sums alone.
 
-    Image i belongs to split i mod `splits`, so images sorted by class do no harm and nothing needs to be known of how many
-    will come. Splits of consecutive images, or of shuffled ones, as other codes take, differ from these by chance alone.
+    Image i's split is drawn at random (always the same) from i alone, so it does not matter how images are cut into batches and
+    nothing needs to be known of how many will come. Of every S consecutive images each of S splits gets one, and so it does of
+    the first, second, ... images of S such runs: no order of the images, sorted by class or with the classes in turn, does harm.
+    The paper's splits are consecutive images, drawn independently; of such these differ by chance alone.
 
     Args:
         splits: number of parts that are scored on their own, >= 1.
@@ -76,12 +79,29 @@ class InceptionScore:
         elif self._probability.shape[1] != logits.shape[1]:
             raise ArgumentError(f"There were {self._probability.shape[1]} classes so far, now there are {logits.shape[1]}.")
         p = log_p.exp()
-        split = (self.n + torch.arange(len(p))) % self.splits
+        split = self._split_of(torch.arange(self.n, self.n + len(p)))
         self._count.index_add_(0, split, torch.ones(len(p), dtype=torch.float64))
         self._negative_entropy.index_add_(0, split, (p * log_p).sum(1))
         self._probability.index_add_(0, split, p)
         self.n += len(p)
         return self
+
+    def _split_of(self, image: Tensor) -> Tensor:
+        """The split of each image, by Latin squares: image (k S + a) S + b has row a and column b of the k-th random square.
+
+        Split i mod S would be one class alone where S classes come in turn, and runs of images one class where they are sorted.
+        """
+        s = self.splits
+        square, row, column = image // (s * s), image // s % s, image % s
+        together = max(1, _DRAWN // s)  # squares that are drawn from one seed
+        split = torch.empty_like(image)
+        for drawn in (square // together).unique().tolist():
+            own = square // together == drawn
+            generator = torch.Generator().manual_seed(drawn)
+            rows, columns, names = torch.rand(3, together, s, dtype=torch.float64, generator=generator).argsort(2)
+            k = square[own] % together
+            split[own] = names[k, (rows[k, row[own]] + columns[k, column[own]]) % s]
+        return split
 
     def merge(self, other: InceptionScore) -> InceptionScore:
         """Add the images that `other` has seen, split by split; returns self."""
@@ -123,7 +143,7 @@ class InceptionScore:
 def inception_score(
     images: Any, *, splits: int = 10, extractor: Inception | None = None, weights: str | os.PathLike[str] | None = None,
     device: str | torch.device = "cpu", resize: str = "pytorch-fid", rounded: bool = False,
-    notice: Callable[[str], None] = warnings.warn,
+    size: int | tuple[int, int] | None = None, on_bad: str = "error", notice: Callable[[str], None] = warnings.warn,
 ) -> InceptionScoreValue:  # fmt: skip
     """Inception score of images. Tables have it of 50,000 images in 10 splits; of few images it is much lower.
 
@@ -133,14 +153,16 @@ def inception_score(
         splits: see `InceptionScore`.
         extractor: an `Inception` made before; None: from `weights`, `device` and `resize`.
         rounded: round floats to the 256 levels of an image file first.
+        size, on_bad: of a path: see `vaefast.metrics.features.open_images`.
         notice: called with one sentence under 2,048 images; a warning by default.
 
     Raises:
         As `fid` does.
     """
+    check_paths(images)
     extractor = extractor or Inception(weights, device=device, resize=resize, notice=notice)
     score = InceptionScore(splits)
-    for rows in feature_batches(extractor, images, round_to_uint8=rounded):
+    for rows in feature_batches(extractor, open_images(images, size=size, on_bad=on_bad), round_to_uint8=rounded):
         score.update(extractor.logits(rows))
     if (text := few_for_inception_score(score.n)) is not None:
         notice(text)

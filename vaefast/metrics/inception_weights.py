@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..data.download import fetch
+from ..data.roots import expanded
 from ..errors import CheckpointError, DataError, DataNotFoundError
 
 NAME = "pt_inception-2015-12-05-6726825d.pth"
@@ -39,7 +40,7 @@ def load_weights(file: str | os.PathLike[str] | None, notice: Callable[[str], No
     """
     if file is None:
         path = _published()
-    elif not (path := Path(file).expanduser()).is_file():
+    elif not (path := expanded(file)).is_file():
         raise DataNotFoundError(f"{path} is not there; pass the path of {NAME}, or none to use torch hub's cache.")
     digest = _digest(path)
     if digest != SHA256:
@@ -52,6 +53,9 @@ def load_weights(file: str | os.PathLike[str] | None, notice: Callable[[str], No
 
 def _published() -> Path:
     path = cached_file()
+    if str(path).startswith("~"):
+        raise DataNotFoundError(f"there is no home folder to look for {NAME} in, or to fetch it to; name it, or set "
+                                "TORCH_HOME.")
     failures = fetch([URL], path, _check_digest)
     if failures:
         raise DataNotFoundError(

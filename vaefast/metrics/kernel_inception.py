@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .. import ops
 from ..errors import ArgumentError
-from .features import Extractor, extract_features, extractor_name
+from .features import Extractor, check_paths, extract_features, extractor_name, open_images
 from .inception import Inception
 
 
@@ -87,29 +87,33 @@ def kid(
         torch.stack([torch.randperm(len(f), generator=rng)[:subset_size] for _ in range(subsets)]).to(f.device)
         for f in (features_1, features_2)
     )
-    values = ops.mmd2_subsets(features_1, features_2, rows_1, rows_2, degree=degree, gamma=gamma, coef0=coef0).double()
-    return KernelInceptionDistance(float(values.mean()), float(values.std(correction=0)))
+    wide = torch.float32 if features_1.device.type == "mps" else torch.float64  # Apple GPUs have no float64
+    values = ops.mmd2_subsets(features_1, features_2, rows_1, rows_2, degree=degree, gamma=gamma, coef0=coef0, dtype=wide)
+    size = float(values.abs().max()) or 1.0  # so that no square leaves float64
+    return KernelInceptionDistance(float(values.mean()), float((values / size).std(correction=0)) * size)
 
 
 def kernel_inception_distance(
     real: Any, fake: Any, *, extractor: Extractor | None = None, weights: str | os.PathLike[str] | None = None,
     device: str | torch.device = "cpu", resize: str = "pytorch-fid", stretch: bool = False, rounded: bool = False,
-    subsets: int = 100, subset_size: int | None = None, seed: int = 0, notice: Callable[[str], None] = warnings.warn,
+    size: int | tuple[int, int] | None = None, on_bad: str = "error", subsets: int = 100, subset_size: int | None = None,
+    seed: int = 0, notice: Callable[[str], None] = warnings.warn,
 ) -> KernelInception:  # fmt: skip
     """KID between two sets of images: `kid` of their Inception features.
 
     Args:
         real, fake: as for `fid`, but for statistics.
-        extractor, weights, device, resize, stretch, rounded, notice: as for `fid`.
+        extractor, weights, device, resize, stretch, rounded, size, on_bad, notice: as for `fid`.
         subsets, seed: as for `kid`.
         subset_size: as for `kid`; None: 1,000, or all of the smaller set where that is less.
 
     Raises:
         As `fid` and `kid` do.
     """
+    check_paths(real, fake)
     extractor = extractor or Inception(weights, device=device, resize=resize, notice=notice)
-    first = extract_features(extractor, real, rounded=rounded)
-    second = extract_features(extractor, fake, stretch=stretch, rounded=rounded)
-    size = min(1000, len(first), len(second)) if subset_size is None else subset_size
-    found = kid(first, second, subsets=subsets, subset_size=size, seed=seed)
-    return KernelInception(*found, len(first), len(second), subsets, size, extractor_name(extractor))
+    first = extract_features(extractor, open_images(real, size=size, on_bad=on_bad), rounded=rounded)
+    second = extract_features(extractor, open_images(fake, size=size, on_bad=on_bad), stretch=stretch, rounded=rounded)
+    rows = min(1000, len(first), len(second)) if subset_size is None else subset_size
+    found = kid(first, second, subsets=subsets, subset_size=rows, seed=seed)
+    return KernelInception(*found, len(first), len(second), subsets, rows, extractor_name(extractor))

@@ -12,6 +12,7 @@ Distances are taken in blocks, so that memory is O(n).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ from ..errors import ArgumentError
 from .precision import float64
 
 _BLOCK_VALUES = 1 << 23  # distances at a time
+_MEDIAN_ROWS = 1000
+_SLACK = 1e-14  # of a ball's own radius: what lies on its edge, such as a copy of a row, lies in it
 
 
 class Coverage(NamedTuple):
@@ -51,8 +54,9 @@ def precision_recall_density_coverage(real: Tensor, fake: Tensor, *, k: int = 5,
         block: rows of distances at a time; None: as many as 64 MiB hold. It does not change the result.
 
     Returns:
-        `Coverage`. A row on the edge of a ball lies in it. Distances are float64, from products of features around the
-        mean of the real ones. Precision and recall depend on both counts: compare numbers of equal counts only.
+        `Coverage`. A row on the edge of a ball lies in it. Distances are float64, from products of features, and from differences
+        of them wherever the rounding of products could decide: rows far from the others change nothing for these. Precision and
+        recall depend on both counts: compare numbers of equal counts only.
 
     Raises:
         ArgumentError: shapes that do not fit, k < 1 or not below both counts, NaN or infinity.
@@ -65,46 +69,98 @@ def precision_recall_density_coverage(real: Tensor, fake: Tensor, *, k: int = 5,
         raise ArgumentError(f"k is {k!r}; expected an int from 1 to {least - 1}, below the number of rows of either set.")
     if block is not None and block < 1:
         raise ArgumentError(f"block is {block!r}; expected an int >= 1 or None.")
-    centre = real.mean(0)
-    real, fake = real - centre, fake.to(real.device) - centre
+    real, fake = _scaled(real, fake.to(real.device))
+    # Features around the middle of most rows, so that products lose little; a mean would follow one row that is far away.
+    centre = real[:: max(1, len(real) // _MEDIAN_ROWS)].median(0).values
+    real, fake = _Rows.around(real, centre), _Rows.around(fake, centre)
     real_radius, fake_radius = _radii(real, k, block), _radii(fake, k, block)
-    covered = torch.zeros(len(real), dtype=torch.bool, device=real.device)
+    covered = torch.zeros(len(real.own), dtype=torch.bool, device=centre.device)
     recalled = torch.zeros_like(covered)
     precise = hits = 0
-    for start, part in _blocks(fake, len(real), block):
-        distance = _squared_distances(part, real)
-        inside = distance <= real_radius
+    for rows in _blocks(len(fake.own), len(real.own), block):
+        part = fake.part(rows)
+        low, high = _squared_distances(part, real)
+        inside = _within(low, high, real_radius[None, :], part, real)
         balls = inside.sum(1)
         precise += int((balls > 0).sum())
         hits += int(balls.sum())
         covered |= inside.any(0)
-        recalled |= (distance <= fake_radius[start : start + len(part), None]).any(0)
-    return Coverage(
-        precise / len(fake), float(recalled.double().mean()), hits / (k * len(fake)), float(covered.double().mean()),
-        len(real), len(fake), k,
-    )
+        recalled |= _within(low, high, fake_radius[rows, None], part, real).any(0)
+    n, m = len(real.own), len(fake.own)
+    return Coverage(precise / m, float(recalled.double().mean()), hits / (k * m), float(covered.double().mean()), n, m, k)
 
 
-def _radii(x: Tensor, k: int, block: int | None) -> Tensor:
+class _Rows(NamedTuple):
+    """Feature rows as they are, around a centre, and the squared norms [N] of these."""
+
+    own: Tensor
+    centred: Tensor
+    norms: Tensor
+
+    @staticmethod
+    def around(x: Tensor, centre: Tensor) -> _Rows:
+        centred = x - centre
+        return _Rows(x, centred, centred.square().sum(1))
+
+    def part(self, rows: slice) -> _Rows:
+        return _Rows(self.own[rows], self.centred[rows], self.norms[rows])
+
+
+def _scaled(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """Both by a power of two that keeps squares in float64's range; as they are where they do so anyway."""
+    largest = max(float(real.abs().max()), float(fake.abs().max()))
+    if largest == 0 or 1e-100 < largest < 1e100:
+        return real, fake
+    power = -math.frexp(largest)[1]
+    return torch.ldexp(real, torch.tensor(power)), torch.ldexp(fake, torch.tensor(power))
+
+
+def _radii(x: _Rows, k: int, block: int | None) -> Tensor:
     """Squared distance [N] of every row to its k-th neighbour among the others."""
     found = []
-    for start, rows in _blocks(x, len(x), block):
-        distance = _squared_distances(rows, x)
-        own = torch.arange(len(rows), device=x.device)
-        distance[own, start + own] = torch.inf
-        found.append(distance.kthvalue(k, dim=1).values)
-    # Rounding must not push out what lies on the edge, such as copies of a row.
-    return torch.cat(found) * (1 + 1e-10) + 1e-13 * x.square().sum(1).amax()
+    for rows in _blocks(len(x.own), len(x.own), block):
+        part = x.part(rows)
+        low, high = _squared_distances(part, x)
+        own = torch.arange(len(part.own), device=high.device)
+        low[own, rows.start + own] = high[own, rows.start + own] = torch.inf
+        # Every row that could be among the k nearest is measured by differences.
+        near = low <= high.kthvalue(k, dim=1, keepdim=True).values
+        counts = near.sum(1)
+        place = torch.arange(int(counts.max()), device=high.device) < counts[:, None]
+        exact = torch.full(place.shape, torch.inf, dtype=high.dtype, device=high.device)
+        exact[place] = _by_differences(part.own, x.own, near)
+        found.append(exact.kthvalue(k, dim=1).values)
+    return torch.cat(found) * (1 + _SLACK)
 
 
-def _blocks(x: Tensor, columns: int, block: int | None) -> Iterator[tuple[int, Tensor]]:
+def _within(low: Tensor, high: Tensor, radius: Tensor, a: _Rows, b: _Rows) -> Tensor:
+    """Which squared distances are at most `radius`, each as differences would say."""
+    inside, unsure = high <= radius, low <= radius
+    unsure ^= inside
+    if bool(unsure.any()):
+        inside[unsure] = _by_differences(a.own, b.own, unsure) <= radius.expand_as(inside)[unsure]
+    return inside
+
+
+def _by_differences(a: Tensor, b: Tensor, where: Tensor) -> Tensor:
+    """Squared distances of the pairs of rows that `where` [rows of a, rows of b] marks, in its order."""
+    first, second = where.nonzero(as_tuple=True)
+    step = max(1, _BLOCK_VALUES // a.shape[1])
+    parts = [(a[i] - b[j]).square().sum(1) for i, j in zip(first.split(step), second.split(step), strict=True)]
+    return torch.cat(parts) if parts else a.new_empty(0)
+
+
+def _blocks(rows: int, columns: int, block: int | None) -> Iterator[slice]:
     size = block or max(1, _BLOCK_VALUES // columns)
-    for start in range(0, len(x), size):
-        yield start, x[start : start + size]
+    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
 
 
-def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    return torch.addmm(b.square().sum(1), a, b.T, alpha=-2).add_(a.square().sum(1, keepdim=True)).clamp_min_(0)
+def _squared_distances(a: _Rows, b: _Rows) -> tuple[Tensor, Tensor]:
+    """What squared distances are at least and at most, by products of rows and the rounding that these can have."""
+    rounding = (2 * a.own.shape[1] + 16) * torch.finfo(a.norms.dtype).eps
+    low = torch.addmm(b.norms * (1 - rounding), a.centred, b.centred.T, alpha=-2)
+    high = low + (2 * rounding * b.norms + (1 + rounding) * a.norms[:, None])
+    return low.add_((1 - rounding) * a.norms[:, None]), high
 
 
 def _checked(x: Tensor, name: str) -> Tensor:

@@ -73,7 +73,7 @@ def cached_statistics(
     name = hashlib.sha256(f"v1|{key}".encode()).hexdigest()[:32]
     try:
         path = cache_dir() / "features" / f"{name}.safetensors"
-    except RuntimeError:
+    except DataError:  # no home folder
         return compute()
     if path.is_file():
         try:

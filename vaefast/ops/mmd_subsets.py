@@ -18,6 +18,7 @@ from vaefast.ops import _mmd_reference as reference
 from vaefast.ops._precision import compute_dtype
 
 _TILE = 1024
+_SAFE_BITS = {torch.float32: 100, torch.float64: 900}  # a power of two that sums of kernel values may safely be as large as
 _GATHERED = 2**24  # elements of sub-samples that lie in memory at a time
 
 
@@ -33,6 +34,7 @@ def mmd2_subsets(
     degree: int = 3,
     gamma: float | None = None,
     coef0: float = 1.0,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Unbiased MMD^2 of S sub-samples of x against S of y: `mmd2(x[rows_x], y[rows_y])` without the copies.
 
@@ -40,9 +42,10 @@ def mmd2_subsets(
         x, y: [N, k] and [M, k], dtypes as for `mmd2`.
         rows_x, rows_y: int64 [S, n] and [S, m], n, m >= 2: which rows; none twice in a sub-sample (not checked).
         kernel, scales, degree, gamma, coef0: as for `mmd2`.
+        dtype: of the result; None: float32 (float64 for float64). Values of large float32 rows may need float64.
 
     Returns:
-        MMD^2, [S], float32 (float64 for float64). No gradient. Memory is O((N + M) k), or less where the sets are large.
+        MMD^2, [S]. No gradient. Memory is O((N + M) k), or less where the sets are large.
 
     Raises:
         ArgumentError: shapes, dtypes or devices that do not fit, and as `mmd2`.
@@ -60,18 +63,40 @@ def mmd2_subsets(
             _check.fail(name, f"on device {rows.device}", f"the device of x, {z.device}")
     if rows_x.shape[0] != rows_y.shape[0]:
         _check.fail("rows_y", f"{rows_y.shape[0]} sub-samples", f"{rows_x.shape[0]}, as rows_x has")
+    dtype = compute_dtype(x.dtype) if dtype is None else dtype
     count, n, m = *rows_x.shape, rows_y.shape[1]
     if kernel != "polynomial":
         step = max(1, _GATHERED // ((n + m) * x.shape[1]))
         chunks = zip(rows_x.split(step), rows_y.split(step), strict=True)
-        return torch.cat([mmd.mmd2(x[a], y[b], kernel=kernel, scales=scales) for a, b in chunks])
+        return torch.cat([mmd.mmd2(x[a], y[b], kernel=kernel, scales=scales) for a, b in chunks]).to(dtype)
+    x, y, spec, power = _in_range(x, y, spec)
     polynomial = _Polynomial.of(x, y, spec)
     with float32_products(tf32=False):  # whatever the user allows elsewhere
         if _pairs(len(x), len(y)) * (x.shape[1] + 2 * count) < count * _pairs(n, m) * x.shape[1]:
             value = _together(polynomial, x, y, rows_x, rows_y)
         else:
             value = _each(polynomial, x, y, rows_x, rows_y)
-    return value.to(polynomial.mean.dtype)
+    return (torch.ldexp(value, torch.tensor(power, device=value.device)) if power else value).to(dtype)
+
+
+def _in_range(x: Tensor, y: Tensor, spec: reference.Spec) -> tuple[Tensor, Tensor, reference.Spec, int]:
+    """Rows and kernel whose values dtypes can hold, and the power of two that its MMD^2 is to be multiplied by.
+
+    (gamma a . b + c)^d is s^d (gamma (a / sqrt(s)) . (b / sqrt(s)) + c / s)^d; a power of four as s rounds nothing. Where values
+    are in range anyway, s is 1.
+    """
+    dtype = compute_dtype(x.dtype)
+    largest = max(float(x.abs().max()), float(y.abs().max()))
+    if not 0 < largest < math.inf:
+        return x, y, spec, 0
+    # log2 of what gamma |a|^2 and |c| can reach
+    bits = max(2 * math.log2(largest) + math.log2(x.shape[1] * spec.gamma), math.log2(max(abs(spec.coef0), 1e-300)))
+    if bits * spec.degree < _SAFE_BITS[dtype] and largest**2 < 2.0 ** _SAFE_BITS[dtype]:
+        return x, y, spec, 0
+    half = math.ceil(bits / 2)
+    by = torch.tensor(-half, device=x.device)
+    x, y = torch.ldexp(x.to(dtype), by), torch.ldexp(y.to(dtype), by)
+    return x, y, spec._replace(coef0=math.ldexp(spec.coef0, -2 * half)), 2 * half * spec.degree
 
 
 class _Polynomial(NamedTuple):
