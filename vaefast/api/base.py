@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from vaefast import __version__
+from vaefast.api.own_networks import source_of
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError, RunFolderError
 from vaefast.training import distributed
@@ -29,6 +30,9 @@ from vaefast.training.storage import save_tensors
 from vaefast.training.trainer import Trainer
 
 FORMAT = 1
+FILE_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".safetensors", ".json", ".npz", ".npy", ".h5", ".hdf5",
+                 ".onnx", ".zip", ".tar", ".gz")
+"""Names that stand for one file elsewhere."""
 
 Part = tuple[str, nn.Module, Callable[[], Source]]
 """Name, module and data of a stage."""
@@ -58,6 +62,7 @@ class Model(nn.Module):
     channels_last_on_cpu: bool = False
     """Whether channels_last="auto" is on, on a CPU."""
     defaults: tuple[StageSettings, ...]
+    first: Any
     _config: dict[str, Any]
 
     def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
@@ -74,6 +79,12 @@ class Model(nn.Module):
     def config(self) -> dict[str, Any]:
         """The arguments that this model was built with (JSON-ready); nets is "custom" for your own networks."""
         return dict(self._config)
+
+    def _networks(self) -> dict[str, Any]:
+        """Where the user's own networks come from, as an entry of a file; none where there are no such."""
+        if self._config.get("nets") != "custom":
+            return {}
+        return {"networks": source_of({name: getattr(self.first, name) for name in self.networks})}
 
     @property
     def device(self) -> torch.device:
@@ -130,6 +141,8 @@ class Model(nn.Module):
                   "start_from": None if start_from is None else str(start_from),
                   "processes": distributed.world().size, "sync": sync, "keep_best": keep_best, **(info or {}),
                   "device": str(chosen), "precision": precision, "versions": versions()}
+        if "from" in (source := self._networks().get("networks", {})):
+            config["networks"] = source
         group = distributed.world()
         if out is not None and distributed.restarted() and (Path(out) / "config.json").exists():
             resume = True  # torchrun started this process again; the command line is still the first one
@@ -189,11 +202,15 @@ class Model(nn.Module):
         """Write the model into folder `path`: model.json (settings, checksum) and model.safetensors.
 
         Raises:
+            ArgumentError: `path` is named as a file is, such as model.pt.
             RunFolderError: there is a model already and not `overwrite`, or the folder cannot be written.
         """
         path = Path(path)
+        if path.suffix.lower() in FILE_SUFFIXES and not path.is_dir():
+            raise ArgumentError(f"path is {str(path)!r}, the name of a file; a model is saved as a folder, which holds "
+                                f"model.json and model.safetensors. Leave out {path.suffix}: {str(path.with_suffix(''))!r}.")
         if (path / "model.json").exists() and not overwrite:
             raise RunFolderError(f"{path} already holds a model; choose another folder, or pass overwrite=True.")
         save_tensors(path / "model", self.state_dict(), {"format": FORMAT, "kind": self.kind, "config": self.config(),
-                                                        "versions": versions()})
+                                                        **self._networks(), "versions": versions()})
         return path

@@ -14,8 +14,9 @@ from vaefast import ops
 from vaefast.errors import ArgumentError
 from vaefast.models.adversarial import as_adversary
 from vaefast.models.diagnostics import collapse_terms
+from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.global_moments import GlobalMoments
-from vaefast.models.images import as_float, full_precision, gives_logits
+from vaefast.models.images import as_float, clipped, full_precision, gives_logits
 from vaefast.models.player import Parts, Player, trainable
 from vaefast.models.posterior import DiagonalGaussian
 from vaefast.nets.recompute import without_traces
@@ -95,6 +96,7 @@ class GAMIXVAE(nn.Module):
 
     # Codes and images.
 
+    @takes_images
     def encode(self, x: Tensor) -> DiagonalGaussian:
         """q(z|x) of images [B, *data_shape], uint8 or float in [0, 1]: `mean`, `std` and `sample(generator)` are [B, k]."""
         return self._posterior(self.encoder(self._ranged(x)))
@@ -117,10 +119,12 @@ class GAMIXVAE(nn.Module):
     def _activate(self, raw: Tensor) -> Tensor:
         return torch.sigmoid(raw) if gives_logits(self.decoder) else raw
 
+    @takes_codes
     def decode(self, z: Tensor) -> Tensor:
         """Images [B, *data_shape] of codes [B, k], clipped to [0, 1]."""
-        return self._activate(self._decode_raw(z)).clamp(0, 1)
+        return clipped(self._activate(self._decode_raw(z)), self.decoder)
 
+    @takes_images
     def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images decoded from a *drawn* code of each image, [B, *data_shape] in [0, 1]."""
         return self.decode(self.encode(x).sample(generator))
@@ -136,6 +140,7 @@ class GAMIXVAE(nn.Module):
 
     # Losses.
 
+    @takes_images
     def loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the autoencoder's loss of a batch [B, *data_shape], images uint8 or in [0, 1]; B of 2 or more.
 
@@ -157,6 +162,7 @@ class GAMIXVAE(nn.Module):
 
     forward = loss
 
+    @takes_images
     def discriminator_loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the discriminator's loss of the same batch; the autoencoder gets no gradient (see `ImageAdversary.loss`)."""
         if self.adversary is None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
+from vaefast.models.doors import no_loss, takes_codes, takes_images
 from vaefast.models.gan_losses import LOSSES
 from vaefast.models.gradient_penalty import PENALTIES, gradient_penalty
 from vaefast.models.images import as_float, full_precision, gives_logits
@@ -128,6 +129,7 @@ class GAN(nn.Module):
         like = torch.empty(len(x), self.latent_dim, device="meta")
         return own_rows(like, lambda shape: self.prior(shape[0]))
 
+    @takes_codes
     def decode(self, z: Tensor) -> Tensor:
         """Images [B, *image_shape] of codes [B, latent_dim], in [0, 1] (as far as the generator keeps to its range)."""
         return self._as_given(self.generate(z))
@@ -173,6 +175,11 @@ class GAN(nn.Module):
 
     # Losses.
 
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Not one: there is a loss for each of the players."""
+        raise no_loss(self, "discriminator_loss(images) and generator_loss(images) for those of its two players")
+
+    @takes_images
     def discriminator_loss(self, x: Tensor, z: Tensor | None = None) -> dict[str, Tensor]:
         """Terms of D's loss of images [B, *image_shape] (uint8, or in [0, 1]) and as many fakes, of codes z or drawn.
 
@@ -184,6 +191,7 @@ class GAN(nn.Module):
             fake = self.generate(self.codes_for(x) if z is None else z)
         return self.discriminator_terms(x, fake)
 
+    @takes_images
     def generator_loss(self, x: Tensor, z: Tensor | None = None) -> dict[str, Tensor]:
         """Terms of G's loss of as many fakes as there are images x [B, *image_shape] (uint8, or in [0, 1]).
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
 from vaefast.models.diagnostics import collapse_terms
+from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.families import Family, make_family
 from vaefast.models.images import as_float, full_precision
 from vaefast.models.latent_model import LatentModel
@@ -97,18 +98,21 @@ class GeneralVAE(LatentModel):
         """What the decoder says of p(x|z) at the data x."""
         return full_precision(self.decoder(z, as_float(x, self._like.dtype))) if self.autoregressive else self._decode_raw(z)
 
+    @takes_codes
     def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images [B, *data_shape] of codes [B, k]: the mean of p(x|z); a draw of it, where the decoder is autoregressive."""
         if self.autoregressive:
             return self.decoder.generate(z, generator=generator)
         return self.family.mean(self._decode_raw(z))
 
+    @takes_codes
     def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """x ~ p(x|z) of codes [B, k], [B, *data_shape]: with the noise that `decode` leaves out, and not clipped."""
         if self.autoregressive:
             return self.decode(z, generator)
         return self.family.sample(self._decode_raw(z), generator)
 
+    @takes_images
     def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images decoded from a *drawn* code of each image, [B, *data_shape]."""
         return self.decode(self.encode(x).sample(generator), generator)
@@ -117,10 +121,12 @@ class GeneralVAE(LatentModel):
         """Images of n draws from the prior, [n, *data_shape]."""
         return self.decode(self.prior(n, generator), generator)
 
+    @takes_images
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """log p(x|z) in nats of examples [B, *data_shape] given codes [B, k], [B]."""
         return -self.family.nll(x, self._raw(z, x))
 
+    @takes_images
     def loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the negative objective of a batch [B, *data_shape] (images uint8 or in [0, 1]), in nats (batch means).
 
@@ -143,6 +149,7 @@ class GeneralVAE(LatentModel):
 
     forward = loss
 
+    @takes_images
     def adversary_loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the adversary's loss of a batch as for `loss`: `loss`, and its `accuracy`; the rest gets no gradient."""
         if not isinstance(self.regularizer, AggregatePrior):

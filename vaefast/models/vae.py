@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vaefast.errors import ArgumentError
 from vaefast.models.adversarial import as_adversary
 from vaefast.models.diagnostics import collapse_terms
+from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.images import gives_logits
 from vaefast.models.latent_model import LatentModel
 from vaefast.models.likelihood import bernoulli_nll, squared_error
@@ -91,11 +92,13 @@ class VAE(LatentModel, NoiseLevel):
     def _like(self) -> Tensor:
         return self.log_gamma
 
+    @takes_images
     def encode(self, x: Tensor) -> DiagonalGaussian | FlowPosterior:
         """Posterior q(z|x) of inputs [B, *data_shape]; images as uint8, or float in [0, 1]. Draws of it are codes z."""
         base = super().encode(x)
         return base if self.flow is None else FlowPosterior(base, self.flow)
 
+    @takes_codes
     def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """x ~ p(x|z) of codes [B, k], [B, *data_shape]: Gaussian noise gamma on every pixel, or pixels of 0 and 1.
 
@@ -109,6 +112,7 @@ class VAE(LatentModel, NoiseLevel):
             return torch.bernoulli(mean, generator=generator)
         return mean + self.gamma * torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
 
+    @takes_images
     def loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the negative ELBO of a batch [B, *data_shape] (images uint8 or in [0, 1]), in nats per example (batch means).
 
@@ -138,6 +142,7 @@ class VAE(LatentModel, NoiseLevel):
 
     forward = loss
 
+    @takes_images
     def discriminator_loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the discriminator's loss of the same batch; the VAE gets no gradient (see `ImageAdversary.loss`)."""
         if self.adversary is None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vaefast import ops
 from vaefast.errors import ArgumentError
+from vaefast.models.doors import takes_images
 from vaefast.models.images import as_float, gives_logits
 from vaefast.models.latent_model import LatentModel
 from vaefast.models.player import Player, trainable
@@ -84,6 +85,7 @@ class WAE(LatentModel, PriorPenalty):
     def _like(self) -> Tensor:
         return self.lambda_
 
+    @takes_images
     def encode(self, x: Tensor) -> DiagonalGaussian:
         """q(z|x) of inputs [B, *data_shape], images as uint8 or float in [0, 1]: its `mean`, `std` (0 if deterministic) and
         `sample(generator)` are [B, k]."""
@@ -97,6 +99,7 @@ class WAE(LatentModel, PriorPenalty):
         low, high = self.image_range
         return raw if gives_logits(self.decoder) or (low, high) == (0, 1) else (raw - low) / (high - low)
 
+    @takes_images
     def loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the auto-encoder's loss of a batch [B, *data_shape], images uint8 or in [0, 1]; B of 2 or more with MMD.
 
@@ -111,6 +114,7 @@ class WAE(LatentModel, PriorPenalty):
 
     forward = loss
 
+    @takes_images
     def adversary_loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the adversary's loss of a batch as for `loss`; encoder and decoder get no gradient from it.
 
