@@ -42,8 +42,9 @@ class SecondStage(Model):
     >>> images = your_decoder(second.sample(64))
 
     `fit` takes a tensor, array or data frame [N, k] of latents, or a tuple (mu, std) of the posteriors of a variational encoder,
-    of which every batch then draws afresh, z = mu + std eps. Give posteriors where there are such: their means alone cover less than
-    the decoder was trained on. The defaults are the paper's (800 epochs, batches of 64), made for tens of thousands of latents.
+    of which every batch then draws afresh, z = mu + std eps. Give posteriors where there are such: their means alone cover less
+    than the decoder was trained on. The defaults are the paper's (800 epochs, batches of 64), made for tens of thousands of
+    latents.
 
     Scale: a VAE's latents have standard deviations near 1, and the networks and learning rates here are made for that.
     Nothing is standardised, as in the paper; where the mean standard deviation of a dimension lies outside 0.1 to 10, `fit`

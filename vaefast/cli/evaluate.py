@@ -6,13 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vaefast.cli.arguments import words
+from vaefast.cli.arguments import NETWORKS, words
+
+HELP = "score a trained run"
 
 
 def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     """Add the command's parser."""
-    evaluate = commands.add_parser("evaluate", parents=[machine], help="score a trained run")
+    evaluate = commands.add_parser("evaluate", parents=[machine], help=HELP)
     evaluate.add_argument("run", metavar="RUN", help="run folder")
+    evaluate.add_argument("--networks", metavar="SPEC", help=NETWORKS)
     evaluate.add_argument("--data-root", metavar="DIR", help="where the run's data lie now, if they moved")
     evaluate.add_argument("-n", type=int, default=10_000, help="samples of each kind (default: 10000)")
     evaluate.add_argument("--metrics", type=words, metavar="M[,M]",
@@ -28,6 +31,6 @@ def _run(args: argparse.Namespace) -> None:
     from vaefast.experiments.tables import print_scores
 
     result = evaluate(args.run, data_root=args.data_root, samples=args.n, seed=args.seed, device=args.device, which=args.metrics,
-                      weights=args.inception_weights)
+                      weights=args.inception_weights, networks=args.networks)
     print_scores(result)
     print(f"written to {Path(args.run) / 'evaluation.json'}")

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from vaefast import api, data
+from vaefast.api.own_networks import networks_from
 from vaefast.data.catalog import options_of
 from vaefast.errors import ArgumentError, DataError, DivergenceError, RunFolderError
 from vaefast.experiments.codes import infers, samplers_of, spread_over
@@ -112,9 +113,22 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
 
 
 def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], overrides: dict[str, Any]) -> api.ImageModel:
-    """The preset's model with some arguments in the place of the preset's; `ArgumentError` for one that it does not take."""
+    """The preset's model with some arguments in the place of the preset's; `ArgumentError` for one that it does not take.
+
+    `networks` among them names what makes networks of the user's own, with `network_options`; see
+    `vaefast.api.own_networks.networks_from`.
+    """
     model = api.MODELS[chosen.kind]
     taken = inspect.signature(model).parameters
+    overrides = dict(overrides)
+    spec, options = overrides.pop("networks", None), overrides.pop("network_options", None)
+    if spec is None and options is not None:
+        raise ArgumentError("network_options were given without networks; name what makes them (--networks MODULE:FUNCTION).")
+    if spec is not None:
+        if not model.networks or model.networks[0] not in taken:
+            raise ArgumentError(f"networks is {spec!r}; {kind} takes none of your own.")
+        latent_dim = chosen.arguments(overrides).get("latent_dim", taken["latent_dim"].default)
+        overrides |= networks_from(spec, model.networks, image_shape, latent_dim, options)
     for name, value in overrides.items():
         if name not in taken:
             raise ArgumentError(f"{name.rstrip('_')} is {value!r}; {kind} has no such setting.")
@@ -150,23 +164,29 @@ def _callbacks(sample_every: float | None, tensorboard: bool, wandb: str | None,
 
 @torch.no_grad()
 def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, seed: int = 1, coded: int | None = None) -> None:
+    """The pictures of `draw_model` of a run, curves.png and report.html."""
+    draw_model(model, images, run.path, seed, coded)
+    draw_curves(run.read_metrics(), run.path / "curves.png")
+    write_report(run.path)
+
+
+@torch.no_grad()
+def draw_model(model: api.ImageModel, images: data.ImageSet, path: Path, seed: int = 1, coded: int | None = None) -> None:
     """samples_stage1.png, samples_stage2.png (of a two-stage model), reconstructions.png and latents.png (where there is an
-    encoder), curves.png and report.html."""
+    encoder) in the folder `path`."""
     generator = torch.Generator(model.device).manual_seed(seed)
     for stage, sampler in enumerate(samplers_of(model), start=1):
         samples = image_sampler(model, sampler)(GRID * GRID, generator)
-        save_png(run.path / f"samples_stage{stage}.png", image_grid(samples.cpu(), GRID, GRID))
+        save_png(path / f"samples_stage{stage}.png", image_grid(samples.cpu(), GRID, GRID))
     if isinstance(model, api.ImageAutoencoder):
         originals = data.to_float(images.images[:PAIRS]).to(model.device)
-        save_png(run.path / "reconstructions.png",
+        save_png(path / "reconstructions.png",
                  reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
     if infers(model):
-        write_latents(model, spread_over(images.images, coded), run.path)
+        write_latents(model, spread_over(images.images, coded), path)
     if isinstance(model, api.SequentialVAE):
-        draw_steps(model, images.images, run.path, seed)
-        write_steps(model, images.images, run.path, split="training")
-    draw_curves(run.read_metrics(), run.path / "curves.png")
-    write_report(run.path)
+        draw_steps(model, images.images, path, seed)
+        write_steps(model, images.images, path, split="training")
 
 
 def finished(path: str) -> RunFolder:
@@ -177,9 +197,12 @@ def finished(path: str) -> RunFolder:
     return run
 
 
-def image_model(path: str | os.PathLike[str], device: torch.device) -> api.ImageModel:
-    """The model in a folder. Raises ArgumentError for one that draws no images, besides what `vaefast.load` raises."""
-    model = api.load(path, device=device)
+def image_model(path: str | os.PathLike[str], device: torch.device, networks: str | bool | None = None) -> api.ImageModel:
+    """The model in a folder; `networks` as for `vaefast.load`.
+
+    Raises ArgumentError for one that draws no images, besides what `vaefast.load` raises.
+    """
+    model = api.load(path, device=device, networks=networks)
     if not isinstance(model, api.ImageModel):
         raise ArgumentError(f"{path} holds a model of kind {model.kind!r}, which draws no images; use its sample() in Python.")
     return model

@@ -100,7 +100,7 @@ def _matrix(values: Any, name: str) -> Tensor:
     try:
         tensor = torch.as_tensor(plain_array(values)).detach()
     except (TypeError, ValueError, RuntimeError):
-        raise ArgumentError(f"{name} is of type {type(values).__name__}; expected a tensor or array [N, k].") from None
+        raise ArgumentError(f"{name} is of type {type(values).__name__}; expected a tensor or array [N, k] of numbers.") from None
     if tensor.ndim != 2 or tensor.shape[1] < 1 or tensor.is_complex():
         raise ArgumentError(f"{name} has shape {list(tensor.shape)}; expected [N, k]: a row of k numbers for each example "
                             "(flatten the latents of a spatial autoencoder).")
