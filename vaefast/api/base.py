@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from vaefast import __version__
+from vaefast.api.footprint import footprint
 from vaefast.api.own_networks import source_of
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError, RunFolderError
@@ -134,6 +135,7 @@ class Model(nn.Module):
         stages = self._settings(settings, {name: value for name, value in given.items() if value is not None})
         chosen = distributed.join(resolve_device(device))
         precision = resolve_precision(precision, chosen)
+        size = footprint(self, data, chosen)  # refuses what cannot fit before a folder is made
         if channels_last == "auto" and chosen.type == "cpu" and self.channels_last_on_cpu:
             channels_last = "on"
         config = {"format": FORMAT, "kind": self.kind, "model": self.config(), "data": described, "seed": seed,
@@ -163,6 +165,7 @@ class Model(nn.Module):
                 self._prepare(data, seed, chosen)
             else:
                 load_weights(self, *weights)
+        trainer.progress.message(f"{self.kind}: {size}")
         history = trainer.fit(resume=resume)
         self.to(memory_format=torch.contiguous_format)  # as a loaded model's: their convolutions give the same bits
         if run and group.writes:

@@ -131,8 +131,15 @@ def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], override
         overrides |= networks_from(spec, model.networks, image_shape, latent_dim, options)
     for name, value in overrides.items():
         if name not in taken:
-            raise ArgumentError(f"{name.rstrip('_')} is {value!r}; {kind} has no such setting.")
-    return model(image_shape, **chosen.arguments(overrides))
+            called = "chain-steps" if name == "steps" else name.rstrip("_")
+            raise ArgumentError(f"{called} is {value!r}; {kind} has no such setting.")
+    try:
+        return model(image_shape, **chosen.arguments(overrides))
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or "allocate" in str(error):
+            raise ArgumentError(f"a {kind} model of these settings does not fit into memory; choose fewer latent dimensions, or "
+                                "narrower networks.") from error
+        raise
 
 
 def _for_stage(stage: int, overrides: dict[str, Any] | Sequence[dict[str, Any]]) -> dict[str, Any]:
