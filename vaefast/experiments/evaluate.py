@@ -145,7 +145,8 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
         chosen_rows = torch.randperm(len(other), generator=torch.Generator().manual_seed(seed))[:samples]
         add("test_vs_train", other.images[chosen_rows])
     if infers(model):
-        write_latents(model, spread_over(test.images, coded), out, seed)
+        labels = None if test.labels is None else spread_over(test.labels, coded)
+        write_latents(model, spread_over(test.images, coded), out, seed, labels)
     return _written(out, result, about)
 
 

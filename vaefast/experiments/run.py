@@ -190,10 +190,15 @@ def draw_model(model: api.ImageModel, images: data.ImageSet, path: Path, seed: i
         save_png(path / "reconstructions.png",
                  reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
     if infers(model):
-        write_latents(model, spread_over(images.images, coded), path)
+        write_latents(model, spread_over(images.images, coded), path, labels=_labels(images, coded))
     if isinstance(model, api.SequentialVAE):
         draw_steps(model, images.images, path, seed)
         write_steps(model, images.images, path, split="training")
+
+
+def _labels(images: data.ImageSet, count: int | None) -> torch.Tensor | None:
+    """The labels of `count` images spread over the set."""
+    return None if images.labels is None else spread_over(images.labels, count)
 
 
 def finished(path: str) -> RunFolder:
