@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,8 @@ def _run(args: argparse.Namespace) -> None:
             return
         train(args.model, **options)
         if world().writes:
-            print(f"done: {args.out} holds the model, samples and report.html; score it with: vaefast evaluate {args.out}")
+            own = ["--networks", args.networks] if args.networks else []
+            print(f"done: {args.out} holds the model, samples and report.html; score it with: "
+                  + shlex.join(["vaefast", "evaluate", args.out, *own]))
     finally:
         leave()
