@@ -110,12 +110,14 @@ def _declared(name: str, value: Any, hint: Any) -> Any:
             return [get_args(lists[0])[0](part) for part in value.split(",")]
         except ValueError:
             pass
-    expected = [words for one, words in ((bool, "true or false"), (str, "a word"), (NoneType, "none")) if one in plain]
+    expected = [words for one, words in ((bool, "true or false"), (str, "a word")) if one in plain]
     expected += ["a number"] if float in plain else ["a whole number"] if int in plain else []
     expected += ["numbers separated by commas"] if lists else []
     expected += [f"its entries, {name}.KEY=VALUE"] if any(get_origin(kind) is MappingType for kind in kinds) else []
     if not expected:
-        raise ArgumentError(f"{name} is {value!r}; the command line cannot give what it takes: build the model in Python.")
+        raise ArgumentError(f"{name} is {value!r}; the command line cannot give what it takes: build the model in Python "
+                            "(networks of your own go by --networks).")
+    expected += ["none"] if NoneType in plain else []
     raise ArgumentError(f"{name} is {value!r}; expected {' or '.join(expected)}.")
 
 
