@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vaefast import __version__
 from vaefast.cli import demo, evaluate, fid, info, reproduce, sample, sweep, train
+from vaefast.cli.advice import as_flags
 from vaefast.cli.arguments import machine
 from vaefast.cli.parser import Parser
 from vaefast.errors import VaefastError
@@ -46,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         _run(args)
         sys.stdout.flush()
     except VaefastError as error:
-        print(f"vaefast: {error}", file=sys.stderr)
+        print(f"vaefast: {as_flags(str(error), args) if args else error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\nvaefast: stopped{_hint(args)}", file=sys.stderr)

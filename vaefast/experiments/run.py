@@ -228,8 +228,8 @@ def run_data(run: RunFolder, data_root: str | None = None) -> Callable[[str], da
     """
     name, root = run.config.get("data_name"), data_root or run.config.get("data_root")
     if name is None:
-        raise RunFolderError(f"{run.path} was not trained on a named data set; use vaefast's Python functions instead "
-                             "(vaefast.metrics, vaefast.models.Mixture).")
+        raise RunFolderError(f"{run.path} was not trained on a named data set, so that its images are not at hand here; in "
+                             "Python, vaefast.evaluate(model, images, out=...) scores it.")
     options = run.config.get("data_options", {})
 
     def split(which: str) -> data.ImageSet:
