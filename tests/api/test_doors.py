@@ -177,3 +177,10 @@ def test_a_model_is_saved_as_a_folder(tmp_path):
             model.save(tmp_path / name)
     assert not any(tmp_path.iterdir())
     vaefast.load(model.save(tmp_path / "run-v0.1"))
+
+
+@pytest.mark.parametrize("build", [vaefast.models.VAE, vaefast.models.WAE, vaefast.models.GeneralVAE, vaefast.models.GAMIXVAE])
+def test_nor_is_it_a_network_of_the_plain_modules(build):
+    for own in ({"encoder": "resnet18", "decoder": nn.Identity()}, {"encoder": nn.Identity(), "decoder": nn.Identity}):
+        with pytest.raises(ArgumentError, match="resnet18|Identity"):
+            build(**own, data_shape=SHAPE, latent_dim=4)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from vaefast import models
 from vaefast.api.base import Part
 from vaefast.api.images import ImageModel
-from vaefast.api.own_networks import own_network
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
 from vaefast.models.doors import no_loss
@@ -19,6 +18,7 @@ from vaefast.models.gan_losses import LOSSES
 from vaefast.models.images import clipped
 from vaefast.models.mode import evaluating
 from vaefast.nets import BEGANDiscriminator, InfoGANDiscriminator, InfoGANGenerator
+from vaefast.nets.own import own_network
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.settings import PlayerSettings, StageSettings
 from vaefast.training.sources import ImageSource

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.api.base import Model, Part, describe_data
-from vaefast.api.own_networks import own_network
 from vaefast.data import ImageSet, as_image_set
 from vaefast.errors import ArgumentError
 from vaefast.models.autoencoder import Autoencoder
 from vaefast.nets import NETS
+from vaefast.nets.own import own_network
 from vaefast.training.sources import ImageSource
 
 

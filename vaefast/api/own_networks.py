@@ -12,21 +12,10 @@ from typing import Any
 from torch import nn
 
 from vaefast.errors import ArgumentError
+from vaefast.nets.own import own_network
 
 FORM = "MODULE:FUNCTION"
 _SOURCE = "_vaefast_source"
-
-
-def own_network(name: str, given: Any) -> nn.Module:
-    """`given`, if it is a module; `ArgumentError` otherwise."""
-    if isinstance(given, nn.Module):
-        return given
-    if isinstance(given, type):
-        raise ArgumentError(f"{name} is the class {given.__name__}; expected a module, that is an instance: "
-                            f"{given.__name__}(...).")
-    what = repr(given) if isinstance(given, str) else f"of type {type(given).__name__}"
-    hint = " (networks of the package go by nets=)" if isinstance(given, str) else ""
-    raise ArgumentError(f"{name} is {what}; expected a torch.nn.Module{hint}.")
 
 
 def networks_from(spec: str, names: Sequence[str], image_shape: Sequence[int], latent_dim: int,

@@ -19,6 +19,7 @@ from vaefast.models.global_moments import GlobalMoments
 from vaefast.models.images import as_float, clipped, full_precision, gives_logits
 from vaefast.models.player import Parts, Player, trainable
 from vaefast.models.posterior import DiagonalGaussian
+from vaefast.nets.own import own_network
 from vaefast.nets.recompute import without_traces
 
 RECONSTRUCTIONS = ("l1", "l2")
@@ -83,7 +84,7 @@ class GAMIXVAE(nn.Module):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
                 raise ArgumentError(f"{name} is {value!r}; expected 0 or more.")
             self.register_buffer(name, torch.tensor(float(value)), persistent=False)
-        self.encoder, self.decoder = encoder, decoder
+        self.encoder, self.decoder = own_network("encoder", encoder), own_network("decoder", decoder)
         self.data_shape, self.latent_dim, self.sync = tuple(data_shape), latent_dim, False
         self.reconstruction, self.image_range = reconstruction, (float(image_range[0]), float(image_range[1]))
         self.moments = GlobalMoments(latent_dim, var, memory)

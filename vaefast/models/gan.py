@@ -18,6 +18,7 @@ from vaefast.models.images import as_float, full_precision, gives_logits
 from vaefast.models.player import Player, trainable
 from vaefast.nets.global_batch import global_mean, own_rows
 from vaefast.nets.layers import in_parts
+from vaefast.nets.own import own_network
 from vaefast.nets.shapes import whole_number
 
 ORDERS = ("dg", "dgd")
@@ -89,7 +90,8 @@ class GAN(nn.Module):
         for found in (own_range, image_range):
             if tuple(found) not in ((0, 1), (-1, 1)):
                 raise ArgumentError(f"image_range is {found!r}; expected (0, 1) or (-1, 1).")
-        self.generator, self.discriminator = generator, discriminator
+        self.generator = own_network("generator", generator)
+        self.discriminator = own_network("discriminator", discriminator)
         self.image_shape, self.latent_dim = tuple(image_shape), whole_number("latent_dim", latent_dim)
         self.disc_iters, self.order, self.z = whole_number("disc_iters", disc_iters), order, z
         self.same_z = (self.losses.same_z and order == "dg") if same_z is None else bool(same_z)

@@ -17,6 +17,7 @@ from vaefast.models.latent_model import LatentModel
 from vaefast.models.player import Player, trainable
 from vaefast.models.prior_penalty import choice
 from vaefast.models.regularizers import AggregatePrior, Regularizer, make_regularizer
+from vaefast.nets.own import own_network
 
 
 class GeneralVAE(LatentModel):
@@ -57,7 +58,7 @@ class GeneralVAE(LatentModel):
         super().__init__()
         choice("posterior", posterior, ("gaussian", "deterministic"))
         choice("reduction", reduction, ("sum", "mean"))
-        self.encoder, self.decoder = encoder, decoder
+        self.encoder, self.decoder = own_network("encoder", encoder), own_network("decoder", decoder)
         self.data_shape, self.latent_dim, self.posterior, self.reduction = tuple(data_shape), latent_dim, posterior, reduction
         self.autoregressive = bool(getattr(decoder, "autoregressive", False))
         if family is None:

@@ -18,6 +18,7 @@ from vaefast.models.likelihood import bernoulli_nll, squared_error
 from vaefast.models.noise_level import NoiseLevel
 from vaefast.models.player import Player, trainable
 from vaefast.models.posterior import DiagonalGaussian, FlowPosterior
+from vaefast.nets.own import own_network
 
 LIKELIHOODS = ("gaussian", "bernoulli", "squared")
 
@@ -70,7 +71,7 @@ class VAE(LatentModel, NoiseLevel):
             raise ArgumentError("likelihood 'bernoulli' needs a decoder that returns logits (attribute output = 'logits').")
         if flow is not None and getattr(flow, "latent_dim", latent_dim) != latent_dim:
             raise ArgumentError(f"flow is built for {flow.latent_dim} dimensions; latent_dim is {latent_dim}.")
-        self.encoder, self.decoder, self.flow = encoder, decoder, flow
+        self.encoder, self.decoder, self.flow = own_network("encoder", encoder), own_network("decoder", decoder), flow
         self.adversary = as_adversary(adversary, adversarial_weight)
         self.data_shape, self.latent_dim = tuple(data_shape), latent_dim
         self.likelihood, self.sync = likelihood, False

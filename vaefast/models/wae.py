@@ -15,6 +15,7 @@ from vaefast.models.latent_model import LatentModel
 from vaefast.models.player import Player, trainable
 from vaefast.models.posterior import DiagonalGaussian
 from vaefast.models.prior_penalty import PriorPenalty, choice
+from vaefast.nets.own import own_network
 
 COST_FACTORS = {"l2sq": 0.05, "l2": 0.2, "l1": 0.02}
 """What each reconstruction cost is multiplied by in Tolstikhin et al.'s code."""
@@ -68,7 +69,7 @@ class WAE(LatentModel, PriorPenalty):
             raise ArgumentError(f"lambda_ is {lambda_!r}; expected 0 or more.")
         if image_range not in ((0, 1), (-1, 1), [0, 1], [-1, 1]):
             raise ArgumentError(f"image_range is {image_range!r}; expected (0, 1) or (-1, 1).")
-        self.encoder, self.decoder = encoder, decoder
+        self.encoder, self.decoder = own_network("encoder", encoder), own_network("decoder", decoder)
         self.data_shape, self.reconstruction, self.posterior = tuple(data_shape), reconstruction, posterior
         self.image_range = (float(image_range[0]), float(image_range[1]))
         self.register_buffer("lambda_", torch.tensor(float(lambda_)), persistent=False)
