@@ -10,6 +10,8 @@ Environment:
     VAEFAST_CUDA_ARCHS      such as "80,90,90+ptx" (the default): compute capabilities, +ptx for forward compatibility
     VAEFAST_REQUIRE_NATIVE=1  fail instead of installing without the compiled core
     MAX_JOBS                compilers at a time
+
+`python setup.py build_native` builds the module into the checkout, by itself: with any setuptools or none, and without a network.
 """
 
 from __future__ import annotations
@@ -25,9 +27,6 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
-
-from setuptools import Extension, find_packages, setup
-from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 CSRC = ROOT / "csrc"
@@ -49,30 +48,60 @@ class CannotBuild(Exception):
     """Why a part cannot be built, in one sentence."""
 
 
-def run(command: list[str], **options) -> subprocess.CompletedProcess:
+def run(command: list[str]) -> subprocess.CompletedProcess:
     try:
-        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
-    except OSError as error:
-        raise CannotBuild(f"{shlex.join(command[:1])} does not run: {error.strerror}") from error
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace")
+    except (OSError, ValueError) as error:
+        raise CannotBuild(f"{shlex.join(command[:1])} does not run: {getattr(error, 'strerror', None) or error}") from error
+
+
+def words(variable: str) -> list[str]:
+    """The words of an environment variable, as a shell reads them."""
+    value = os.environ.get(variable, "")
+    try:
+        return shlex.split(value)
+    except ValueError as error:
+        raise CannotBuild(f"{variable}={value!r} cannot be read ({error}): its quotes are not balanced") from error
+
+
+def say(text: str) -> None:
+    """Print, whatever letters the terminal has."""
+    encoding = sys.stderr.encoding or "ascii"
+    print(f"vaefast: {text}".encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
 
 
 def compiles(command: list[str], source: str) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "probe.cpp")
-        file.write_text(source)
+        file.write_text(source, encoding="utf-8")
         return run([*command, str(file), "-o", str(Path(folder, "probe.so"))]).returncode == 0
 
 
 def find_cxx() -> list[str]:
-    wished = os.environ.get("CXX")
-    names = [wished] if wished else ["c++", "g++", "clang++"]
-    for name in names:
-        command = shlex.split(name)
-        if command and shutil.which(command[0]):
+    wished = words("CXX")
+    commands = [wished] if wished else [["c++"], ["g++"], ["clang++"]]
+    for command in commands:
+        if shutil.which(command[0]):
             if compiles([*command, "-std=c++17", "-fPIC", "-shared"], "#include <cstdint>\nint probe;\n"):
                 return command
-            raise CannotBuild(f"the C++ compiler {name!r} cannot build a C++17 shared library")
-    raise CannotBuild(f"no C++ compiler: {'CXX=' + wished if wished else ', '.join(names)} not found")
+            raise CannotBuild(f"the C++ compiler {shlex.join(command)!r} cannot build a C++17 shared library")
+    named = "CXX=" + os.environ["CXX"] if wished else ", ".join(command[0] for command in commands)
+    raise CannotBuild(f"no C++ compiler: {named} not found")
+
+
+def host_compiler(cxx: list[str]) -> tuple[str, list[str]]:
+    """The compiler itself, which nvcc calls, and its flags: CXX="ccache g++ -m64" begins with a launcher, of no use to nvcc."""
+    place = max(i for i, word in enumerate(cxx) if i == 0 or not word.startswith("-") and shutil.which(word))
+    return cxx[place], cxx[place + 1:]
+
+
+def compilers_at_once() -> tuple[int, list[str]]:
+    """How many compilers run at a time, and what there is to say of that."""
+    value = os.environ.get("MAX_JOBS")
+    usual = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if value is None or value.strip().isdecimal() and int(value) > 0:
+        return int(value) if value else usual, []
+    return usual, [f"MAX_JOBS={value!r} is no whole number above 0; {usual} compilers ran at a time"]
 
 
 def find_ninja() -> str:
@@ -145,7 +174,7 @@ class Plan:
 
     def __init__(self, cxx: list[str], nvcc: str | None) -> None:
         self.cxx, self.nvcc = cxx, nvcc
-        self.flags = [*CXX_FLAGS, *shlex.split(os.environ.get("CXXFLAGS", ""))]
+        self.flags = [*CXX_FLAGS, *words("CXXFLAGS")]
         self.openmp = compiles([*cxx, "-fopenmp", "-fPIC", "-shared"], "#include <omp.h>\nint n = omp_get_max_threads();\n")
         if self.openmp:
             self.flags.append("-fopenmp")
@@ -162,13 +191,14 @@ class Plan:
         cuda = ["-DVAEFAST_WITH_CUDA"] if self.nvcc else []
         jobs = [(CSRC / "bindings.cpp", "bindings.o", "cxx", [*include, *cuda])]
         for source in sorted((CSRC / "cpu").glob("*.cpp")):
-            per_isa = "VAEFAST_ISA" in source.read_text()
+            per_isa = "VAEFAST_ISA" in source.read_text(encoding="utf-8")
             for isa, flags in self.isas.items() if per_isa else [("", [])]:
                 extra = [f"-DVAEFAST_ISA={isa}", *flags] if per_isa else []
                 jobs.append((source, f"{source.stem}.{isa or 'any'}.o", "cxx", extra))
         if self.nvcc:
             jobs += [(s, f"{s.stem}.cuda.o", "nvcc", []) for s in sorted((CSRC / "cuda").glob("*.cu"))]
-        nvcc = [self.nvcc or "nvcc", "-ccbin", self.cxx[0]]
+        compiler, own = host_compiler(self.cxx)
+        nvcc = [self.nvcc or "nvcc", "-ccbin", compiler, *(w for f in own for w in ("-Xcompiler", f))]
         host = [f for f in self.flags if f.startswith("-f")]
         openmp = ["-fopenmp"] if self.openmp else []
         if self.nvcc:
@@ -191,15 +221,17 @@ class Plan:
         for source, object_name, rule, flags in jobs:
             lines += [f"build {object_name}: {rule} {ninja_path(source)}", f"  flags = {quote(flags)}"]
         lines.append(f"build {ninja_path(target)}: link " + " ".join(job[1] for job in jobs))
-        (folder / "build.ninja").write_text("\n".join(lines) + "\n")
+        text = "\n".join(lines) + "\n"
+        (folder / "build.ninja").write_bytes(os.fsencode(text))  # paths as the file system has them, whatever the locale
 
     def build(self, folder: Path, target: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         self.write(folder, target)
-        jobs = os.environ.get("MAX_JOBS") or str(os.cpu_count() or 1)
-        result = run([find_ninja(), "-C", str(folder), "-j", jobs])
-        print(result.stdout, flush=True)
+        result = run([find_ninja(), "-C", str(folder), "-j", str(compilers_at_once()[0])])
+        sys.stdout.flush()
+        sys.stdout.buffer.write(result.stdout.encode(errors="replace"))
+        sys.stdout.flush()
         if result.returncode:
             errors = [line.strip() for line in result.stdout.splitlines() if re.search(r"\b(error|fatal)\b", line, re.I)]
             raise CannotBuild((errors or ["ninja failed"])[0][:300])
@@ -216,7 +248,9 @@ def build_native(target: Path, folder: Path) -> dict:
         nvcc = find_nvcc()
         cuda.update(nvcc=nvcc_version(nvcc))
         plan = Plan(cxx, nvcc)
-        cuda.update(archs=os.environ.get("VAEFAST_CUDA_ARCHS") or DEFAULT_CUDA_ARCHS)
+        archs = os.environ.get("VAEFAST_CUDA_ARCHS") or DEFAULT_CUDA_ARCHS
+        cuda.update(archs=archs)
+        say(f"compiling the CUDA kernels, too, with {nvcc} for {archs}, which takes minutes; VAEFAST_NO_CUDA=1 leaves them out")
         plan.build(folder / "cuda", target)
         cuda.update(built=True)
     except CannotBuild as reason:
@@ -229,33 +263,46 @@ def build_native(target: Path, folder: Path) -> dict:
         "instruction_sets": list(plan.isas),
         "openmp": plan.openmp,
         "cuda": cuda,
+        **({"notes": notes} if (notes := compilers_at_once()[1]) else {}),
     }
 
 
-class BuildNative(build_ext):
-    def build_extension(self, ext: Extension) -> None:
-        target = Path(self.get_ext_fullpath(ext.name)).resolve()
-        try:
-            record = build_native(target, Path(self.build_temp).resolve())
-        except CannotBuild as reason:
-            if os.environ.get("VAEFAST_REQUIRE_NATIVE", "0") not in ("", "0"):
-                raise
-            target.unlink(missing_ok=True)
-            record = {"built": False, "reason": str(reason), "cuda": {"built": False, "reason": str(reason)}}
-            print(f"vaefast: installing without the compiled core: {reason}", file=sys.stderr)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (target.parent / RECORD).write_text(json.dumps(record, indent=2) + "\n")
-
-    def copy_extensions_to_source(self) -> None:  # editable installs and --inplace
-        super().copy_extensions_to_source()
-        built = Path(self.build_lib, "vaefast")
-        for ext in self.extensions:
-            if not Path(self.get_ext_fullpath(ext.name)).exists() or not any(built.glob("_C*")):
-                (ROOT / "vaefast" / Path(self.get_ext_filename(ext.name)).name).unlink(missing_ok=True)
-        shutil.copyfile(built / RECORD, ROOT / "vaefast" / RECORD)
+def build_recorded(target: Path, folder: Path) -> None:
+    """Builds the module, or leaves it out; what was built, and why not more, is written beside it."""
+    try:
+        record = build_native(target, folder)
+    except CannotBuild as reason:
+        if os.environ.get("VAEFAST_REQUIRE_NATIVE", "0") not in ("", "0"):
+            raise
+        target.unlink(missing_ok=True)
+        record = {"built": False, "reason": str(reason), "cuda": {"built": False, "reason": str(reason)}}
+        say(f"installing without the compiled core: {reason}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    (target.parent / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="ascii")
 
 
-if __name__ == "__main__":  # benchmarks/build.py takes the plan alone
+def build_in_place() -> None:
+    """The module into the checkout, without setuptools."""
+    build_recorded(ROOT / "vaefast" / f"_C{sysconfig.get_config_var('EXT_SUFFIX')}", ROOT / "build" / "native")
+
+
+def package() -> None:
+    """What setuptools is asked for."""
+    from setuptools import Extension, find_packages, setup
+    from setuptools.command.build_ext import build_ext
+
+    class BuildNative(build_ext):
+        def build_extension(self, ext: Extension) -> None:
+            build_recorded(Path(self.get_ext_fullpath(ext.name)).resolve(), Path(self.build_temp).resolve())
+
+        def copy_extensions_to_source(self) -> None:  # editable installs and --inplace
+            super().copy_extensions_to_source()
+            built = Path(self.build_lib, "vaefast")
+            for ext in self.extensions:
+                if not Path(self.get_ext_fullpath(ext.name)).exists() or not any(built.glob("_C*")):
+                    (ROOT / "vaefast" / Path(self.get_ext_filename(ext.name)).name).unlink(missing_ok=True)
+            shutil.copyfile(built / RECORD, ROOT / "vaefast" / RECORD)
+
     setup(
         packages=[*find_packages(include=["vaefast", "vaefast.*"]), "vaefast.kernels"],
         package_dir={"vaefast.kernels": "kernels"},
@@ -263,3 +310,20 @@ if __name__ == "__main__":  # benchmarks/build.py takes the plan alone
         ext_modules=[Extension("vaefast._C", sources=[], optional=True)],
         cmdclass={"build_ext": BuildNative},
     )
+
+
+def reads_pyproject() -> bool:
+    """Whether this setuptools knows what pyproject.toml says of the licence, as those since 77 do."""
+    try:
+        import setuptools
+    except ImportError:
+        return False
+    return int(setuptools.__version__.partition(".")[0]) >= 77
+
+
+if __name__ == "__main__":
+    wanted = sys.argv[1:]
+    if wanted == ["build_native"] or "build_ext" in wanted and {"--inplace", "-i"} & {*wanted} and not reads_pyproject():
+        build_in_place()
+    else:
+        package()

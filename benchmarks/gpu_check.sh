@@ -3,7 +3,7 @@
 #
 # What needs a GPU, in steps of at most eight minutes, on a machine without network that has torch, triton, nvcc, pybind11,
 # ninja and pytest; benchmarks/README.md has the order to take them in. "all" is every step. Steps:
-#   build      builds in place with setup.py's plan (no pip), and names the backends that can run
+#   build      builds in place (no pip, no setuptools), and names the backends that can run
 #   smoke      every kernel once                        sanitize   the CUDA kernels under compute-sanitizer
 #   training   the tests of training on a GPU           ops        the tests of the ops, in many processes
 #   measure    every op (ops-gpu.json)                  steps      training steps (training-gpu.json)
@@ -58,7 +58,7 @@ for step in $([ "$1" = all ] && echo "$every" || echo "${1//,/ }"); do
         build)
             run versions 60 "$python" -c 'import sys, torch, triton, numpy, setuptools; print(sys.version, *(
                 f"{m.__name__} {m.__version__}" for m in (torch, triton, numpy, setuptools)), sep="\n")'
-            run build 300 env MAX_JOBS="${MAX_JOBS:-$(nproc)}" "$python" -m benchmarks.build
+            run build 300 env MAX_JOBS="${MAX_JOBS:-$(nproc)}" "$python" setup.py build_native
             run backends 60 "$python" -m benchmarks.backends "$device"
             ;;
         smoke)

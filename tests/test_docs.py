@@ -135,3 +135,13 @@ def test_the_gans_of_uci_digits_are_the_measured_ones(loss):
     scores = ", ".join(f"{point['fd_classifier']:.1f}" for point in curve)
     end = f"{found['fd_classifier/stage1']:.4g} | {curve[-1]['seconds'] / 60:.1f}"
     assert f"| `{loss}` | {curve[-1]['step']:,} | {scores} | {end} |" in page
+
+
+def test_the_readmes_own_networks_train():
+    page = (ROOT / "README.md").read_text()
+    found: dict = {"__name__": "readme"}
+    exec(re.search(r"<!-- own networks -->\n```python\n(.*?)```", page, re.S).group(1), found)
+    import torch
+
+    found["model"].fit(torch.rand(16, 1, 28, 28), steps=1, batch_size=8, device="cpu", progress=False)
+    assert found["model"].sample(2).shape == (2, 1, 28, 28)

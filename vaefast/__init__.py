@@ -21,14 +21,19 @@ if TYPE_CHECKING:
         TwoStageVAE,
         load,
     )
+    from vaefast.experiments.evaluate import evaluate_model as evaluate
     from vaefast.training import History, StageSettings, Trainer
 
-_FROM = {**dict.fromkeys(("GAMIXVAE", "GAN", "VAE", "WAE", "BigGAN", "BigGANVAE", "GeneralVAE", "SecondStage", "SequentialVAE",
+_FROM = {"evaluate": "vaefast.experiments.evaluate",
+         **dict.fromkeys(("GAMIXVAE", "GAN", "VAE", "WAE", "BigGAN", "BigGANVAE", "GeneralVAE", "SecondStage", "SequentialVAE",
                           "TwoStageVAE", "load"), "vaefast.api"),
          **dict.fromkeys(("History", "StageSettings", "Trainer"), "vaefast.training")}
+_CALLED = {"evaluate": "evaluate_model"}
+"""Names that differ where they are defined."""
 _ROOMS = ("data", "experiments", "metrics", "models", "nets", "ops", "training")
 __all__ = ["GAMIXVAE", "GAN", "VAE", "WAE", "BigGAN", "BigGANVAE", "GeneralVAE", "History", "SecondStage", "SequentialVAE",
-           "StageSettings", "Trainer", "TwoStageVAE", "__version__", "data", "load", "metrics", "models", "nets", "ops"]
+           "StageSettings", "Trainer", "TwoStageVAE", "__version__", "data", "evaluate", "load", "metrics", "models", "nets",
+           "ops"]
 
 
 def __getattr__(name: str) -> Any:
@@ -36,7 +41,7 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     if name in _FROM:
-        value = getattr(importlib.import_module(_FROM[name]), name)
+        value = getattr(importlib.import_module(_FROM[name]), _CALLED.get(name, name))
     elif name in _ROOMS:
         value = importlib.import_module(f"vaefast.{name}")
     else:

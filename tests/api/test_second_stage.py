@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ import vaefast
 from vaefast.errors import ArgumentError, CheckpointError, DataError
 
 FAST = {"batch_size": 256, "lr": 3e-3, "schedule": "cosine", "device": "cpu", "progress": False}
+SHORT = {"steps": 1, "batch_size": 8, "device": "cpu", "progress": False}
 CENTRES = torch.tensor([[-1.5, 0.0], [1.5, 0.0]])
 
 
@@ -121,3 +123,42 @@ def test_what_cannot_work_is_refused(tmp_path):
     (tmp_path / "m" / "model.safetensors").write_bytes(b"")
     with pytest.raises(CheckpointError):
         vaefast.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("shift", [50.0, torch.tensor([0.0, -30.0, 0.0, 0.0]), torch.tensor([0.0, 0.0, 0.0, 8.0])])
+def test_latents_far_from_0_are_told_of(shift):
+    latents = torch.randn(256, 4) + shift
+    with pytest.warns(UserWarning, match="Subtract the mean of each dimension"):
+        vaefast.SecondStage(4, width=8).fit(latents, **SHORT)
+    with pytest.warns(UserWarning, match="Subtract the mean of each dimension"):
+        vaefast.SecondStage(4, width=8).fit((latents, torch.full((256, 4), 0.1)), **SHORT)
+
+
+def test_latents_of_usual_place_and_scale_are_not():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for latents in (torch.randn(256, 4), torch.randn(256, 4).relu(), 0.3 * torch.randn(256, 4) + 1):
+            vaefast.SecondStage(4, width=8).fit(latents, **SHORT)
+
+
+class Frame:
+    """A data frame, as far as it counts."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def to_numpy(self):
+        return self.values
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int64", ">f4", "object"])
+def test_frames_and_a_y(dtype):
+    values = (10 * np.random.default_rng(0).standard_normal((64, 3))).round().astype(dtype)
+    for data in (Frame(values), values, (Frame(values), Frame(np.abs(values)))):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            second = vaefast.SecondStage(3, width=8)
+            second.fit(data, np.zeros(64), **SHORT)
+            assert second.encode(Frame(values)).mean.shape == (64, 3)
+    with pytest.raises(ArgumentError, match="latents is of type Frame"):
+        vaefast.SecondStage(1).fit(Frame(np.array([["a"]], dtype=object)), **SHORT)

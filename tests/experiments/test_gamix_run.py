@@ -27,7 +27,7 @@ def test_train_by_the_command_line(tmp_path, capsys):
     assert config["model"]["individual_weight"] == 2.5 and config["model"]["norm"] == "affine"
     assert {"latents.json", "latents.png", "samples_stage2.png"} <= {p.name for p in out.iterdir()}
     assert "active dimensions" in json.dumps(json.loads((out / "latents.json").read_text())).replace("_", " ")
-    assert "Posteriors of" in (out / "report.html").read_text()
+    assert "Codes and posteriors of" in (out / "report.html").read_text()
     assert main(["train", "gamix", "--data", "digits", "--model-option", "colour=red", "--out", str(tmp_path / "no")]) == 2
     assert "colour is 'red'; gamix has no such setting" in capsys.readouterr().err
 

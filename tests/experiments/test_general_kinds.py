@@ -61,7 +61,7 @@ def test_scores_state_the_ceiling(run, capsys):
     result = json.loads((run / "evaluation.json").read_text())
     assert result["mutual_information"] <= result["mutual_information_ceiling"] == pytest.approx(np.log(30))
     assert result["mutual_information_images"] == 30 and "gamma_x" in result
-    assert f"log N = {np.log(30):.4g}" in capsys.readouterr().out and "A code tells" in (run / "report.html").read_text()
+    assert f"log N = {np.log(30):.4g}" in capsys.readouterr().out and "What a code tells" in (run / "report.html").read_text()
 
 
 def test_chains_of_a_run(run, tmp_path, capsys):

@@ -1,5 +1,6 @@
 import base64
 import json
+import shlex
 from html.parser import HTMLParser
 
 import numpy as np
@@ -98,7 +99,8 @@ def test_scores_of_few_samples_and_deviations_have_headings(run):
               "classifier/version": "exemplar128-v1", "classifier/test_accuracy": 1.0}
     (run / "evaluation.json").write_text(json.dumps(scores))
     text = Page(write_report(run)).text
-    assert "IS-exemplar, 512 samples, standard deviation" in text and "Unknown 512" in text
+    assert "IS-exemplar, 512 samples" in text and "9.4 ± 0.4" in text and "Unknown 512" in text
+    assert "IS-exemplar, 512 samples, standard deviation" not in text
     assert text.index("FD-exemplar") < text.index("IS-exemplar") < text.index("Unknown 512")
     assert "The network behind FD-exemplar is version exemplar128-v1, 100.00% right on new views of its exemplars." in text
 
@@ -112,7 +114,7 @@ def test_self_contained(run):
 
 def test_an_empty_run_says_what_to_run(tmp_path):
     page = Page(write_report(tmp_path))
-    for command in ("vaefast evaluate", "vaefast train --resume", "vaefast train"):
+    for command in ("vaefast evaluate", "vaefast train MODEL --data NAME --out RUN"):
         assert command in page.text
 
 
@@ -133,6 +135,51 @@ def test_a_new_report_replaces_the_old(run):
     (run / "evaluation.json").write_text('{"fd_classifier/stage1": 7.77}')
     assert "7.77" in Page(write_report(run)).text
     assert not list(run.glob(".*"))
+
+
+def test_every_entry_of_an_evaluation_is_told_once_and_in_words(run):
+    scores = {"samples": 2000, "fake": 2000, "real": 355, "against": "test", "seed": 7, "reconstruction_error": 0.00936,
+              "active_dimensions": 11, "latent_dim": 16, "gamma_x": 0.083, "gamma_z": 0.2393, "is_classifier/stage1": 3.4,
+              "is_classifier_std/stage1": 0.13, "is_classifier_splits": 10, "mmd/stage1": 0.3,
+              "mmd/stage1_standard_error": 0.0271,
+              "mutual_information": 5.01, "mutual_information_standard_error": 0.02, "mutual_information_ceiling": 7.6,
+              "mutual_information_images": 2000, "classifier/version": "cnn", "classifier/test_accuracy": 1.0,
+              "classifier/test_images": 3}
+    (run / "evaluation.json").write_text(json.dumps(scores))
+    (run / "latents.json").write_text(json.dumps({"images": 30, "kl": 4.25, "mutual_information": 3.21, "active_dimensions": 9,
+                                                  "mutual_information_images": 30, "latent_dim": 16}))
+    save_png(run / "latents.png", np.zeros((4, 4), np.uint8))
+    text = Page(write_report(run)).text
+    for words in ("Gamma of stage 1", "0.083", "Gamma of stage 2", "Reconstruction error", "0.00936", "11 of 16", "3.4 ± 0.13",
+                  "0.3 ± 0.027", "5.01 ± 0.02", "at most log N = 7.6", "2,000 samples of each kind, against 355 real test images",
+                  "mean over 10 splits", "100.00% right on 3 test images. So few images hardly tell how good it is.", "4.25"):
+        assert words in text, words
+    for words in ("Gamma x", "Fake:", "Real:", "Against:", "splits:", "3.21", "standard error:", "Samples:"):
+        assert words not in text, words
+
+
+def test_stages_are_rows_and_not_raw(run):
+    config = json.loads((run / "config.json").read_text())
+    config["stages"] = [{"steps": 8, "lr": 1e-3, "ema": None, "players": {"generator": {"lr": 2e-4}}},
+                        {"epochs": 3.5, "ramps": {}}]
+    (run / "config.json").write_text(json.dumps(config))
+    text = Page(write_report(run)).text
+    assert "stage 1 / steps8" in text and "stage 1 / players / generator / lr0.0002" in text and "stage 2 / epochs3.5" in text
+    assert "{" not in text.split("Settings")[1]
+
+
+@pytest.mark.parametrize(("extra", "words"), [
+    ({"data_name": "digits"}, "vaefast evaluate 'RUN'"), ({"networks": {"from": "my:nets", "options": {}}}, "--networks my:nets"),
+    ({"command": None}, "vaefast.evaluate(model, images, out=")])
+def test_advice_can_be_followed(tmp_path, extra, words):
+    folder = tmp_path / "a run's folder"
+    folder.mkdir()
+    config = {"kind": "vae", "data": {"name": "array"}, "command": "vaefast train vae --data digits --out x", **extra}
+    (folder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+    page = Page(write_report(folder))
+    assert words.replace("'RUN'", shlex.quote(str(folder))) in page.text
+    resumed = "model.fit(images" if "command" in extra else "vaefast train vae --data digits --out x --resume"
+    assert resumed in page.text
 
 
 def test_no_run_folder(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vaefast.errors import ArgumentError, TrainingError
+from vaefast.errors import ArgumentError, DataError, TrainingError
 from vaefast.models import WAE, DiagonalGaussian, pretrain_encoder
 from vaefast.models.player import players_of
 from vaefast.models.prior_penalty import rbf_bandwidth
@@ -297,5 +297,8 @@ def test_pretraining_takes_the_batches_there_are_and_says_when_there_are_none():
         pretrain_encoder(model, [])
     with pytest.raises(ArgumentError, match="1 image"):
         pretrain_encoder(model, [torch.rand(1, 5)])
-    with pytest.raises(TrainingError, match="distance of nan"):
+    with pytest.raises(DataError, match="row 0 holds NaN"):
         pretrain_encoder(model, [torch.full((4, 5), math.nan)])
+    torch.nn.init.constant_(next(model.encoder.parameters()), math.nan)
+    with pytest.raises(TrainingError, match="distance of nan"):
+        pretrain_encoder(model, [torch.rand(4, 5)])

@@ -6,7 +6,7 @@ from vaefast.api.gamix import GAMIXVAE
 from vaefast.api.gan import GAN
 from vaefast.api.general import GeneralVAE
 from vaefast.api.images import ImageAutoencoder, ImageModel
-from vaefast.api.load import MODELS, load
+from vaefast.api.loading import MODELS, load
 from vaefast.api.second_stage import SecondStage
 from vaefast.api.sequential import SequentialVAE
 from vaefast.api.two_stage import TwoStageVAE

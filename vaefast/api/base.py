@@ -14,6 +14,8 @@ import torch
 from torch import nn
 
 from vaefast import __version__
+from vaefast.api.footprint import footprint
+from vaefast.api.own_networks import source_of
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError, CheckpointError, RunFolderError
 from vaefast.models.draws import Draws
@@ -30,6 +32,9 @@ from vaefast.training.storage import save_tensors
 from vaefast.training.trainer import Trainer
 
 FORMAT = 1
+FILE_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".safetensors", ".json", ".npz", ".npy", ".h5", ".hdf5",
+                 ".onnx", ".zip", ".tar", ".gz")
+"""Names that stand for one file elsewhere."""
 
 Part = tuple[str, nn.Module, Callable[[], Source]]
 """Name, module and data of a stage."""
@@ -59,6 +64,7 @@ class Model(Draws, nn.Module):
     channels_last_on_cpu: bool = False
     """Whether channels_last="auto" is on, on a CPU."""
     defaults: tuple[StageSettings, ...]
+    first: Any
     _config: dict[str, Any]
 
     def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
@@ -75,6 +81,12 @@ class Model(Draws, nn.Module):
     def config(self) -> dict[str, Any]:
         """The arguments that this model was built with (JSON-ready); nets is "custom" for your own networks."""
         return dict(self._config)
+
+    def _networks(self) -> dict[str, Any]:
+        """Where the user's own networks come from, as an entry of a file; none where there are no such."""
+        if self._config.get("nets") != "custom":
+            return {}
+        return {"networks": source_of({name: getattr(self.first, name) for name in self.networks})}
 
     @property
     def device(self) -> torch.device:
@@ -125,6 +137,7 @@ class Model(Draws, nn.Module):
         stages = self._settings(settings, {name: value for name, value in given.items() if value is not None})
         chosen = distributed.join(resolve_device(device))
         precision = resolve_precision(precision, chosen)
+        size = footprint(self, data, chosen)  # refuses what cannot fit before a folder is made
         if channels_last == "auto" and chosen.type == "cpu" and self.channels_last_on_cpu:
             channels_last = "on"
         config = {"format": FORMAT, "kind": self.kind, "model": self.config(), "data": described, "seed": seed,
@@ -132,6 +145,8 @@ class Model(Draws, nn.Module):
                   "start_from": None if start_from is None else str(start_from),
                   "processes": distributed.world().size, "sync": sync, "keep_best": keep_best, **(info or {}),
                   "device": str(chosen), "precision": precision, "versions": versions()}
+        if "from" in (source := self._networks().get("networks", {})):
+            config["networks"] = source
         group = distributed.world()
         if resume not in (True, False, "auto"):
             raise ArgumentError(f"resume is {resume!r}; expected True, False or 'auto'.")
@@ -159,6 +174,7 @@ class Model(Draws, nn.Module):
                 self._prepare(data, seed, chosen)
             else:
                 load_weights(self, *weights)
+        trainer.progress.message(f"{self.kind}: {size}")
         try:
             history = trainer.fit(resume=bool(resume))
         except RunFolderError as error:
@@ -210,11 +226,15 @@ class Model(Draws, nn.Module):
         """Write the model into folder `path`: model.json (settings, checksum) and model.safetensors.
 
         Raises:
+            ArgumentError: `path` is named as a file is, such as model.pt.
             RunFolderError: there is a model already and not `overwrite`, or the folder cannot be written.
         """
         path = Path(path)
+        if path.suffix.lower() in FILE_SUFFIXES and not path.is_dir():
+            raise ArgumentError(f"path is {str(path)!r}, the name of a file; a model is saved as a folder, which holds "
+                                f"model.json and model.safetensors. Leave out {path.suffix}: {str(path.with_suffix(''))!r}.")
         if (path / "model.json").exists() and not overwrite:
             raise RunFolderError(f"{path} already holds a model; choose another folder, or pass overwrite=True.")
         save_tensors(path / "model", self.state_dict(), {"format": FORMAT, "kind": self.kind, "config": self.config(),
-                                                        "versions": versions()})
+                                                        **self._networks(), "versions": versions()})
         return path

@@ -13,9 +13,12 @@ from vaefast.api.base import Part
 from vaefast.api.images import ImageModel
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
+from vaefast.models.doors import no_loss
 from vaefast.models.gan_losses import LOSSES
+from vaefast.models.images import clipped
 from vaefast.models.mode import evaluating
 from vaefast.nets import BEGANDiscriminator, InfoGANDiscriminator, InfoGANGenerator
+from vaefast.nets.own import own_network
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.settings import PlayerSettings, StageSettings
 from vaefast.training.sources import ImageSource
@@ -81,14 +84,19 @@ class Adversarial(ImageModel):
         source = ImageSource(data.images, device, scale=False)  # the model scales uint8 itself
         return [("stage1", self.first, lambda: source)]
 
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Not one: there is a loss for each of the players."""
+        raise no_loss(self, "model.first.discriminator_loss(images) and model.first.generator_loss(images), the losses of its "
+                      "two players")
+
     def sample_codes(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n codes z, [n, k], as in training."""
         return self.first.prior(n, generator)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Images [B, C, H, W] in [0, 1] of codes [B, k]."""
+        """Images [B, C, H, W] of codes [B, k], clipped to [0, 1]."""
         with evaluating(self.first):
-            return self.first.decode(z)
+            return clipped(self.first.decode(z), self.first.generator)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n images, [n, C, H, W] in [0, 1]."""
@@ -143,6 +151,8 @@ class GAN(Adversarial):
             raise ArgumentError(f"nets is {nets!r}; expected 'infogan', or a generator and a discriminator.")
         if generator is not None and (batch_norm is not None or spectral_norm):
             raise ArgumentError("batch_norm and spectral_norm are of the discriminator of nets; yours is as you built it.")
+        if generator is not None and discriminator is not None:
+            generator, discriminator = own_network("generator", generator), own_network("discriminator", discriminator)
         clip = authors.weight_clip if weight_clip is None else weight_clip
         if generator is None or discriminator is None:
             norm = authors.batch_norm if batch_norm is None else batch_norm

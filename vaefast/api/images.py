@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from vaefast.data import ImageSet, as_image_set
 from vaefast.errors import ArgumentError
 from vaefast.models.autoencoder import Autoencoder
 from vaefast.nets import NETS
+from vaefast.nets.own import own_network
 from vaefast.training.sources import ImageSource
 
 
@@ -34,7 +36,7 @@ def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, im
             given = "net_options" if options else "decoder_options"
             raise ArgumentError(f"{given} go to the networks that nets names; leave them out beside an encoder and decoder of "
                                 "your own.")
-        return encoder, decoder, "custom"
+        return own_network("encoder", encoder), own_network("decoder", decoder), "custom"
     if nets not in known:
         raise ArgumentError(f"nets is {nets!r}; expected one of {', '.join(known)}.")
     build_encoder, build_decoder = known[nets]
@@ -67,6 +69,16 @@ class ImageAutoencoder(ImageModel, Autoencoder):
 
     networks = ("encoder", "decoder")
 
+    def encode(self, x: Any) -> Any:
+        """q(z|x) of images [B, C, H, W] (uint8, or float in [0, 1]; or whatever else `fit` takes): `mean`, `std` and `sample()`,
+        [B, k] each."""
+        return super().encode(_batch(x))
+
+    def chain(self, n: int, steps: int, start: str = "noise", *, data: Any = None, **options: Any) -> Tensor:
+        return super().chain(n, steps, start, data=None if data is None else _batch(data), **options)
+
+    chain.__doc__ = Autoencoder.chain.__doc__
+
 
 class OneStage(ImageAutoencoder):
     """A model of images whose one stage is the module `first`, which has encode, decode, prior and a loss.
@@ -85,7 +97,7 @@ class OneStage(ImageAutoencoder):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Loss terms of a batch [B, C, H, W] (uint8, or float in [0, 1]), in nats or the loss's own units per image."""
-        return self.first(x)
+        return self.first(_batch(x))
 
     def sample_codes(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n codes z of the prior, [n, k]."""
@@ -95,3 +107,8 @@ class OneStage(ImageAutoencoder):
         """n images, [n, C, H, W] in [0, 1]: codes of the prior, decoded; drawn by an autoregressive decoder, and without
         pixel noise by any other."""
         return self.decode(self.sample_codes(n, generator), generator)
+
+
+def _batch(x: Any) -> Any:
+    """Images as the doors of the models take them: lists, Datasets and sets of images as one tensor, all else as it is."""
+    return x if isinstance(x, (Tensor, np.ndarray)) else as_image_set(x).images

@@ -18,9 +18,12 @@ from vaefast.nets import SecondStageDecoder, SecondStageEncoder
 from vaefast.nets.shapes import whole_number
 from vaefast.training.settings import StageSettings
 from vaefast.training.sources import ImageSource, PosteriorSource
+from vaefast.training.stage import History
 
 USUAL_SCALE = (0.1, 10.0)
 """Standard deviation of a latent dimension that the networks and learning rates are made for."""
+USUAL_OFFSET = 5.0
+"""Most that the mean of a dimension may lie from 0, in mean standard deviations of a dimension."""
 
 
 def build_second(latent_dim: int, width: int, depth: int, *, gamma: str | float = "learned",
@@ -38,13 +41,15 @@ class SecondStage(Model):
     >>> second.fit((mu, std), epochs=200, batch_size=256, lr=1e-3)   # or .fit(latents)
     >>> images = your_decoder(second.sample(64))
 
-    `fit` takes a tensor or array [N, k] of latents, or a tuple (mu, std) of the posteriors of a variational encoder, of which
-    every batch then draws afresh, z = mu + std eps. Give posteriors where there are such: their means alone cover less than
-    the decoder was trained on. The defaults are the paper's (800 epochs, batches of 64), made for tens of thousands of latents.
+    `fit` takes a tensor, array or data frame [N, k] of latents, or a tuple (mu, std) of the posteriors of a variational encoder,
+    of which every batch then draws afresh, z = mu + std eps. Give posteriors where there are such: their means alone cover less
+    than the decoder was trained on. The defaults are the paper's (800 epochs, batches of 64), made for tens of thousands of
+    latents.
 
     Scale: a VAE's latents have standard deviations near 1, and the networks and learning rates here are made for that.
     Nothing is standardised, as in the paper; where the mean standard deviation of a dimension lies outside 0.1 to 10, `fit`
-    warns: divide the latents by it first, and multiply samples by it before they are decoded.
+    warns: divide the latents by it first, and multiply samples by it before they are decoded. So it does where the mean of a
+    dimension lies more than 5 of these deviations from 0: subtract the means first, and add them to samples.
 
     Args:
         latent_dim: dimensions k of the latents, and of the second stage's u.
@@ -74,12 +79,24 @@ class SecondStage(Model):
         """Dimensions k of a latent z."""
         return self.second.latent_dim
 
+    def fit(self, data: Any, y: Any = None, **settings: Any) -> History:
+        """Train on latents; see the class for what `data` may be, and `vaefast.VAE.fit` for `settings`. `y` is ignored, as in
+        scikit-learn's unsupervised estimators."""
+        return super().fit(data, **settings)
+
     def _accept(self, data: Any) -> tuple[Latents, dict[str, Any]]:
         latents = as_latents(data, self.latent_dim)
         scale = latents.scale()
         if not USUAL_SCALE[0] <= scale <= USUAL_SCALE[1]:
             warnings.warn(f"the latents have a mean standard deviation of {scale:.3g} in a dimension; the second stage expects "
-                          f"about 1. Divide mu and std by {scale:.3g}, and multiply its samples by it.", stacklevel=3)
+                          f"about 1. Divide mu and std by {scale:.3g}, and multiply its samples by it.", stacklevel=4)
+        means = latents.mean.double().mean(0)
+        if float(offset := means.abs().amax()) > USUAL_OFFSET * scale:
+            dimension = int(means.abs().argmax())
+            warnings.warn(f"the latents have a mean of {float(means[dimension]):.3g} in dimension {dimension}, "
+                          f"{f'{offset / scale:.3g} standard deviations' if scale else 'without any spread,'} from 0; the second "
+                          "stage expects means near 0. Subtract the mean of each dimension from mu (std stays as it is), and add "
+                          "it to its samples.", stacklevel=4)
         return latents, {"name": "latents", "count": len(latents), "latent_dim": latents.dims,
                          "posteriors": latents.std is not None, "digest": latents.digest()}
 
@@ -93,7 +110,7 @@ class SecondStage(Model):
             source = PosteriorSource(DiagonalGaussian(latents.mean, raw, "logstd"))
         return [("stage2", self.second, lambda: source)]
 
-    def forward(self, z: Tensor) -> dict[str, Tensor]:
+    def forward(self, z: Any) -> dict[str, Tensor]:
         """Loss terms of a batch of latents [B, k], in nats per latent, for your own training loop."""
         return self.second(z)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 import warnings
@@ -13,19 +14,31 @@ from typing import Any
 
 from vaefast import __version__
 from vaefast.cli import demo, evaluate, fid, info, reproduce, sample, sweep, train
+from vaefast.cli.advice import as_flags
 from vaefast.cli.arguments import machine
+from vaefast.cli.parser import Parser
 from vaefast.cli.wording import for_command
 from vaefast.errors import VaefastError
 
+COMMANDS = {"train": train, "sweep": sweep, "sample": sample, "evaluate": evaluate, "fid": fid, "reproduce": reproduce,
+            "info": info, "demo": demo}
+STOPPED, BROKEN_PIPE = 130, 141
+"""Exit statuses of a shell's commands after Ctrl-C, and where nobody reads on."""
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; `args.call` of what it returns runs one."""
-    made = argparse.ArgumentParser(prog="vaefast", description="Train, sample and score VAEs and small GANs.")
+
+def parser(command: str | None = None) -> Parser:
+    """The parser of all commands, with the arguments of `command` alone: what these offer may take seconds to import.
+
+    `args.call` of what it returns runs a command.
+    """
+    made = Parser(prog="vaefast", description="Train, sample and score VAEs and small GANs.")
     made.add_argument("--version", action="version", version=f"vaefast {__version__}")
-    commands = made.add_subparsers(dest="command", required=True, metavar="{train,sweep,sample,evaluate,fid,reproduce,info,demo}")
-    shared = machine()
-    for command in (train, sweep, sample, evaluate, fid, reproduce, info, demo):
-        command.add(commands, shared)
+    commands = made.add_subparsers(dest="command", required=True, metavar=f"{{{','.join(COMMANDS)}}}")
+    for name, module in COMMANDS.items():
+        if name == command:
+            module.add(commands, machine())
+        else:
+            commands.add_parser(name, help=module.HELP)
     return made
 
 
@@ -42,28 +55,58 @@ def _show(command: str, said: set[str], usual: Callable[..., None], message: War
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status (0, 2 for bad input, 130 after Ctrl-C)."""
-    from vaefast.training.allocator import keep_freed_memory
-
     words = sys.argv[1:] if argv is None else argv
-    args = parser().parse_args(words)
-    args.line = shlex.join(["vaefast", *words])
-    keep_freed_memory()
+    args = None
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # paths may hold bytes that are no UTF-8, and terminals may know little
     try:
+        args = _parsed(words)
+        args.line = shlex.join(["vaefast", *words])
         with warnings.catch_warnings():
             warnings.showwarning = partial(_show, args.command, set(), warnings.showwarning)
-            args.call(args)
+            _run(args)
+        sys.stdout.flush()
     except VaefastError as error:
-        print(f"vaefast: {for_command(str(error), args.command)}", file=sys.stderr)
+        print(f"vaefast: {as_flags(for_command(str(error), args.command), args) if args else error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        hint = ""
-        if args.command == "train" and any((Path(args.out) / name).exists() for name in ("config.json", "trials.json")):
-            line = args.line if args.resume else args.line + " --resume"
-            hint = f"; everything is saved, go on with: {line}"
-        if args.command == "sweep":
-            hint = "; what is done is kept, the same command goes on"
-        print(f"\nvaefast: stopped{hint}", file=sys.stderr)
-        return 130
+        print(f"\nvaefast: stopped{_hint(args)}", file=sys.stderr)
+        return STOPPED
+    except BrokenPipeError:  # such as of `vaefast info | head`
+        silence()
+        return BROKEN_PIPE
     return 0
+
+
+def silence() -> None:
+    """Let what is still to be written go nowhere: Python writes it when it ends."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass  # standard output is no file
+
+
+def _parsed(words: list[str]) -> argparse.Namespace:
+    command = next((word for word in words if not word.startswith("-")), None)
+    made = parser(command)
+    args, unknown = made.parse_known_args(words)
+    if unknown:
+        own = next(action for action in made._actions if isinstance(action, argparse._SubParsersAction))
+        own.choices[args.command].unrecognized(unknown)
+    return args
+
+
+def _run(args: argparse.Namespace) -> None:
+    from vaefast.training.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    args.call(args)
+
+
+def _hint(args: argparse.Namespace | None) -> str:
+    """How to go on after Ctrl-C."""
+    if args is None:
+        return ""
+    if args.command == "train" and any((Path(args.out) / name).exists() for name in ("config.json", "trials.json")):
+        return f"; everything is saved, go on with: {args.line if args.resume else args.line + ' --resume'}"
+    return "; what is done is kept, the same command goes on" if args.command == "sweep" else ""

@@ -6,15 +6,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vaefast.cli.arguments import given, words
+from vaefast.cli.arguments import NETWORKS, given, words
+
+HELP = "score a trained run"
 
 
 def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     """Add the command's parser."""
     from vaefast.data.decode import ON_BAD
 
-    evaluate = commands.add_parser("evaluate", parents=[machine], help="score a trained run")
+    evaluate = commands.add_parser("evaluate", parents=[machine], help=HELP)
     evaluate.add_argument("run", metavar="RUN", help="run folder")
+    evaluate.add_argument("--networks", metavar="SPEC", help=NETWORKS)
     evaluate.add_argument("--data-root", metavar="DIR", help="where the run's data lie now, if they moved")
     evaluate.add_argument("--on-bad", choices=ON_BAD, help="files that are no sound images (default: as in training)")
     evaluate.add_argument("-n", type=int, default=10_000, help="samples of each kind (default: 10000)")
@@ -31,6 +34,6 @@ def _run(args: argparse.Namespace) -> None:
     from vaefast.experiments.tables import print_scores
 
     result = evaluate(args.run, data_root=args.data_root, samples=args.n, seed=args.seed, device=args.device, which=args.metrics,
-                      weights=args.inception_weights, data_options=given(on_bad=args.on_bad))
+                      weights=args.inception_weights, networks=args.networks, data_options=given(on_bad=args.on_bad))
     print_scores(result)
     print(f"written to {Path(args.run) / 'evaluation.json'}")

@@ -7,13 +7,15 @@ from typing import Any
 
 from vaefast.cli.arguments import numbers, words
 
+HELP = "compare two sets of images: FID, Inception score, KID and more"
+
 
 def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     """Add the command's parser."""
     from vaefast.data.decode import ON_BAD
     from vaefast.metrics.inception_input import RESIZES
 
-    fid = commands.add_parser("fid", parents=[machine], help="compare two sets of images: FID, Inception score, KID and more")
+    fid = commands.add_parser("fid", parents=[machine], help=HELP)
     fid.add_argument("real", metavar="A", help="real images: a folder, zip, tar, .npz, run folder, or a file of statistics")
     fid.add_argument("fake", metavar="B", help="generated images: the same")
     fid.add_argument("--metrics", type=words, default="fid,is,kid", metavar="M[,M]",

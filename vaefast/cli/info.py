@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+HELP = "versions, devices, and which backend serves which op"
+
 
 def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     """Add the command's parser."""
-    info = commands.add_parser("info", help="versions, devices, and which backend serves which op")
+    info = commands.add_parser("info", help=HELP)
     info.set_defaults(call=_run)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from vaefast.cli.arguments import given, option, words
 from vaefast.errors import ArgumentError
 
+HELP = "run a published or documented experiment"
+
 
 def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     """Add the command's parser."""
@@ -17,7 +19,7 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     from vaefast.experiments.theory.job import PRESETS
     from vaefast.training.device import PRECISIONS
 
-    reproduce = commands.add_parser("reproduce", parents=[machine], help="run a published or documented experiment",
+    reproduce = commands.add_parser("reproduce", parents=[machine], help=HELP,
                                     description="The same command goes on with what an earlier one began.")
     reproduce.add_argument("experiment", metavar="NAME", choices=[*STUDIES, *sorted(EXPERIMENTS)],
                            help="dai-wipf: tables and figures of Dai & Wipf 2019; gamix: the terms of GAMIX-VAE, Rivera "

@@ -6,12 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from vaefast.cli.arguments import NETWORKS
+
+HELP = "draw images from a trained run"
+
 
 def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     """Add the command's parser."""
     from vaefast.experiments.codes import SAMPLERS
 
-    sample = commands.add_parser("sample", parents=[machine], help="draw images from a trained run")
+    sample = commands.add_parser("sample", parents=[machine], help=HELP)
     sample.add_argument("run", metavar="RUN", help="run folder")
     sample.add_argument("-n", type=int, default=100, help="how many (default: 100)")
     sample.add_argument("--out", required=True, metavar="FILE",
@@ -24,6 +28,7 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
                        help="instead: images after so many transitions z ~ q(z|x), x ~ p(x|z)")
     sample.add_argument("--start", choices=("noise", "data"), help="of chains: uniform noise (default), or training images")
     sample.add_argument("--pixel-noise", action="store_true", help="draw the pixels of chains, too, not their means alone")
+    sample.add_argument("--networks", metavar="SPEC", help=NETWORKS)
     sample.add_argument("--data-root", metavar="DIR", help="for the mixture and chains of data: where the run's data lie now, if "
                         "they moved")
     sample.set_defaults(call=_run)
@@ -34,5 +39,6 @@ def _run(args: argparse.Namespace) -> None:
 
     sampler = args.sampler or {1: "prior", 2: "second", None: None}[args.stage]
     for path in sample_to_file(args.run, Path(args.out), args.n, sampler=sampler, data_root=args.data_root, seed=args.seed,
-                               device=args.device, chain=args.chain, start=args.start, pixel_noise=args.pixel_noise):
+                               device=args.device, chain=args.chain, start=args.start, pixel_noise=args.pixel_noise,
+                               networks=args.networks):
         print(path)

@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vaefast.cli.arguments import add_training, data_options, given
+from vaefast.cli.arguments import add_training, data_options, given, real
+
+HELP = "search over a model's settings, on one machine or many"
 
 
 def add(commands: Any, machine: argparse.ArgumentParser) -> None:
@@ -14,7 +16,7 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     from vaefast.experiments.sweep.job import SCORES
     from vaefast.experiments.sweep.space import SPACES
 
-    sweep = commands.add_parser("sweep", parents=[machine], help="search over a model's settings, on one machine or many",
+    sweep = commands.add_parser("sweep", parents=[machine], help=HELP,
                                 description="Trains many settings once, then the best one from many seeds. The same command goes "
                                 "on with what an earlier one began. Needs the extra: pip install 'vaefast[sweep]'.")
     add_training(sweep)
@@ -28,14 +30,14 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     sweep.add_argument("--inception-weights", metavar="FILE", help="for fid (default: torch's cache)")
     sweep.add_argument("-n", type=int, default=10_000, help="samples that are scored (default: 10000)")
     sweep.add_argument("--early-stop", action="store_true", help="stop trainings that fall behind the others (ASHA)")
-    sweep.add_argument("--checkpoint-seconds", type=float, default=120.0, metavar="S", help="seconds between checkpoints "
+    sweep.add_argument("--checkpoint-seconds", type=real, default=120.0, metavar="S", help="seconds between checkpoints "
                        "(default: 120)")
     sweep.add_argument("--log-every", type=int, default=50, metavar="N", help="steps a record (default: 50)")
     sweep.add_argument("--out", required=True, metavar="DIR", help="folder for the runs and tables")
     where = sweep.add_argument_group("machines")
     where.add_argument("--address", metavar="A", help="of a Ray cluster, or auto (default: this machine)")
-    where.add_argument("--cpus-per-trial", type=float, default=1.0, metavar="C", help="cores of a training (default: 1)")
-    where.add_argument("--gpus-per-trial", type=float, metavar="G", help="GPUs of a training, such as 0.25 (default: 1, where "
+    where.add_argument("--cpus-per-trial", type=real, default=1.0, metavar="C", help="cores of a training (default: 1)")
+    where.add_argument("--gpus-per-trial", type=real, metavar="G", help="GPUs of a training, such as 0.25 (default: 1, where "
                        "there are GPUs)")
     where.add_argument("--at-once", type=int, metavar="N", help="most trainings at the same time (default: as many as fit)")
     sweep.set_defaults(call=_run)

@@ -15,8 +15,8 @@ from vaefast.data.image_set import ImageSet
 from vaefast.data.memory import require
 from vaefast.data.pixels import to_uint8
 from vaefast.errors import ArgumentError, DataError
+from vaefast.pixel_values import outside, wrong_dtype
 
-_TOLERANCE = 1e-6
 _CHANNELS = (1, 3, 4)
 _IMAGE_KEYS = ("image", "img", "images", "pixel_values")
 _LABEL_KEYS = ("label", "labels", "fine_label")
@@ -132,7 +132,7 @@ def _from_array(array: np.ndarray, layout: str | None) -> torch.Tensor:
     if array.ndim == 4:
         layout = layout or _layout_of(array.shape[1:], f"an array of shape {list(array.shape)}")
     if array.dtype.kind not in "bf" and array.dtype != np.uint8:
-        raise _wrong_dtype(array.dtype)
+        raise wrong_dtype(array.dtype)
     if array.dtype.kind == "f" and array.dtype not in (np.float16, np.float32, np.float64):
         array = array.astype(np.float64)
     if not array.dtype.isnative:
@@ -214,7 +214,7 @@ def _item_image(picture: Any, index: int, layout: str | None) -> torch.Tensor:
         return torch.from_numpy(array).permute(2, 0, 1)
     if isinstance(picture, np.ndarray):
         if picture.dtype.kind not in "bf" and picture.dtype != np.uint8:
-            raise _wrong_dtype(picture.dtype, f"item {index}")
+            raise wrong_dtype(picture.dtype, f"item {index}")
         if picture.ndim == 3:
             order = layout or _layout_of(picture.shape, f"item {index}, an array of shape {list(picture.shape)},")
             picture = np.moveaxis(picture, -1, 0) if order == "NHWC" else picture
@@ -234,16 +234,8 @@ def _item_image(picture: Any, index: int, layout: str | None) -> torch.Tensor:
     if picture.is_floating_point():
         return picture.float()
     if picture.dtype != torch.uint8:
-        raise _wrong_dtype(picture.dtype, f"item {index}")
+        raise wrong_dtype(picture.dtype, f"item {index}")
     return picture
-
-
-def _wrong_dtype(dtype: Any, what: str = "images") -> DataError:
-    verb = "have" if what == "images" else "has"
-    return DataError(
-        f"{what} {verb} dtype {str(dtype).removeprefix('torch.')}; uint8 in 0..255 or floats in [0, 1] were expected: "
-        "convert first."
-    )
 
 
 def _checked(images: torch.Tensor) -> torch.Tensor:
@@ -255,25 +247,10 @@ def _checked(images: torch.Tensor) -> torch.Tensor:
     if images.dtype == torch.bool:
         return images.to(torch.uint8).mul_(255).contiguous()
     if not images.is_floating_point():
-        raise _wrong_dtype(images.dtype)
-    outside = False
+        raise wrong_dtype(images.dtype)
+    clamped = False
     step = max(1, _CHECK_VALUES // images[0].numel())
     for start in range(0, len(images), step):
-        part = images[start : start + step]
-        low, high = (float(v) for v in part.aminmax())
-        if not (low >= -_TOLERANCE and high <= 1.0 + _TOLERANCE):  # also true for NaN
-            raise _out_of_range(part, start)
-        outside = outside or low < 0.0 or high > 1.0
+        clamped = outside(images[start : start + step], start) or clamped
     images = images.float().contiguous()
-    return images.clamp(0.0, 1.0) if outside else images
-
-
-def _out_of_range(part: torch.Tensor, start: int) -> DataError:
-    bad = ~((part >= -_TOLERANCE) & (part <= 1.0 + _TOLERANCE))
-    n, c, h, w = bad.nonzero()[0].tolist()
-    value = float(part[n, c, h, w])
-    where = f"image {start + n} holds {value:.6g} at channel {c}, row {h}, column {w}"
-    if not np.isfinite(value):
-        return DataError(f"{where}; every value must be finite: remove or repair that image.")
-    hint = "divide by 255 or pass uint8" if value > 2.0 else "rescale the images"
-    return DataError(f"{where}; floating-point images must lie in [0, 1]: {hint}.")
+    return images.clamp(0.0, 1.0) if clamped else images

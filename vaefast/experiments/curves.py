@@ -20,6 +20,9 @@ _TITLES = {
     "kl": "KL (nats per image)",
     "gamma": "gamma (std on the [0, 1] scale)",
     "active_dimensions": "active dimensions",
+    "kl_dimensions": "dimensions with a KL above 0.01 nats",
+    "kl_largest": "largest KL of a dimension (nats)",
+    "posterior_variance": "mean posterior variance",
     "fd_classifier": "FD-classifier of samples",
     "fd_exemplar": "FD-exemplar of samples",
     "mutual_information": "mutual information (nats; dashed: log N)",
@@ -60,8 +63,10 @@ def draw_curves(records: Iterable[Mapping[str, Any]], path: str | os.PathLike[st
         for column, name in enumerate(quantities):
             axes = plain(figure.add_subplot(grid[row, column]))
             _panel(axes, stages[stage], name, _title(stage, name), colours[stage])
-            if column == 0:
-                axes.set_ylabel(stage.replace("stage", "stage "), fontsize=11, fontweight="bold", color=colours[stage])
+            if column == 0:  # at the edge of the figure, however wide the numbers beside the axis are
+                box = axes.get_position()
+                figure.text(0.1 / figure.get_figwidth(), 0.5 * (box.y0 + box.y1), stage.replace("stage", "stage "), rotation=90,
+                            ha="center", va="center", fontsize=11, fontweight="bold", color=colours[stage])
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return write_atomically(path, buffer.getvalue())
@@ -87,7 +92,7 @@ def _panel(axes: Any, points: list[Mapping[str, Any]], name: str, title: str, co
         axes.axhline(ceiling, color="0.6", linewidth=1, linestyle="--")
     axes.set_title(title, fontsize=9)
     axes.set_xlabel(unit, fontsize=8)
-    if name == "active_dimensions":
+    if name in ("active_dimensions", "kl_dimensions"):
         axes.set_ylim(bottom=0)
         axes.yaxis.get_major_locator().set_params(integer=True)
 

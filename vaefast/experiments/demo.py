@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from vaefast.experiments.evaluate import evaluate
 from vaefast.experiments.run import train
 from vaefast.experiments.tables import print_scores
+
+_SOURCES = {"stage1": "the prior N(0, I)", "stage2": "the second stage", "mixture": "a Gaussian mixture"}
 
 
 def _free_name(stem: str) -> str:
@@ -17,6 +20,15 @@ def _free_name(stem: str) -> str:
     return name
 
 
+def verdict(scores: dict[str, Any]) -> str:
+    """What FD-classifier says of the three sources of codes, in a sentence."""
+    found = {name: scores[f"fd_classifier/{key}"] for key, name in _SOURCES.items() if f"fd_classifier/{key}" in scores}
+    best = min(found, key=found.__getitem__)
+    first, *others = sorted(found, key=found.__getitem__)
+    return (f"nearest to real digits here are samples with codes of {best} (FD-classifier {found[first]:.4g}); "
+            + ", ".join(f"{name} {found[name]:.4g}" for name in others))
+
+
 def demo(out: str | None = None, *, seed: int = 0, device: str = "auto", command: str = "vaefast demo") -> Path:
     """Train, sample and score a small two-stage VAE on the UCI digits; returns the run folder."""
     out = out or _free_name("vaefast-demo")
@@ -25,5 +37,6 @@ def demo(out: str | None = None, *, seed: int = 0, device: str = "auto", command
           command=command)
     result = evaluate(out, samples=2_000, seed=seed, device=device)
     print_scores(result)
-    print(f"open {Path(out) / 'report.html'}; samples_stage1.png and samples_stage2.png show what the second stage adds")
+    print(verdict(result))
+    print(f"open {Path(out) / 'report.html'}; samples_stage1.png and samples_stage2.png show samples of either stage")
     return Path(out)

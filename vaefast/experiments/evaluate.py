@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ import torch
 from torch import Tensor
 
 from vaefast import api, data, metrics
+from vaefast.api.base import versions
 from vaefast.errors import ArgumentError, DataError
 from vaefast.experiments.codes import Aggregate, aggregate, has_second_stage, in_batches, infers, samplers_of, spread_over
 from vaefast.experiments.draws import image_sampler, sample_images, to_uint8
 from vaefast.experiments.latent_page import write_latents
 from vaefast.experiments.report import write_report
-from vaefast.experiments.run import finished, image_model, run_data
+from vaefast.experiments.run import draw_model, finished, image_model, run_data
 from vaefast.experiments.scores import ImageScores, checked_metrics
 from vaefast.experiments.steps import by_step, write_steps
 from vaefast.metrics.classifier import LARGEST, SMALLEST
@@ -27,16 +29,42 @@ from vaefast.training.device import resolve_device
 from vaefast.training.storage import write_json
 
 SAMPLES = 10_000
+AGAINST = ("test", "train")
+_AGAINST = 'against is {!r}; expected "test" or "train".'
 _COUNTS = ("real", "fake", "features", "stretch", "inception_score_splits", "is_classifier_splits", "is_exemplar_splits",
            "kid_subset_size", "neighbours")
 
 
-def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES, seed: int = 0, device: str = "auto",
-             which: Sequence[str] | None = None, weights: str | os.PathLike[str] | None = None, against: str = "test",
-             first: Sequence[int] = (), also: Sequence[str] = (), coded: int | None = None, classifier_cache: str | None = None,
-             data_options: dict[str, Any] | None = None, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Score the run at `path` against its data set's test images; writes evaluation.json, the report and, where there is an
-    encoder, latents.json and latents.png of the test images.
+def evaluate(path: str, *, data_root: str | None = None, seed: int = 0, device: str = "auto",
+             networks: str | bool | None = None, data_options: dict[str, Any] | None = None,
+             say: Callable[[str], None] = print, **options: Any) -> dict[str, Any]:
+    """Score the run at `path` against its data set's test images: `score_model` of its model, its data and its folder.
+
+    Args:
+        data_root: where the data are, if they moved.
+        networks: as for `vaefast.load`.
+        data_options: of the data set's loader, in place of the run's own (`on_bad`).
+        options: of `score_model`.
+
+    Raises:
+        DataError: the data set is not the one that the run was trained on, or there is nothing to score it with.
+        RunFolderError: no finished run there. Others as `score_model` and `vaefast.load`.
+    """
+    if (against := options.get("against", "test")) not in AGAINST:
+        raise ArgumentError(_AGAINST.format(against))
+    run = finished(path)
+    model = image_model(run.path, resolve_device(device), networks)
+    split = run_data(run, data_root, data_options)
+    return score_model(model, split("train"), split("test"), run.path, seed=seed, say=say, **options)
+
+
+def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet, out: Path, *, samples: int = SAMPLES,
+                seed: int = 0, which: Sequence[str] | None = None, weights: str | os.PathLike[str] | None = None,
+                against: str = "test", first: Sequence[int] = (), also: Sequence[str] = (), coded: int | None = None,
+                classifier_cache: str | None = None, say: Callable[[str], None] = print,
+                about: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Score a model against test images; writes evaluation.json, the report and, where there is an encoder, latents.json and
+    latents.png of the test images into folder `out`. Where `train` are the same images, there is no floor of other real ones.
 
     Distances are taken between `samples` generated images and as many real test images (all, where there are fewer): samples
     of the prior (stage 1), test images reconstructed (where there is an encoder) and, as the best that can be asked for, real
@@ -56,42 +84,42 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
             else in those of the network trained on the data set.
         coded: so many images of either split, spread over it, give the codes for MMD, mixture, mutual information and
             latents.json; None: all (of the latents page 10,000).
-        data_options: of the data set's loader, in place of the run's own (`on_bad`).
         classifier_cache: folder of the networks trained on the data set; None for the cache's.
+        about: what evaluation.json says besides, where the folder is no run's.
 
     Raises:
         ArgumentError: against is neither.
-        DataError: the data set is not the one that the run was trained on, or there is nothing to score it with.
-        RunFolderError: no finished run there.
+        DataError: there is nothing to score it with.
     """
-    if against not in ("test", "train"):
-        raise ArgumentError(f'against is {against!r}; expected "test" or "train".')
-    run = finished(path)
-    chosen = resolve_device(device)
-    model = image_model(run.path, chosen)
-    split = run_data(run, data_root, data_options)
-    train, test = split("train"), split("test")
+    if against not in AGAINST:
+        raise ArgumentError(_AGAINST.format(against))
+    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 2:
+        raise ArgumentError(f"{samples!r} samples were asked for; expected 2 or more, as a distance needs their spread.")
+    chosen, called = model.device, out if about is None else f"a {model.kind} model"
     result: dict[str, Any] = {}
     steps = isinstance(model, api.SequentialVAE)
     if steps:
-        result |= by_step(write_steps(model, test.images, run.path, split="test", seed=seed))
+        result |= by_step(write_steps(model, test.images, out, split="test", seed=seed))
     which = chosen_metrics(which, weights, train, optional=steps)
     unseen = test.subset(slice(0, samples))
     real = unseen if against == "test" else train
     result = {"samples": samples, "real": len(real), "against": against, "seed": seed} | result
     if not which:
-        say(f"scored {path} step by step; its images are too large for the data set's own networks, and there are no Inception "
+        say(f"scored {called} step by step; its images are too large for the data set's own networks, and there are no Inception "
             "weights to score its samples with")
-        return _written(run.path, result)
+        return _written(out, result, about)
     by_inception = bool({"fid", "is"} & set(which))
     which = checked_metrics((*which, *also))
-    say(f"scoring {path}: {samples:,} samples of each kind against {len(real):,} {train.name} {against} images "
+    say(f"scoring {called}: {samples:,} samples of each kind against {len(real):,} {train.name} {against} images "
         f"({', '.join(which)})")
-    network = own_network(which, train, test, classifier_cache, chosen, say)
+    network = own_network(which, train, None if test is train else test, classifier_cache, chosen, say)
     score = ImageScores(real, which, weights=weights, device=chosen, classifier=network, first=first, notice=say,
                         extractor=_own_features(network) if also and network is not None and not by_inception else None)
     if network is not None:
-        result |= {f"classifier/{name}": network.info[name] for name in ("version", "test_accuracy")}
+        result |= {f"classifier/{name}": network.info[name] for name in ("version", "test_accuracy")
+                   if name in network.info and not (name == "test_accuracy" and test is train)}
+        if "classifier/test_accuracy" in result and "classifier" in which:
+            result["classifier/test_images"] = len(test)
 
     def add(kind: str, images: Tensor) -> None:
         for name, value in score(images).items():
@@ -115,10 +143,13 @@ def evaluate(path: str, *, data_root: str | None = None, samples: int = SAMPLES,
         if found is not None:
             result |= _latents(model, found, samples, seed)
     other = train if against == "test" else test
-    add("test_vs_train", other.images[torch.randperm(len(other), generator=torch.Generator().manual_seed(seed))[:samples]])
+    if test is not train:
+        chosen_rows = torch.randperm(len(other), generator=torch.Generator().manual_seed(seed))[:samples]
+        add("test_vs_train", other.images[chosen_rows])
     if infers(model):
-        write_latents(model, spread_over(test.images, coded), run.path, seed)
-    return _written(run.path, result)
+        labels = None if test.labels is None else spread_over(test.labels, coded)
+        write_latents(model, spread_over(test.images, coded), out, seed, labels)
+    return _written(out, result, about)
 
 
 def _own_features(network: metrics.FeatureClassifier) -> Callable[[Tensor], Tensor]:
@@ -135,9 +166,56 @@ def own_metric(train: data.ImageSet) -> tuple[str, ...]:
     return ("exemplar",) if train.labels is None else ("classifier",)
 
 
-def _written(run: Path, result: dict[str, Any]) -> dict[str, Any]:
-    """The result, in evaluation.json and the report."""
-    write_json(run / "evaluation.json", result)
+def evaluate_model(model: api.ImageModel, images: Any, *, train: Any = None, out: str | os.PathLike[str] | None = None,
+                   samples: int = SAMPLES, seed: int = 0, metrics: Sequence[str] | None = None,
+                   weights: str | os.PathLike[str] | None = None, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Score a model that is at hand, as `vaefast evaluate` scores a run: the same scores, pictures and report.
+
+    >>> scores = vaefast.evaluate(model, test_images, train=images, out="runs/mnist")
+
+    Args:
+        model: any that draws images; it is left where it is, on its device.
+        images: real ones that samples are compared with, in any form that `fit` takes; best of all images that it was not trained
+            on. Labels among them (of a `vaefast.data` set or a Dataset) choose FD-classifier.
+        train: those that it was trained on: FD-classifier's network learns from them, and they are the floor that real images
+            score. None: `images` stand for them, and there is no floor.
+        out: folder for evaluation.json, latents.json, the pictures and report.html, such as the run's own; it is made. None
+            writes nothing.
+        samples: of each kind.
+        seed: of samples and codes.
+        metrics: of classifier, exemplar, fid, is, kid, prdc, sharpness, diversity; None for what there is everything at hand for.
+        weights: file of the Inception weights.
+        say: told of what is done.
+
+    Returns:
+        The scores by name, as evaluation.json has them.
+
+    Raises:
+        ArgumentError: a model that draws no images, or images of another shape. DataError: images that cannot be read, or none to
+        score it with. RunFolderError: the folder cannot be written.
+    """
+    if not isinstance(model, api.ImageModel):
+        raise ArgumentError(f"model is of type {type(model).__name__}, which draws no images; expected one such as vaefast.VAE.")
+    test, described = model._accept(images)
+    learned = test if train is None else model._accept(train)[0]
+
+    def into(folder: Path) -> dict[str, Any]:
+        draw_model(model, learned, folder)
+        about = {} if (folder / "config.json").is_file() else {"about": {
+            "kind": model.kind, "model": model.config(), "data": described, "versions": versions()}}
+        return score_model(model, learned, test, folder, samples=samples, seed=seed, which=metrics, weights=weights, say=say,
+                           about=about)
+
+    if out is None:
+        with tempfile.TemporaryDirectory() as folder:
+            return into(Path(folder))
+    Path(out).mkdir(parents=True, exist_ok=True)
+    return into(Path(out))
+
+
+def _written(run: Path, result: dict[str, Any], about: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The result, in evaluation.json and the report; in the former, `about` the model, too."""
+    write_json(run / "evaluation.json", {**result, **(about or {})})
     write_report(run)
     return result
 
@@ -157,7 +235,7 @@ def chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str] 
     return found
 
 
-def own_network(which: Sequence[str], train: data.ImageSet, test: data.ImageSet, cache: str | None, device: torch.device,
+def own_network(which: Sequence[str], train: data.ImageSet, test: data.ImageSet | None, cache: str | None, device: torch.device,
                 say: Callable[[str], None]) -> metrics.FeatureClassifier | None:
     """The network trained on the data set itself that "classifier" or "exemplar" needs."""
     if "classifier" in which:

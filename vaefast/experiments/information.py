@@ -29,7 +29,8 @@ def _build() -> str:
         return f"no native core: {record.get('reason', 'no record of a build')}; the ops run on PyTorch"
     cuda = record["cuda"]
     with_cuda = f"CUDA {cuda['nvcc']} for {cuda['archs']}" if cuda.get("built") else f"no CUDA: {cuda.get('reason')}"
-    return f"by {record['compiler']}, for {', '.join(record['instruction_sets'])}; {with_cuda}"
+    notes = "".join(f"; {note}" for note in record.get("notes", ()))
+    return f"by {record['compiler']}, for {', '.join(record['instruction_sets'])}; {with_cuda}{notes}"
 
 
 def print_information() -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vaefast import api, metrics, ops
 from vaefast.experiments.codes import in_batches, spread_over
-from vaefast.experiments.figures import COLOURS, GREY, label, panels
+from vaefast.experiments.figures import COLOURS, GREY, blank, label, plain
+from vaefast.experiments.pictures import image_grid
 from vaefast.files import write_atomically
 from vaefast.models.diagnostics import ACTIVE_VARIANCE, KL_FLOOR
+from vaefast.models.mode import evaluating
 from vaefast.models.posterior import DiagonalGaussian, FlowPosterior
 from vaefast.training.storage import write_json
 
@@ -23,6 +27,14 @@ MUTUAL_IMAGES = 1_000
 BINS = 50
 LEAST_VARIANCE = 1e-6
 """Where the histogram of variances begins; smaller ones are counted there."""
+MOST = 2_000
+"""Dimensions whose covariance is at hand."""
+ROWS, COLUMNS, REACH = 5, 11, 3
+"""Of the images along principal directions: directions, images of each, and standard deviations to either side."""
+DRAWN = 3_000
+"""Points of the map."""
+CLASSES = 20
+"""Most classes that colours tell apart."""
 
 
 @torch.no_grad()
@@ -76,48 +88,152 @@ def latent_summary(q: DiagonalGaussian, seed: int = 0) -> dict[str, Any]:
         "variance_histogram": {"edges": edges.tolist(), "counts": counts.long().tolist()}}
 
 
-def write_latents(model: api.ImageAutoencoder, images: Tensor, folder: Path, seed: int = 0) -> dict[str, Any]:
-    """Write latents.json and latents.png of `images` [N, C, H, W] into a run folder; returns what the former holds."""
-    summary = latent_summary(posteriors(model, images), seed)
+def write_latents(model: api.ImageAutoencoder, images: Tensor, folder: Path, seed: int = 0,
+                  labels: Tensor | None = None) -> dict[str, Any]:
+    """Write latents.json and latents.png of `images` [N, C, H, W], with `labels` [N] where they have some, into a run folder;
+    returns what the former holds."""
+    q = posteriors(model, images)
+    summary = latent_summary(q, seed)
+    space = latent_space(q.mean, 2 * q.raw.double())
+    summary["eigenvalues"] = space.eigenvalues.tolist()
     write_json(folder / "latents.json", summary)
-    draw_latents(summary, folder / "latents.png")
+    draw_latents(summary, folder / "latents.png", space, None if labels is None else spread_over(labels, IMAGES),
+                 traversal(model, space))
     return summary
 
 
-def draw_latents(summary: dict[str, Any], path: Path) -> Path:
-    """Draw a `latent_summary`: KL by dimension, how it is spread, posterior variances, and the moments of all posteriors."""
-    figure, axes = panels(1 if summary["deterministic"] else 4, width=3.4, height=3.0, dpi=110)
-    if not summary["deterministic"]:
-        _draw_kl(axes[0], axes[1], summary)
-        _draw_variances(axes[2], summary)
-    _draw_moments(axes[-1], summary)
+@dataclass(frozen=True, eq=False)
+class LatentSpace:
+    """The principal directions of codes.
+
+    Attributes:
+        center: their mean, [k].
+        directions: unit vectors of the largest variance first, [m, k].
+        points: the posterior means along these directions, [N, m].
+        eigenvalues: variance of the codes along all of theirs, the posteriors' own included, largest first.
+        of_means: the same of the posterior means alone.
+    """
+
+    center: Tensor
+    directions: Tensor
+    points: Tensor
+    eigenvalues: Tensor
+    of_means: Tensor
+
+
+def latent_space(mean: Tensor, logvar: Tensor) -> LatentSpace:
+    """Principal directions of posterior means [N, k], in float64; `logvar` of the posteriors may be -inf.
+
+    Of more than 2,000 dimensions they are those of 2,000 of the images, and the posteriors' own variance is left out.
+    """
+    mean = mean.double()
+    center = mean.mean(0)
+    x = mean - center
+    if x.shape[1] <= MOST:
+        covariance = x.T @ x / len(x)
+        values, vectors = torch.linalg.eigh(covariance)
+        directions = vectors.flip(1).T[:ROWS]
+        codes = torch.linalg.eigvalsh(covariance + logvar.exp().mean(0).diag()).flip(0)
+    else:
+        few = spread_over(x, MOST)
+        values, vectors = torch.linalg.eigh(few @ few.T / len(few))
+        directions = torch.nn.functional.normalize(vectors.flip(1).T[:ROWS] @ few, dim=1)
+        codes = values.flip(0)
+    return LatentSpace(center, directions, x @ directions.T, codes.clamp_min(0), values.flip(0).clamp_min(0))
+
+
+@torch.no_grad()
+def traversal(model: api.ImageAutoencoder, space: LatentSpace) -> Any:
+    """Images on the way along each principal direction through the mean code, from -3 to 3 standard deviations, as a picture;
+    None where drawing takes too long (an autoregressive decoder) or no picture can be made."""
+    channels = model.image_shape[0]
+    if getattr(model.first, "autoregressive", False) or channels not in (1, 3):
+        return None
+    steps = torch.linspace(-REACH, REACH, COLUMNS, dtype=torch.float64)
+    spread = space.points.square().mean(0).sqrt()
+    z = space.center + (spread[:, None] * steps)[..., None] * space.directions[:, None]
+    z = z.flatten(0, 1).float().to(model.device)
+    flow = getattr(model.first, "flow", None)
+    with evaluating(model.first):
+        z = z if flow is None else flow(z)[0]
+    return image_grid(model.decode(z).cpu(), len(space.directions), COLUMNS, scale=max(1, 64 // max(model.image_shape[1:])))
+
+
+def draw_latents(summary: dict[str, Any], path: Path, space: LatentSpace, labels: Tensor | None = None,
+                 rows: Any = None) -> Path:
+    """Draw the latent space - codes along their two principal directions, by class; variance along all of them; images on the way
+    along the first - and how far a `latent_summary` has collapsed: KL by dimension, and posterior variances."""
+    with_posteriors = not summary["deterministic"]
+    count = 4 if with_posteriors else 2
+    width, top, title = 3.5 * count, 3.3, 0.35
+    below = 0.0 if rows is None else title + 0.75 * width * rows.shape[0] / rows.shape[1]
+    figure = blank(width, top + below, dpi=110, layout=None)
+    whole = top + below
+    axes = []
+    for i in range(count):
+        left = (i * 3.5 + 0.62) / width
+        axes.append(plain(figure.add_axes((left, (below + 0.55) / whole, 2.7 / width, (top - 0.95) / whole))))
+    _draw_map(axes[0], space, labels)
+    _draw_spectrum(axes[1], space, with_posteriors)
+    if with_posteriors:
+        _draw_kl(axes[2], summary)
+        _draw_variances(axes[3], summary)
+    if rows is not None:
+        picture = figure.add_axes((0.125, 0.02, 0.75, (below - title) / whole - 0.02))
+        picture.imshow(rows.squeeze(2) if rows.shape[2] == 1 else rows, cmap="gray", vmin=0, vmax=255, aspect="auto")
+        picture.set_axis_off()
+        picture.set_title(f"along the first {len(space.directions)} principal directions, a row each: -{REACH} to {REACH} "
+                          "standard deviations from the mean code", fontsize=10)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return write_atomically(path, buffer.getvalue())
 
 
-def _draw_kl(by_dimension: Any, histogram: Any, summary: dict[str, Any]) -> None:
+def _draw_map(axes: Any, space: LatentSpace, labels: Tensor | None) -> None:
+    points = spread_over(space.points, DRAWN).numpy()
+    x, y = points[:, 0], points[:, 1] if points.shape[1] > 1 else 0 * points[:, 0]
+    known = None if labels is None else spread_over(labels, DRAWN).numpy()
+    classes = [] if known is None else sorted({int(value) for value in known})
+    if not 1 < len(classes) <= CLASSES:
+        axes.scatter(x, y, s=5, color=COLOURS[0], alpha=0.5, linewidths=0)
+    else:
+        import matplotlib
+
+        colours = matplotlib.colormaps["tab10" if len(classes) <= 10 else "tab20"]
+        for i, one in enumerate(classes):
+            axes.scatter(x[known == one], y[known == one], s=5, color=colours(i), alpha=0.6, linewidths=0)
+        for i, one in enumerate(classes):  # each class by its own name, where most of it lies
+            own = known == one
+            axes.text(float(np.median(x[own])), float(np.median(y[own])), str(one), color="white", fontsize=8, ha="center",
+                      va="center", fontweight="bold", bbox={"boxstyle": "circle,pad=0.15", "color": colours(i)})
+    label(axes, "mean codes" + (", by class" if 1 < len(classes) <= CLASSES else ""), "first principal direction", "second")
+
+
+def _draw_spectrum(axes: Any, space: LatentSpace, with_posteriors: bool) -> None:
+    drawn = [(space.eigenvalues, COLOURS[0], "of codes")] if with_posteriors else []
+    for values, colour, called in [*drawn, (space.of_means, COLOURS[1], "of mean codes")]:
+        axes.plot(range(1, len(values) + 1), values.clamp_min(LEAST_VARIANCE), color=colour, markersize=3, linewidth=1.4,
+                  marker="o" if len(values) < 40 else None, label=called)
+    axes.axhline(1.0, color=GREY, linewidth=0.8, linestyle="--")
+    axes.set_yscale("log")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    label(axes, "variance along each direction (dashed: N(0, I))", "principal direction", "variance", legend="lower left")
+    axes.title.set_fontsize(9)
+
+
+def _draw_kl(axes: Any, summary: dict[str, Any]) -> None:
     kl = sorted(summary["kl_per_dimension"], reverse=True)
-    by_dimension.bar(range(len(kl)), kl, width=1.0, color=COLOURS[0])
-    by_dimension.axhline(KL_FLOOR, color=GREY, linewidth=0.8)
-    by_dimension.set_yscale("symlog", linthresh=KL_FLOOR)
-    label(by_dimension, f"KL, {summary['kl']:.4g} nats in all", "dimension, by its KL", "nats")
-    histogram.hist(kl, bins=min(40, max(5, len(kl) // 4)), color=COLOURS[0])
-    label(histogram, f"{summary['kl_dimensions']} of {len(kl)} above {KL_FLOOR} nats", "KL of a dimension, nats", "dimensions")
+    axes.plot(range(1, len(kl) + 1), kl, color=COLOURS[0], marker="o" if len(kl) < 40 else None, markersize=3, linewidth=1.4)
+    axes.axhline(KL_FLOOR, color=GREY, linewidth=0.8, linestyle="--")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    label(axes, f"KL: {summary['kl']:.4g} nats, {summary['kl_dimensions']} of {len(kl)} used", "dimension, by its KL", "nats")
 
 
 def _draw_variances(axes: Any, summary: dict[str, Any]) -> None:
     found = summary["variance_histogram"]
     axes.stairs(found["counts"], found["edges"], fill=True, color=COLOURS[2])
     axes.set_xscale("log")
-    axes.axvline(1.0, color=GREY, linewidth=0.8)
-    label(axes, f"{summary['active_dimensions']} active dimensions", "posterior variance", "images x dimensions")
-
-
-def _draw_moments(axes: Any, summary: dict[str, Any]) -> None:
-    mean, variance = summary["global_mean"], summary["global_variance"]
-    axes.scatter(mean, variance, s=8, color=COLOURS[1], alpha=0.7, label="with the posteriors' variances")
-    axes.scatter(mean, summary["variance_of_means"], s=8, color=COLOURS[4], alpha=0.7, label="of the means alone")
-    axes.axhline(1.0, color=GREY, linewidth=0.8)
-    axes.axvline(0.0, color=GREY, linewidth=0.8)
-    label(axes, "all posteriors together", "mean of a dimension", "variance")
+    axes.axvline(1.0, color=GREY, linewidth=0.8, linestyle="--")
+    label(axes, f"{summary['active_dimensions']} of {summary['latent_dim']} dimensions active", "posterior variance",
+          "images x dimensions")

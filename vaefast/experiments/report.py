@@ -6,16 +6,17 @@ import json
 import math
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from ..errors import RunFolderError
 from ..files import write_atomically
 from ..training.storage import read_object
 from .html import figure, page, section, table
+from .tables import FEW_TESTED
 
 _MODELS = {
     "two-stage": "A two-stage variational autoencoder: the first stage learns to code images and to draw them back; "
@@ -94,7 +95,24 @@ _SCORES = {
         "Variance of the Laplacian of samples after each step of the chain. The closer to the data's own the better; noise "
         "counts as sharpness, too.",
     ),
-    "active_dimensions": ("Active dimensions", "Latent dimensions that carry information about the image."),
+    "active_dimensions": ("Active dimensions", "Latent dimensions that carry information about the image, over training images."),
+    "mutual_information": (
+        "Mutual information",
+        "What a code tells about its image, in nats; an estimate from N images is at most log N.",
+    ),
+    "gamma_x": ("Gamma of stage 1", "Standard deviation of the decoder's noise, on the [0, 1] scale of pixels."),
+    "gamma_z": ("Gamma of stage 2", "Standard deviation of the second stage's noise on the codes."),
+}
+
+# Entries of evaluation.json that say how scores were taken -> a sentence of it.
+_HOW = {
+    "inception_score_splits": "The Inception score is a mean over {} splits of the samples.",
+    "is_classifier_splits": "IS-classifier is a mean over {} splits of the samples.",
+    "is_exemplar_splits": "IS-exemplar is a mean over {} splits of the samples.",
+    "kid_subset_size": "KID is a mean over subsets of {} images.",
+    "neighbours": "Precision, recall, density and coverage go by the {} nearest neighbours.",
+    "features": "The features are {}.",
+    "seed": "The seed of the samples is {}.",
 }
 
 # Score name after the slash -> what was measured.
@@ -157,7 +175,9 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
     run = Path(run_dir)
     if not run.is_dir():
         raise RunFolderError(f"There is no run folder {run}: `vaefast train` makes one.")
-    config, scores = read_object(run / "config.json"), read_object(run / "evaluation.json")
+    scores = read_object(run / "evaluation.json")
+    about = scores.pop("about", None)
+    config = read_object(run / "config.json") or (about if isinstance(about, dict) else {})
     model, data = _name(config.get("kind")), _name(config.get("data"))
     drawn = "Samples" if model in _NO_ENCODER else None
     title = " on ".join(part for part in (model, data) if part) or run.resolve().name
@@ -167,10 +187,11 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(_about(model, config, run))}</p>",
         *_warnings(run),
-        section("Scores", _scores(scores, run, drawn)),
-        section("Pictures", _pictures(pictures, run, drawn)),
-        *([] if model in _NO_ENCODER else [section("Latents", _latents(read_object(run / "latents.json"), latents, run))]),
-        section("Training", _training(run, curves)),
+        section("Scores", _scores(scores, run, config, drawn)),
+        section("Pictures", _pictures(pictures, run, config, drawn)),
+        *([] if model in _NO_ENCODER else [
+            section("Latents", _latents(read_object(run / "latents.json"), latents, run, config, scores))]),
+        *([] if about is not None else [section("Training", _training(run, config, curves))]),
         section("Settings", _settings(config)),
     ]
     return write_atomically(run / "report.html", page(title, body))
@@ -195,41 +216,62 @@ def _warnings(run: Path) -> list[str]:
         return []
     note = ""
     if (run / "checkpoints" / "last-good.json").exists():
-        path = escape(quote(str(run / "checkpoints" / "last-good")))
+        path = escape(shlex.quote(str(run / "checkpoints" / "last-good")))
         note = ('<p class="note">The checkpoint from before the trouble is kept. To go on from its weights with other settings: '
                 f"<code>vaefast train ... --start-from {path}</code></p>")
     table = f'<div class="scroll"><table class="settings"><tbody>{"".join(rows)}</tbody></table></div>'
     return [section("Warnings", table + note)]
 
 
-def _scores(scores: Mapping[str, Any], run: Path, drawn: str | None = None) -> str:
-    families: dict[str, list[tuple[str, Any]]] = {}
+def _scores(scores: Mapping[str, Any], run: Path, config: Mapping[str, Any], drawn: str | None = None) -> str:
+    families: dict[str, list[tuple[str, str]]] = {}
     facts: dict[str, Any] = {}
+    spreads = _spreads(scores)
     for key, value in scores.items():
         family, _, subject = key.partition("/")
-        if family == "classifier" or not subject:
+        if key in spreads.values():
+            continue
+        if family == "classifier" or not subject and family not in _SCORES:
             facts[key] = value
-        else:
-            families.setdefault(family, []).append((subject, value))
+            continue
+        shown = _value(value)
+        if key in spreads and abs(scores[spreads[key]]) > 1e-6 * abs(value):
+            shown += f" ± {_value(scores[spreads[key]], digits=2)}"
+        if key == "active_dimensions" and "latent_dim" in scores:
+            shown += f" of {scores['latent_dim']}"
+        families.setdefault(family, []).append((subject, shown))
     if not families and not facts:
-        return _missing("scores", f"vaefast evaluate {quote(str(run))}")
+        return _missing("scores", _evaluation(run, config))
     rows = []
     order = {name: i for i, name in enumerate(_SCORES)}
     for family in sorted(families, key=lambda f: order.get(_of(f)[0], len(order))):
         heading, reading = _headed(family)
         cell = f"<strong>{escape(heading)}</strong>" + (f"<small>{escape(reading)}</small>" if reading else "")
         subjects = {**_SUBJECTS, **(_MMD_SUBJECTS if family == "mmd" else {})} | ({"stage1": drawn.lower()} if drawn else {})
-        for i, (subject, value) in enumerate(families[family]):
+        for i, (subject, shown) in enumerate(families[family]):
             span = f'<th scope="rowgroup" rowspan="{len(families[family])}">{cell}</th>' if i == 0 else ""
             what = escape(subjects.get(subject, _words(subject)))
-            rows.append(f'<tr>{span}<td>{what}</td><td class="number">{escape(_value(value))}</td></tr>')
+            number, _, spread = shown.partition(" ± ")
+            quiet = f' <span class="spread">± {escape(spread)}</span>' if spread else ""
+            rows.append(f'<tr>{span}<td>{what}</td><td class="number">{escape(number)}{quiet}</td></tr>')
     table = (
         '<div class="scroll"><table><thead><tr><th>Score</th><th>Of what</th><th class="number">Value</th></tr>'
         f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
         if rows
         else ""
     )
-    return table + _facts(facts)
+    return table + _facts(facts, bool(spreads))
+
+
+def _spreads(scores: Mapping[str, Any]) -> dict[str, str]:
+    """Key of a score -> key of its standard deviation or error, which stands beside it."""
+    found = {}
+    for key in scores:
+        family, slash, subject = key.partition("/")
+        for spread in (f"{family}_std{slash}{subject}", f"{family}{slash}{subject}_standard_error"):
+            if _is_number(scores.get(spread)):
+                found[key] = spread
+    return found
 
 
 def _of(family: str) -> tuple[str, str, str]:
@@ -248,55 +290,76 @@ def _headed(family: str) -> tuple[str, str]:
     return (f"{heading}, standard deviation", "Over its splits or subsets.") if std else (heading, reading)
 
 
-def _facts(facts: Mapping[str, Any]) -> str:
+def _facts(facts: Mapping[str, Any], spread: bool = False) -> str:
     facts = dict(facts)
     lines = []
-    if _is_number(samples := facts.pop("samples", None)):
-        lines.append(f"Scores are over {samples:,} samples each.")
+    samples, fake, real, against = (facts.pop(name, None) for name in ("samples", "fake", "real", "against"))
+    if _is_number(fake if samples is None else samples):
+        line = f"Scores are over {_whole(fake if samples is None else samples)} samples of each kind"
+        lines.append(line + (f", against {_whole(real)} {_SPLITS.get(against, 'real')} images." if _is_number(real) else "."))
     version, accuracy = facts.pop("classifier/version", None), facts.pop("classifier/test_accuracy", None)
+    tested = facts.pop("classifier/test_images", None)
     if version is not None or accuracy is not None:
         exemplar = str(version).startswith("exemplar")
         line = f"The network behind FD-{'exemplar' if exemplar else 'classifier'} is version {version or 'unknown'}"
-        seen = "new views of its exemplars" if exemplar else "test images"
+        seen = "new views of its exemplars" if exemplar else f"{_whole(tested)} test images" if tested else "test images"
         lines.append(line + (f", {accuracy:.2%} right on {seen}." if _is_number(accuracy) else "."))
-    information, ceiling = facts.pop("mutual_information", None), facts.pop("mutual_information_ceiling", None)
-    error, images = (facts.pop(f"mutual_information_{name}", None) for name in ("standard_error", "images"))
-    if all(map(_is_number, (information, ceiling, error, images))):
-        lines.append(f"A code tells {information:.4g} ± {error:.2g} nats about its image; an estimate from N = {images:,} images "
-                     f"is at most log N = {ceiling:.4g}.")
+        if tested is not None and tested < FEW_TESTED:
+            lines.append("So few images hardly tell how good it is.")
+    ceiling, images = (facts.pop(f"mutual_information_{name}", None) for name in ("ceiling", "images"))
+    if _is_number(ceiling) and _is_number(images):
+        lines.append(f"The mutual information is an estimate from N = {_whole(images)} images, at most log N = {ceiling:.4g}.")
+    if facts.pop("stretch", False):
+        lines.append("Generated images were stretched to the full range.")
+    facts.pop("latent_dim", None)
+    for name, sentence in _HOW.items():
+        if (value := facts.pop(name, None)) is not None:
+            lines.append(sentence.format(_whole(value)))
+    if spread:
+        lines.append("Behind ± stands the standard deviation over splits or subsets; of MMD² and the mutual information, the "
+                     "standard error.")
     lines += [f"{_words(key)}: {_value(value)}." for key, value in facts.items()]
     return f'<p class="note">{escape(" ".join(lines))}</p>' if lines else ""
 
 
-def _pictures(pictures: Mapping[str, Path], run: Path, drawn: str | None = None) -> str:
+_SPLITS = {"test": "real test", "train": "real training"}
+
+
+def _whole(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _pictures(pictures: Mapping[str, Path], run: Path, config: Mapping[str, Any], drawn: str | None = None) -> str:
     if not pictures:
-        return _missing("pictures", f"vaefast train --resume --out {quote(str(run))}")
+        return _missing("pictures", _resumption(run, config))
     known = [n for n in _CAPTIONS if n in pictures]
     names = known + [n for n in pictures if n not in _CAPTIONS]
     return '<div class="pictures">' + "".join(
         figure(pictures[n], drawn if drawn and n == "samples_stage1.png" else _caption(n)) for n in names) + "</div>"
 
 
-def _latents(found: Mapping[str, Any], picture: Path | None, run: Path) -> str:
-    """Whether the code has collapsed: the picture, and its numbers in words."""
+def _latents(found: Mapping[str, Any], picture: Path | None, run: Path, config: Mapping[str, Any],
+             scores: Mapping[str, Any]) -> str:
+    """Whether the code has collapsed: the picture, and its numbers in words; what stands among the scores is left to them."""
     if not found or picture is None:
-        return _missing("latents (latents.json, latents.png)", f"vaefast evaluate {quote(str(run))}")
-    rows = [[reading, _value(found[name])] for name, reading in _LATENTS.items() if found.get(name) is not None]
-    return figure(picture, f"Posteriors of {found['images']:,} images", "wide") + table(["Latents", "Value"], rows)
+        return _missing("latents (latents.json, latents.png)", _evaluation(run, config))
+    shown = [name for name in _LATENTS if found.get(name) is not None and name.removesuffix("_images") not in scores]
+    return figure(picture, f"Codes and posteriors of {found['images']:,} images", "wide") + table(
+        ["Latents", "Value"], [[_LATENTS[name], _value(found[name])] for name in shown])
 
 
 def _caption(name: str) -> str:
     return _CAPTIONS.get(name) or _words(name.removesuffix(".png"))
 
 
-def _training(run: Path, curves: Path | None) -> str:
+def _training(run: Path, config: Mapping[str, Any], curves: Path | None) -> str:
     records = list(_records(run / "metrics.jsonl"))
     parts = []
     if curves is not None:
         parts.append(figure(curves, "Terms of the loss while training, one row a stage", "wide"))
     elif records:
-        parts.append(_missing("curves", f"vaefast train --resume --out {quote(str(run))}"))
-    parts.append(_last_values(records) if records else _missing("training log (metrics.jsonl)", "vaefast train"))
+        parts.append(_missing("curves", _resumption(run, config)))
+    parts.append(_last_values(records) if records else _missing("training log (metrics.jsonl)", _resumption(run, config)))
     return "".join(parts)
 
 
@@ -322,7 +385,7 @@ def _last_values(records: Iterable[Mapping[str, Any]]) -> str:
 
 def _settings(config: Mapping[str, Any]) -> str:
     if not config:
-        return _missing("settings (config.json)", "vaefast train")
+        return _missing("settings (config.json)", _TRAIN)
     names = [n for n in _FIRST if n in config] + [n for n in config if n not in _FIRST]
     rows = []
     for name in names:
@@ -333,11 +396,38 @@ def _settings(config: Mapping[str, Any]) -> str:
 
 
 def _flat(label: str, value: Any) -> Iterable[tuple[str, Any]]:
-    if isinstance(value, Mapping):
+    if label == "stages" and isinstance(value, list):
+        for number, stage in enumerate(value, 1):
+            if isinstance(stage, Mapping):  # what is not set says nothing
+                stage = {key: inner for key, inner in stage.items() if inner not in (None, {}, [])}
+            yield from _flat(f"stage {number}", stage)
+    elif isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from _flat(f"{label} / {key}", inner)
+    elif isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
+        for number, inner in enumerate(value, 1):
+            yield from _flat(f"{label} / {number}", inner)
     else:
         yield label.replace("_", " "), value
+
+
+_TRAIN = "vaefast train MODEL --data NAME --out RUN"
+
+
+def _evaluation(run: Path, config: Mapping[str, Any]) -> str:
+    """What scores the run: the command line, or Python where the data have no name that it knows."""
+    if config and "data_name" not in config and "command" not in config:
+        return f"vaefast.evaluate(model, images, out={str(run)!r})"
+    networks = config.get("networks")
+    own = ["--networks", networks["from"]] if isinstance(networks, Mapping) and "from" in networks else []
+    return shlex.join(["vaefast", "evaluate", str(run), *own])
+
+
+def _resumption(run: Path, config: Mapping[str, Any]) -> str:
+    """What trains the run to its end."""
+    if command := config.get("command"):
+        return str(command) if "--resume" in str(command) else f"{command} --resume"
+    return f"model.fit(images, out={str(run)!r}, resume=True)" if config else _TRAIN
 
 
 def _missing(what: str, command: str) -> str:
@@ -377,11 +467,11 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _value(value: Any) -> str:
+def _value(value: Any, digits: int = 4) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "not set"}[value]
     if isinstance(value, float) and math.isfinite(value):
-        return f"{value:,.1f}" if 100 <= abs(value) < 1e6 else f"{value:.4g}"
+        return f"{value:,.1f}" if 100 <= abs(value) < 1e6 else f"{value:.{digits}g}"
     if isinstance(value, list | tuple):
         return ", ".join(_value(v) for v in value)
     return str(value)

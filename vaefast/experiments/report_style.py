@@ -11,7 +11,7 @@ main { max-width: 66rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .6rem; }
 h2 { font-size: 1.25rem; margin: 2.4rem 0 .8rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line); }
 p { max-width: 48rem; margin: .5rem 0; }
-.note, figcaption, small, .missing { color: var(--soft); font-size: .88rem; }
+.note, figcaption, small, .missing, .spread { color: var(--soft); font-size: .88rem; }
 small { display: block; font-weight: 400; line-height: 1.45; margin-top: .2rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .95rem; }

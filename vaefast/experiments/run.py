@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from vaefast import api, data
+from vaefast.api.own_networks import networks_from
 from vaefast.data.catalog import options_of
 from vaefast.errors import ArgumentError, BadFileError, DataError, DivergenceError, RunFolderError, VaefastError
 from vaefast.experiments.codes import infers, samplers_of, spread_over
@@ -135,13 +136,33 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
 
 
 def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], overrides: dict[str, Any]) -> api.ImageModel:
-    """The preset's model with some arguments in the place of the preset's; `ArgumentError` for one that it does not take."""
+    """The preset's model with some arguments in the place of the preset's; `ArgumentError` for one that it does not take.
+
+    `networks` among them names what makes networks of the user's own, with `network_options`; see
+    `vaefast.api.own_networks.networks_from`.
+    """
     model = api.MODELS[chosen.kind]
     taken = inspect.signature(model).parameters
+    overrides = dict(overrides)
+    spec, options = overrides.pop("networks", None), overrides.pop("network_options", None)
+    if spec is None and options is not None:
+        raise ArgumentError("network_options were given without networks; name what makes them (--networks MODULE:FUNCTION).")
+    if spec is not None:
+        if not model.networks or model.networks[0] not in taken:
+            raise ArgumentError(f"networks is {spec!r}; {kind} takes none of your own.")
+        latent_dim = chosen.arguments(overrides).get("latent_dim", taken["latent_dim"].default)
+        overrides |= networks_from(spec, model.networks, image_shape, latent_dim, options)
     for name, value in overrides.items():
         if name not in taken:
-            raise ArgumentError(f"{name.rstrip('_')} is {value!r}; {kind} has no such setting.")
-    return model(image_shape, **chosen.arguments(overrides))
+            called = "chain-steps" if name == "steps" else name.rstrip("_")
+            raise ArgumentError(f"{called} is {value!r}; {kind} has no such setting.")
+    try:
+        return model(image_shape, **chosen.arguments(overrides))
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or "allocate" in str(error):
+            raise ArgumentError(f"a {kind} model of these settings does not fit into memory; choose fewer latent dimensions, or "
+                                "narrower networks.") from error
+        raise
 
 
 def _for_stage(stage: int, overrides: dict[str, Any] | Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -173,29 +194,35 @@ def _callbacks(sample_every: float | None, tensorboard: bool, wandb: str | None,
 
 @torch.no_grad()
 def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, seed: int = 1, coded: int | None = None) -> None:
-    """samples_stage1.png, samples_stage2.png (of a two-stage model), reconstructions.png and latents.png (where there is an
-    encoder), curves.png and report.html. One that cannot be made is told of, and the others are."""
-    generator = torch.Generator(model.device).manual_seed(seed)
-    for stage, sampler in enumerate(samplers_of(model), start=1):
-        with _told(f"samples_stage{stage}.png", run.path):
-            samples = image_sampler(model, sampler)(GRID * GRID, generator)
-            save_png(run.path / f"samples_stage{stage}.png", image_grid(samples.cpu(), GRID, GRID))
-    if isinstance(model, api.ImageAutoencoder):
-        with _told("reconstructions.png", run.path):
-            originals = data.to_float(images.images[:PAIRS]).to(model.device)
-            save_png(run.path / "reconstructions.png",
-                     reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
-    if infers(model):
-        with _told("latents.png", run.path):
-            write_latents(model, spread_over(images.images, coded), run.path)
-    if isinstance(model, api.SequentialVAE):
-        with _told("the pictures of its steps", run.path):
-            draw_steps(model, images.images, run.path, seed)
-            write_steps(model, images.images, run.path, split="training")
+    """The pictures of `draw_model` of a run, curves.png and report.html."""
+    draw_model(model, images, run.path, seed, coded)
     with _told("curves.png", run.path):
         draw_curves(run.read_metrics(), run.path / "curves.png")
     with _told("report.html", run.path):
         write_report(run.path)
+
+
+@torch.no_grad()
+def draw_model(model: api.ImageModel, images: data.ImageSet, path: Path, seed: int = 1, coded: int | None = None) -> None:
+    """samples_stage1.png, samples_stage2.png (of a two-stage model), reconstructions.png and latents.png (where there is an
+    encoder) in the folder `path`. One that cannot be made is told of, and the others are."""
+    generator = torch.Generator(model.device).manual_seed(seed)
+    for stage, sampler in enumerate(samplers_of(model), start=1):
+        with _told(f"samples_stage{stage}.png", path):
+            samples = image_sampler(model, sampler)(GRID * GRID, generator)
+            save_png(path / f"samples_stage{stage}.png", image_grid(samples.cpu(), GRID, GRID))
+    if isinstance(model, api.ImageAutoencoder):
+        with _told("reconstructions.png", path):
+            originals = data.to_float(images.images[:PAIRS]).to(model.device)
+            save_png(path / "reconstructions.png",
+                     reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
+    if infers(model):
+        with _told("latents.png", path):
+            write_latents(model, spread_over(images.images, coded), path, labels=_labels(images, coded))
+    if isinstance(model, api.SequentialVAE):
+        with _told("the pictures of its steps", path):
+            draw_steps(model, images.images, path, seed)
+            write_steps(model, images.images, path, split="training")
 
 
 @contextmanager
@@ -208,6 +235,11 @@ def _told(what: str, path: Path) -> Iterator[None]:
               file=sys.stderr, flush=True)
 
 
+def _labels(images: data.ImageSet, count: int | None) -> torch.Tensor | None:
+    """The labels of `count` images spread over the set."""
+    return None if images.labels is None else spread_over(images.labels, count)
+
+
 def finished(path: str) -> RunFolder:
     """The run folder at `path`, if its training has ended; `RunFolderError` otherwise."""
     run = RunFolder.open(path)
@@ -216,9 +248,12 @@ def finished(path: str) -> RunFolder:
     return run
 
 
-def image_model(path: str | os.PathLike[str], device: torch.device) -> api.ImageModel:
-    """The model in a folder. Raises ArgumentError for one that draws no images, besides what `vaefast.load` raises."""
-    model = api.load(path, device=device)
+def image_model(path: str | os.PathLike[str], device: torch.device, networks: str | bool | None = None) -> api.ImageModel:
+    """The model in a folder; `networks` as for `vaefast.load`.
+
+    Raises ArgumentError for one that draws no images, besides what `vaefast.load` raises.
+    """
+    model = api.load(path, device=device, networks=networks)
     if not isinstance(model, api.ImageModel):
         raise ArgumentError(f"{path} holds a model of kind {model.kind!r}, which draws no images; use its sample() in Python.")
     return model
@@ -233,8 +268,8 @@ def run_data(run: RunFolder, data_root: str | None = None, more: dict[str, Any] 
     """
     name, root = run.config.get("data_name"), data_root or run.config.get("data_root")
     if name is None:
-        raise RunFolderError(f"{run.path} was not trained on a named data set; use vaefast's Python functions instead "
-                             "(vaefast.metrics, vaefast.models.Mixture).")
+        raise RunFolderError(f"{run.path} was not trained on a named data set, so that its images are not at hand here; in "
+                             "Python, vaefast.evaluate(model, images, out=...) scores it.")
     options = {**run.config.get("data_options", {}), **(more or {})}
 
     def split(which: str) -> data.ImageSet:

@@ -22,7 +22,7 @@ from vaefast.training.run_folder import RunFolder
 
 def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, data_root: str | None = None, seed: int = 0,
                    device: str = "auto", chain: int | None = None, start: str | None = None,
-                   pixel_noise: bool = False) -> list[Path]:
+                   pixel_noise: bool = False, networks: str | bool | None = None) -> list[Path]:
     """Draw n images from the run (or saved model) in folder `run`; returns the files written.
 
     A `.npz` holds `images`, uint8 [n, C, H, W], and a PNG grid of the first 100 goes beside it; a `.png` is the
@@ -30,6 +30,8 @@ def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, d
     the prior of a model that has none. A mixture is fitted to the codes of the run's training images, which it needs then
     (from `data_root`, if they moved). With `chain`, images are the ends of chains of so many transitions instead
     (`vaefast.models.chain`), from `start` "noise" (default) or "data", the run's training images.
+
+    `networks` is that of `vaefast.load`.
 
     A picture that is written into the run's own folder, such as RUN/samples_chain.png, appears in its report.
 
@@ -48,7 +50,7 @@ def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, d
             raise RunFolderError(f"{path} exists already; choose another --out.")
     if chain is None and (start is not None or pixel_noise):
         raise ArgumentError(f"{'start' if start else 'pixel-noise'} was given without a chain; say how long it is (--chain).")
-    model = image_model(run, resolve_device(device))
+    model = image_model(run, resolve_device(device), networks)
 
     def training_images() -> Tensor:
         return run_data(RunFolder.open(run), data_root)("train").images

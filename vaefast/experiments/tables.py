@@ -30,6 +30,9 @@ ROWS = (
 )
 """Keys of evaluation.json that a person reads first, and what to call them."""
 
+FEW_TESTED = 100
+"""Test images below which an accuracy says little."""
+
 _BY_STEP = (("step_error", "squared error a pixel of reconstructions, step by step"),
             ("step_sharpness", "sharpness of samples (variance of the Laplacian), step by step"))
 
@@ -61,9 +64,12 @@ def print_scores(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    accuracy = result.get("classifier/test_accuracy")
-    table = Table(caption=f"{result['samples']:,} samples against {result['real']:,} test images; of distances lower is better"
-                          + (f"; classifier accuracy {accuracy:.2%}" if accuracy is not None else ""))
+    accuracy, tested = result.get("classifier/test_accuracy"), result.get("classifier/test_images")
+    against = "training" if result.get("against") == "train" else "test"
+    table = Table(caption=f"{result['samples']:,} samples against {result['real']:,} {against} images; of distances lower is "
+                          "better"
+                          + (f"; classifier accuracy {accuracy:.2%}" if accuracy is not None else "")
+                          + (f" of {tested:,} images" + (", too few to tell" if tested < FEW_TESTED else "") if tested else ""))
     table.add_column("score")
     table.add_column("value", justify="right")
     for label, value in score_rows(result):

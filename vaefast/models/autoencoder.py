@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.models.chains import chain
+from vaefast.models.doors import no_loss
 from vaefast.models.draws import Draws
+from vaefast.models.images import clipped
 from vaefast.models.mode import evaluating
 
 
@@ -31,6 +33,10 @@ class Autoencoder(Draws, nn.Module):
         """Dimensions k of a code z."""
         return self.first.latent_dim
 
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Not the whole: each stage has a loss of its own, so that a training loop calls `first` (and `second`)."""
+        raise no_loss(self, "model.first(images) for the terms of stage 1's loss, and model.second(codes) for stage 2's")
+
     def encode(self, x: Tensor) -> Any:
         """q(z|x) of images [B, C, H, W] (uint8, or float in [0, 1]): `mean`, `std` and `sample()`, [B, k] each."""
         with evaluating(self.first):
@@ -42,7 +48,7 @@ class Autoencoder(Draws, nn.Module):
         with evaluating(self.first):
             if getattr(self.first, "autoregressive", False):
                 return self.first.decode(z, generator)
-            return self.first.decode(z).clamp(0, 1)
+            return clipped(self.first.decode(z), getattr(self.first, "decoder", None))
 
     def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images decoded from a *drawn* code of each image, [B, C, H, W] in [0, 1]."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
+from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.gan import GAN, Net
 from vaefast.models.mode import evaluating
 from vaefast.models.orthogonal import orthogonal_penalty
@@ -98,11 +99,13 @@ class BigGAN(GAN):
         """As `GAN.judge`."""
         return super().judge(x, self._conditioned(self.discriminator if net is None else net))
 
+    @takes_images
     def discriminator_loss(self, x: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> dict[str, Tensor]:
         """As `GAN.discriminator_loss`, with labels [B] where the model has classes."""
         with self._given(labels):
             return super().discriminator_loss(x, z)
 
+    @takes_images
     def generator_loss(self, x: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> dict[str, Tensor]:
         """As `GAN.generator_loss`, with labels [B] where the model has classes; and the term `orthogonal`, if it is weighed."""
         with self._given(labels):
@@ -134,6 +137,7 @@ class BigGAN(GAN):
         """Labels 0, 1, ..., classes - 1, 0, ... of n samples, [n]; None where the model has no classes."""
         return None if self.classes is None else torch.arange(n, device=self.lambda_.device) % self.classes
 
+    @takes_codes
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images [B, *image_shape] of codes [B, latent_dim], in [0, 1]; of `labels_for(B)`, if the model has classes and no
         labels are given."""

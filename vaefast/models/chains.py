@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vaefast.errors import ArgumentError
+from vaefast.models.doors import as_examples, inside
 from vaefast.models.images import as_float
 from vaefast.models.mode import evaluating
 
@@ -50,7 +51,7 @@ def chain(model: Any, n: int, steps: int, start: str = "noise", *, data: Tensor 
         raise ArgumentError(f"keep is {keep!r}; expected 'last' or 'all'.")
     like = next(model.parameters())
     parts = []
-    with evaluating(model):
+    with evaluating(model), inside():  # states go past [0, 1] where they are draws
         for x in _starts(model, n, start, data, generator, like).split(batch_size):
             states = [x]
             for _ in range(steps):
@@ -68,7 +69,8 @@ def _starts(model: Any, n: int, start: str, data: Tensor | None, generator: torc
         return torch.rand(n, *shape, generator=generator, device=like.device, dtype=like.dtype)
     if data is None:
         raise ArgumentError("start is 'data', and no data were given; pass data=images, or start='noise'.")
-    if tuple(data.shape[1:]) != shape or len(data) < n:
+    data = as_examples(model, data)
+    if len(data) < n:
         raise ArgumentError(f"data has shape {list(data.shape)}; expected {n} or more examples of shape {list(shape)}.")
     device = generator.device if generator is not None else like.device
     chosen = torch.randperm(len(data), generator=generator, device=device)[:n].to(data.device)

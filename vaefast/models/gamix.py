@@ -14,11 +14,13 @@ from vaefast import ops
 from vaefast.errors import ArgumentError
 from vaefast.models.adversarial import as_adversary
 from vaefast.models.diagnostics import collapse_terms
+from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.draws import Draws
 from vaefast.models.global_moments import GlobalMoments
-from vaefast.models.images import full_precision, gives_logits, in_dtype
+from vaefast.models.images import clipped, full_precision, gives_logits, in_dtype
 from vaefast.models.player import Parts, Player, trainable
 from vaefast.models.posterior import DiagonalGaussian
+from vaefast.nets.own import own_network
 from vaefast.nets.recompute import without_traces
 
 RECONSTRUCTIONS = ("l1", "l2")
@@ -83,7 +85,7 @@ class GAMIXVAE(Draws, nn.Module):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
                 raise ArgumentError(f"{name} is {value!r}; expected 0 or more.")
             self.register_buffer(name, torch.tensor(float(value)), persistent=False)
-        self.encoder, self.decoder = encoder, decoder
+        self.encoder, self.decoder = own_network("encoder", encoder), own_network("decoder", decoder)
         self.data_shape, self.latent_dim, self.sync = tuple(data_shape), latent_dim, False
         self.reconstruction, self.image_range = reconstruction, (float(image_range[0]), float(image_range[1]))
         self.moments = GlobalMoments(latent_dim, var, memory)
@@ -96,6 +98,7 @@ class GAMIXVAE(Draws, nn.Module):
 
     # Codes and images.
 
+    @takes_images
     def encode(self, x: Tensor) -> DiagonalGaussian:
         """q(z|x) of images [B, *data_shape], uint8 or float in [0, 1]: `mean`, `std` and `sample(generator)` are [B, k]."""
         return self._posterior(self.encoder(self._ranged(x)))
@@ -118,10 +121,12 @@ class GAMIXVAE(Draws, nn.Module):
     def _activate(self, raw: Tensor) -> Tensor:
         return torch.sigmoid(raw) if gives_logits(self.decoder) else raw
 
+    @takes_codes
     def decode(self, z: Tensor) -> Tensor:
         """Images [B, *data_shape] of codes [B, k], clipped to [0, 1]."""
-        return self._activate(self._decode_raw(z)).clamp(0, 1)
+        return clipped(self._activate(self._decode_raw(z)), self.decoder)
 
+    @takes_images
     def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images decoded from a *drawn* code of each image, [B, *data_shape] in [0, 1]."""
         return self.decode(self.encode(x).sample(generator))
@@ -137,6 +142,7 @@ class GAMIXVAE(Draws, nn.Module):
 
     # Losses.
 
+    @takes_images
     def loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the autoencoder's loss of a batch [B, *data_shape], images uint8 or in [0, 1]; B of 2 or more.
 
@@ -158,6 +164,7 @@ class GAMIXVAE(Draws, nn.Module):
 
     forward = loss
 
+    @takes_images
     def discriminator_loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the discriminator's loss of the same batch; the autoencoder gets no gradient (see `ImageAdversary.loss`)."""
         if self.adversary is None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
+from vaefast.models.doors import no_loss, takes_codes, takes_images
 from vaefast.models.draws import Draws
 from vaefast.models.gan_losses import LOSSES
 from vaefast.models.gradient_penalty import PENALTIES, gradient_penalty
@@ -18,6 +19,7 @@ from vaefast.models.images import as_float, full_precision, gives_logits, in_dty
 from vaefast.models.player import COMPILED, Player, trainable
 from vaefast.nets.global_batch import global_mean, own_rows
 from vaefast.nets.layers import in_parts
+from vaefast.nets.own import own_network
 from vaefast.nets.shapes import whole_number
 
 ORDERS = ("dg", "dgd")
@@ -89,7 +91,8 @@ class GAN(Draws, nn.Module):
         for found in (own_range, image_range):
             if tuple(found) not in ((0, 1), (-1, 1)):
                 raise ArgumentError(f"image_range is {found!r}; expected (0, 1) or (-1, 1).")
-        self.generator, self.discriminator = generator, discriminator
+        self.generator = own_network("generator", generator)
+        self.discriminator = own_network("discriminator", discriminator)
         self.image_shape, self.latent_dim = tuple(image_shape), whole_number("latent_dim", latent_dim)
         self.disc_iters, self.order, self.z = whole_number("disc_iters", disc_iters), order, z
         self.same_z = (self.losses.same_z and order == "dg") if same_z is None else bool(same_z)
@@ -129,6 +132,7 @@ class GAN(Draws, nn.Module):
         like = torch.empty(len(x), self.latent_dim, device="meta")
         return own_rows(like, lambda shape: self.prior(shape[0]))
 
+    @takes_codes
     def decode(self, z: Tensor) -> Tensor:
         """Images [B, *image_shape] of codes [B, latent_dim], in [0, 1] (as far as the generator keeps to its range)."""
         return self._as_given(self.generate(z))
@@ -174,6 +178,11 @@ class GAN(Draws, nn.Module):
 
     # Losses.
 
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Not one: there is a loss for each of the players."""
+        raise no_loss(self, "discriminator_loss(images) and generator_loss(images) for those of its two players")
+
+    @takes_images
     def discriminator_loss(self, x: Tensor, z: Tensor | None = None) -> dict[str, Tensor]:
         """Terms of D's loss of images [B, *image_shape] (uint8, or in [0, 1]) and as many fakes, of codes z or drawn.
 
@@ -185,6 +194,7 @@ class GAN(Draws, nn.Module):
             fake = self.generate(self.codes_for(x) if z is None else z)
         return self.discriminator_terms(x, fake)
 
+    @takes_images
     def generator_loss(self, x: Tensor, z: Tensor | None = None) -> dict[str, Tensor]:
         """Terms of G's loss of as many fakes as there are images x [B, *image_shape] (uint8, or in [0, 1]).
 

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
 from vaefast.models.diagnostics import collapse_terms
+from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.families import Family, make_family
 from vaefast.models.images import full_precision, in_dtype
 from vaefast.models.latent_model import LatentModel
 from vaefast.models.player import Player, trainable
 from vaefast.models.prior_penalty import choice
 from vaefast.models.regularizers import AggregatePrior, Regularizer, make_regularizer
+from vaefast.nets.own import own_network
 
 
 class GeneralVAE(LatentModel):
@@ -56,7 +58,7 @@ class GeneralVAE(LatentModel):
         super().__init__()
         choice("posterior", posterior, ("gaussian", "deterministic"))
         choice("reduction", reduction, ("sum", "mean"))
-        self.encoder, self.decoder = encoder, decoder
+        self.encoder, self.decoder = own_network("encoder", encoder), own_network("decoder", decoder)
         self.data_shape, self.latent_dim, self.posterior, self.reduction = tuple(data_shape), latent_dim, posterior, reduction
         self.autoregressive = bool(getattr(decoder, "autoregressive", False))
         if family is None:
@@ -99,18 +101,21 @@ class GeneralVAE(LatentModel):
             return self._decode_raw(z)
         return full_precision(self.decoder(in_dtype(z, self._like), in_dtype(x, self._like)))
 
+    @takes_codes
     def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images [B, *data_shape] of codes [B, k]: the mean of p(x|z); a draw of it, where the decoder is autoregressive."""
         if self.autoregressive:
             return full_precision(self.decoder.generate(in_dtype(z, self._like), generator=generator))
         return self.family.mean(self._decode_raw(z))
 
+    @takes_codes
     def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """x ~ p(x|z) of codes [B, k], [B, *data_shape]: with the noise that `decode` leaves out, and not clipped."""
         if self.autoregressive:
             return self.decode(z, generator)
         return self.family.sample(self._decode_raw(z), generator)
 
+    @takes_images
     def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images decoded from a *drawn* code of each image, [B, *data_shape]."""
         return self.decode(self.encode(x).sample(generator), generator)
@@ -119,10 +124,12 @@ class GeneralVAE(LatentModel):
         """Images of n draws from the prior, [n, *data_shape]."""
         return self.decode(self.prior(n, generator), generator)
 
+    @takes_images
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """log p(x|z) in nats of examples [B, *data_shape] given codes [B, k], [B]."""
         return -self.family.nll(x, self._raw(z, x))
 
+    @takes_images
     def loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the negative objective of a batch [B, *data_shape] (images uint8 or in [0, 1]), in nats (batch means).
 
@@ -145,6 +152,7 @@ class GeneralVAE(LatentModel):
 
     forward = loss
 
+    @takes_images
     def adversary_loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the adversary's loss of a batch as for `loss`: `loss`, and its `accuracy`; the rest gets no gradient."""
         if not isinstance(self.regularizer, AggregatePrior):

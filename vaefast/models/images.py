@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
+
+from vaefast.pixel_values import TOLERANCE
 
 
 def full_precision(x: Tensor) -> Tensor:
@@ -20,6 +24,20 @@ def in_dtype(x: Tensor, like: Tensor) -> Tensor:
     """What networks take whose weights are of the dtype of `like`: uint8 scaled to [0, 1], floats rounded to it."""
     x = as_float(x, like.dtype)
     return x.to(like.dtype) if x.is_floating_point() else x
+
+
+def clipped(images: Tensor, network: nn.Module | None) -> Tensor:
+    """Images clipped to [0, 1]. It is said once of a network, such as a decoder, that is not the package's and leaves the range
+    without saying what it returns."""
+    if (network is not None and not torch.compiler.is_compiling() and not type(network).__module__.startswith("vaefast.")
+            and not hasattr(network, "output") and not network.__dict__.get("_told_of_range")):
+        low, high = (float(value) for value in images.detach().aminmax()) if images.numel() else (0.0, 1.0)
+        if low < -TOLERANCE or high > 1 + TOLERANCE:
+            network.__dict__["_told_of_range"] = True
+            warnings.warn(f"{type(network).__name__} returned pixels from {low:.3g} to {high:.3g}, which are clipped to [0, 1]. "
+                          "Give it the attribute output = \"logits\" if the image is their sigmoid, or output = \"image\" if "
+                          "they are meant as they are.", stacklevel=4)
+    return images.clamp(0, 1)
 
 
 def gives_logits(decoder: nn.Module) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
+from vaefast.models.doors import takes_images
 from vaefast.models.images import as_float
 from vaefast.models.sequential import SequentialVAE
 from vaefast.nets.global_batch import own_rows
@@ -92,6 +93,7 @@ class InfusionChain(SequentialVAE):
         state = values if previous is None else torch.lerp(previous, values, mask)
         return super()._step(t, None, state)
 
+    @takes_images
     def encode(self, x: Tensor) -> InfusionPosterior:
         """The revealed pixels of images [B, C, H, W] (uint8, or float in [0, 1]), B of 2 or more: draws are codes."""
         self._check_batch(x)

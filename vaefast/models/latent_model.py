@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
+from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.draws import Draws
 from vaefast.models.images import full_precision, gives_logits, in_dtype
 from vaefast.models.posterior import DiagonalGaussian, PointMass
@@ -31,6 +32,7 @@ class LatentModel(Draws, nn.Module):
         """A tensor of the model's device and dtype."""
         raise NotImplementedError
 
+    @takes_images
     def encode(self, x: Tensor) -> Any:
         """q(z|x) of inputs [B, *data_shape], images as uint8 or float in [0, 1]: its `mean`, `std` and `sample(generator)` are
         [B, k]."""
@@ -55,6 +57,7 @@ class LatentModel(Draws, nn.Module):
         """The image, of what the decoder returned."""
         return torch.sigmoid(raw) if gives_logits(self.decoder) else raw
 
+    @takes_codes
     def decode(self, z: Tensor) -> Tensor:
         """Images [B, *data_shape] in [0, 1] of codes [B, k]: the mean of p(x|z), without its noise."""
         return self._activate(self._decode_raw(z))
@@ -63,6 +66,7 @@ class LatentModel(Draws, nn.Module):
         """x ~ p(x|z) of codes [B, k], [B, *data_shape]: with the noise that `decode` leaves out, and not clipped."""
         raise ArgumentError(f"a {type(self).__name__} has no distribution p(x|z) to draw pixels from; decode its codes instead.")
 
+    @takes_images
     def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images decoded from a *drawn* code of each image, [B, *data_shape]."""
         return self.decode(self.encode(x).sample(generator))

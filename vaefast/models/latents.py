@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -63,7 +64,7 @@ def as_latents(latents: Any, latent_dim: int | None = None) -> Latents:
     """Check what a user hands in as latents.
 
     Args:
-        latents: a tensor or array [N, k]; a tuple (mu, std) of two such; or `Latents`.
+        latents: a tensor, array or data frame of numbers [N, k]; a tuple (mu, std) of two such; or `Latents`.
         latent_dim: the k that is expected; any if None.
 
     Raises:
@@ -89,11 +90,21 @@ def as_latents(latents: Any, latent_dim: int | None = None) -> Latents:
     return Latents(mean, std)
 
 
+def plain_array(values: Any) -> Any:
+    """A data frame, or an array in an order that torch does not take, as an array that it takes; all else as it is."""
+    if isinstance(values, Tensor) or not (hasattr(values, "to_numpy") or isinstance(values, np.ndarray)):
+        return values
+    array = values.to_numpy() if hasattr(values, "to_numpy") else values
+    if array.dtype == object:
+        array = array.astype(np.float64)  # a frame's columns of several kinds of numbers; words raise an error
+    return np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
+
+
 def _matrix(values: Any, name: str) -> Tensor:
     try:
-        tensor = torch.as_tensor(values).detach()
+        tensor = torch.as_tensor(plain_array(values)).detach()
     except (TypeError, ValueError, RuntimeError):
-        raise ArgumentError(f"{name} is of type {type(values).__name__}; expected a tensor or array [N, k].") from None
+        raise ArgumentError(f"{name} is of type {type(values).__name__}; expected a tensor or array [N, k] of numbers.") from None
     if tensor.ndim != 2 or tensor.shape[1] < 1 or tensor.is_complex():
         raise ArgumentError(f"{name} has shape {list(tensor.shape)}; expected [N, k]: a row of k numbers for each example "
                             "(flatten the latents of a spatial autoencoder).")

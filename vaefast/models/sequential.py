@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vaefast import ops
 from vaefast.errors import ArgumentError
+from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.draws import Draws
 from vaefast.models.images import as_float, full_precision, in_dtype
 from vaefast.models.posterior import DiagonalGaussian
@@ -125,6 +126,7 @@ class SequentialVAE(Draws, nn.Module):
 
     # Loss.
 
+    @takes_images
     def loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the loss of a batch [B, C, H, W] (uint8, or float in [0, 1]) of 2 images or more, in nats per image.
 
@@ -162,6 +164,7 @@ class SequentialVAE(Draws, nn.Module):
 
     # Codes and images.
 
+    @takes_images
     def encode(self, x: Tensor) -> StepPosteriors:
         """q(z|x) of images [B, C, H, W] (uint8, or float in [0, 1]), B of 2 or more: `mean`, `std` and `sample()`, [B, k] each;
         `steps` holds the Gaussian of each step."""
@@ -195,19 +198,23 @@ class SequentialVAE(Draws, nn.Module):
             codes.append(p.mean + p.std * eps)
         return torch.cat(codes, 1)
 
+    @takes_codes
     def decode(self, z: Tensor) -> Tensor:
         """The last step's images [B, C, H, W] in [0, 1] of codes [B, k]. The same code gives slightly different images in
         different batches."""
         return self._decode(z, lambda codes: self._chain(codes)[-1])
 
+    @takes_codes
     def decode_steps(self, z: Tensor) -> Tensor:
         """Images of all steps, [T, B, C, H, W] in [0, 1], of codes [B, k]."""
         return self._decode(z, lambda codes: torch.stack(self._chain(codes), 1)).transpose(0, 1)
 
+    @takes_images
     def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The last step's images of a code drawn for each image [B, C, H, W]; B of 2 or more."""
         return self.decode(self.encode(x).sample(generator))
 
+    @takes_images
     def reconstruct_steps(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The images of all steps, [T, B, C, H, W] in [0, 1], of a code drawn for each image; B of 2 or more."""
         return self.decode_steps(self.encode(x).sample(generator))
@@ -255,7 +262,7 @@ class SequentialVAE(Draws, nn.Module):
         return [torch.cat(parts) for parts in zip(*found)]
 
     def _check_batch(self, x: Tensor) -> None:
-        if x.ndim != 4 or tuple(x.shape[1:]) != self.data_shape or len(x) < 2:
+        if len(x) < 2:
             raise ArgumentError(f"x has shape {list(x.shape)}; expected [B, {', '.join(map(str, self.data_shape))}] with B of 2 "
                                 "or more: the networks normalise by their batch.")
 

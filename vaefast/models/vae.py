@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from vaefast.errors import ArgumentError
 from vaefast.models.adversarial import as_adversary
 from vaefast.models.diagnostics import collapse_terms
+from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.images import gives_logits
 from vaefast.models.latent_model import LatentModel
 from vaefast.models.likelihood import bernoulli_nll, squared_error
 from vaefast.models.noise_level import NoiseLevel
 from vaefast.models.player import Player, trainable
 from vaefast.models.posterior import DiagonalGaussian, FlowPosterior
+from vaefast.nets.own import own_network
 
 LIKELIHOODS = ("gaussian", "bernoulli", "squared")
 
@@ -69,7 +71,7 @@ class VAE(LatentModel, NoiseLevel):
             raise ArgumentError("likelihood 'bernoulli' needs a decoder that returns logits (attribute output = 'logits').")
         if flow is not None and getattr(flow, "latent_dim", latent_dim) != latent_dim:
             raise ArgumentError(f"flow is built for {flow.latent_dim} dimensions; latent_dim is {latent_dim}.")
-        self.encoder, self.decoder, self.flow = encoder, decoder, flow
+        self.encoder, self.decoder, self.flow = own_network("encoder", encoder), own_network("decoder", decoder), flow
         self.adversary = as_adversary(adversary, adversarial_weight)
         self.data_shape, self.latent_dim = tuple(data_shape), latent_dim
         self.likelihood, self.sync = likelihood, False
@@ -91,11 +93,13 @@ class VAE(LatentModel, NoiseLevel):
     def _like(self) -> Tensor:
         return self.log_gamma
 
+    @takes_images
     def encode(self, x: Tensor) -> DiagonalGaussian | FlowPosterior:
         """Posterior q(z|x) of inputs [B, *data_shape]; images as uint8, or float in [0, 1]. Draws of it are codes z."""
         base = super().encode(x)
         return base if self.flow is None else FlowPosterior(base, self.flow)
 
+    @takes_codes
     def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """x ~ p(x|z) of codes [B, k], [B, *data_shape]: Gaussian noise gamma on every pixel, or pixels of 0 and 1.
 
@@ -109,6 +113,7 @@ class VAE(LatentModel, NoiseLevel):
             return torch.bernoulli(mean, generator=generator)
         return mean + self.gamma * torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
 
+    @takes_images
     def loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the negative ELBO of a batch [B, *data_shape] (images uint8 or in [0, 1]), in nats per example (batch means).
 
@@ -138,6 +143,7 @@ class VAE(LatentModel, NoiseLevel):
 
     forward = loss
 
+    @takes_images
     def discriminator_loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the discriminator's loss of the same batch; the VAE gets no gradient (see `ImageAdversary.loss`)."""
         if self.adversary is None:

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 
 from vaefast import ops
 from vaefast.errors import ArgumentError
+from vaefast.models.doors import takes_images
 from vaefast.models.images import gives_logits, in_dtype
 from vaefast.models.latent_model import LatentModel
 from vaefast.models.player import Player, trainable
 from vaefast.models.posterior import DiagonalGaussian
 from vaefast.models.prior_penalty import PriorPenalty, choice
+from vaefast.nets.own import own_network
 
 COST_FACTORS = {"l2sq": 0.05, "l2": 0.2, "l1": 0.02}
 """What each reconstruction cost is multiplied by in Tolstikhin et al.'s code."""
@@ -67,7 +69,7 @@ class WAE(LatentModel, PriorPenalty):
             raise ArgumentError(f"lambda_ is {lambda_!r}; expected 0 or more.")
         if image_range not in ((0, 1), (-1, 1), [0, 1], [-1, 1]):
             raise ArgumentError(f"image_range is {image_range!r}; expected (0, 1) or (-1, 1).")
-        self.encoder, self.decoder = encoder, decoder
+        self.encoder, self.decoder = own_network("encoder", encoder), own_network("decoder", decoder)
         self.data_shape, self.reconstruction, self.posterior = tuple(data_shape), reconstruction, posterior
         self.image_range = (float(image_range[0]), float(image_range[1]))
         self.register_buffer("lambda_", torch.tensor(float(lambda_)), persistent=False)
@@ -84,6 +86,7 @@ class WAE(LatentModel, PriorPenalty):
     def _like(self) -> Tensor:
         return self.lambda_
 
+    @takes_images
     def encode(self, x: Tensor) -> DiagonalGaussian:
         """q(z|x) of inputs [B, *data_shape], images as uint8 or float in [0, 1]: its `mean`, `std` (0 if deterministic) and
         `sample(generator)` are [B, k]."""
@@ -97,6 +100,7 @@ class WAE(LatentModel, PriorPenalty):
         low, high = self.image_range
         return raw if gives_logits(self.decoder) or (low, high) == (0, 1) else (raw - low) / (high - low)
 
+    @takes_images
     def loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the auto-encoder's loss of a batch [B, *data_shape], images uint8 or in [0, 1]; B of 2 or more with MMD.
 
@@ -111,6 +115,7 @@ class WAE(LatentModel, PriorPenalty):
 
     forward = loss
 
+    @takes_images
     def adversary_loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the adversary's loss of a batch as for `loss`; encoder and decoder get no gradient from it.
 

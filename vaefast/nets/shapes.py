@@ -15,6 +15,9 @@ def checked_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, in
         raise ArgumentError(f"image_shape is {image_shape!r}; expected (channels, height, width).") from None
     if min(channels, height, width) < 1:
         raise ArgumentError(f"image_shape is {(channels, height, width)}; expected (channels, height, width), each 1 or more.")
+    if width in (1, 3, 4) and min(channels, height) > 4:  # as arrays of pictures have it
+        raise ArgumentError(f"image_shape is {(channels, height, width)}, which reads as {channels} channels of {height}x{width} "
+                            f"pixels; the order is (channels, height, width): {(width, channels, height)}.")
     return channels, height, width
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
+from vaefast.models.doors import inside
 from vaefast.models.player import COMPILED, Player
 from vaefast.training.batches import Batches
 from vaefast.training.dense import fast_dense
@@ -98,7 +99,11 @@ class Iteration:
 
     def run(self) -> None:
         """One iteration; `Batches.seek` and `Turn.set_step` have prepared it."""
-        pattern = self._pattern(self._step)
+        with inside():  # the data were checked when they were given
+            self._run(self._pattern(self._step))
+        self._step += 1
+
+    def _run(self, pattern: Pattern) -> None:
         if pattern in self._graphs:
             self._graphs[pattern].replay()
         elif not self._captures:
@@ -110,7 +115,6 @@ class Iteration:
         else:
             self._graphs[pattern] = self._capture(pattern)
             self._graphs[pattern].replay()
-        self._step += 1
 
     def _pattern(self, step: int) -> Pattern:
         return tuple(step % player.every == 0 for player, _ in self._order)

@@ -20,7 +20,7 @@ def _numbers(record: dict[str, Any]) -> dict[str, float]:
 
 
 class TensorBoard(Callback):
-    """Writes every record's numbers as scalars, and the pictures of the run's samples folder as images.
+    """Writes every record's numbers as scalars.
 
     Args:
         folder: of the event files; RUN/tensorboard if None.

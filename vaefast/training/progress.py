@@ -54,7 +54,7 @@ class Lines(Silent):
     """A line every 15 seconds and at the end of a stage, for logs and pipes."""
 
     def __init__(self) -> None:
-        self.last = 0.0
+        self.last, self.read = 0.0, True
         self.name, self.total, self.start, self.began = "", 0, 0, 0.0
 
     def stage(self, name: str, total: int, start: int) -> None:
@@ -71,30 +71,61 @@ class Lines(Silent):
                      f"{left:.0f} s left")
 
     def message(self, text: str) -> None:
-        print(text, flush=True)
+        if self.read:
+            try:
+                print(text, flush=True)
+            except BrokenPipeError:  # nobody reads on, as after `| head`; the training is worth more than its lines
+                self.read = False
 
 
 class Bar(Silent):
-    """A rich progress bar with ETA and live terms."""
+    """A rich progress bar with percentage and ETA, at any width, and a line of live terms below it.
 
-    def __init__(self) -> None:
-        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    Args:
+        console: rich's; its standard one by default.
+    """
+
+    def __init__(self, console: Any = None) -> None:
+        from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
+        from rich.table import Column
+        from rich.text import Text
 
-        self.rich = RichProgress(TextColumn("{task.description}"), BarColumn(bar_width=24),
-                                 TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(), TimeRemainingColumn(),
-                                 TextColumn("{task.fields[terms]}"))
+        bar = self
+
+        class Lines(RichProgress):
+            def get_renderables(self) -> Any:
+                yield self.make_tasks_table(self.tasks)
+                if bar.terms:
+                    yield Text(bar.terms, no_wrap=True, overflow="ellipsis", style="dim")
+
+        def fixed() -> Column:
+            return Column(no_wrap=True)
+
+        columns: list[ProgressColumn] = [TextColumn("{task.description}", table_column=fixed()),
+                                         TextColumn("{task.percentage:>3.0f}%", table_column=fixed()),
+                                         BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4))]
+        self.terms = ""
+        self.rich = Lines(console=console, expand=True)
+        width = self.rich.console.width
+        if width >= 60:
+            columns += [TimeElapsedColumn(table_column=fixed())]
+        columns += [TimeRemainingColumn(compact=True, table_column=fixed())]
+        if width >= 50:
+            columns += [TextColumn("left", table_column=fixed())]
+        self.rich.columns = tuple(columns)
         self.rich.start()
         self.task: Any = None
 
     def stage(self, name: str, total: int, start: int) -> None:
-        self.task = self.rich.add_task(name, total=total, completed=start, terms="")
+        self.terms = ""
+        self.task = self.rich.add_task(name, total=total, completed=start)
 
     def step(self, done: int) -> None:
         self.rich.update(self.task, completed=done)
 
     def log(self, record: dict[str, Any]) -> None:
-        self.rich.update(self.task, terms=describe(record))
+        self.terms = describe(record)
 
     def message(self, text: str) -> None:
         self.rich.console.print(text, highlight=False)

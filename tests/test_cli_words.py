@@ -1,0 +1,168 @@
+"""How the command line reads values and answers mistakes, and how it ends when it is cut off."""
+
+from __future__ import annotations
+
+import argparse
+import builtins
+import subprocess
+import sys
+
+import pytest
+
+import vaefast.__main__
+from vaefast import api, cli
+from vaefast.cli import main
+from vaefast.cli.advice import as_flags
+from vaefast.cli.arguments import as_declared, by_name, option
+from vaefast.errors import ArgumentError
+from vaefast.experiments.demo import verdict
+from vaefast.experiments.presets import PRESETS
+
+TRAIN = ("train", "vae", "--data", "digits", "--out", "nowhere")
+
+
+def said(capsys, *words: str) -> str:
+    """The last line on standard error of words that the parser refuses, after one line of usage."""
+    with pytest.raises(SystemExit) as end:
+        main(list(words))
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert end.value.code == 2 and len(lines) == 2 and lines[0].startswith("usage: vaefast") and lines[1].startswith("vaefast: ")
+    return lines[1]
+
+
+@pytest.mark.parametrize(("words", "sentence"), [
+    ((*TRAIN, "--gamma", "x"), "--gamma is 'x'; expected learned, optimal or a number."),
+    ((*TRAIN, "--lr", "fast"), "--lr is 'fast'; expected a number."),
+    ((*TRAIN, "--lr", "nan"), "--lr is 'nan'; expected a number."),
+    ((*TRAIN, "--batch-size", "1.5"), "--batch-size is '1.5'; expected a whole number."),
+    ((*TRAIN, "--epochs", "3,x"), "--epochs is '3,x'; expected a number, or one for each stage, separated by commas."),
+    ((*TRAIN, "--width", "wide"), "--width is 'wide'; expected a number."),
+    ((*TRAIN, "--model-option", "beta"), "--model-option is 'beta'; expected NAME=VALUE."),
+    ((*TRAIN, "--latentdim", "3"), "there is no argument --latentdim; did you mean --latent-dim?"),
+    ((*TRAIN, "--steps", "3", "--epochs", "1"), "argument --epochs: not allowed with argument --steps."),
+    (("train", "vea", "--data", "digits", "--out", "x"), "did you mean vae?"), (("trian",), "did you mean train?"),
+    (("train",), "the following arguments are required: MODEL, --data, --out."), ((), "required: {train"),
+    (("sample", "x", "-n", "many", "--out", "x.png"), "-n is 'many'; expected a whole number."),
+    (("sweep", "vae", "--data", "digits", "--out", "x", "--cpus-per-trial", "all"), "expected a number."),
+    (("info", "now"), "there is no argument now of vaefast info.")])
+def test_a_mistake_gets_a_line_of_usage_and_a_sentence(words, sentence, capsys):
+    if words == ():
+        with pytest.raises(SystemExit):
+            main([])
+        assert "the following arguments are required" in capsys.readouterr().err
+    else:
+        assert sentence in said(capsys, *words)
+
+
+@pytest.mark.parametrize("kind", PRESETS)
+def test_numbers_become_what_each_model_declares(kind):
+    model = api.MODELS[next(iter(PRESETS[kind].values())).kind]
+    annotations = {name: str(hint) for name, hint in model.__init__.__annotations__.items()}
+    for name, hint in annotations.items():
+        kinds = [one.strip() for one in hint.split("|")]
+        if "int" in kinds:
+            for value in (16, 16.0):
+                found = as_declared(kind, {name: value})[name]
+                assert found == 16 and type(found) is int
+            with pytest.raises(ArgumentError, match=f"{name.rstrip('_')} is 16.5; expected .*a whole number"):
+                as_declared(kind, {name: 16.5})
+        elif "float" in kinds:
+            found = as_declared(kind, {name: 4})[name]
+            assert found == 4.0 and type(found) is float
+        elif kinds == ["bool"]:
+            with pytest.raises(ArgumentError, match="expected true or false"):
+                as_declared(kind, {name: 1})
+
+
+def test_options_of_several_values():
+    given = by_name([option("net_options.width=32"), option("net_options.norm=group"), option("beta=2")])
+    assert given == {"net_options": {"width": 32, "norm": "group"}, "beta": 2}
+    assert as_declared("vae", given) == {"net_options": {"width": 32, "norm": "group"}, "beta": 2.0}
+    assert as_declared("sequential", {"rungs": "2,3,4,5"}) == {"rungs": [2, 3, 4, 5]}
+    assert as_declared("wae-mmd", {"image_range": "-1,1"}) == {"image_range": [-1.0, 1.0]}
+    for kind, wrong, words in (("vae", {"net_options": 3}, r"net_options.KEY=VALUE"), ("vae", {"encoder": "resnet18"}, "Python"),
+                               ("sequential", {"rungs": "a,b"}, "separated by commas"), ("vae", {"beta": "high"}, "a number"),
+                               ("vae", {"latent_dim": None}, "a whole number"),
+                               ("gan", {"spectral_norm": "yes"}, "true or false")):
+        with pytest.raises(ArgumentError, match=words):
+            as_declared(kind, wrong)
+
+
+@pytest.mark.parametrize(("kind", "words"), [
+    ("gamix", ["--width", "8"]), ("sequential", ["--width", "0.03125"]),
+    ("biggan", ["--ch", "4", "--model-option", "latent_dim=8.0"]),
+    ("vae", ["--nets", "gamix", "--model-option", "net_options.width=4", "--beta", "2"])])
+def test_such_numbers_train(kind, words, tmp_path):
+    assert main(["train", kind, "--data", "digits", "--steps", "1", "--batch-size", "8", "--device", "cpu", *words,
+                 "--out", str(tmp_path / "run")]) == 0
+
+
+def test_what_cannot_fit_into_memory_is_refused_before_a_folder_is_made(tmp_path, capsys):
+    for size in ("1000000000", "100000000000000"):
+        assert main(["train", "vae", "--data", "digits", "--latent-dim", size, "--out", str(tmp_path / "run")]) == 2
+        assert "memory; choose" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_a_training_takes_is_said(tmp_path, capsys, monkeypatch):
+    words = ["train", "vae", "--data", "digits", "--steps", "1", "--latent-dim", "4", "--device", "cpu", "--out",
+             str(tmp_path / "run")]
+    monkeypatch.setattr("vaefast.api.footprint.memory_of", lambda device: (10**8, 10**9))
+    with pytest.warns(UserWarning, match="100 MB of memory free"):
+        assert main(words) == 0
+    assert "vae: 17.1 million parameters; with gradients and Adam's moments about 273 MB, and the data 1.48 MB" in \
+        capsys.readouterr().out
+    monkeypatch.setattr("vaefast.api.footprint.memory_of", lambda device: (10**8, 2 * 10**8))
+    assert main([*words[:-1], str(tmp_path / "other")]) == 2
+    assert "cpu has 200 MB of memory; choose a smaller model" in capsys.readouterr().err and not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"]])
+def test_version_and_help_import_no_torch(words):
+    code = (f"import sys; sys.argv = ['vaefast', *{words!r}]; from vaefast.__main__ import run\n"
+            "try: run()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules and 'numpy' not in sys.modules")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and "vaefast" in done.stdout, done.stderr
+
+
+def test_ctrl_c_at_any_moment_ends_in_a_line(monkeypatch, capsys):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.train, "add", stopped)  # while a command's arguments, and so torch, are imported
+    assert main(list(TRAIN)) == 130
+    monkeypatch.setattr(cli, "_run", stopped)
+    assert main(["info"]) == 130
+    original = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", lambda name, *rest: stopped() if name == "vaefast.cli" else original(name, *rest))
+    assert vaefast.__main__.run() == 130
+    assert capsys.readouterr().err == 3 * "\nvaefast: stopped\n"
+
+
+@pytest.mark.parametrize("words", [
+    ["info"], ["train", "vae", "--data", "digits", "--steps", "3", "--device", "cpu", "--latent-dim", "2", "--out", "run"]])
+def test_a_pipe_that_closes_leaves_no_traceback_and_stops_no_training(words, tmp_path):
+    process = subprocess.Popen([sys.executable, "-m", "vaefast", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True, cwd=tmp_path)
+    process.stdout.close()
+    error = process.stderr.read()
+    assert process.wait() == 141 and "Traceback" not in error and "Broken" not in error
+    assert (tmp_path / "run" / "report.html").exists() == (words[0] == "train")
+
+
+def test_the_demos_verdict_goes_by_its_numbers():
+    scores = {"fd_classifier/stage1": 14.0, "fd_classifier/stage2": 6.67, "fd_classifier/mixture": 3.77}
+    assert verdict(scores).startswith("nearest to real digits here are samples with codes of a Gaussian mixture (FD-classifier "
+                                      "3.77)")
+    assert "of the second stage (FD-classifier 2" in verdict({**scores, "fd_classifier/stage2": 2.0})
+    assert "mixture" not in verdict({"fd_classifier/stage1": 3.0, "fd_classifier/stage2": 2.0})
+
+
+@pytest.mark.parametrize(("data", "said", "here"), [
+    ("folder", "they differ; pass size= to resize them all.", "they differ; pass --image-size N to resize them all."),
+    ("folder", 'or pass on_bad="skip" to leave them out.', "or pass --data-option on_bad=skip to leave them out."),
+    ("digits", "build it with classes=None.", "build it with --model-option classes=none."),
+    ("digits", "build it with no_such=3.", "build it with no_such=3."), ("nowhere", "pass size=3.", "pass size=3.")])
+def test_advice_is_given_in_flags(data, said, here):
+    assert as_flags(said, argparse.Namespace(data=data, data_option=[], model="biggan", model_option=[])) == here
+    assert as_flags(said, argparse.Namespace(run="x")) == said

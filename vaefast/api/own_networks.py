@@ -1,0 +1,100 @@
+"""Networks of the user's own: what can be one, how they are named so that another process finds them, and how they are built."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from vaefast.errors import ArgumentError
+from vaefast.nets.own import own_network
+
+FORM = "MODULE:FUNCTION"
+_SOURCE = "_vaefast_source"
+
+
+def networks_from(spec: str, names: Sequence[str], image_shape: Sequence[int], latent_dim: int,
+                  options: Mapping[str, Any] | None = None) -> dict[str, nn.Module]:
+    """Import and call what makes a model's networks. This runs the code of that module.
+
+    Args:
+        spec: "module:function", which returns all networks, in the order of `names` or by name; or a function or class for each
+            of them, "module:Encoder,module:Decoder". Modules are looked for in the working folder, too.
+        names: of the networks, such as ("encoder", "decoder").
+        image_shape, latent_dim: given to a function that has arguments of these names.
+        options: its other arguments.
+
+    Raises:
+        ArgumentError: it cannot be imported or called, or does not return these networks.
+    """
+    makers = [_imported(word.strip()) for word in spec.split(",")]
+    if len(makers) not in (1, len(names)):
+        raise ArgumentError(f"networks is {spec!r}; expected {FORM}, or {len(names)} of them: {' and '.join(names)}.")
+    known = {"image_shape": tuple(image_shape), "latent_dim": latent_dim, **(options or {})}
+    made = [_called(word, maker, known, alone=len(makers) == 1, given=dict(options or {}))
+            for word, maker in zip(spec.split(","), makers)]
+    if len(makers) == 1:
+        found = made[0]
+        if isinstance(found, Mapping):
+            made = [found.get(name) for name in names]
+        elif isinstance(found, (tuple, list)) and len(found) == len(names):
+            made = list(found)
+        else:
+            raise ArgumentError(f"{spec} returned {type(found).__name__}; expected ({', '.join(names)}), {len(names)} modules.")
+    networks = {name: own_network(f"{name} of {spec}", network) for name, network in zip(names, made)}
+    for network in networks.values():
+        setattr(network, _SOURCE, {"from": spec, "options": dict(options or {})})
+    return networks
+
+
+def source_of(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
+    """How another process finds networks of one's own (JSON-ready): `from` and `options` of those that `networks_from` made; of
+    others the classes by name, as far as they can be imported, for a person to read."""
+    tagged = [getattr(network, _SOURCE, None) for network in networks.values()]
+    if tagged and tagged[0] is not None and all(source == tagged[0] for source in tagged):
+        return dict(tagged[0])
+    found = {}
+    for name, network in networks.items():
+        where, what = type(network).__module__, type(network).__qualname__
+        if where != "__main__" and "<" not in what and where.partition(".")[0] != "torch":
+            found[name] = f"{where}:{what}"
+    return found
+
+
+def _imported(word: str) -> Any:
+    where, separator, what = word.partition(":")
+    if not separator or not where or not what:
+        raise ArgumentError(f"networks is {word!r}; expected {FORM}, such as mymodule:build.")
+    folder = os.getcwd()
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        found: Any = importlib.import_module(where)
+    except Exception as error:
+        raise ArgumentError(f"networks is {word!r}, and {where} cannot be imported ({type(error).__name__}: {error}); it has to "
+                            "lie in the working folder or on PYTHONPATH.") from error
+    for part in what.split("."):
+        if not hasattr(found, part):
+            raise ArgumentError(f"networks is {word!r}; {where} has no {what}.")
+        found = getattr(found, part)
+    if not callable(found):
+        raise ArgumentError(f"networks is {word!r}, which is of type {type(found).__name__}; expected a function or class that "
+                            "makes networks.")
+    return found
+
+
+def _called(word: str, maker: Any, known: Mapping[str, Any], *, alone: bool, given: Mapping[str, Any]) -> Any:
+    parameters = inspect.signature(maker).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    if alone and not takes_all and (unknown := [name for name in given if name not in parameters]):
+        raise ArgumentError(f"{word} takes no {unknown[0]!r}; it has {', '.join(parameters) or 'no arguments'}.")
+    try:
+        return maker(**{name: value for name, value in known.items() if takes_all or name in parameters})
+    except Exception as error:
+        raise ArgumentError(f"{word} failed ({type(error).__name__}: {error}); it is called with those of "
+                            f"{', '.join(known)} that it has as arguments.") from error

@@ -1,0 +1,204 @@
+"""The doors of every model: methods that users call with images or codes of their own, which are read and checked there alike.
+
+What a method calls in its turn is not checked again, nor is anything that the engine trains on, which `fit` has checked. Inside
+torch.compile, torch.export, a captured CUDA graph or a transform of torch.func no values are read, so that nothing is added to a
+step that is compiled or captured.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vaefast.errors import ArgumentError, DataError
+from vaefast.models.latents import plain_array
+from vaefast.pixel_values import outside, wrong_dtype
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+LOOKS = 3
+"""Batches of a training on a GPU whose values are read, as that waits for the device: one that is on another scale is so from
+the first."""
+
+
+class _State(threading.local):
+    inside = False
+
+
+_state = _State()
+
+
+@contextmanager
+def inside() -> Iterator[None]:
+    """What is called in here is given what has been checked: no door reads it again."""
+    before, _state.inside = _state.inside, True
+    try:
+        yield
+    finally:
+        _state.inside = before
+
+
+def takes_images(method: Method) -> Method:
+    """A method whose first argument is a batch of a model's examples, [B, *data_shape]; see `as_examples`."""
+    return _door(method, as_examples)
+
+
+def takes_codes(method: Method) -> Method:
+    """A method whose first argument is a batch of a model's codes, [B, latent_dim]; see `as_codes`."""
+    return _door(method, as_codes)
+
+
+def _door(method: Method, read: Callable[[Any, Any], Tensor]) -> Method:
+    name = list(inspect.signature(method).parameters)[1]
+
+    @wraps(method)
+    def door(self: Any, *args: Any, **options: Any) -> Any:
+        if torch.compiler.is_compiling() or _state.inside:
+            return method(self, *args, **options)
+        if args:
+            args = (read(self, args[0]), *args[1:])
+        elif name in options:
+            options[name] = read(self, options[name])
+        _state.inside = True
+        try:
+            return method(self, *args, **options)
+        finally:
+            _state.inside = False
+
+    return door  # type: ignore[return-value]
+
+
+def no_loss(model: nn.Module, calls: str) -> ArgumentError:
+    """The error of a model that is called as if it had one loss; `calls` are those that give one."""
+    return ArgumentError(f"a {type(model).__name__} has no loss of its own to be called for; call {calls}, or sample(n) for new "
+                         "images.")
+
+
+def as_examples(model: Any, given: Any) -> Tensor:
+    """A batch of examples in the form that the model's networks take, on its device, as forgiving as `fit`.
+
+    Args:
+        model: it has `data_shape` (or `image_shape`). Examples of the shape (C, H, W) are images.
+        given: a tensor or array: images of uint8, bool or floats in [0, 1], [B, C, H, W], [B, H, W] where C is 1, or an array
+            [B, H, W, C]; other examples of uint8, which stands for [0, 1], too, or of any numbers that are finite.
+
+    Raises:
+        ArgumentError: another type or shape.
+        DataError: another dtype, NaN, infinity, or images outside [0, 1].
+    """
+    shape = tuple(getattr(model, "data_shape", None) or model.image_shape)
+    like = _like(model)
+    images = len(shape) == 3
+    x = _tensor(given, "images" if images else "examples")
+    if images and x.ndim == 3 and shape[0] == 1 and tuple(x.shape[1:]) == shape[1:]:
+        x = x[:, None]
+    if images and tuple(x.shape[1:]) == (*shape[1:], shape[0]) != shape and not isinstance(given, Tensor):
+        x = x.permute(0, 3, 1, 2)
+    if x.ndim != len(shape) + 1 or tuple(x.shape[1:]) != shape:
+        raise _wrong_shape(x, shape, images)
+    if images:
+        if x.dtype == torch.bool:
+            x = x.to(torch.uint8).mul(255)
+        if x.dtype != torch.uint8:
+            if not x.is_floating_point():
+                raise wrong_dtype(x.dtype)
+            if _readable(x, model) and outside(x):
+                x = x.clamp(0, 1)
+    else:
+        x = x if x.dtype == torch.uint8 else _floating(x, "examples", like)
+        if x.is_floating_point() and _readable(x, model) and not bool(torch.isfinite(x.detach()).all()):
+            row = int((~torch.isfinite(x.detach()).flatten(1).all(1)).nonzero()[0])
+            raise DataError(f"row {row} holds NaN or infinity; leave such examples out.")
+    return x.to(like.device, like.dtype if x.is_floating_point() else None)
+
+
+def as_codes(model: Any, given: Any) -> Tensor:
+    """A batch of codes [B, latent_dim], on the model's device and in its precision, of a tensor or array of numbers.
+
+    Raises:
+        ArgumentError: another type, dtype or shape.
+    """
+    z, like = _tensor(given, "codes"), _like(model)
+    if z.ndim != 2 or z.shape[1] != model.latent_dim:
+        hint = " (for a single code z[None])" if tuple(z.shape) == (model.latent_dim,) else ""
+        raise ArgumentError(f"the codes have shape {list(z.shape)}; this model takes [B, {model.latent_dim}]{hint}.")
+    return _floating(z, "codes", like).to(like)
+
+
+def _tensor(given: Any, what: str) -> Tensor:
+    if isinstance(given, Tensor):
+        return given
+    if hasattr(given, "to_numpy"):  # a data frame
+        try:
+            given = plain_array(given)
+        except ValueError:
+            raise ArgumentError(f"the {what} are a {type(given).__name__} that does not hold numbers alone; leave its columns of "
+                                "words out.") from None
+    if isinstance(given, list | tuple):
+        try:
+            given = torch.stack(list(given)) if given and all(isinstance(x, Tensor) for x in given) else np.asarray(given)
+        except (ValueError, RuntimeError, TypeError):
+            raise ArgumentError(f"the {what} are a {type(given).__name__} of items that are not of one shape; pass a tensor or "
+                                "array.") from None
+        if isinstance(given, Tensor):
+            return given
+    if not isinstance(given, np.ndarray) or given.dtype.kind not in "biuf":
+        kind = f"an array of {given.dtype}" if isinstance(given, np.ndarray) else f"of type {type(given).__name__}"
+        raise ArgumentError(f"the {what} are {kind}; pass a tensor or array of numbers, with one row for each example.")
+    return torch.from_numpy(np.array(given, dtype=_known(given.dtype), order="C"))
+
+
+def _known(dtype: np.dtype) -> Any:
+    """A dtype that torch has, in the machine's byte order."""
+    if dtype.kind == "f":
+        return np.float64 if dtype.itemsize > 8 else dtype.newbyteorder("=")
+    return np.int64 if dtype.kind in "iu" and dtype != np.uint8 else dtype
+
+
+def _floating(x: Tensor, what: str, like: Tensor) -> Tensor:
+    if x.is_complex() or x.dtype == torch.bool:
+        raise ArgumentError(f"the {what} have dtype {str(x.dtype).removeprefix('torch.')}; real numbers were expected.")
+    return x if x.is_floating_point() else x.to(like.dtype)
+
+
+def _wrong_shape(x: Tensor, shape: tuple[int, ...], images: bool) -> ArgumentError:
+    if not images:
+        return ArgumentError(f"the examples have shape {list(x.shape)}; this model takes [B, {', '.join(map(str, shape))}].")
+    hint = ""
+    if tuple(x.shape) == shape or (x.ndim == 2 and (1, *x.shape) == shape):
+        hint = " A single image needs a batch of one: x[None]."
+    elif x.ndim == 4 and tuple(x.shape[1:]) == (*shape[1:], shape[0]):
+        hint = " They look like [B, H, W, C]; permute them to [B, C, H, W]."
+    got = f"shape {tuple(x.shape[1:])}" if x.ndim == 4 else f"shape {list(x.shape)}, no batch [B, C, H, W]"
+    return ArgumentError(f"the images have {got}; this model was built with image_shape={shape}.{hint}")
+
+
+def _like(model: Any) -> Tensor:
+    """A tensor of the model's device and dtype."""
+    return next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+
+
+def _readable(x: Tensor, model: nn.Module) -> bool:
+    """Whether the values of x can be read here, and are worth the wait."""
+    if not x.numel() or x.is_meta or torch.jit.is_tracing() or torch._C._functorch.is_functorch_wrapped_tensor(x):
+        return False
+    if type(x) is not Tensor and hasattr(x, "fake_mode"):
+        return False
+    if not x.is_cuda:
+        return True
+    if torch.cuda.is_current_stream_capturing():
+        return False
+    if not model.training:
+        return True
+    looks = model.__dict__.get("_looks", 0)
+    if looks < LOOKS:
+        model.__dict__["_looks"] = looks + 1
+    return looks < LOOKS
