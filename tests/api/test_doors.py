@@ -78,7 +78,7 @@ def test_shapes_and_types_that_do_not_fit(kind):
     call = losses(model)[0]
     for x, message in ((torch.zeros(4, 3, 8, 8), r"shape \(3, 8, 8\); this model was built with image_shape=\(1, 8, 8\)"),
                        (torch.zeros(*SHAPE)[0], r"x\[None\]"), (torch.zeros(4, 8, 8, 1), "permute"),
-                       (torch.zeros(4, *SHAPE, dtype=torch.long), "dtype int64"), (torch.zeros(0, *SHAPE), "nothing in them")):
+                       (torch.zeros(4, *SHAPE, dtype=torch.long), "dtype int64"), (torch.zeros(0, *SHAPE), "nothing in it")):
         with pytest.raises(VaefastError, match=message):
             call(x)
 

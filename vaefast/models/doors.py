@@ -47,8 +47,9 @@ def inside() -> Iterator[None]:
 
 
 def takes_images(method: Method) -> Method:
-    """A method whose first argument is a batch of a model's examples, [B, *data_shape]; see `as_examples`."""
-    return _door(method, as_examples)
+    """A method whose first argument is a batch of a model's examples, [B, *data_shape]; see `as_examples`. A loss is a mean, and
+    has none of no examples; what gives a row for each takes 0 of them."""
+    return _door(method, as_some_examples if method.__name__.endswith("loss") else as_examples)
 
 
 def takes_codes(method: Method) -> Method:
@@ -118,6 +119,18 @@ def as_examples(model: Any, given: Any) -> Tensor:
             row = int((~torch.isfinite(x.detach()).flatten(1).all(1)).nonzero()[0])
             raise DataError(f"row {row} holds NaN or infinity; leave such examples out.")
     return x.to(like.device, like.dtype if x.is_floating_point() else None)
+
+
+def as_some_examples(model: Any, given: Any) -> Tensor:
+    """`as_examples`, of which there must be one.
+
+    Raises:
+        DataError: there is none. Others as `as_examples`.
+    """
+    x = as_examples(model, given)
+    if not len(x):
+        raise DataError(f"the batch has shape {list(x.shape)}; there is nothing in it, and a loss is a mean over examples.")
+    return x
 
 
 def as_codes(model: Any, given: Any) -> Tensor:
