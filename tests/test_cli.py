@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
 import re
@@ -193,9 +194,12 @@ def test_paths_that_are_no_utf8(tmp_path, capsys):
     ("evaluate", 'pass on_bad="skip" to', "pass --on-bad skip to"),
     ("sample", 'pass on_bad="skip" to', 'pass on_bad="skip" to'),
     ("train", "crop=(1, 2) and a=b stay", "crop=(1, 2) and a=b stay"),
+    ("train", "build it with classes=None.", "build it with --model-option classes=none."),
+    ("train", "build it with no_such=3.", "build it with no_such=3."),
 ])
 def test_wording(command, text, right):
-    assert for_command(text, command) == right
+    trains = {"data": "cifar10", "data_option": [], "model": "biggan", "model_option": []} if command == "train" else {}
+    assert for_command(text, argparse.Namespace(command=command, **trains)) == right
 
 
 def test_images_that_the_network_cannot_take(tmp_path, capsys):

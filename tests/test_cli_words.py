@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import builtins
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import pytest
 import vaefast.__main__
 from vaefast import api, cli
 from vaefast.cli import main
-from vaefast.cli.advice import as_flags
 from vaefast.cli.arguments import as_declared, by_name, option
 from vaefast.errors import ArgumentError
 from vaefast.experiments.demo import verdict
@@ -156,13 +154,3 @@ def test_the_demos_verdict_goes_by_its_numbers():
                                       "3.77)")
     assert "of the second stage (FD-classifier 2" in verdict({**scores, "fd_classifier/stage2": 2.0})
     assert "mixture" not in verdict({"fd_classifier/stage1": 3.0, "fd_classifier/stage2": 2.0})
-
-
-@pytest.mark.parametrize(("data", "said", "here"), [
-    ("folder", "they differ; pass size= to resize them all.", "they differ; pass --image-size N to resize them all."),
-    ("folder", 'or pass on_bad="skip" to leave them out.', "or pass --data-option on_bad=skip to leave them out."),
-    ("digits", "build it with classes=None.", "build it with --model-option classes=none."),
-    ("digits", "build it with no_such=3.", "build it with no_such=3."), ("nowhere", "pass size=3.", "pass size=3.")])
-def test_advice_is_given_in_flags(data, said, here):
-    assert as_flags(said, argparse.Namespace(data=data, data_option=[], model="biggan", model_option=[])) == here
-    assert as_flags(said, argparse.Namespace(run="x")) == said

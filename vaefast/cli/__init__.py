@@ -14,7 +14,6 @@ from typing import Any
 
 from vaefast import __version__
 from vaefast.cli import demo, evaluate, fid, info, reproduce, sample, sweep, train
-from vaefast.cli.advice import as_flags
 from vaefast.cli.arguments import machine
 from vaefast.cli.parser import Parser
 from vaefast.cli.wording import for_command
@@ -42,13 +41,13 @@ def parser(command: str | None = None) -> Parser:
     return made
 
 
-def _show(command: str, said: set[str], usual: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any,
-          **more: Any) -> None:
+def _show(args: argparse.Namespace, said: set[str], usual: Callable[..., None], message: Warning | str, category: type[Warning],
+          *where: Any, **more: Any) -> None:
     """A warning of the package's as one line, once; others, such as a library's to its users' authors, as usual."""
     if category is UserWarning:
         if str(message) not in said:
             said.add(str(message))
-            print(f"vaefast: {for_command(str(message), command)}", file=sys.stderr)
+            print(f"vaefast: {for_command(str(message), args)}", file=sys.stderr)
     else:
         usual(message, category, *where, **more)
 
@@ -63,11 +62,11 @@ def main(argv: list[str] | None = None) -> int:
         args = _parsed(words)
         args.line = shlex.join(["vaefast", *words])
         with warnings.catch_warnings():
-            warnings.showwarning = partial(_show, args.command, set(), warnings.showwarning)
+            warnings.showwarning = partial(_show, args, set(), warnings.showwarning)
             _run(args)
         sys.stdout.flush()
     except VaefastError as error:
-        print(f"vaefast: {as_flags(for_command(str(error), args.command), args) if args else error}", file=sys.stderr)
+        print(f"vaefast: {for_command(str(error), args) if args else error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\nvaefast: stopped{_hint(args)}", file=sys.stderr)

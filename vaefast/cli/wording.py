@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
+import argparse
+import inspect
 import re
 
-_ARGUMENT = re.compile(r"""\b(?P<name>[a-z_]+)=(?:"(?P<text>[\w.]+)"|(?P<number>True|False|\d[\d.]*))?(?=[\s;,.:)]|$)""")
+_VALUE = r"""(?:(?P<quote>["'])(?P<text>[\w.]+)(?P=quote)|(?P<plain>True|False|None|\d[\d.]*))?"""
+_ARGUMENT = re.compile(rf"\b(?P<lead>with )?(?P<name>[a-z_]+)={_VALUE}(?=[\s;,.:)]|$)")
 _FLAGS = {
     "fid": {"size": "--size", "on_bad": "--on-bad"},
     "train": {"size": "--image-size", "on_bad": "--on-bad"},
     "sweep": {"size": "--image-size", "on_bad": "--on-bad"},
     "evaluate": {"on_bad": "--on-bad"},
 }
-_LOADING = ("train", "sweep")  # these have --data-option
 
 
-def for_command(text: str, command: str) -> str:
-    """`text` with the arguments of data sets' loaders that it names written as `command` takes them."""
-    from vaefast import data
-    from vaefast.data.catalog import options_of
-
-    loaders = {option for name in data.names() for option in options_of(name)} | {"classes", "held_out", "binarize"}
+def for_command(text: str, args: argparse.Namespace) -> str:
+    """`text` with the arguments of data sets' loaders and of models that it names written as the command of `args` takes them."""
+    flags, loaders, models = _FLAGS.get(args.command, {}), _loaders(args), _of_model(args)
 
     def written(found: re.Match[str]) -> str:
-        name, value = found["name"], found["text"] or found["number"]
-        if flag := _FLAGS.get(command, {}).get(name):
-            return f"{flag} {value or 'N'}"
-        if command in _LOADING and name in loaders and value:
-            return f"--data-option {name}={value.lower() if value in ('True', 'False') else value}"
-        return found[0]
+        name, lead, value = found["name"], found["lead"] or "", found["text"] or found["plain"]
+        if flag := flags.get(name):
+            return f"{lead}{flag} {value or 'N'}"
+        value = value.lower() if value in ("True", "False", "None") else value
+        if value and name in models and (lead or name not in loaders):  # a model is built with it, a loader is passed it
+            return f"{lead}--model-option {name}={value}"
+        return f"{lead}--data-option {name}={value}" if value and name in loaders else found[0]
 
     return _ARGUMENT.sub(written, text)
+
+
+def _loaders(args: argparse.Namespace) -> set[str]:
+    """Options of the data set that the command loads, as --data-option takes them."""
+    from vaefast.data.catalog import options_of
+    from vaefast.errors import VaefastError
+
+    if not hasattr(args, "data_option") or not isinstance(getattr(args, "data", None), str):
+        return set()
+    try:
+        return {*options_of(args.data), "classes", "held_out", "binarize"}
+    except VaefastError:  # no such data set
+        return set()
+
+
+def _of_model(args: argparse.Namespace) -> set[str]:
+    """Arguments of the model that the command trains, as --model-option takes them."""
+    if not hasattr(args, "model_option"):
+        return set()
+    from vaefast import api
+    from vaefast.experiments.presets import PRESETS
+
+    return set(inspect.signature(api.MODELS[next(iter(PRESETS[args.model].values())).kind]).parameters)
