@@ -62,3 +62,7 @@ def test_trials_go_on(trials, capsys):
     assert json.loads((trials / "trials.json").read_text())["trials"] == 3
     assert (trials / "trial-01" / "model.safetensors").stat().st_mtime_ns == before
     assert main([*words, "0"]) == 2
+    assert main([*words, "2", "--resume", "--steps", "6,9"]) == 0  # the second stage can be longer
+    for trial in ("trial-01", "trial-02"):
+        last = [json.loads(line) for line in (trials / trial / "metrics.jsonl").read_text().splitlines()][-1]
+        assert (last["stage"], last["step"]) == ("stage2", 9)

@@ -107,7 +107,7 @@ def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_
                                 f"{f' or {count}' * (count > 1)}.")
     if isinstance(stage_overrides, list | tuple) and len(stage_overrides) != count:
         raise ArgumentError(f"stage_overrides has {len(stage_overrides)} entries; {kind} has {count} stage{'s' * (count > 1)}.")
-    stages = tuple(override(s, {**_for_stage(i, stage_overrides or {}), **_budget(i, epochs, steps)}) for i, s in enumerate(base))
+    stages = tuple(override(s, {**_for_stage(i, stage_overrides or {}), **budget(i, epochs, steps)}) for i, s in enumerate(base))
     scored: dict[str, Any] = {}
     if keep_best and score_every is None:
         raise ArgumentError("keep_best was given without score_every; say how often to score (--score-every E).")
@@ -172,7 +172,7 @@ def _for_stage(stage: int, overrides: dict[str, Any] | Sequence[dict[str, Any]])
     return {name: value for name, value in overrides.items() if stage == 0 or name != "flip"}
 
 
-def _budget(stage: int, epochs: tuple[float, ...] | None, steps: tuple[int, ...] | None) -> dict[str, Any]:
+def budget(stage: int, epochs: tuple[float, ...] | None, steps: tuple[int, ...] | None) -> dict[str, Any]:
     """`epochs` or `steps` of a stage, where they are given."""
     given = {"epochs": epochs, "steps": steps}
     return {name: values[stage if len(values) > 1 else 0] for name, values in given.items() if values is not None}
@@ -218,7 +218,7 @@ def draw_model(model: api.ImageModel, images: data.ImageSet, path: Path, seed: i
                      reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
     if infers(model):
         with _told("latents.png", path):
-            write_latents(model, spread_over(images.images, coded), path, labels=_labels(images, coded))
+            write_latents(model, spread_over(images.images, coded), path, seed, _labels(images, coded))
     if isinstance(model, api.SequentialVAE):
         with _told("the pictures of its steps", path):
             draw_steps(model, images.images, path, seed)

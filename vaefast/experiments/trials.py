@@ -9,7 +9,7 @@ from typing import Any
 
 from vaefast.errors import ArgumentError, RunFolderError
 from vaefast.experiments.processes import train_in_processes
-from vaefast.experiments.run import train
+from vaefast.experiments.run import budget, train
 from vaefast.training.distributed import world
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.storage import write_json
@@ -28,7 +28,8 @@ def run_trials(kind: str, trials: int, *, out: str, seed: int = 0, resume: bool 
                **options: Any) -> dict[str, Any]:
     """Train `trials` times into OUT/trial-01, ... and write OUT/trials.json: seeds, last terms, their mean and deviation.
 
-    With `resume`, trials that have ended are kept, one that was cut off goes on, and the rest are run. `at_once` of them
+    With `resume`, trials that have ended are kept, and made longer where more is asked for; one that was cut off goes on, and
+    the rest are run. `at_once` of them
     train at the same time, each in a process of its own that has its share of the CPU's threads.
 
     Raises:
@@ -45,12 +46,10 @@ def run_trials(kind: str, trials: int, *, out: str, seed: int = 0, resume: bool 
     folder.mkdir(parents=True, exist_ok=True)
     if not resume and world().writes and folder.exists() and any(folder.iterdir()):
         raise RunFolderError(f"{folder} is not empty; go on with its trials (--resume), or choose another --out.")
-    todo = []
-    for trial in range(1, trials + 1):
-        path = folder / f"trial-{trial:02d}"
-        if not (resume and (path / "model.json").is_file()):
-            todo.append({"kind": kind, "out": str(path), "seed": seed_of(seed, trial), **options,
-                         "resume": resume and (path / "config.json").exists()})
+    paths = [folder / f"trial-{trial:02d}" for trial in range(1, trials + 1)]
+    todo = [{"kind": kind, "out": str(path), "seed": seed_of(seed, trial), **options,
+             "resume": resume and (path / "config.json").exists()}
+            for trial, path in enumerate(paths, start=1) if not (resume and _has_ended(path, options))]
     if at_once > 1:
         try:
             train_in_processes(todo, at_once)
@@ -62,6 +61,15 @@ def run_trials(kind: str, trials: int, *, out: str, seed: int = 0, resume: bool 
             if world().writes:
                 summarise(folder, seed)
     return summarise(folder, seed)
+
+
+def _has_ended(path: Path, options: dict[str, Any]) -> bool:
+    """Whether the trial in a folder has a model, trained for as long as is asked for."""
+    if not (path / "model.json").is_file():
+        return False
+    wanted = options.get("epochs"), options.get("steps")
+    return all(stage.get(name) == value for i, stage in enumerate(RunFolder.open(path).config["stages"])
+               for name, value in budget(i, *wanted).items())
 
 
 def summarise(folder: Path, seed: int) -> dict[str, Any]:
