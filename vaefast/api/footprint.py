@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from vaefast.data.memory import available_bytes, size_in_words
 from vaefast.errors import ArgumentError
 
 BYTES = 16
@@ -28,35 +30,27 @@ def footprint(model: nn.Module, data: Any, device: torch.device) -> str:
     held = images.nbytes if isinstance(images, torch.Tensor) else 0
     need = BYTES * sum(p.numel() for p in model.parameters() if p.requires_grad)
     free, total = memory_of(device)
-    about = f"{_short(count)} parameters; with gradients and Adam's moments about {_size(need)}"
+    about = f"{_short(count)} parameters; with gradients and Adam's moments about {size_in_words(need)}"
     if total and need > total:
-        raise ArgumentError(f"the model has {about}, and {device} has {_size(total)} of memory; choose a smaller model (fewer "
-                            "latent dimensions, narrower networks).")
+        raise ArgumentError(f"the model has {about}, and {device} has {size_in_words(total)} of memory; choose a smaller model "
+                            "(fewer latent dimensions, narrower networks).")
     if free and need + (held if device.type == "cpu" else 0) > free:
-        warnings.warn(f"the model has {about}, and {device} has {_size(free)} of memory free; training may run out of it.",
-                      stacklevel=3)
-    return f"{about}, and the data {_size(held)}" if held else about
+        warnings.warn(f"the model has {about}, and {device} has {size_in_words(free)} of memory free; training may run out of "
+                      "it.", stacklevel=3)
+    return f"{about}, and the data {size_in_words(held)}" if held else about
 
 
 def memory_of(device: torch.device) -> tuple[int, int]:
     """Bytes free and in all, of a GPU or of what this process may have of the machine's; 0 where that is not known."""
     if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
-        return free, total
-    try:
-        page = os.sysconf("SC_PAGE_SIZE")
-        total = page * os.sysconf("SC_PHYS_PAGES")
-        found = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line)
-        free = 1024 * int(found["MemAvailable"].split()[0])
-    except (OSError, ValueError, KeyError):
-        return 0, 0
+        return torch.cuda.mem_get_info(device)
+    totals = []
+    with suppress(OSError, ValueError):
+        totals.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     for limit in _LIMITS:
-        try:
-            most = int(Path(limit).read_text())
-        except (OSError, ValueError):  # "max" is none
-            continue
-        free, total = min(free, most), min(total, most)
-    return free, total
+        with suppress(OSError, ValueError):  # "max" is none
+            totals.append(int(Path(limit).read_text()))
+    return available_bytes() or 0, min(totals, default=0)
 
 
 def _short(count: int) -> str:
@@ -65,6 +59,3 @@ def _short(count: int) -> str:
             return f"{count / size:.3g} {unit}"
     return f"{count:,}"
 
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.3g} GB" if count >= 1e9 else f"{count / 1e6:.3g} MB"

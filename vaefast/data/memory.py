@@ -50,8 +50,8 @@ def require(shape: Sequence[int], item_bytes: int, what: str) -> None:
     """
     need = math.prod(shape) * item_bytes
     if need > _SMALL and (room := available_bytes()) is not None and need > room:
-        raise DataError(f"{what} {_size(need)} of memory for {shape[0]:,} images of {'x'.join(map(str, shape[1:]))}, and "
-                        f"{_size(room)} are free; take smaller images or a part of them (torch.utils.data.Subset).")
+        raise DataError(f"{what} {size_in_words(need)} of memory for {shape[0]:,} images of {'x'.join(map(str, shape[1:]))}, and "
+                        f"{size_in_words(room)} are free; take smaller images or a part of them (torch.utils.data.Subset).")
 
 
 def in_memory(shape: tuple[int, ...]) -> np.ndarray:
@@ -64,5 +64,6 @@ def in_memory(shape: tuple[int, ...]) -> np.ndarray:
     return np.empty(shape, np.uint8)
 
 
-def _size(count: int) -> str:
-    return f"{count / 2**30:,.1f} GiB"
+def size_in_words(count: float) -> str:
+    """So many bytes in MB or GB, with three digits."""
+    return f"{count / 1e9:.3g} GB" if count >= 1e9 else f"{count / 1e6:.3g} MB"
