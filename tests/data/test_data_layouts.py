@@ -106,7 +106,7 @@ class Endless:
 
 
 def test_more_than_memory_holds(tmp_path, monkeypatch):
-    with pytest.raises(DataError, match="Endless is held whole.*GiB of memory for 1,000,000,000 images of 3x64x64"):
+    with pytest.raises(DataError, match="Endless is held whole.*GB of memory for 1,000,000,000 images of 3x64x64"):
         as_image_set(Endless())
     make(tmp_path, "a.png", "b.png")
     monkeypatch.setattr(memory, "_SMALL", 0)
