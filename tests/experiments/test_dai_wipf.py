@@ -93,7 +93,7 @@ def test_one_page_shows_all_of_it(study):
     text = (study / "report.html").read_text()
     for heading in ("Table 1", "Table 3", "Figure 1a", "Figure 1b", "Figure 2", "Does it hold here?"):
         assert heading in text
-    assert text.count("<img ") == 5 and "cannot be read" not in text and "http" not in text.split("</style>")[1]
+    assert text.count("<img ") == 5 and "cannot be read" not in text and "://" not in text.split("</style>")[1]
     said = json.loads((study / "claims.json").read_text())["digits"]
     assert {c["holds"] for c in said} <= {True, False, None} and len(said) == 12
     calls = [json.loads(line) for line in (study / "calls.jsonl").read_text().splitlines()]

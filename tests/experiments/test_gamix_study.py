@@ -89,7 +89,7 @@ def test_one_page_shows_all_of_it(study):
     headings = ("One change at a time", "The weight of the variance term", "Latent dimensions", "global variance is taken",
                 "Two coordinates", "Interpolations", "Beside other VAEs", "Does it hold here?", "Features of KID")
     assert all(heading in text for heading in headings) and "padded" not in text
-    assert "cannot be read" not in text and "http" not in text.split("</style>")[1]
+    assert "cannot be read" not in text and "://" not in text.split("</style>")[1]
     drawn = {p.stem for p in (study / "digits").glob("*.png")}
     assert drawn == {"latent", "interpolate", *(t + kind for t in protocol.TABLES for kind in ("", "_reconstructions", "_codes"))}
     assert text.count("<img ") == len(drawn) and "reproduce gamix all" in text

@@ -71,7 +71,7 @@ def test_one_page_shows_all_of_it(study):
     text = (study / "report.html").read_text()
     headings = ("The result table", "Latent dimensions", "Learning rates", "leaky ReLU", "Interpolations", "Does it hold here?")
     assert all(heading in text for heading in headings)
-    assert "cannot be read" not in text and "http" not in text.split("</style>")[1]
+    assert "cannot be read" not in text and "://" not in text.split("</style>")[1]
     pictures = {p.stem for p in (study / "digits").glob("*.png")}
     assert pictures == {*protocol.TABLES, "neighbours", "interpolations", "reconstructed", "rates_curves"}
     assert text.count("<img ") == len(pictures) and "reproduce hinrichsen all" in text

@@ -141,9 +141,9 @@ SCALES = torch.tensor([2.0, 1.5, 1.0, 0.5, 0.25, 0.0])
 @pytest.fixture
 def whitening():
     """A two-stage model whose q(z) is N(0, scales^2) on standard normal images, and whose q(u) is close to N(0, I)."""
-    first = VAE(Scaling(SCALES), nn.Identity(), data_shape=(1, 1, K), latent_dim=K)
+    first = VAE(Scaling(SCALES), nn.Identity(), data_shape=(K,), latent_dim=K)
     second = VAE(Scaling(1 / SCALES.clamp_min(0.25)), nn.Identity(), data_shape=(K,), latent_dim=K)
-    images = torch.randn(5000, 1, 1, K)
+    images = torch.randn(5000, K)
     return TwoStageVAE(first, second), images
 
 
