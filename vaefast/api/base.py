@@ -6,6 +6,7 @@ import inspect
 import os
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ from vaefast import __version__
 from vaefast.api.footprint import footprint
 from vaefast.api.own_networks import source_of
 from vaefast.data import ImageSet
-from vaefast.errors import ArgumentError, CheckpointError, RunFolderError
+from vaefast.errors import ArgumentError, CheckpointError, DataError, RunFolderError
 from vaefast.models.draws import Draws
 from vaefast.training import distributed
 from vaefast.training.callbacks import Callback
@@ -177,6 +178,11 @@ class Model(Draws, nn.Module):
         trainer.progress.message(f"{self.kind}: {size}")
         try:
             history = trainer.fit(resume=bool(resume))
+        except (ArgumentError, DataError):  # refused before anything was trained: the same command, mended, may have the folder
+            if run and not resume:
+                with suppress(OSError):
+                    run.discard_unused()
+            raise
         except RunFolderError as error:
             if error is not trainer.unsaved:
                 raise
