@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 import vaefast.__main__
 from vaefast import api, cli
@@ -110,10 +111,10 @@ def test_what_a_training_takes_is_said(tmp_path, capsys, monkeypatch):
     words = ["train", "vae", "--data", "digits", "--steps", "1", "--latent-dim", "4", "--device", "cpu", "--out",
              str(tmp_path / "run")]
     monkeypatch.setattr("vaefast.api.footprint.memory_of", lambda device: (10**8, 10**9))
-    with pytest.warns(UserWarning, match="100 MB of memory free"):
-        assert main(words) == 0
-    assert "vae: 17.1 million parameters; with gradients and Adam's moments about 273 MB, and the data 1.48 MB" in \
-        capsys.readouterr().out
+    assert main(words) == 0
+    told = capsys.readouterr()
+    assert "vae: 17.1 million parameters; with gradients and Adam's moments about 273 MB, and the data 1.48 MB" in told.out
+    assert "100 MB of memory free" in told.err
     monkeypatch.setattr("vaefast.api.footprint.memory_of", lambda device: (10**8, 2 * 10**8))
     assert main([*words[:-1], str(tmp_path / "other")]) == 2
     assert "cpu has 200 MB of memory; choose a smaller model" in capsys.readouterr().err and not (tmp_path / "other").exists()
@@ -185,3 +186,11 @@ def test_ctrl_c_while_libraries_are_imported_ends_at_once(tmp_path):
     done = subprocess.run([sys.executable, "-m", "vaefast", *TRAIN], capture_output=True, text=True, cwd=tmp_path,
                           env={**os.environ, "PYTHONPATH": path}, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     assert done.returncode == 130 and done.stderr == "\nvaefast: stopped\n"
+
+
+@pytest.mark.parametrize("seed", [2**63, -(2**63) - 1, 10**22])
+def test_seeds_have_64_bits(seed, tmp_path, capsys):
+    assert "--seed is" in said(capsys, *TRAIN, f"--seed={seed}")
+    with pytest.raises(ArgumentError, match="seed is"):
+        api.VAE((1, 8, 8), 2).fit(torch.zeros(9, 1, 8, 8, dtype=torch.uint8), steps=1, seed=seed, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

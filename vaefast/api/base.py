@@ -149,6 +149,8 @@ class Model(Draws, nn.Module):
         if "from" in (source := self._networks().get("networks", {})):
             config["networks"] = source
         group = distributed.world()
+        if not hasattr(seed, "__index__") or not -(2**63) <= int(seed) < 2**63:
+            raise ArgumentError(f"seed is {seed!r}; expected an int of 64 bits.")
         if resume not in (True, False, "auto"):
             raise ArgumentError(f"resume is {resume!r}; expected True, False or 'auto'.")
         if resume == "auto":  # rank 0's word counts, as it makes the folder
