@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import builtins
+import os
+import signal
 import subprocess
 import sys
 
 import pytest
+import torch
 
 import vaefast.__main__
 from vaefast import api, cli
 from vaefast.cli import main
 from vaefast.cli.arguments import as_declared, by_name, option
+from vaefast.cli.wording import for_command
 from vaefast.errors import ArgumentError
 from vaefast.experiments.demo import verdict
 from vaefast.experiments.presets import PRESETS
@@ -154,3 +159,38 @@ def test_the_demos_verdict_goes_by_its_numbers():
                                       "3.77)")
     assert "of the second stage (FD-classifier 2" in verdict({**scores, "fd_classifier/stage2": 2.0})
     assert "mixture" not in verdict({"fd_classifier/stage1": 3.0, "fd_classifier/stage2": 2.0})
+
+
+def test_settings_are_named_as_flags_and_a_refused_run_leaves_no_folder(tmp_path, capsys):
+    out = tmp_path / "run"
+    words = ["train", "vae", "--data", "digits", "--steps", "2", "--latent-dim", "2", "--device", "cpu", "--out", str(out)]
+    assert main([*words, "--batch-size", "100000"]) == 2
+    error = capsys.readouterr().err
+    assert "--batch-size is 100000" in error and "lower --batch-size" in error and not out.exists()
+    assert main([*words, "--batch-size", "8"]) == 0
+    assert main([*words, "--batch-size", "100000", "--resume"]) == 2 and (out / "model.safetensors").exists()
+
+
+def test_names_of_settings_in_paths_stay():
+    args = argparse.Namespace(command="train", batch_size=3, data_root=None)
+    for text in ("/x/batch_size/a.png is bad", "batch_size.png", "my-batch_size", "--data-root batch_size/"):
+        assert for_command(text, args) == text
+    assert for_command("lower batch_size, or data_root.", args) == "lower --batch-size, or --data-root."
+
+
+def test_ctrl_c_while_libraries_are_imported_ends_at_once(tmp_path):
+    """Where a library catches all that is raised while it imports another, an exception would be lost."""
+    (tmp_path / "torch.py").write_text("import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n"
+                                       "    pass\nraise ImportError('half there')\n")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run([sys.executable, "-m", "vaefast", *TRAIN], capture_output=True, text=True, cwd=tmp_path,
+                          env={**os.environ, "PYTHONPATH": path}, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    assert done.returncode == 130 and done.stderr == "\nvaefast: stopped\n"
+
+
+@pytest.mark.parametrize("seed", [2**63, -(2**63) - 1, 10**22])
+def test_seeds_have_64_bits(seed, tmp_path, capsys):
+    assert "--seed is" in said(capsys, *TRAIN, f"--seed={seed}")
+    with pytest.raises(ArgumentError, match="seed is"):
+        api.VAE((1, 8, 8), 2).fit(torch.zeros(9, 1, 8, 8, dtype=torch.uint8), steps=1, seed=seed, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -213,3 +213,49 @@ def test_an_archive_in_an_archive_is_not_taken_for_it(tmp_path):
     (tmp_path / "in" / "images.zip").write_bytes(inner.getvalue())
     with pytest.raises(DataError, match="no pictures but archives .images.zip"):
         load("folder", tmp_path / "in")
+
+
+@pytest.mark.parametrize("kind", [tarfile.FIFOTYPE, tarfile.CHRTYPE, b"M", b"Q"])
+def test_what_is_no_file_in_a_tar_is_told_of(tmp_path, kind):
+    """Pipes, devices, the rest of another volume's file, kinds that nobody knows: none is left out without a word."""
+    path = tmp_path / "a.tar"
+    path.write_bytes(tar_bytes([("0.png", png(0)), ("1.png", kind, "")]))
+    with pytest.raises(BadFileError, match="1.png in .* is no regular file"):
+        values(path)
+    with pytest.warns(UserWarning, match="1 of 2 files were left out: 1.png is no regular file"):
+        assert len(load("folder", path, "all", cache=False, on_bad="skip")) == 1
+    path.write_bytes(tar_bytes([("0.png", png(0)), ("label.png", b"V", ""), ("1.png", kind, ""), ("1.png", png(9))]))
+    assert values(path) == [0, 9]  # the last of a name counts
+
+
+def zip_bytes(entries):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def test_a_zip_lists_what_its_end_says(tmp_path):
+    whole, path = zip_bytes(SIX), tmp_path / "a.zip"
+    last, end = whole.rfind(b"PK\1\2"), whole.rfind(b"PK\5\6")
+    size = int.from_bytes(whole[end + 12 : end + 16], "little") - (end - last)
+    cut = whole[:last] + whole[end : end + 12] + size.to_bytes(4, "little") + whole[end + 16 :]
+    path.write_bytes(cut)
+    with pytest.raises(DataError, match="lists 5 files where its end says 6"):
+        values(path)
+    path.write_bytes(whole + zip_bytes(SIX[:2]))
+    with pytest.raises(DataError, match="begins with .* several archives in one"):
+        values(path)
+    for sound in (b"#!/bin/sh\nexit\n" + whole, whole[:-2] + b"\7\0comment"):  # what unpacks itself, what is described
+        path.write_bytes(sound)
+        assert sorted(values(path)) == list(range(6))
+    path.write_bytes(zip_bytes([]))
+    with pytest.raises(DataError, match="no files"):
+        values(path)
+
+
+def test_a_zip_of_very_many_files(tmp_path):
+    path = tmp_path / "a.zip"
+    path.write_bytes(zip_bytes([("0.png", png(7)), *((f"{i}.txt", b"") for i in range(66_000))]))  # a zip64
+    assert values(path) == [7]

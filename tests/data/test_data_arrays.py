@@ -71,6 +71,13 @@ def spoiled(value, dtype=np.float32):
     ([np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.float32)], "same dtype"),
     ([torch.zeros(1, 4, 4), torch.full((1, 4, 4), 2.0)], "image 1 holds 2"),
     (["a.png"], "item 0 is a str"),
+    (torch.rand(2, 1, 4, 4).to_sparse(), "kind sparse_coo"),
+    (torch.empty(2, 1, 4, 4, device="meta"), "kind meta"),
+    (torch.nested.nested_tensor([torch.rand(1, 4, 4), torch.rand(1, 4, 4)], layout=torch.jagged), "kind nested"),
+    (torch.rand(2, 1, 4, 4).to(torch.float8_e5m2), "float8"),
+    (np.ma.masked_less(np.eye(4)[None], 0.5), "masked"),
+    ([torch.rand(1, 4, 4), torch.rand(1, 4, 4).to_sparse()], "item 1 is a tensor of kind sparse_coo"),
+    ([np.ma.masked_less(np.eye(4), 0.5)], "item 0 is a masked"),
     ([{"text": 1}], "keys"),
 ])
 def test_refuses(given, message):
@@ -127,6 +134,18 @@ def test_npz(tmp_path):
         load("npz", tmp_path)
     with pytest.raises(ArgumentError, match="taken as they are"):
         load("npz", path, size=32)
+
+
+@pytest.mark.parametrize("arrays, split, words", [
+    ({"x_train": 4, "y_train": None, "x_test": 2}, "all", "x_test in set.npz has none"),
+    ({"arr_0": 4, "arr_1": None}, "all", "arr_1 in set.npz could be such"), ({"images": 40, "classes": None}, "train", "classes"),
+])
+def test_labels_of_an_npz_are_not_dropped_without_a_word(tmp_path, arrays, split, words):
+    path, count = tmp_path / "set.npz", next(iter(arrays.values()))
+    np.savez(path, **{name: np.arange(count) if n is None else u8(n, 4, 5) for name, n in arrays.items()})
+    with pytest.warns(UserWarning, match=f"There are no labels.*{words}"):
+        found = load("npz", path, split)
+    assert found.labels is None and words in found.note
 
 
 def test_bad_npz(tmp_path):

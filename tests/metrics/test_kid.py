@@ -58,6 +58,7 @@ def test_same_distribution_scores_near_zero_and_a_shift_does_not():
         ((features(9, 3, 0) * float("nan"), features(9, 3, 0)), {}, ["features_1", "NaN"]),
         ((features(9, 3, 0), features(8, 3, 0)), {}, ["subset_size", "1000", "2 to 8"]),
         ((features(9, 3, 0), features(8, 3, 0)), {"subset_size": 1}, ["subset_size", "1", "2 to 8"]),
+        ((features(9, 3, 0).double() * 1e60, features(9, 3, 0).double()), {"subset_size": 3}, ["e+60", "scale both"]),
         ((features(9, 3, 0), features(8, 3, 0)), {"subsets": 0, "subset_size": 3}, ["subsets", "0", ">= 1"]),
     ],
 )

@@ -95,3 +95,22 @@ def test_tiny_and_repeated_rows():
 def test_bad_arguments(arguments, options, words):
     with pytest.raises(ArgumentError, match=words):
         prdc(*arguments, **options)
+
+
+@pytest.mark.parametrize("near, far", [(1, 1e308), (1e-120, 1e120), (1e-200, 1)])
+@pytest.mark.parametrize("which", ["real", "fake"])
+def test_what_float64_cannot_hold_is_refused(near, far, which):
+    """Radii would underflow to 0, or all distances be the same: density 20 where 1 is right."""
+    real, fake = cloud(41, 5, 1).double() * near, cloud(37, 5, 2, 0.3).double() * near
+    expected = naive(real / near, fake / near, 3)
+    np.testing.assert_allclose(prdc(real, fake, k=3)[:4], expected, rtol=1e-12)
+    {"real": real, "fake": fake}[which][3] = far
+    with pytest.raises(ArgumentError, match="too far for squares in float64"):
+        prdc(real, fake, k=3)
+
+
+@pytest.mark.parametrize("far", [1e30, 3e38])
+def test_all_of_float32_is_in_range(far):
+    real, fake = cloud(41, 5, 1) * 1e-38, cloud(37, 5, 2, 0.3) * 1e-38
+    real[3], fake[4] = far, -far
+    np.testing.assert_allclose(prdc(real, fake, k=3)[:4], naive(real.double(), fake.double(), 3), rtol=1e-12)

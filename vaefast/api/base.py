@@ -6,6 +6,7 @@ import inspect
 import os
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ from vaefast import __version__
 from vaefast.api.footprint import footprint
 from vaefast.api.own_networks import source_of
 from vaefast.data import ImageSet
-from vaefast.errors import ArgumentError, CheckpointError, RunFolderError
+from vaefast.errors import ArgumentError, CheckpointError, DataError, RunFolderError
 from vaefast.models.draws import Draws
 from vaefast.training import distributed
 from vaefast.training.callbacks import Callback
@@ -148,6 +149,8 @@ class Model(Draws, nn.Module):
         if "from" in (source := self._networks().get("networks", {})):
             config["networks"] = source
         group = distributed.world()
+        if not hasattr(seed, "__index__") or not -(2**63) <= int(seed) < 2**63:
+            raise ArgumentError(f"seed is {seed!r}; expected an int of 64 bits.")
         if resume not in (True, False, "auto"):
             raise ArgumentError(f"resume is {resume!r}; expected True, False or 'auto'.")
         if resume == "auto":  # rank 0's word counts, as it makes the folder
@@ -177,6 +180,11 @@ class Model(Draws, nn.Module):
         trainer.progress.message(f"{self.kind}: {size}")
         try:
             history = trainer.fit(resume=bool(resume))
+        except (ArgumentError, DataError):  # refused before anything was trained: the same command, mended, may have the folder
+            if run and not resume:
+                with suppress(OSError):
+                    run.discard_unused()
+            raise
         except RunFolderError as error:
             if error is not trainer.unsaved:
                 raise

@@ -52,8 +52,9 @@ def _show(args: argparse.Namespace, said: set[str], usual: Callable[..., None], 
         usual(message, category, *where, **more)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status (0, 2 for bad input, 130 after Ctrl-C)."""
+def main(argv: list[str] | None = None, ready: Callable[[], None] = lambda: None) -> int:
+    """Run the command line; returns the exit status (0, 2 for bad input, 130 after Ctrl-C). `ready` is called before it does
+    anything, when what it needs is imported."""
     words = sys.argv[1:] if argv is None else argv
     args = None
     if hasattr(sys.stdout, "reconfigure"):
@@ -63,6 +64,7 @@ def main(argv: list[str] | None = None) -> int:
         args.line = shlex.join(["vaefast", *words])
         with warnings.catch_warnings():
             warnings.showwarning = partial(_show, args, set(), warnings.showwarning)
+            ready()
             _run(args)
         sys.stdout.flush()
     except VaefastError as error:

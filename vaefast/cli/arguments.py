@@ -38,6 +38,15 @@ def number(text: str) -> int | float:
         return real(text)
 
 
+def seed(text: str) -> int:
+    """A seed, of 64 bits."""
+    value = int(text)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError
+    return value
+
+
+seed.expected = "a whole number of at most 18 digits"  # type: ignore[attr-defined]
 real.expected = number.expected = "a number"  # type: ignore[attr-defined]
 _WORDS = {int: "a whole number", float: "a number"}
 
@@ -130,7 +139,7 @@ def machine() -> argparse.ArgumentParser:
     """--device and --seed, as a parent of the commands' parsers."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, metavar="S", help="seed (default: 0)")
     return parser
 
 

@@ -8,6 +8,7 @@ import re
 
 _VALUE = r"""(?:(?P<quote>["'])(?P<text>[\w.]+)(?P=quote)|(?P<plain>True|False|None|\d[\d.]*))?"""
 _ARGUMENT = re.compile(rf"\b(?P<lead>with )?(?P<name>[a-z_]+)={_VALUE}(?=[\s;,.:)]|$)")
+_SETTING = re.compile(r"(?<![\w./\\-])[a-z]+(?:_[a-z]+)+(?![\w/\\=-]|\.\w)")  # batch_size, and not where it is part of a path
 _FLAGS = {
     "fid": {"size": "--size", "on_bad": "--on-bad"},
     "train": {"size": "--image-size", "on_bad": "--on-bad"},
@@ -29,7 +30,10 @@ def for_command(text: str, args: argparse.Namespace) -> str:
             return f"{lead}--model-option {name}={value}"
         return f"{lead}--data-option {name}={value}" if value and name in loaders else found[0]
 
-    return _ARGUMENT.sub(written, text)
+    def named(found: re.Match[str]) -> str:
+        return f"--{found[0].replace('_', '-')}" if hasattr(args, found[0]) else found[0]
+
+    return _SETTING.sub(named, _ARGUMENT.sub(written, text))
 
 
 def _loaders(args: argparse.Namespace) -> set[str]:

@@ -110,8 +110,19 @@ def _plain(labels: Any) -> np.ndarray:
     return array.astype(np.int64) if array.dtype.kind in "ui" else array
 
 
+def _plain_tensor(tensor: torch.Tensor, what: str = "images") -> torch.Tensor:
+    """The tensor on the CPU. Raises DataError for one that holds its values in another way than all of them, side by side."""
+    if tensor.is_nested or tensor.layout != torch.strided or tensor.is_meta:
+        kind = "nested" if tensor.is_nested else "meta" if tensor.is_meta else str(tensor.layout).removeprefix("torch.")
+        raise DataError(f"{what} {'are' if what == 'images' else 'is'} a tensor of kind {kind}; a dense tensor with all of its "
+                        "values was expected: convert first.")
+    if tensor.is_floating_point() and tensor.element_size() == 1:
+        raise wrong_dtype(tensor.dtype, what)
+    return tensor.detach().cpu()
+
+
 def _from_tensor(tensor: torch.Tensor, layout: str | None) -> torch.Tensor:
-    tensor = tensor.detach().cpu()
+    tensor = _plain_tensor(tensor)
     if tensor.ndim == 3 and layout is None:
         tensor = tensor[:, None]
     if tensor.ndim != 4:
@@ -129,6 +140,8 @@ def _from_tensor(tensor: torch.Tensor, layout: str | None) -> torch.Tensor:
 def _from_array(array: np.ndarray, layout: str | None) -> torch.Tensor:
     if 0 in array.shape:
         raise DataError(f"images have shape {list(array.shape)}; there is nothing in them.")
+    if np.ma.is_masked(array):
+        raise DataError("images are a masked array, and what is masked has no value; fill it first (array.filled(0)).")
     if array.ndim == 4:
         layout = layout or _layout_of(array.shape[1:], f"an array of shape {list(array.shape)}")
     if array.dtype.kind not in "bf" and array.dtype != np.uint8:
@@ -213,6 +226,8 @@ def _item_image(picture: Any, index: int, layout: str | None) -> torch.Tensor:
             raise DataError(f"item {index} is an image that cannot be decoded: {error}.") from None
         return torch.from_numpy(array).permute(2, 0, 1)
     if isinstance(picture, np.ndarray):
+        if np.ma.is_masked(picture):
+            raise DataError(f"item {index} is a masked array, and what is masked has no value; fill it first (array.filled(0)).")
         if picture.dtype.kind not in "bf" and picture.dtype != np.uint8:
             raise wrong_dtype(picture.dtype, f"item {index}")
         if picture.ndim == 3:
@@ -220,7 +235,7 @@ def _item_image(picture: Any, index: int, layout: str | None) -> torch.Tensor:
             picture = np.moveaxis(picture, -1, 0) if order == "NHWC" else picture
         picture = torch.from_numpy(np.ascontiguousarray(picture).copy())
     elif isinstance(picture, torch.Tensor):
-        picture = picture.detach().cpu()
+        picture = _plain_tensor(picture, f"item {index}")
         if picture.ndim == 3 and layout == "NHWC":
             picture = picture.permute(2, 0, 1)
     else:

@@ -126,6 +126,7 @@ def _read(path: Path, split: str) -> tuple[_Arrays, list[str]]:
         shapes = {name: _shape(archive, full) for name, full in zip(names, archive.namelist(), strict=True)}
         chosen, left_out, parted = _chosen(names, shapes, split, path)
         notes = [f"{', '.join(left_out)} in {path.name} {'were' if len(left_out) > 1 else 'was'} left out."] if left_out else []
+        notes += _unlabelled(chosen, shapes, path)
         full = dict(zip(names, archive.namelist(), strict=True))
         pairs = [(_array(archive, full[found.images]), None if found.labels is None else _array(archive, full[found.labels]))
                  for found in chosen]
@@ -155,6 +156,18 @@ def _chosen(names: list[str], shapes: dict[str, tuple[int, ...]], split: str, pa
     known = {parts[part].images for part in (train, test) if part is not None} if parted else used
     rest = [found.images for found in parts.values() if found.images not in used | known] + pictures
     return taken, [f"{name} {list(shapes[name])}" for name in rest], parted
+
+
+def _unlabelled(chosen: list[_Found], shapes: dict[str, tuple[int, ...]], path: Path) -> list[str]:
+    """A sentence where there could be labels, and are none."""
+    without = [found.images for found in chosen if found.labels is None]
+    if len(without) < len(chosen):
+        return [f"There are no labels, as {', '.join(without)} in {path.name} has none."] if without else []
+    counts = {shapes[found.images][:1] for found in chosen}
+    other = [name for name, shape in shapes.items() if len(shape) == 1 and shape in counts]
+    if not other:
+        return []
+    return [f"There are no labels: {', '.join(other)} in {path.name} could be such; labels are named {', '.join(_LABELS)}."]
 
 
 def _of_part(names: list[str], part: str) -> _Found | None:

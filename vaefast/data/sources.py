@@ -25,6 +25,8 @@ SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", "
             ".pbm", ".pnm"}
 """Of pictures."""
 _ARCHIVES = (".zip", *_TARS)
+_END_BYTES = (1 << 16) + 22 + 20 + 56  # that a zip's end can take: comment, end, and what a zip64 has before it
+_NOTHING: Mapping[str, str] = {}
 _SYSTEM_FILES = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini"}
 
 
@@ -197,9 +199,10 @@ class _Archive:
         self.notes: list[str] = []
         self._real: dict[str, str] = {}  # of links
 
-    def _list(self, own: Mapping[str, tuple[int, int]], links: Mapping[str, str]) -> None:
-        """List files (path -> size and stamp) and what links (path -> target) stand for."""
+    def _list(self, own: Mapping[str, tuple[int, int]], links: Mapping[str, str], no_files: Mapping[str, str] = _NOTHING) -> None:
+        """List files (path -> size and stamp), what links (path -> target) stand for, and `no_files` (path -> why)."""
         self._real, broken = resolve(own, links)
+        broken = {**no_files, **broken}
         listed = {path: SourceFile(path, *own[path]) for path in own}
         listed |= {path: SourceFile(path, *own[real]) for path, real in self._real.items()}
         listed |= {path: SourceFile(path, 0, 0, reason) for path, reason in broken.items()}
@@ -219,6 +222,7 @@ class _Zip(_Archive):
             self._zip = zipfile.ZipFile(where)
         except UnicodeDecodeError:
             raise DataError(f"{where} holds names that are no UTF-8 but are said to be; unpack it and pass the folder.") from None
+        self._check_count()
         self._entries: dict[str, zipfile.ZipInfo] = {}
         twice = 0
         for info in self._zip.infolist():
@@ -229,6 +233,32 @@ class _Zip(_Archive):
         links = {path: self._target(path, info) for path, info in self._entries.items() if stat.S_ISLNK(info.external_attr >> 16)}
         self._list({path: (info.file_size, info.CRC) for path, info in self._entries.items() if path not in links}, links)
         self.notes += _twice(twice)
+
+    def _check_count(self) -> None:
+        """zipfile takes the list of files as it finds it: compare it with what the archive's end says of it.
+
+        Raises:
+            DataError: a list that is cut, or archives one after the other, of which the list is the last one's.
+        """
+        found, first = len(self._zip.filelist), min((info.header_offset for info in self._zip.filelist), default=0)
+        with open(self.where, "rb") as file:
+            head = file.read(4)
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - _END_BYTES))
+            end = file.read()
+        at = end.rfind(b"PK\5\6")
+        said = int.from_bytes(end[at + 10 : at + 12], "little")
+        wide = at - 20 - 56  # where the end of a zip64 lies
+        if said == 0xFFFF and wide >= 0 and end[at - 20 :].startswith(b"PK\6\7") and end[wide:].startswith(b"PK\6\6"):
+            lost = found != int.from_bytes(end[wide + 32 : wide + 40], "little")
+        else:
+            lost = found % (1 << 16) != said  # old programs let the count run over
+        if lost:
+            raise DataError(f"{self.where} is a damaged zip file: it lists {found:,} files where its end says {said:,}; fetch or "
+                            "copy it again.")
+        if first > 0 and head == b"PK\3\4":
+            raise DataError(f"{self.where} begins with {first:,} bytes that are of none of its {found:,} files: it is damaged, "
+                            "or several archives in one; unpack it and pass the folder.")
 
     def _target(self, path: str, info: zipfile.ZipInfo) -> str:
         if info.file_size > 4096:
@@ -255,21 +285,25 @@ class _Tar(_Archive):
         super().__init__(where)
         self._content: dict[str, bytes] = {}
         links: dict[str, str] = {}
+        broken: dict[str, str] = {}
         twice = 0
         for member in read_tar(where, _MAX_TAR_BYTES):
             path = _inside(member.name)
             if PurePosixPath(path).name.startswith("._"):  # what macOS puts beside every file
                 continue
-            twice += path in self._content or path in links
+            twice += path in self._content or path in links or path in broken
             target = "/" + _inside(member.target) if member.hard else _outward(member.target)
             data = self._content.get(target[1:]) if member.hard and target[1:] != path else member.data
             links.pop(path, None)  # the last of a name counts, as when unpacked
             self._content.pop(path, None)
-            if data is not None:
+            broken.pop(path, None)
+            if member.broken:
+                broken[path] = member.broken
+            elif data is not None:
                 self._content[path] = data
             else:
                 links[path] = target
-        self._list({path: (len(data), zlib.crc32(data)) for path, data in self._content.items()}, links)
+        self._list({path: (len(data), zlib.crc32(data)) for path, data in self._content.items()}, links, broken)
         self.notes += _twice(twice)
 
     def read(self, file: SourceFile) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 from vaefast.errors import DataError
 
 _CHUNK = 1 << 20
+_NO_FILES = (b"D", b"V")  # GNU's folders of incremental archives, and an archive's label
 _PACKED: dict[bytes, Callable[[Any], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, ValueError, OverflowError, RecursionError)
@@ -28,12 +29,14 @@ class Member(NamedTuple):
         data: of a file; None of a link.
         target: of a link, as it stands there; "" of a file.
         hard: whether a link's target counts from the archive's root.
+        broken: why it holds no data where it is neither: a device, a pipe, the rest of a file of another volume; or "".
     """
 
     name: str
     data: bytes | None
     target: str = ""
     hard: bool = False
+    broken: str = ""
 
 
 class _Header(tarfile.TarInfo):
@@ -75,6 +78,8 @@ def read_tar(where: Path, most_bytes: int) -> list[Member]:
                     members.append(Member(header.name, None, header.linkname, header.islnk()))
                 elif header.isfile():
                     members.append(Member(header.name, _data(archive, header)))
+                elif not header.isdir() and header.type not in _NO_FILES:
+                    members.append(Member(header.name, None, broken="is no regular file"))
             _check_end(archive.fileobj)
     except DataError:
         raise

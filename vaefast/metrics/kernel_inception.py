@@ -65,7 +65,8 @@ def kid(
         whole set, and no stack of those of the subsets, is kept.
 
     Raises:
-        ArgumentError: shapes or devices that do not fit, a subset larger than a set, NaN or infinity.
+        ArgumentError: shapes or devices that do not fit, a subset larger than a set, NaN or infinity, features so large that
+            the distance leaves float64.
     """
     for name, f in (("features_1", features_1), ("features_2", features_2)):
         if not isinstance(f, Tensor) or f.dim() != 2 or not f.is_floating_point():
@@ -89,6 +90,10 @@ def kid(
     )
     wide = torch.float32 if features_1.device.type == "mps" else torch.float64  # Apple GPUs have no float64
     values = ops.mmd2_subsets(features_1, features_2, rows_1, rows_2, degree=degree, gamma=gamma, coef0=coef0, dtype=wide)
+    if not torch.isfinite(values).all():
+        largest = max(float(f.abs().max()) for f in (features_1, features_2))
+        raise ArgumentError(f"Features reach {largest:.1e}, and their kernel values are larger than {wide} can hold; scale both "
+                            "sets down.")
     size = float(values.abs().max()) or 1.0  # so that no square leaves float64
     return KernelInceptionDistance(float(values.mean()), float((values / size).std(correction=0)) * size)
 

@@ -24,6 +24,7 @@ from .precision import float64
 
 _BLOCK_VALUES = 1 << 23  # distances at a time
 _MEDIAN_ROWS = 1000
+_LARGEST, _LEAST = 1e100, 1e-130  # differences whose squares, and sums of them, float64 holds with all digits
 _SLACK = 1e-14  # of a ball's own radius: what lies on its edge, such as a copy of a row, lies in it
 
 
@@ -59,7 +60,8 @@ def precision_recall_density_coverage(real: Tensor, fake: Tensor, *, k: int = 5,
         recall depend on both counts: compare numbers of equal counts only.
 
     Raises:
-        ArgumentError: shapes that do not fit, k < 1 or not below both counts, NaN or infinity.
+        ArgumentError: shapes that do not fit, k < 1 or not below both counts, NaN or infinity; rows so near and others so far
+            from the middle of all that float64 cannot hold the squares of both.
     """
     real, fake = _checked(real, "real"), _checked(fake, "fake")
     if real.shape[1] != fake.shape[1]:
@@ -70,6 +72,7 @@ def precision_recall_density_coverage(real: Tensor, fake: Tensor, *, k: int = 5,
     if block is not None and block < 1:
         raise ArgumentError(f"block is {block!r}; expected an int >= 1 or None.")
     real, fake = _scaled(real, fake.to(real.device))
+    _check_range(real, fake)
     # Features around the middle of most rows, so that products lose little; a mean would follow one row that is far away.
     centre = real[:: max(1, len(real) // _MEDIAN_ROWS)].median(0).values
     real, fake = _Rows.around(real, centre), _Rows.around(fake, centre)
@@ -109,10 +112,23 @@ class _Rows(NamedTuple):
 def _scaled(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     """Both by a power of two that keeps squares in float64's range; as they are where they do so anyway."""
     largest = max(float(real.abs().max()), float(fake.abs().max()))
-    if largest == 0 or 1e-100 < largest < 1e100:
+    if largest == 0 or 1 / _LARGEST < largest < _LARGEST:
         return real, fake
-    power = -math.frexp(largest)[1]
+    power = min(math.frexp(_LARGEST)[1] - math.frexp(largest)[1], 1000)  # 2**1000 is finite, too
     return torch.ldexp(real, torch.tensor(power)), torch.ldexp(fake, torch.tensor(power))
+
+
+def _check_range(real: Tensor, fake: Tensor) -> None:
+    """A radius that underflows to 0 would be a wrong number without a word. Of float32 features no values lie so far apart."""
+    if min(float(torch.where(x == 0, torch.inf, x.abs()).amin()) for x in (real, fake)) >= _LEAST:
+        return  # nor do any differences come out smaller
+    middle = real.median(0).values
+    around = [(x - middle).abs().amax(1) for x in (real, fake)]
+    least = min(float(torch.where(x == 0, torch.inf, x).amin()) for x in around)
+    if least < _LEAST:
+        largest = max(float(x.amax()) for x in around)
+        raise ArgumentError(f"Some rows lie {largest / least:.0e} times as far from the middle as others, too far for squares in "
+                            "float64; remove the rows that are far away.")
 
 
 def _radii(x: _Rows, k: int, block: int | None) -> Tensor:

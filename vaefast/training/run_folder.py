@@ -128,6 +128,14 @@ class RunFolder:
             write_json(self.path / "config.json", self.config)
         return told
 
+    def discard_unused(self) -> None:
+        """Take the folder away again, or what `create` wrote into it, if nothing of a run is there but its settings."""
+        if {path.name for path in self.path.iterdir()} - {"config.json", ".lock"}:
+            return
+        for name in ("config.json", ".lock"):
+            (self.path / name).unlink(missing_ok=True)
+        self.path.rmdir()
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """This process alone trains in the folder, inside. The lock goes with the process, however it ends.
