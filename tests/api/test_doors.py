@@ -184,3 +184,11 @@ def test_nor_is_it_a_network_of_the_plain_modules(build):
     for own in ({"encoder": "resnet18", "decoder": nn.Identity()}, {"encoder": nn.Identity(), "decoder": nn.Identity}):
         with pytest.raises(ArgumentError, match="resnet18|Identity"):
             build(**own, data_shape=SHAPE, latent_dim=4)
+
+
+def test_sparse_tensors_are_refused_in_words():
+    model = vaefast.VAE((1, 8, 8), 4)
+    images, codes = torch.rand(2, 1, 8, 8), torch.rand(2, 4)
+    for door, given in ((model.encode, images), (model.decode, codes), (model.first, images), (model.reconstruct, images)):
+        with pytest.raises(ArgumentError, match=r"layout sparse_coo; pass a dense one \(x.to_dense\(\)\)"):
+            door(given.to_sparse())

@@ -172,3 +172,23 @@ def test_a_run_from_python_goes_on_whatever_its_classes_are_called(tmp_path, sto
     with pytest.raises(KeyboardInterrupt):
         build().fit(x, **common, callbacks=[stop_at(3)])
     build().fit(x, **common, resume=True)
+
+
+@pytest.mark.parametrize("returned", [None, {"mu": 1}, [torch.zeros(4, 8)]])
+def test_what_a_network_returns_that_is_no_tensor_is_named(returned):
+    class Encoder(nn.Linear):
+        def forward(self, x):
+            return returned
+
+    class Decoder(nn.Linear):
+        def forward(self, z):
+            return returned
+
+    model = vaefast.VAE((1, 8, 8), 4, encoder=Encoder(4, 4), decoder=Decoder(4, 4))
+    name = type(returned).__name__
+    with pytest.raises(ArgumentError, match=rf"Encoder returned a {name}; expected a tensor \[B, 8\]"):
+        model.encode(torch.zeros(2, 1, 8, 8))
+    for own in (model, vaefast.WAE((1, 8, 8), 4, encoder=Encoder(4, 4), decoder=Decoder(4, 4)),
+                vaefast.GAMIXVAE((1, 8, 8), 4, encoder=Encoder(4, 4), decoder=Decoder(4, 4))):
+        with pytest.raises(ArgumentError, match=rf"Decoder returned a {name}; expected a tensor \[B, 1, 8, 8\]"):
+            own.sample(2)

@@ -114,3 +114,11 @@ def test_one_image_under_batch_norm_is_refused_in_a_sentence():
         model.train()(torch.rand(1, 1, 28, 28))
     with pytest.raises(ArgumentError, match="2 or more"):
         model.fit(torch.rand(8, 1, 28, 28), steps=1, batch_size=1, device="cpu", progress=False)
+
+
+@pytest.mark.parametrize("given", [5, "cpu", torch.float32])
+def test_what_is_no_generator_is_refused_in_words(given):
+    model = vaefast.VAE((1, 8, 8), 4)
+    for draw in (lambda: model.sample(2, generator=given), lambda: model.sample(2, given), lambda: model.sample_codes(2, given)):
+        with pytest.raises(ArgumentError, match="expected a torch.Generator"):
+            draw()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -88,3 +91,24 @@ def test_initialiser_truncates_convolutions_at_two_standard_deviations():
     assert conv.weight.abs().max() <= 0.04
     assert abs(conv.weight.std().item() - 0.0176) < 2e-4
     assert not conv.bias.any()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("steps", [1, 2, 60])
+@pytest.mark.parametrize("affine", [True, False])
+def test_batch_norm_of_half_precision_keeps_its_statistics(dtype, steps, affine):
+    norm = BatchNorm(3, affine=affine)
+    for _ in range(steps):
+        norm(torch.randn(16, 3, 5, 5) * 1e-3 + 2)
+    x = torch.randn(7, 3, 5, 5) * 1e-3 + 2
+    x = x.to(dtype).float()
+    right = norm.eval()(x)
+    half = copy.deepcopy(norm).to(dtype)
+    assert half.running_var.dtype == torch.float32 and torch.equal(half.running_var, norm.running_var)
+    got = half(x.to(dtype))
+    assert got.dtype == dtype
+    torch.testing.assert_close(got.float(), right, rtol=0.02, atol=0.02)
+    half.train()(x.to(dtype))
+    norm.train()(x)
+    torch.testing.assert_close(half.running_var, norm.running_var)
+    assert copy.deepcopy(half).double().running_var.dtype == torch.float64

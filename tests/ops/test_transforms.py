@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from vaefast import ops
-from vaefast.errors import BackendError
+from vaefast.errors import BackendError, VaefastError
 from vaefast.ops import _registry
 
 X, H = torch.rand(2, 3, 5, generator=torch.Generator().manual_seed(0)).double()
@@ -67,3 +67,32 @@ def test_forward_mode_is_refused_in_words(call):
     torch.testing.assert_close(tangent, call(H).sum().expand_as(H))
     with forward_ad.dual_level():
         assert torch.equal(call(H), call(H))
+
+
+@calls
+def test_a_transform_of_a_gradient_is_no_silent_zero(call):
+    def total(t: Tensor) -> Tensor:
+        return call(t).sin().sum()
+
+    inner = torch.func.grad(total)
+    for second in (lambda: torch.func.grad(lambda t: inner(t).sum())(H), lambda: torch.func.jvp(inner, (H,), (H,)),
+                   lambda: torch.func.jacrev(inner)(H), lambda: torch.func.grad(lambda t: torch.func.vjp(total, t)[1](
+                       torch.ones((), dtype=t.dtype))[0].sum())(H)):
+        with pytest.raises(VaefastError, match="differentiable once|no forward-mode derivative"):
+            second()
+    # through a gradient that does not depend on the outer variable, and from outside of one, what is left is right
+    scale = torch.func.grad(lambda s: (s * inner(H)).sum())(torch.ones((), dtype=H.dtype))
+    torch.testing.assert_close(scale, inner(H).sum())
+    once = torch.func.grad(lambda t: torch.func.grad(lambda s: s * total(t))(torch.ones((), dtype=t.dtype)))(H)
+    torch.testing.assert_close(once, inner(H))
+    with torch.no_grad():
+        assert not torch.func.grad(lambda t: total(t) + t.sum())(H).sub(inner(H) + 1).abs().max() > 1e-9
+
+
+def test_the_second_derivative_of_a_draw_to_its_mean_is_right():
+    mean = torch.func.hessian(lambda t: ops.reparameterize(t, X, seed=3).sin().sum())
+    with pytest.raises(BackendError):
+        mean(H)
+    got = torch.func.jacrev(torch.func.grad(lambda t: ops.reparameterize(t, X, seed=3).sin().sum()))(H)
+    right = -ops.reparameterize(H, X, seed=3).sin().flatten().diag().view(*H.shape, *H.shape)
+    torch.testing.assert_close(got, right)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 import safetensors
 import torch
 from torch import nn
 
 import vaefast
-from vaefast.errors import CheckpointError, RunFolderError, TrainingError
+from vaefast.errors import ArgumentError, CheckpointError, RunFolderError, TrainingError
 from vaefast.models import Player
 from vaefast.models.player import trainable
 from vaefast.training import Callback, RunFolder, Stage, StageSettings, Trainer
@@ -362,3 +363,59 @@ def test_a_stage_that_another_was_built_on_is_not_made_longer(tmp_path):
 def test_a_history_is_read_at_a_glance(train, Line):
     history = train(Line(), steps=60, trainer={"log_every": 1}).history
     assert len(repr(history)) < 300 and "60 records" in repr(history) and "loss" in repr(history)
+
+
+@pytest.mark.parametrize(("scores", "words"), [
+    (None, "evaluate returned a NoneType; expected a dict"), ({"s": "low"}, "'s' as 'low'; expected a number"),
+    ({"s": [1, 2]}, r"'s' as '\[1, 2\]'"), ({"s": torch.ones(2)}, "expected a number"), ({"step": 3.0}, "a score called 'step'"),
+    ({"s": None}, "'s' as 'None'")])
+def test_scores_that_a_record_cannot_hold_are_refused_in_words(train, Line, tmp_path, scores, words):
+    run = folder(tmp_path / "run")
+    with pytest.raises(ArgumentError, match=words):
+        train(Line(), run=run, stage={"evaluate": lambda: scores, "evaluate_every": 1, "best": "s"})
+    assert run.checkpoints.newest()[1]["step"] > 0  # nothing trained was lost
+
+
+def test_scores_as_tensors_and_arrays_are_numbers(train, Line, tmp_path):
+    values = iter([torch.tensor(3.0), np.float32(1.0), np.array(2.0), 4])
+    run = folder(tmp_path / "run")
+    train(Line(), run=run, stage={"evaluate": lambda: {"s": next(values, 5)}, "evaluate_every": 1, "best": "s"})
+    seen = [r["s"] for r in run.read_metrics() if "s" in r]
+    assert seen[:2] == [3.0, 1.0] and all(type(s) in (int, float) for s in seen)
+
+
+@pytest.mark.parametrize(("terms", "words"), [
+    (torch.tensor(1.0), "returned a Tensor; expected a dict"), ({"nll": torch.tensor(1.0)}, "a dict with 'nll'"),
+    ({"loss": 1.0}, "'loss' as a float"), ({"loss": torch.ones(3, requires_grad=True)}, r"'loss' of shape \[3\]"),
+    ({"loss": torch.tensor(1.0)}, "has no gradient"), (None, "returned a NoneType"),
+    ({"loss": torch.ones((), requires_grad=True), "parts": torch.ones(2)}, r"'parts' of shape \[2\]"),
+    ({"loss": torch.ones((), requires_grad=True), "step": torch.ones(())}, "a term 'step'")])
+def test_what_is_no_loss_is_told_of_in_the_first_step(train, Line, terms, words):
+    model = Line()
+    model.forward = lambda x: terms
+    with pytest.raises(ArgumentError, match=words):
+        train(model)
+
+
+def test_a_player_without_parameters_is_told_of(train, Line):
+    model = Line()
+    model.requires_grad_(False)
+    with pytest.raises(ArgumentError, match="no parameter to train.*frozen"):
+        train(model)
+
+
+def test_a_run_that_an_earlier_version_finished_loads_and_is_not_made_longer(tmp_path):
+    model, run = fitted(tmp_path / "run"), tmp_path / "run"
+    held = {f"model/{name}": t for name, t in model.state_dict().items()}
+    stem = Checkpoints(run / "checkpoints")._stems()[-1]
+    tensors, meta = load_checkpoint(stem)
+    meta.pop("model"), meta.pop("sha256", None)
+    rest = {n: t for n, t in tensors.items() if n.startswith("random/")}
+    for suffix in (".json", ".safetensors"):
+        stem.with_suffix(suffix).unlink()
+    # a stage's end was kept as the next one's start, without an optimizer
+    store.save_tensors(stem.with_name("stage2-00000000"), {**held, **rest}, {**meta, "stage": 1, "step": 0, "turns": {}})
+    assert same(fitted(run, resume=True), model) and same(vaefast.load(run), model)
+    with pytest.raises(RunFolderError, match=f"finished by an earlier version.*--start-from {run}"):
+        fitted(run, steps=20, resume=True)
+    assert json.loads((run / "config.json").read_text())["stages"][0]["steps"] == 10

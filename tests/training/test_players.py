@@ -150,9 +150,14 @@ def test_batch_norm_takes_no_gradient_from_the_other_players_turn(train, Duel):
             super().__init__()
             self.critic = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
 
-    model = WithNorm()
-    train(model, steps=3)
-    assert all(p.grad is not None for p in model.generator.parameters())
+    class Look(Callback):
+        def step(self, trainer: Trainer) -> None:
+            seen.append(all(p.grad is not None for p in model.generator.parameters()))
+
+    model, seen = WithNorm(), []
+    train(model, steps=3, trainer={"callbacks": [Look()]})
+    assert seen == [True] * 3
+    assert all(p.grad is None for p in model.parameters())  # what is left would be added to the gradients of the user's own loop
 
 
 def _rare(every: int) -> Callable[[nn.Module], list[Player]]:

@@ -148,6 +148,9 @@ def as_codes(model: Any, given: Any) -> Tensor:
 
 def _tensor(given: Any, what: str) -> Tensor:
     if isinstance(given, Tensor):
+        if given.layout != torch.strided:
+            raise ArgumentError(f"the {what} are a tensor of layout {str(given.layout).removeprefix('torch.')}; pass a dense one "
+                                "(x.to_dense()).")
         return given
     if hasattr(given, "to_numpy"):  # a data frame
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +31,8 @@ class Draws:
 
 
 def _drawing(own: Callable[..., Any]) -> Callable[..., Any]:
+    second = next(iter(list(inspect.signature(own).parameters)[2:]), None)
+
     @functools.wraps(own)
     def draw(self: Any, n: int, *arguments: Any, **options: Any) -> Any:
         try:
@@ -38,7 +41,17 @@ def _drawing(own: Callable[..., Any]) -> Callable[..., Any]:
             count = -1
         if count < 0:
             raise ArgumentError(f"n is {n!r}; expected a whole number, 0 or more.")
+        generator = options.get("generator", arguments[0] if second == "generator" and arguments else None)
+        if generator is not None and not isinstance(generator, torch.Generator):
+            raise ArgumentError(f"generator is {generator!r}; expected a torch.Generator, such as "
+                                "torch.Generator(device).manual_seed(0), or None.")
         with torch.no_grad():
-            return own(self, count, *arguments, **options)
+            try:
+                return own(self, count, *arguments, **options)
+            except RuntimeError as error:
+                if "device type for generator" not in str(error):
+                    raise
+                raise ArgumentError(f"generator is one of {generator.device}, where this model does not draw; make it by "
+                                    "torch.Generator(model.device).") from error
 
     return draw

@@ -17,7 +17,7 @@ from vaefast.models.diagnostics import collapse_terms
 from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.draws import Draws
 from vaefast.models.global_moments import GlobalMoments
-from vaefast.models.images import clipped, full_precision, gives_logits, in_dtype
+from vaefast.models.images import clipped, full_precision, gives_logits, in_dtype, wrong_output
 from vaefast.models.player import Parts, Player, trainable
 from vaefast.models.posterior import DiagonalGaussian
 from vaefast.nets.own import own_network
@@ -114,7 +114,10 @@ class GAMIXVAE(Draws, nn.Module):
 
     def _decode_raw(self, z: Tensor) -> Tensor:
         """What the decoder returns: logits, or images on the scale [0, 1]."""
-        raw = full_precision(self.decoder(in_dtype(z, self.kl_weight)))
+        raw = self.decoder(in_dtype(z, self.kl_weight))
+        if not isinstance(raw, Tensor):
+            raise wrong_output(raw, self.decoder, self.data_shape)
+        raw = full_precision(raw)
         low, high = self.image_range
         return raw if gives_logits(self.decoder) or (low, high) == (0, 1) else (raw - low) / (high - low)
 

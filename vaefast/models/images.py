@@ -7,12 +7,19 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from vaefast.errors import ArgumentError
 from vaefast.pixel_values import TOLERANCE
 
 
 def full_precision(x: Tensor) -> Tensor:
     """float32 for half precisions: losses, gamma and draws stay in it under autocast."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def wrong_output(out: object, network: nn.Module, shape: tuple[int, ...]) -> ArgumentError:
+    """The error of a network that returned no tensor [B, *shape]."""
+    return ArgumentError(f"{type(network).__name__} returned a {type(out).__name__}; expected a tensor "
+                         f"[B, {', '.join(map(str, shape))}].")
 
 
 def as_float(x: Tensor, dtype: torch.dtype) -> Tensor:

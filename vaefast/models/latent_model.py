@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vaefast.errors import ArgumentError
 from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.draws import Draws
-from vaefast.models.images import full_precision, gives_logits, in_dtype
+from vaefast.models.images import full_precision, gives_logits, in_dtype, wrong_output
 from vaefast.models.posterior import DiagonalGaussian, PointMass
 
 
@@ -41,6 +41,8 @@ class LatentModel(Draws, nn.Module):
     def _posterior(self, out: Any) -> DiagonalGaussian:
         """q(z|x) from what the encoder returned: (mu, raw), [B, 2k] holding both, or mu where it is deterministic."""
         if not isinstance(out, tuple):
+            if not isinstance(out, Tensor):
+                raise wrong_output(out, self.encoder, (2 * self.latent_dim,))
             out = out.split(self.latent_dim, dim=1)
         if self.posterior == "deterministic":
             return PointMass(full_precision(out[0]))
@@ -51,7 +53,10 @@ class LatentModel(Draws, nn.Module):
 
     def _decode_raw(self, z: Tensor) -> Tensor:
         """What the decoder returns."""
-        return full_precision(self.decoder(in_dtype(z, self._like)))
+        raw = self.decoder(in_dtype(z, self._like))
+        if not isinstance(raw, Tensor):
+            raise wrong_output(raw, self.decoder, self.data_shape)
+        return full_precision(raw)
 
     def _activate(self, raw: Tensor) -> Tensor:
         """The image, of what the decoder returned."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vaefast.errors import ArgumentError
 from vaefast.nets.global_batch import global_mean, processes
 
+HALVES = (torch.bfloat16, torch.float16)
 
 class BatchNorm(nn.Module):
     """Batch normalisation with TensorFlow's zero-debiased moving statistics.
@@ -27,7 +28,8 @@ class BatchNorm(nn.Module):
         eps: added to the variance.
         affine: scale and shift by a learned `weight` and `bias`; without, both are None.
 
-    The buffers `running_mean` and `running_var` hold the raw averages, which start from 0. With `sync` set, statistics
+    The buffers `running_mean` and `running_var` hold the raw averages, which start from 0; they stay in float32 where the module
+    becomes half precision, in which 1 - decay^t is 0 or wrong by per cents. With `sync` set, statistics
     are those of the batch of all processes that train together. Inside `in_parts` a batch is several, one after the other.
     """
 
@@ -39,6 +41,20 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(features))
         self.register_buffer("running_var", torch.zeros(features))
         self.register_buffer("num_batches_tracked", torch.tensor(0, dtype=torch.long))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> BatchNorm:
+        before = self.running_mean, self.running_var
+        super()._apply(fn, recurse)
+        if self.running_mean.dtype in HALVES and before[0].dtype not in HALVES:
+            self.running_mean, self.running_var = (b.to(self.running_mean.device) for b in before)
+        return self
+
+    def _wide(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """x, weight and bias as the statistics' arithmetic takes them; they are changed in a module of half precision alone."""
+        if self.weight is None or self.weight.dtype == self.running_mean.dtype:
+            return x, self.weight, self.bias
+        to = self.running_mean.dtype
+        return x.to(to), self.weight.to(to), self.bias.to(to)
 
     def moving_statistics(self) -> tuple[Tensor, Tensor]:
         """Debiased moving mean and variance, [C] each; 0 and 1 before the first training step."""
@@ -63,7 +79,8 @@ class BatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             mean, var = self.moving_statistics()
-            return F.batch_norm(x, mean, var, self.weight, self.bias, training=False, eps=self.eps)
+            wide, weight, bias = self._wide(x)
+            return F.batch_norm(wide, mean, var, weight, bias, training=False, eps=self.eps).to(x.dtype)
         if self.parts == 1:
             return self._of_batch(x)
         return torch.cat([self._of_batch(part) for part in x.chunk(self.parts)])
@@ -77,7 +94,8 @@ class BatchNorm(nn.Module):
                                 "each channel, and needs 2 or more for a mean and a variance; use a batch_size (over accumulate) "
                                 "of 2 or more.")
         mean, var = self.running_mean.clone(), self.running_var.clone()  # autograd keeps what it is given
-        y = F.batch_norm(x, mean, var, self.weight, self.bias, training=True, momentum=1.0 - self.decay, eps=self.eps)
+        wide, weight, bias = self._wide(x)
+        y = F.batch_norm(wide, mean, var, weight, bias, training=True, momentum=1.0 - self.decay, eps=self.eps).to(x.dtype)
         self.running_mean.copy_(mean)
         # torch averages the unbiased variance; turn this step's share of it into the biased one
         self.running_var.mul_(self.decay / count).add_(var, alpha=(count - 1) / count)

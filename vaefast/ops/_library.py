@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import torch
@@ -36,22 +36,22 @@ def define_autograd(name: str, setup_context: Callable[..., None], backward: Cal
     op = getattr(torch.ops.vaefast, name).default
     below, levels = torch._C._after_autograd_keyset, torch.autograd.forward_ad
 
-    def run(keyset: Any, args: tuple) -> Any:
-        with torch._C._AutoDispatchBelowAutograd():
+    def run(keyset: Any, modes: AbstractContextManager, args: tuple) -> Any:
+        with torch._C._AutoDispatchBelowAutograd(), modes:
             return op.redispatch(keyset & below, *args)
 
     # of one level, as the dispatcher comes here once for each transform of torch.func
     class Derivative(torch.autograd.function._SingleLevelFunction):
         @staticmethod
-        def forward(ctx: Any, keyset: Any, *args: Any) -> Any:
-            output = run(keyset, args)
+        def forward(ctx: Any, keyset: Any, modes: AbstractContextManager, *args: Any) -> Any:
+            output = run(keyset, modes, args)
             setup_context(ctx=_Context(ctx), inputs=args, output=output)
             return output
 
         @staticmethod
         def backward(ctx: Any, *grads: Tensor | None) -> tuple:
             found = backward(_Context(ctx), *grads)
-            return (None, *(found if isinstance(found, tuple) else (found,)))
+            return (None, None, *(found if isinstance(found, tuple) else (found,)))
 
         @staticmethod
         def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
@@ -62,12 +62,30 @@ def define_autograd(name: str, setup_context: Callable[..., None], backward: Cal
         if torch.is_grad_enabled() and torch._C._any_requires_grad(*args) or levels._current_level >= 0:
             # the dispatcher leaves out arguments that have their default values
             args += tuple(a.default_value for a in op._schema.arguments[len(args):])
-            with _one_level() if torch._C._are_functorch_transforms_active() else _NOTHING:
-                return Derivative.apply(keyset, *args)
-        return run(keyset, args)
+            if not torch._C._are_functorch_transforms_active():
+                return Derivative.apply(keyset, _NOTHING, *args)
+            with _one_level():
+                return Derivative.apply(keyset, _Modes(), *args)
+        return run(keyset, _NOTHING, args)
 
     Derivative.__name__ = f"Derivative_{name}"
     _library.impl(name, kernel, "Autograd", with_keyset=True)
+
+
+class _Modes:
+    """Whether derivatives are kept, as it is where this is made. A Function's forward switches both kinds off, and so hides from
+    the transforms around it (grad of grad, jvp of grad) what it does: their derivatives would be 0."""
+
+    def __init__(self) -> None:
+        self._reverse, self._forward = torch.is_grad_enabled(), torch._C._is_fwd_grad_enabled()
+
+    def __enter__(self) -> None:
+        self._stack = ExitStack()
+        self._stack.enter_context(torch.set_grad_enabled(self._reverse))
+        self._stack.enter_context(torch.autograd.forward_ad._set_fwd_grad_enabled(self._forward))
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
 
 
 def _one_level() -> AbstractContextManager:
@@ -86,7 +104,7 @@ class _Context:
 
     @property
     def needs_input_grad(self) -> tuple[bool, ...]:
-        return self._ctx.needs_input_grad[1:]
+        return self._ctx.needs_input_grad[2:]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ctx, name)

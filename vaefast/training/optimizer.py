@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vaefast.errors import ArgumentError
 from vaefast.models.player import Player
 from vaefast.training.settings import PlayerSettings
 
@@ -16,6 +17,8 @@ def make_optimizer(player: Player, settings: PlayerSettings, device: torch.devic
 
     On a GPU its state and learning rate live on the device, so that a captured step can read them.
     """
+    if not player.parameters:
+        raise ArgumentError(f"{player.name} has no parameter to train: are all of them frozen (requires_grad False)?")
     gamma = [p for name, p in player.parameters.items() if name.split(".")[-1] == "log_gamma"]
     rest = [p for name, p in player.parameters.items() if name.split(".")[-1] != "log_gamma"]
     cuda = device.type == "cuda"

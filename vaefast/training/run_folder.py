@@ -120,6 +120,10 @@ class RunFolder:
                                  "the same, or choose another --out.")
         at_work = self.checkpoints.stage_at_work()
         for stage in longer:
+            if at_work == len(mine["stages"]):
+                raise RunFolderError(f"{self.path} was finished by an earlier version, whose last checkpoint keeps no optimizer; "
+                                     "it cannot be made longer. To begin with its weights, start a run of its own with "
+                                     f"--start-from {self.path}.")
             if stage < at_work:
                 raise RunFolderError(f"stage {stage + 1} of {self.path} has ended, and stage {at_work + 1} was trained on what "
                                      f"it left; only stage {at_work + 1} and later ones can be longer. Choose another --out.")

@@ -41,6 +41,8 @@ class Stage:
 
 
 _SHOWN_APART = ("stage", "step", "epoch", "seconds", "images_per_second", "memory_mb")
+RECORD = (*_SHOWN_APART, "lr", "warning", "warning_over")
+"""What every record has of its own; no term and no score may be called so."""
 
 
 @dataclass(repr=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, NoReturn
 
@@ -33,7 +33,7 @@ from vaefast.training.memory import explain_out_of_memory, explain_too_much_data
 from vaefast.training.progress import Progress, Silent
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.sources import ImageSource
-from vaefast.training.stage import History, Stage
+from vaefast.training.stage import RECORD, History, Stage
 from vaefast.training.storage import load_tensors
 from vaefast.training.turn import part
 from vaefast.training.watch import TroubleWatch
@@ -377,7 +377,7 @@ class Trainer:
 
     def _evaluate(self, record: dict[str, Any]) -> None:
         with self._own_random_state(), evaluating(self.model), self.averaged(), torch.no_grad():
-            record |= self.stage.evaluate()
+            record |= _numbers(self.stage.evaluate())
         self._call("evaluate", record)
 
     def _report_not_finite(self, iteration: Iteration, terms: dict[str, float] | None = None) -> None:
@@ -498,6 +498,23 @@ class Trainer:
             if explained is None:
                 raise
             raise TrainingError(f"{stage.name}: {explained}") from error
+
+
+def _numbers(scores: Any) -> dict[str, float]:
+    """The scores that an `evaluate` returned, as a record and its file can hold them."""
+    if not isinstance(scores, Mapping):
+        raise ArgumentError(f"evaluate returned a {type(scores).__name__}; expected a dict of numbers by name.")
+    found = {}
+    for name, value in scores.items():
+        if not isinstance(name, str) or name in RECORD:
+            raise ArgumentError(f"evaluate returned a score called {name!r}; expected a name that no record has of its own.")
+        try:
+            if isinstance(value, (str, bytes)):
+                raise TypeError
+            found[name] = value if isinstance(value, (int, float)) else float(value)  # of a tensor or an array of one number
+        except (TypeError, ValueError, RuntimeError):
+            raise ArgumentError(f"evaluate returned {name!r} as {str(value)[:80]!r}; expected a number.") from None
+    return found
 
 
 def _ramps(stage: Stage) -> list[Callable[[int], None]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vaefast.errors import ArgumentError
 from vaefast.models.player import Player
 from vaefast.training.batches import Rows
 from vaefast.training.device import autocast
@@ -17,6 +18,7 @@ from vaefast.training.ema import WeightAverage
 from vaefast.training.optimizer import make_optimizer, set_lr, skips
 from vaefast.training.schedule import Plateau, lr_factor
 from vaefast.training.settings import StageSettings
+from vaefast.training.stage import RECORD
 
 
 class Turn:
@@ -47,6 +49,7 @@ class Turn:
         self.epoch_loss = torch.zeros((), device=device, dtype=torch.float64) if self.plateau else None
         self.lr = self.settings.lr
         self.terms: tuple[str, ...] = ()
+        self._checked = False
         self.sums: Tensor | None = None
         # 1 where the loss (or the clipped gradient's norm) of the update just made was not finite
         self.bad = torch.zeros((), device=device)
@@ -119,6 +122,9 @@ class Turn:
             for part in split:
                 with autocast(self.device, self.precision):
                     terms = self.loss(*part)
+                if not self._checked:
+                    _require_terms(terms, self.player.name)
+                    self._checked = True
                 (terms["loss"] if parts == 1 else terms["loss"] / parts).backward()
                 self.terms = tuple(terms)
                 found = torch.stack([v.detach().float() for v in terms.values()])
@@ -189,6 +195,27 @@ class Turn:
             self.sums = tensors["sums"].to(self.device)
         if self.epoch_loss is not None and "epoch_loss" in tensors:
             self.epoch_loss.copy_(tensors["epoch_loss"])
+
+
+def _require_terms(terms: Any, player: str) -> None:
+    """Refuse what a loss may not return, in the first step."""
+    what = f"the loss of {player}" if player != "model" else "the module's forward"
+    expected = "a dict of scalar tensors, of which 'loss' is minimised"
+    if not isinstance(terms, Mapping):
+        raise ArgumentError(f"{what} returned a {type(terms).__name__}; expected {expected}.")
+    if "loss" not in terms:
+        raise ArgumentError(f"{what} returned a dict with {', '.join(map(repr, terms)) or 'nothing in it'}; expected {expected}.")
+    for name, value in terms.items():
+        if name in RECORD:
+            raise ArgumentError(f"{what} returned a term {name!r}, which every record has of its own; give it another name.")
+        if not isinstance(value, Tensor):
+            raise ArgumentError(f"{what} returned {name!r} as a {type(value).__name__}; expected {expected}.")
+        if value.ndim or value.is_complex():
+            raise ArgumentError(f"{what} returned {name!r} of shape {list(value.shape)} and {value.dtype}; expected one real "
+                                "number, such as a mean over the batch.")
+    if not terms["loss"].requires_grad:
+        raise ArgumentError(f"'loss' of {what} has no gradient: it depends on no parameter that requires one. Are all weights "
+                            "frozen, or is it computed under torch.no_grad or detached?")
 
 
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
