@@ -195,6 +195,8 @@ def test_paths_that_are_no_utf8(tmp_path, capsys):
     ("sample", 'pass on_bad="skip" to', 'pass on_bad="skip" to'),
     ("train", "crop=(1, 2) and a=b stay", "crop=(1, 2) and a=b stay"),
     ("train", "build it with classes=None.", "build it with --model-option classes=none."),
+    ("train", '3 images lie outside; split="all" has all images.', "3 images lie outside."),
+    ("train", 'no files; pass split="all" or another test_fraction.', "no files; pass another test_fraction."),
     ("train", "build it with no_such=3.", "build it with no_such=3."),
 ])
 def test_wording(command, text, right):

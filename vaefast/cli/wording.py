@@ -9,6 +9,8 @@ import re
 _VALUE = r"""(?:(?P<quote>["'])(?P<text>[\w.]+)(?P=quote)|(?P<plain>True|False|None|\d[\d.]*))?"""
 _ARGUMENT = re.compile(rf"\b(?P<lead>with )?(?P<name>[a-z_]+)={_VALUE}(?=[\s;,.:)]|$)")
 _SETTING = re.compile(r"(?<![\w./\\-])[a-z]+(?:_[a-z]+)+(?![\w/\\=-]|\.\w)")  # batch_size, and not where it is part of a path
+_SPLIT = re.compile(r'; (?:pass )?split="all"(?: has all images| to take it [^;.]*)?(?: or)?')
+"""Which images of a set are taken is the command's own choice."""
 _FLAGS = {
     "fid": {"size": "--size", "on_bad": "--on-bad"},
     "train": {"size": "--image-size", "on_bad": "--on-bad"},
@@ -33,7 +35,11 @@ def for_command(text: str, args: argparse.Namespace) -> str:
     def named(found: re.Match[str]) -> str:
         return f"--{found[0].replace('_', '-')}" if hasattr(args, found[0]) else found[0]
 
-    return _SETTING.sub(named, _ARGUMENT.sub(written, text))
+    return _SETTING.sub(named, _ARGUMENT.sub(written, _SPLIT.sub(_other_way, text)))
+
+
+def _other_way(found: re.Match[str]) -> str:
+    return "; pass" if found[0].endswith(" or") else ""
 
 
 def _loaders(args: argparse.Namespace) -> set[str]:
