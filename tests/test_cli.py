@@ -108,7 +108,7 @@ def test_bad_input_gets_one_sentence(tmp_path, capsys, trained):
     train = ("train", "two-stage", "--out", out)
     assert "nothing-there" in bad(capsys, *train, "--data", "mnist", "--data-root", tmp_path / "nothing-there") \
         or "download" in capsys.readouterr().err
-    assert "latent_dim is 0" in bad(capsys, *train, "--data", "digits", "--latent-dim", "0")
+    assert "--latent-dim is 0" in bad(capsys, *train, "--data", "digits", "--latent-dim", "0")
     assert "epochs is 0" in bad(capsys, *train, "--data", "digits", "--epochs", "0")
     assert "2 stages" in bad(capsys, *train, "--data", "digits", "--epochs", "1,2,3")
     assert "preset is 'tomorrow'" in bad(capsys, *train, "--data", "digits", "--preset", "tomorrow")

@@ -82,9 +82,9 @@ def test_it_is_scored_and_sampled(run, tmp_path, capsys):
 
 def test_scores_come_every_so_many_epochs(folder, capsys):
     assert train(folder, "never", "--score-every", "0") == 2
-    assert "score_every is 0.0" in capsys.readouterr().err
+    assert "--score-every is 0.0" in capsys.readouterr().err
     assert train(folder, "never", "--keep-best") == 2
-    assert "keep_best was given without score_every" in capsys.readouterr().err
+    assert "--keep-best was given without --score-every" in capsys.readouterr().err
 
 
 def test_scores_do_not_change_the_training(folder):

@@ -84,7 +84,7 @@ def test_chains_of_a_run(run, tmp_path, capsys):
 @pytest.mark.parametrize(("words", "message"), [
     (["general-vae", "--regularizer", "none", "--beta", "2"], "has no settings"), (["beta-vae", "--alpha", "1"], "alpha is 1.0"),
     (["vae", "--family", "laplace"], "vae has no such setting"), (["wae-mmd", "--mi-every", "1"], "deterministic encoder"),
-    (["general-vae", "--mi-every", "0"], "mi_every is 0.0")])
+    (["general-vae", "--mi-every", "0"], "--mi-every is 0.0")])
 def test_settings_that_cannot_work(words, message, tmp_path, capsys):
     assert main(["train", *words, "--data", "digits", "--out", str(tmp_path / "run")]) == 2
     assert message in capsys.readouterr().err
