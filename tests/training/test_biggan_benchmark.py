@@ -20,8 +20,8 @@ def test_the_loops_run_and_are_told_of(monkeypatch):
     # twice as many images are twice the work
     assert report.iteration_flops(report.model("deep", 4), data[:4]) == 2 * flops > 0
     times = {"median_ms": 2.0, "min_ms": 1.5, "samples": 3}
-    monkeypatch.setattr(report, "in_turns", lambda steps, seconds, device: {name: dict(times) for name in steps})
+    monkeypatch.setattr(report, "in_turns", lambda steps, seconds, device, save: {name: dict(times) for name in steps})
     monkeypatch.setattr(report, "limits", lambda device, precision: {"tflops": 1.0, "gb_per_s": 1.0})
-    found = report.run(cpu, 0.1, "normal", 4, 2)
+    found = report.run(cpu, 0.1, "normal", 4, 2, lambda so_far: None)
     assert found["faster_than_plain"] == 1 and found["variants"]["plain"]["images_per_second"] == 1000
     assert "| plain | 2 (1.5) | 1,000 |" in report.markdown(found)

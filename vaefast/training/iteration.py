@@ -158,10 +158,9 @@ class Iteration:
 
     def close(self) -> None:
         """Give back what captured iterations hold: their memory, in which the last gradients lie."""
-        if self._graphs:
-            for turn in self.turns:
-                turn.optimizer.zero_grad(set_to_none=True)
-            self._graphs.clear()
+        for turn in self.turns:
+            turn.optimizer.zero_grad(set_to_none=True)
+        self._graphs.clear()
 
     def culprit(self, step: int) -> str:
         """Which tensor is the first that is not finite in iteration `step`, found by a look at weights, batch,
