@@ -9,12 +9,13 @@
 #   measure    every op (ops-gpu.json)                  steps      training steps (training-gpu.json)
 #   biggan     BigGAN-deep (biggan-gpu.json)            trials     trials at once (trials-gpu.json)
 #   resume     bit-identity (resume-gpu.json)           profile    the heaviest kernels under ncu (in the log)
+#   kernels    those of a training step (kernels-gpu.json)
 # Leaves in OUTDIR, written as it goes, so that a run that is killed leaves what it has: summary.txt (what passed and how long
 # it took), log.txt (all output) and a JSON file a measurement. The exit status is 1 if anything failed.
 # Environment: PYTHON (python3), VAEFAST_CUDA_ARCHS (that of the GPU), WORKERS (14), TRITON_CACHE_DIR (build/triton),
-# GPU_CHECK_DEVICE=cpu to try the script itself.
+# CAP (the most seconds of any one command), GPU_CHECK_DEVICE=cpu to try the script itself.
 set -uo pipefail
-every="build smoke training ops measure steps biggan resume trials sanitize profile"
+every="build smoke training ops measure steps kernels biggan resume trials sanitize profile"
 [ $# -eq 2 ] || { echo "usage: bash benchmarks/gpu_check.sh STEP[,STEP...] OUTDIR; steps: $every, or all" >&2; exit 2; }
 mkdir -p "$2" && out=$(cd "$2" && pwd) || exit 2
 cd "$(dirname "$0")/.." || exit 2
@@ -26,6 +27,7 @@ failed=0
 
 run() { # NAME SECONDS COMMAND...
     local name=$1 limit=$2 start=$SECONDS status
+    [ "$limit" -le "${CAP:-$limit}" ] || limit=$CAP
     shift 2
     echo "+ $name: $*" >>"$out/log.txt"
     timeout -k 5 "$limit" "$@" >"$out/.step" 2>&1
@@ -74,6 +76,10 @@ for step in $([ "$1" = all ] && echo "$every" || echo "${1//,/ }"); do
                 --out "$out/ops-gpu.json"
             ;;
         steps) run "training steps" 300 "$python" -m benchmarks.training --device "$device" --quick --out "$out/training-gpu.json" ;;
+        kernels)
+            if [ "$device" != cuda ]; then skip kernels "needs a GPU"
+            else run kernels 200 "$python" -m benchmarks.kernels --out "$out/kernels-gpu.json"; fi
+            ;;
         biggan)
             run biggan 300 "$python" -m benchmarks.biggan --device "$device" "${shorter[@]}" --seconds 5 \
                 --out "$out/biggan-gpu.json"
