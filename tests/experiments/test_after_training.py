@@ -12,7 +12,6 @@ import torch
 
 import vaefast
 from vaefast.experiments import run as runs
-from vaefast.experiments.codes import stage_options
 from vaefast.experiments.draws import sampling_seed
 from vaefast.experiments.score_curve import ScoreCurve
 from vaefast.experiments.snapshots import SampleGrids
@@ -55,7 +54,7 @@ def test_the_first_of_two_stages_is_sampled_by_the_prior(make, tmp_path, monkeyp
     g = torch.Generator().manual_seed(1)
     right = model.sample(4, generator=g, stage=1).mul(255).round().to(torch.uint8)
     assert torch.equal(drawn[0], right) and not torch.equal(drawn[1], right)
-    assert stage_options(vaefast.VAE((1, 16, 16), 4), "stage1") == {}
+    assert list(model.samplers("stage1")) == ["prior"] and list(model.samplers()) == ["prior", "second"]
 
 
 def test_seeds_of_pictures_follow_the_runs(tmp_path, monkeypatch):

@@ -1,49 +1,15 @@
-"""Codes of a trained model: those of its images, and new ones by any of the samplers of its aggregate posterior."""
+"""Codes that a trained model has of images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from vaefast import api
-from vaefast.errors import ArgumentError
-from vaefast.models import Mixture, TwoStageVAE
+from vaefast.models import TwoStageVAE
 from vaefast.models.mode import evaluating
-
-SAMPLERS = ("prior", "mixture", "second")
-"""Where codes come from: N(0, I), a Gaussian mixture fitted to q(z) of the training images, or the second stage."""
-COMPONENTS = 10
-
-CodeSampler = Callable[[int, torch.Generator], Tensor]
-"""(n, generator) -> codes [n, k]."""
-
-
-def samplers_of(model: api.ImageModel) -> tuple[str, ...]:
-    """The model's own samplers, the last of them its best: "prior", and "second" where it has a second stage.
-
-    A model without an encoder has but the first, what its own `sample` draws.
-    """
-    return ("prior", "second") if has_second_stage(model) else ("prior",)
-
-
-def has_second_stage(model: api.ImageModel) -> bool:
-    """Whether codes can be drawn by a second stage."""
-    return getattr(model, "second", None) is not None
-
-
-def stage_options(model: Any, stage: str) -> dict[str, int]:
-    """What `sample` is told while the stage called so trains: by the prior N(0, I) in the first of two, as the second, which
-    would give the codes, knows nothing yet."""
-    return {"stage": 1} if stage == "stage1" and has_second_stage(model) else {}
-
-
-def infers(model: api.ImageModel) -> bool:
-    """Whether the model's codes have a density q(z|x): not those of a GAN, and not the pixels that infusion reveals."""
-    return isinstance(model, api.ImageAutoencoder) and getattr(model.first, "infers", True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,24 +70,3 @@ def two_stage_codes(model: TwoStageVAE, images: Tensor, n: int, *, seed: int, de
             z.append(model.encode(images[index].to(device)).sample(generator))
             u.append(model.second.encode(z[-1]).sample(generator))
     return torch.cat(z), torch.cat(u)
-
-
-def code_sampler(model: api.ImageAutoencoder, name: str, codes: Callable[[], Tensor] | None = None, seed: int = 0) -> CodeSampler:
-    """The sampler of codes called `name`.
-
-    Args:
-        model: trained.
-        codes: gives the codes of the training images [N, k], to which "mixture" is fitted.
-        seed: of that fit.
-
-    Raises:
-        ArgumentError: the model has no such sampler.
-    """
-    if name == "prior":
-        return model.first.prior
-    if name == "mixture" and codes is not None and infers(model):
-        return Mixture(model.latent_dim, COMPONENTS, seed=seed).fit(codes()).sample
-    if name == "second" and has_second_stage(model):
-        return lambda n, generator: model.sample_codes(n, stage=2, generator=generator)
-    raise ArgumentError(f"sampler is {name!r}; a {model.kind} model has prior{', mixture' if infers(model) else ''}"
-                        f"{' and second' if has_second_stage(model) else ''}.")

@@ -9,10 +9,13 @@ from torch import Tensor
 
 from vaefast import api
 from vaefast.errors import ArgumentError
-from vaefast.experiments.codes import code_sampler
+from vaefast.models import Mixture
+from vaefast.models.draws import Sampler, best_sampler
 
-Sampler = Callable[[int, torch.Generator], Tensor]
-"""(n, generator) -> images [n, C, H, W] in [0, 1]."""
+SAMPLERS = ("prior", "mixture", "second")
+"""Where codes come from: N(0, I), a Gaussian mixture fitted to q(z) of the training images, or the second stage."""
+COMPONENTS = 10
+"""Of the mixture."""
 
 
 def sampling_seed(seed: int) -> int:
@@ -21,14 +24,25 @@ def sampling_seed(seed: int) -> int:
     return seed + 1
 
 
-def image_sampler(model: api.ImageModel, name: str, codes: Callable[[], Tensor] | None = None, seed: int = 0) -> Sampler:
-    """Images of the codes that the sampler called `name` draws; arguments and errors are `code_sampler`'s."""
-    if not isinstance(model, api.ImageAutoencoder):
-        if name != "prior":
-            raise ArgumentError(f"sampler is {name!r}; a {model.kind} model, which has no encoder, has prior alone.")
-        return model.sample
-    draw = code_sampler(model, name, codes, seed)
-    return lambda n, generator: model.decode(draw(n, generator), generator)
+def image_sampler(model: api.ImageModel, name: str | None = None, codes: Callable[[], Tensor] | None = None,
+                  seed: int = 0) -> Sampler:
+    """The way of drawing images called `name`: one of the model's own (`samplers`; the best where none is named), or "mixture".
+
+    Args:
+        codes: gives the codes of the training images [N, k], to which a Gaussian mixture is fitted.
+        seed: of that fit.
+
+    Raises:
+        ArgumentError: the model has no such sampler.
+    """
+    own = model.samplers()
+    if name is None or name in own:
+        return best_sampler(model) if name is None else own[name]
+    if name == "mixture" and codes is not None and model.infers:
+        draw = Mixture(model.latent_dim, COMPONENTS, seed=seed).fit(codes()).sample
+        return lambda n, generator: model.decode(draw(n, generator), generator)
+    has = [known for known in SAMPLERS if known in own or known == "mixture" and model.infers]
+    raise ArgumentError(f"sampler is {name!r}; a {model.kind} model has {', '.join(has)}.")
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from torch import Tensor
 from vaefast import api, data, metrics
 from vaefast.api.base import versions
 from vaefast.errors import ArgumentError, DataError
-from vaefast.experiments.codes import Aggregate, aggregate, has_second_stage, in_batches, infers, samplers_of, spread_over
+from vaefast.experiments.codes import Aggregate, aggregate, in_batches, spread_over
 from vaefast.experiments.draws import image_sampler, sample_images, to_uint8
 from vaefast.experiments.latent_page import write_latents
 from vaefast.experiments.report import write_report
@@ -97,10 +97,9 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
         raise ArgumentError(f"{samples!r} samples were asked for; expected 2 or more, as a distance needs their spread.")
     chosen, called = model.device, out if about is None else f"a {model.kind} model"
     result: dict[str, Any] = {}
-    steps = isinstance(model, api.SequentialVAE)
-    if steps:
+    if model.stepwise:
         result |= by_step(write_steps(model, test.images, out, split="test", seed=seed))
-    which = chosen_metrics(which, weights, train, optional=steps)
+    which = chosen_metrics(which, weights, train, optional=model.stepwise)
     unseen = test.subset(slice(0, samples))
     real = unseen if against == "test" else train
     result = {"samples": samples, "real": len(real), "against": against, "seed": seed} | result
@@ -128,11 +127,11 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
             else:
                 result[f"{name}/{kind}"] = value
 
-    own = samplers_of(model)
-    for stage, name in enumerate(own, start=1):
-        add(f"stage{stage}", sample_images(model, image_sampler(model, name), samples, seed=seed + stage))
-    if isinstance(model, api.ImageAutoencoder):
-        found = aggregate(model, spread_over(train.images, coded), seed) if infers(model) else None
+    own = model.samplers()
+    for stage, draw in enumerate(own.values(), start=1):
+        add(f"stage{stage}", sample_images(model, draw, samples, seed=seed + stage))
+    if model.encodes:
+        found = aggregate(model, spread_over(train.images, coded), seed) if model.infers else None
         if len(own) > 1:
             mixture = image_sampler(model, "mixture", lambda: found.codes, seed)
             add("mixture", sample_images(model, mixture, samples, seed=seed + 3))
@@ -146,7 +145,7 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
     if test is not train:
         chosen_rows = torch.randperm(len(other), generator=torch.Generator().manual_seed(seed))[:samples]
         add("test_vs_train", other.images[chosen_rows])
-    if infers(model):
+    if model.infers:
         labels = None if test.labels is None else spread_over(test.labels, coded)
         write_latents(model, spread_over(test.images, coded), out, seed, labels)
     return _written(out, result, about)
@@ -194,7 +193,7 @@ def evaluate_model(model: api.ImageModel, images: Any, *, train: Any = None, out
         ArgumentError: a model that draws no images, or images of another shape. DataError: images that cannot be read, or none to
         score it with. RunFolderError: the folder cannot be written.
     """
-    if not isinstance(model, api.ImageModel):
+    if not getattr(model, "draws_images", False):
         raise ArgumentError(f"model is of type {type(model).__name__}, which draws no images; expected one such as vaefast.VAE.")
     test, described = model._accept(images)
     learned = test if train is None else model._accept(train)[0]
@@ -260,7 +259,7 @@ def _reconstruct(model: api.ImageAutoencoder, images: Tensor, seed: int) -> tupl
         x_hat = model.decode(z, generator)
         error += (x - x_hat).square().sum().item()
         once.append(to_uint8(x_hat))
-        if has_second_stage(model):
+        if "second" in model.samplers():
             twice.append(to_uint8(model.decode(model.recode(z, generator))))
     return torch.cat(once), torch.cat(twice) if twice else None, error / images.numel()
 
@@ -272,7 +271,7 @@ def _latents(model: api.ImageAutoencoder, found: Aggregate, samples: int, seed: 
     z = found.codes[chosen.to(model.device)]
     codes = {"stage1": z / getattr(model.first, "prior_std", 1.0)}  # a WAE's prior may have another deviation than 1
     gammas = {"gamma_x": model.first.gamma} if getattr(model.first, "likelihood", None) == "gaussian" else {}
-    if has_second_stage(model):
+    if "second" in model.samplers():
         with evaluating(model.second):
             codes["stage2"] = model.second.encode(z).sample(torch.Generator(model.device).manual_seed(seed))
         gammas["gamma_z"] = model.second.gamma

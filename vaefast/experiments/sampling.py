@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaefast import api
 from vaefast.errors import ArgumentError, RunFolderError
-from vaefast.experiments.codes import aggregate, samplers_of
+from vaefast.experiments.codes import aggregate
 from vaefast.experiments.draws import image_sampler, sample_images, to_uint8
 from vaefast.experiments.pictures import image_grid, save_png
 from vaefast.experiments.report import write_report
@@ -57,10 +56,9 @@ def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, d
 
     count = n if out.suffix == ".npz" else min(n, GRID * GRID)
     if chain is None:
-        draw = image_sampler(model, sampler or samplers_of(model)[-1],
-                             lambda: aggregate(model, training_images(), seed).codes, seed)
+        draw = image_sampler(model, sampler, lambda: aggregate(model, training_images(), seed).codes, seed)
         images = sample_images(model, draw, count, seed=seed)
-    elif isinstance(model, api.ImageAutoencoder):
+    elif model.encodes:
         images = to_uint8(model.chain(count, chain, start or "noise", data=training_images() if start == "data" else None,
                                       pixel_noise=pixel_noise, generator=torch.Generator(model.device).manual_seed(seed)))
     else:

@@ -8,8 +8,8 @@ import torch
 
 from vaefast import api, metrics
 from vaefast.data import ImageSet
-from vaefast.experiments.codes import stage_options
 from vaefast.experiments.draws import sample_images
+from vaefast.models.draws import best_sampler
 
 SAMPLES = 2_000
 """Drawn for each score, always of the same noise."""
@@ -42,10 +42,5 @@ class ScoreCurve:
 
     def __call__(self, model: api.ImageModel, stage: str) -> dict[str, float]:
         """{name: ...} of the model as it is, in eval mode; in the first of two stages, of samples by the prior."""
-        options = stage_options(model, stage)
-
-        def draw(n: int, generator: torch.Generator) -> torch.Tensor:
-            return model.sample(n, generator=generator, **options)
-
-        fake = sample_images(model, draw, SAMPLES, seed=self.seed)
+        fake = sample_images(model, best_sampler(model, stage), SAMPLES, seed=self.seed)
         return {self.name: self.real.distance(metrics.classifier_statistics(self.network.to(model.device), fake))}

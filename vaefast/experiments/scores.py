@@ -13,7 +13,6 @@ from torch import Tensor
 
 from vaefast import data, metrics
 from vaefast.errors import ArgumentError
-from vaefast.experiments.codes import samplers_of
 from vaefast.experiments.draws import image_sampler, sample_images
 from vaefast.experiments.run import finished, image_model
 from vaefast.metrics.classifier import FEATURES
@@ -190,7 +189,7 @@ def images_of(path: str, *, samples: int = 10_000, seed: int = 0, device: str | 
         finished(path)
     if (Path(path) / "model.json").is_file():
         model = image_model(path, torch.device(device))
-        return data.as_image_set(sample_images(model, image_sampler(model, samplers_of(model)[-1]), samples, seed=seed))
+        return data.as_image_set(sample_images(model, image_sampler(model), samples, seed=seed))
     return open_images(path, **options)
 
 

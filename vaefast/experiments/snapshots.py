@@ -7,8 +7,8 @@ import math
 import torch
 
 from vaefast.errors import ArgumentError
-from vaefast.experiments.codes import stage_options
 from vaefast.experiments.pictures import image_grid, save_png
+from vaefast.models.draws import best_sampler
 from vaefast.models.mode import evaluating
 from vaefast.training import Callback, Trainer
 
@@ -32,9 +32,8 @@ class SampleGrids(Callback):
         if trainer.run is None or not trainer.crosses(self.every):
             return
         generator = torch.Generator(trainer.device).manual_seed(self.seed)
-        options = stage_options(trainer.model, trainer.stage.name)
         own = torch.random.fork_rng([trainer.device] if trainer.device.type == "cuda" else [])
         with own, torch.no_grad(), evaluating(trainer.model), trainer.averaged():
-            samples = trainer.model.sample(SIDE * SIDE, generator=generator, **options)
+            samples = best_sampler(trainer.model, trainer.stage.name)(SIDE * SIDE, generator)
         path = trainer.run.path / "samples" / f"{trainer.stage.name}-{trainer.done:08d}.png"
         save_png(path, image_grid(samples.cpu(), SIDE, SIDE))

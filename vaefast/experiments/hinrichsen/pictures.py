@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from vaefast import api, data, metrics
+from vaefast import data, metrics
 from vaefast.experiments.draws import to_uint8
 from vaefast.experiments.hinrichsen.cell import folder
 from vaefast.experiments.hinrichsen.protocol import MAIN, RATE_ROWS
@@ -44,7 +44,7 @@ def interpolations(study: Study, data_name: str, unseen: data.ImageSet) -> None:
         generator = torch.Generator().manual_seed(study.seed + 1)
         ends = torch.randn(2, PAIRS, model.latent_dim, generator=generator).to(model.device)
         between[row.title] = shared.decoded(model, shared.great_circle(*ends, STEPS))
-        if isinstance(model, api.ImageAutoencoder):
+        if model.encodes:
             codes = model.encode(originals.to(model.device)).mean
             coded[row.title] = shared.decoded(model, shared.great_circle(codes[:PAIRS], codes[PAIRS:], STEPS))
     for name, found in (("interpolations", between), ("reconstructed", coded)):

@@ -14,6 +14,7 @@ from vaefast.experiments.evaluate import evaluate, own_network
 from vaefast.experiments.run import run_data, train
 from vaefast.experiments.scores import ImageScores
 from vaefast.files import remove_leftovers
+from vaefast.models.draws import best_sampler
 from vaefast.models.mode import evaluating
 from vaefast.training import Callback, Trainer
 from vaefast.training.run_folder import RunFolder
@@ -139,7 +140,8 @@ class Milestones(Callback):
             self.score = ImageScores(test.subset(slice(0, samples)), [self.metric], weights=self.options["weights"],
                                      device=trainer.device, classifier=network, notice=_silent)
         with evaluating(trainer.model), trainer.averaged():
-            images = sample_images(trainer.model, trainer.model.sample, samples, seed=seed + 1)  # the evaluation's own noise
+            draw = best_sampler(trainer.model, trainer.stage.name)
+            images = sample_images(trainer.model, draw, samples, seed=seed + 1)  # the evaluation's own noise
         return float(self.score(images)[SCORES[self.metric]])
 
 
