@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vaefast.experiments.study import cell
+from vaefast.experiments.papers import cell
 
 
 @pytest.fixture(scope="module")

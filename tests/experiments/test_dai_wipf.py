@@ -14,8 +14,8 @@ from vaefast.cli import main
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
 from vaefast.experiments import run
-from vaefast.experiments.dai_wipf import cell, claims, paper, protocol
-from vaefast.experiments.dai_wipf.tables import shown, table
+from vaefast.experiments.papers.dai_wipf import cell, claims, paper, protocol
+from vaefast.experiments.papers.dai_wipf.tables import shown, table
 from vaefast.training.settings import StageSettings, override
 
 ROWS = "two-stage,vae-fixed"

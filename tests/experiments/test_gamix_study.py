@@ -14,13 +14,13 @@ import vaefast
 from vaefast import data
 from vaefast.cli import main
 from vaefast.errors import ArgumentError
-from vaefast.experiments.gamix import cell, claims, paths, protocol, tables
-from vaefast.experiments.gamix.study import PARTS
+from vaefast.experiments.papers import cell as study_cell
+from vaefast.experiments.papers.cell import Study
+from vaefast.experiments.papers.gamix import cell, claims, paths, protocol, tables
+from vaefast.experiments.papers.gamix.study import PARTS
+from vaefast.experiments.papers.pictures import straight_line
 from vaefast.experiments.presets import preset
 from vaefast.experiments.run import build
-from vaefast.experiments.study import cell as study_cell
-from vaefast.experiments.study.cell import Study
-from vaefast.experiments.study.pictures import straight_line
 from vaefast.training.settings import override
 
 ROWS = {row.training.name: row for rows in protocol.TABLES.values() for row in rows}
@@ -37,7 +37,7 @@ def study(tmp_path_factory, patch):
     """Every part with some of its rows, of a few steps each on a few of the UCI digits, which the loader draws at 32x32."""
     out = tmp_path_factory.mktemp("gamix") / "out"
     patch.setattr("vaefast.experiments.run.draw_curves", lambda *_: None)  # of single runs; other tests draw them
-    patch.setattr("vaefast.experiments.latent_page.draw_latents", lambda *_: None)
+    patch.setattr("vaefast.experiments.scoring.latent_page.draw_latents", lambda *_: None)
     patch.setitem(protocol.PRESETS, "smoke", TINY)
     patch.setattr(protocol, "LIMIT", 520)
     assert reproduce(out, "all", "--models", ",".join(TRAINED)) == 0

@@ -11,13 +11,14 @@ import torch
 
 from vaefast.cli import main
 from vaefast.errors import ArgumentError, DivergenceError
-from vaefast.experiments import presets, score_curve
-from vaefast.experiments.hinrichsen import cell, claims, paper, protocol
-from vaefast.experiments.hinrichsen.tables import table
+from vaefast.experiments import presets
+from vaefast.experiments.papers import cell as study_cell
+from vaefast.experiments.papers.cell import Study
+from vaefast.experiments.papers.hinrichsen import cell, claims, paper, protocol
+from vaefast.experiments.papers.hinrichsen.tables import table
+from vaefast.experiments.papers.pictures import great_circle
 from vaefast.experiments.run import build, train
-from vaefast.experiments.study import cell as study_cell
-from vaefast.experiments.study.cell import Study
-from vaefast.experiments.study.pictures import great_circle
+from vaefast.experiments.scoring import score_curve
 from vaefast.training.settings import StageSettings, override
 
 ROWS = {row.name: row for rows in protocol.TABLES.values() for row in rows}

@@ -9,9 +9,9 @@ import torch
 from vaefast import data, metrics
 from vaefast.cli import main
 from vaefast.errors import ArgumentError
-from vaefast.experiments.evaluate import evaluate
 from vaefast.experiments.run import train
-from vaefast.experiments.scores import ImageScores, image_scores, score_lines
+from vaefast.experiments.scoring.evaluate import evaluate
+from vaefast.experiments.scoring.scores import ImageScores, image_scores, score_lines
 from vaefast.training.run_folder import RunFolder
 
 QUIET = {"notice": lambda _: None}

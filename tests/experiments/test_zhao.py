@@ -13,10 +13,10 @@ import torch
 from vaefast import api, data
 from vaefast.cli import main
 from vaefast.errors import ArgumentError
+from vaefast.experiments.papers import cell as study_cell
+from vaefast.experiments.papers.zhao import claims, paper, pixels, protocol, study, variance
 from vaefast.experiments.presets import preset
 from vaefast.experiments.run import build
-from vaefast.experiments.study import cell as study_cell
-from vaefast.experiments.zhao import claims, paper, pixels, protocol, study, variance
 from vaefast.training.settings import StageSettings, override
 
 Image = pytest.importorskip("PIL.Image")
@@ -40,7 +40,7 @@ def made(tmp_path_factory, patch):
     for part in ("all", "fig3", "fig4"):
         assert reproduce(out, part) == 0
     patch.setattr(study_cell, "train", lambda **_: pytest.fail("trained again"))
-    patch.setattr("vaefast.experiments.zhao.cell.trained", lambda *_: pytest.fail("scored again"))
+    patch.setattr("vaefast.experiments.papers.zhao.cell.trained", lambda *_: pytest.fail("scored again"))
     assert reproduce(out, "fig5") == 0
     return out
 
@@ -145,7 +145,7 @@ def test_a_preset_that_there_is_not():
 
 
 def test_default_data_by_part():
-    from vaefast.experiments.studies import STUDIES
+    from vaefast.experiments.papers.studies import STUDIES
     assert dict(STUDIES["zhao"].data_of) == study.DATA_OF and set(study.DATA_OF) == set(study.PARTS)
 
 

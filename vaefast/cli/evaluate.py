@@ -30,8 +30,8 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from vaefast.experiments.evaluate import evaluate
-    from vaefast.experiments.tables import print_scores
+    from vaefast.experiments.scoring.evaluate import evaluate
+    from vaefast.experiments.scoring.tables import print_scores
 
     result = evaluate(args.run, data_root=args.data_root, samples=args.n, seed=args.seed, device=args.device, which=args.metrics,
                       weights=args.inception_weights, networks=args.networks, data_options=given(on_bad=args.on_bad))

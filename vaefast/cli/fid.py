@@ -32,7 +32,7 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from vaefast.experiments.scores import compare_paths, score_lines
+    from vaefast.experiments.scoring.scores import compare_paths, score_lines
 
     size = args.size[0] if args.size is not None and len(args.size) == 1 else args.size
     result = compare_paths(args.real, args.fake, args.metrics, weights=args.inception_weights, resize=args.resize,

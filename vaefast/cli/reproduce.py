@@ -14,8 +14,8 @@ HELP = "run a published or documented experiment"
 
 def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     """Add the command's parser."""
+    from vaefast.experiments.papers.studies import STUDIES
     from vaefast.experiments.reproduce import EXPERIMENTS
-    from vaefast.experiments.studies import STUDIES
     from vaefast.experiments.theory.job import PRESETS
     from vaefast.training.device import PRECISIONS
 
@@ -46,9 +46,9 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
+    from vaefast.experiments.papers.cell import Study
+    from vaefast.experiments.papers.studies import STUDIES
     from vaefast.experiments.reproduce import reproduce
-    from vaefast.experiments.studies import STUDIES
-    from vaefast.experiments.study.cell import Study
 
     if args.experiment not in STUDIES:
         own = ("part", "data", "preset", "trials", "models", "precision", "inception_weights", "data_option")

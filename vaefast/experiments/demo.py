@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vaefast.experiments.evaluate import evaluate
 from vaefast.experiments.run import train
-from vaefast.experiments.tables import print_scores
+from vaefast.experiments.scoring.evaluate import evaluate
+from vaefast.experiments.scoring.tables import print_scores
 
 _SOURCES = {"stage1": "the prior N(0, I)", "stage2": "the second stage", "mixture": "a Gaussian mixture"}
 

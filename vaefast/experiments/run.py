@@ -21,17 +21,17 @@ from vaefast import api, data
 from vaefast.api.own_networks import networks_from
 from vaefast.data.catalog import options_of
 from vaefast.errors import ArgumentError, BadFileError, DataError, DivergenceError, RunFolderError, VaefastError
-from vaefast.experiments.codes import spread_over
-from vaefast.experiments.curves import draw_curves
-from vaefast.experiments.draws import sampling_seed
-from vaefast.experiments.information_log import InformationLog
-from vaefast.experiments.latent_page import write_latents
-from vaefast.experiments.pictures import image_grid, reconstruction_grid, save_png
+from vaefast.experiments.pictures.curves import draw_curves
+from vaefast.experiments.pictures.grids import image_grid, reconstruction_grid, save_png
+from vaefast.experiments.pictures.report import write_report
+from vaefast.experiments.pictures.snapshots import SampleGrids
 from vaefast.experiments.presets import Preset, preset
-from vaefast.experiments.report import write_report
-from vaefast.experiments.score_curve import ScoreCurve
-from vaefast.experiments.snapshots import SampleGrids
-from vaefast.experiments.steps import draw_steps, write_steps
+from vaefast.experiments.scoring.codes import spread_over
+from vaefast.experiments.scoring.draws import sampling_seed
+from vaefast.experiments.scoring.information_log import InformationLog
+from vaefast.experiments.scoring.latent_page import write_latents
+from vaefast.experiments.scoring.score_curve import ScoreCurve
+from vaefast.experiments.scoring.steps import draw_steps, write_steps
 from vaefast.training import Callback
 from vaefast.training.device import resolve_device
 from vaefast.training.distributed import world

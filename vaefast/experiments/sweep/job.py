@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from vaefast.errors import DivergenceError, RunFolderError
-from vaefast.experiments.draws import sample_images
-from vaefast.experiments.evaluate import evaluate, own_network
 from vaefast.experiments.run import run_data, train
-from vaefast.experiments.scores import ImageScores
+from vaefast.experiments.scoring.draws import sample_images
+from vaefast.experiments.scoring.evaluate import evaluate, own_network
+from vaefast.experiments.scoring.scores import ImageScores
 from vaefast.files import remove_leftovers
 from vaefast.models.draws import best_sampler
 from vaefast.models.mode import evaluating
