@@ -26,8 +26,8 @@ def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, d
 
     A `.npz` holds `images`, uint8 [n, C, H, W], and a PNG grid of the first 100 goes beside it; a `.png` is the
     grid alone. `sampler` says where codes come from (`vaefast.experiments.scoring.draws.SAMPLERS`): the second stage by
-    default, or the prior of a model that has none. A mixture is fitted to the codes of the run's training images, which it needs then
-    (from `data_root`, if they moved). With `chain`, images are the ends of chains of so many transitions instead
+    default, or the prior of a model that has none. A mixture is fitted to the codes of the run's training images, which it
+    needs then (from `data_root`, if they moved). With `chain`, images are the ends of chains of so many transitions instead
     (`vaefast.models.chain`), from `start` "noise" (default) or "data", the run's training images.
 
     `networks` is that of `vaefast.load`.

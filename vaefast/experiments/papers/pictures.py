@@ -17,6 +17,7 @@ from vaefast.experiments.pictures.grids import image_grid, read_png, save_png, s
 from vaefast.experiments.run import GRID
 from vaefast.experiments.scoring.codes import spread_over
 from vaefast.experiments.scoring.draws import to_uint8
+from vaefast.experiments.scoring.registry import OWN, RANKING, name_of
 
 
 def first_models(rows: Sequence[Row], folder: Callable[[Training], Path]) -> list[tuple[Row, Path]]:
@@ -41,7 +42,7 @@ def training_curves(stem: Path, runs: Mapping[str, Path], against: str = "epoch"
     Nothing is drawn where none has logged them. `against` is the records' "epoch" or "step".
     """
     figure, axes = figures.panels(2)
-    titles = {"fd_classifier": "FD-classifier of samples", "fd_exemplar": "FD-exemplar of samples"}
+    titles = {RANKING[name]: f"{name_of(RANKING[name])} of samples" for name in OWN}
     drawn = False
     for i, (title, path) in enumerate(runs.items()):
         if not (path / "metrics.jsonl").is_file():

@@ -11,6 +11,7 @@ from typing import Any
 
 from vaefast.errors import ArgumentError
 from vaefast.experiments.pictures.figures import COLOURS, even_panels, plain
+from vaefast.experiments.scoring.registry import RANKING, name_of
 from vaefast.files import write_atomically
 
 # Columns in this order; what else the log holds follows under its own name.
@@ -23,8 +24,7 @@ _TITLES = {
     "kl_dimensions": "dimensions with a KL above 0.01 nats",
     "kl_largest": "largest KL of a dimension (nats)",
     "posterior_variance": "mean posterior variance",
-    "fd_classifier": "FD-classifier of samples",
-    "fd_exemplar": "FD-exemplar of samples",
+    **{key: f"{name_of(key)} of samples" for key in RANKING.values()},
     "mutual_information": "mutual information (nats; dashed: log N)",
 }
 # Where the run was and how fast, not how good.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import shlex
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -14,6 +13,7 @@ from typing import Any
 
 from vaefast.errors import RunFolderError
 from vaefast.experiments.pictures.html import figure, page, section, table
+from vaefast.experiments.scoring.registry import HOW, OF_CODES, ONLY_SAMPLES, SCORES, SUBJECTS, known, parsed
 from vaefast.experiments.scoring.tables import FEW_TESTED
 from vaefast.files import write_atomically
 from vaefast.training.storage import read_object
@@ -39,95 +39,6 @@ _MODELS = {
 }
 
 _NO_ENCODER = ("gan", "biggan")
-
-# Score name before the slash -> heading and how to read it.
-_SCORES = {
-    "fd_classifier": (
-        "FD-classifier",
-        "Fréchet distance to real images, in the features of a small classifier trained on this data set's labels. "
-        "Lower is better, 0 is a perfect match; it is not the FID and compares only within one data set and one "
-        "classifier version.",
-    ),
-    "is_classifier": (
-        "IS-classifier",
-        "The Inception score's formula on the class probabilities of the same classifier: how sure of each sample, and how "
-        "varied over all of them. Higher is better, the number of classes is the most; it is not the Inception score.",
-    ),
-    "fd_exemplar": (
-        "FD-exemplar",
-        "Fréchet distance to real images, in the features of a small network that learned, without labels, to tell images of "
-        "this data set apart. Lower is better; it is not the FID and compares only within one data set.",
-    ),
-    "is_exemplar": (
-        "IS-exemplar",
-        "The Inception score's formula on that network's probabilities of its 1,000 exemplars. Higher is better; it is not the "
-        "Inception score.",
-    ),
-    "mmd": (
-        "MMD²",
-        "How far the latents are from the N(0, I) they are drawn from (seven-scale kernel, unbiased). Lower is "
-        "better; a perfect match scatters around 0 and can be slightly negative.",
-    ),
-    "fid": (
-        "FID",
-        "Fréchet Inception distance to real images. Lower is better; it depends on the number of samples.",
-    ),
-    "kid": ("KID", "Kernel Inception distance to real images. Lower is better; a perfect match scatters around 0."),
-    "inception_score": (
-        "Inception score",
-        "How sure of each sample, and how varied over all of them, an Inception network is. Higher is better.",
-    ),
-    "sharpness": (
-        "Sharpness",
-        "Mean variance of the Laplacian. The closer to that of real images the better; noise counts as sharpness, too.",
-    ),
-    "diversity": (
-        "Diversity",
-        "Standard deviation over the images, mean over pixels, of that of real ones. Near 0 all images are the same.",
-    ),
-    "reconstruction_error": (
-        "Reconstruction error",
-        "Mean squared error per pixel on the [0, 1] scale. Lower is better.",
-    ),
-    "step_error": ("Reconstruction error by step", "Mean squared error per pixel of test images after each step of the chain."),
-    "step_sharpness": (
-        "Sharpness by step",
-        "Variance of the Laplacian of samples after each step of the chain. The closer to the data's own the better; noise "
-        "counts as sharpness, too.",
-    ),
-    "active_dimensions": ("Active dimensions", "Latent dimensions that carry information about the image, over training images."),
-    "mutual_information": (
-        "Mutual information",
-        "What a code tells about its image, in nats; an estimate from N images is at most log N.",
-    ),
-    "gamma_x": ("Gamma of stage 1", "Standard deviation of the decoder's noise, on the [0, 1] scale of pixels."),
-    "gamma_z": ("Gamma of stage 2", "Standard deviation of the second stage's noise on the codes."),
-}
-
-# Entries of evaluation.json that say how scores were taken -> a sentence of it.
-_HOW = {
-    "inception_score_splits": "The Inception score is a mean over {} splits of the samples.",
-    "is_classifier_splits": "IS-classifier is a mean over {} splits of the samples.",
-    "is_exemplar_splits": "IS-exemplar is a mean over {} splits of the samples.",
-    "kid_subset_size": "KID is a mean over subsets of {} images.",
-    "neighbours": "Precision, recall, density and coverage go by the {} nearest neighbours.",
-    "features": "The features are {}.",
-    "seed": "The seed of the samples is {}.",
-}
-
-# Score name after the slash -> what was measured.
-_SUBJECTS = {
-    "stage1": "stage 1: decoded from N(0, I)",
-    "mixture": "codes drawn by a Gaussian mixture fitted to stage 1's codes",
-    "stage2": "stage 2: codes drawn by the second stage",
-    "reconstructions": "reconstructions of test images (about the best this decoder can do)",
-    "reconstructions_both_stages": "the same, their codes passed through stage 2",
-    "test_vs_train": "real images that are not those compared with (the floor)",
-    "samples": "samples",
-    "data": "the data's own",
-    "reference": "two independent samples of N(0, I) (the floor)",
-}
-_MMD_SUBJECTS = {"stage1": "stage 1: codes z against N(0, I)", "stage2": "stage 2: codes u against N(0, I)"}
 
 # Entry of latents.json -> how to read it.
 _LATENTS = {
@@ -228,10 +139,10 @@ def _scores(scores: Mapping[str, Any], run: Path, config: Mapping[str, Any], dra
     facts: dict[str, Any] = {}
     spreads = _spreads(scores)
     for key, value in scores.items():
-        family, _, subject = key.partition("/")
+        family, subject = parsed(key)
         if key in spreads.values():
             continue
-        if family == "classifier" or not subject and family not in _SCORES:
+        if family == "classifier" or not subject and family not in SCORES:
             facts[key] = value
             continue
         shown = _value(value)
@@ -243,14 +154,15 @@ def _scores(scores: Mapping[str, Any], run: Path, config: Mapping[str, Any], dra
     if not families and not facts:
         return _missing("scores", _evaluation(run, config))
     rows = []
-    order = {name: i for i, name in enumerate(_SCORES)}
-    for family in sorted(families, key=lambda f: order.get(_of(f)[0], len(order))):
+    order = {score: i for i, score in enumerate(SCORES.values())}
+    others = "test" if scores.get("against") == "train" else "training"
+    for family in sorted(families, key=lambda f: order.get(known(f)[0], len(order))):
         heading, reading = _headed(family)
         cell = f"<strong>{escape(heading)}</strong>" + (f"<small>{escape(reading)}</small>" if reading else "")
-        subjects = {**_SUBJECTS, **(_MMD_SUBJECTS if family == "mmd" else {})} | ({"stage1": drawn.lower()} if drawn else {})
+        subjects = SUBJECTS | (OF_CODES if family == "mmd" else {}) | ({"stage1": ONLY_SAMPLES} if drawn else {})
         for i, (subject, shown) in enumerate(families[family]):
             span = f'<th scope="rowgroup" rowspan="{len(families[family])}">{cell}</th>' if i == 0 else ""
-            what = escape(subjects.get(subject, _words(subject)))
+            what = escape(subjects.get(subject, _words(subject)).format(others=others))
             number, _, spread = shown.partition(" ± ")
             quiet = f' <span class="spread">± {escape(spread)}</span>' if spread else ""
             rows.append(f'<tr>{span}<td>{what}</td><td class="number">{escape(number)}{quiet}</td></tr>')
@@ -267,27 +179,19 @@ def _spreads(scores: Mapping[str, Any]) -> dict[str, str]:
     """Key of a score -> key of its standard deviation or error, which stands beside it."""
     found = {}
     for key in scores:
-        family, slash, subject = key.partition("/")
-        for spread in (f"{family}_std{slash}{subject}", f"{family}{slash}{subject}_standard_error"):
+        family = parsed(key)[0]
+        for spread in (key.replace(family, f"{family}_std", 1), f"{key}_standard_error"):
             if _is_number(scores.get(spread)):
                 found[key] = spread
     return found
 
 
-def _of(family: str) -> tuple[str, str, str]:
-    """A score's name, of how many samples it was taken, and "_std" where it is a deviation: is_classifier_512_std."""
-    found = re.fullmatch(r"(.+?)(?:_(\d+))?(_std)?", family)
-    assert found is not None
-    name, count, std = (part or "" for part in found.groups())
-    return (name, count, std) if name in _SCORES else (family, "", "")
-
-
-def _headed(family: str) -> tuple[str, str]:
-    name, count, std = _of(family)
-    heading, reading = _SCORES.get(name, (_words(family), ""))
+def _headed(key: str) -> tuple[str, str]:
+    score, count, deviation = known(key)
+    heading, reading = (_words(key), "") if score is None else (score.heading, score.reading)
     if count:
         heading += f", {count} samples"
-    return (f"{heading}, standard deviation", "Over its splits or subsets.") if std else (heading, reading)
+    return (f"{heading}, standard deviation", "Over its splits or subsets.") if deviation else (heading, reading)
 
 
 def _facts(facts: Mapping[str, Any], spread: bool = False) -> str:
@@ -312,7 +216,7 @@ def _facts(facts: Mapping[str, Any], spread: bool = False) -> str:
     if facts.pop("stretch", False):
         lines.append("Generated images were stretched to the full range.")
     facts.pop("latent_dim", None)
-    for name, sentence in _HOW.items():
+    for name, sentence in HOW.items():
         if (value := facts.pop(name, None)) is not None:
             lines.append(sentence.format(_whole(value)))
     if spread:

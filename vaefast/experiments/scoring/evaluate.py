@@ -20,9 +20,11 @@ from vaefast.experiments.run import draw_model, finished, image_model, run_data
 from vaefast.experiments.scoring.codes import Aggregate, aggregate, in_batches, spread_over
 from vaefast.experiments.scoring.draws import image_sampler, sample_images, to_uint8
 from vaefast.experiments.scoring.latent_page import write_latents
+from vaefast.experiments.scoring.registry import ONCE, entry
 from vaefast.experiments.scoring.scores import ImageScores, checked_metrics
 from vaefast.experiments.scoring.steps import by_step, write_steps
 from vaefast.metrics.classifier import LARGEST, SMALLEST
+from vaefast.metrics.features import extractor_name
 from vaefast.metrics.inception_weights import cached_file
 from vaefast.models.mode import evaluating
 from vaefast.training.device import resolve_device
@@ -31,8 +33,6 @@ from vaefast.training.storage import write_json
 SAMPLES = 10_000
 AGAINST = ("test", "train")
 _AGAINST = 'against is {!r}; expected "test" or "train".'
-_COUNTS = ("real", "fake", "features", "stretch", "inception_score_splits", "is_classifier_splits", "is_exemplar_splits",
-           "kid_subset_size", "neighbours")
 
 
 def evaluate(path: str, *, data_root: str | None = None, seed: int = 0, device: str = "auto",
@@ -61,7 +61,8 @@ def evaluate(path: str, *, data_root: str | None = None, seed: int = 0, device: 
 def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet, out: Path, *, samples: int = SAMPLES,
                 seed: int = 0, which: Sequence[str] | None = None, weights: str | os.PathLike[str] | None = None,
                 against: str = "test", first: Sequence[int] = (), also: Sequence[str] = (), coded: int | None = None,
-                classifier_cache: str | None = None, say: Callable[[str], None] = print,
+                classifier_cache: str | None = None, features: Callable[[Tensor], Tensor] | None = None, say: Callable[[str],
+                    None] = print,
                 about: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Score a model against test images; writes evaluation.json, the report and, where there is an encoder, latents.json and
     latents.png of the test images into folder `out`. Where `train` are the same images, there is no floor of other real ones.
@@ -72,7 +73,7 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
     stage 2's place, and test images whose codes passed through stage 2.
 
     Args:
-        which: of `vaefast.experiments.scoring.scores.METRICS`. None: "classifier" (features of a classifier trained on the
+        which: of `vaefast.experiments.scoring.registry.METRICS`. None: "classifier" (features of a classifier trained on the
             data set's own labels) where there are labels, else "exemplar" (features learned from the data set without), and
             "fid", "is" and "kid" where the Inception weights are at hand: named, or in torch hub's cache. They are downloaded
             only for metrics that are asked for. Images that are too small or large for these networks need Inception.
@@ -85,6 +86,8 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
         coded: so many images of either split, spread over it, give the codes for MMD, mixture, mutual information and
             latents.json; None: all (of the latents page 10,000).
         classifier_cache: folder of the networks trained on the data set; None for the cache's.
+        features: a network of your own, or any callable from float images in [0, 1] to rows of features, for the metric
+            "features".
         about: what evaluation.json says besides, where the folder is no run's.
 
     Raises:
@@ -108,12 +111,14 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
             "weights to score its samples with")
         return _written(out, result, about)
     by_inception = bool({"fid", "is"} & set(which))
+    also = (*also, *(["features"] if features is not None and "features" not in which else []))
     which = checked_metrics((*which, *also))
     say(f"scoring {called}: {samples:,} samples of each kind against {len(real):,} {train.name} {against} images "
         f"({', '.join(which)})")
     network = own_network(which, train, None if test is train else test, classifier_cache, chosen, say)
     score = ImageScores(real, which, weights=weights, device=chosen, classifier=network, first=first, notice=say,
-                        extractor=_own_features(network) if also and network is not None and not by_inception else None)
+                        extractor=_own_features(network) if also and network is not None and not by_inception else None,
+                        features=None if features is None else _user_features(features, chosen))
     if network is not None:
         result |= {f"classifier/{name}": network.info[name] for name in ("version", "test_accuracy")
                    if name in network.info and not (name == "test_accuracy" and test is train)}
@@ -122,10 +127,10 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
 
     def add(kind: str, images: Tensor) -> None:
         for name, value in score(images).items():
-            if name in _COUNTS:
+            if name in ONCE:
                 result.setdefault(name, value)  # of the first kind: there can be fewer training images than samples
             else:
-                result[f"{name}/{kind}"] = value
+                result[entry(name, kind)] = value
 
     own = model.samplers()
     for stage, draw in enumerate(own.values(), start=1):
@@ -158,6 +163,16 @@ def _own_features(network: metrics.FeatureClassifier) -> Callable[[Tensor], Tens
     return extract
 
 
+def _user_features(features: Callable[[Tensor], Tensor], device: torch.device) -> Callable[[Tensor], Tensor]:
+    """The user's own network as an extractor: of float images on the model's device, in eval mode."""
+    def extract(images: Tensor) -> Tensor:
+        with evaluating(*([features] if isinstance(features, torch.nn.Module) else [])):
+            return features(data.to_float(images).to(device)).flatten(1).cpu()
+
+    extract.identity = f"those of {extractor_name(features)}"  # type: ignore[attr-defined]
+    return extract
+
+
 def own_metric(train: data.ImageSet) -> tuple[str, ...]:
     """The metric in a network trained on the data set itself; none where its images are too small or large for one."""
     if not all(SMALLEST <= side <= LARGEST for side in train.image_shape[1:]):
@@ -167,7 +182,8 @@ def own_metric(train: data.ImageSet) -> tuple[str, ...]:
 
 def evaluate_model(model: api.ImageModel, images: Any, *, train: Any = None, out: str | os.PathLike[str] | None = None,
                    samples: int = SAMPLES, seed: int = 0, metrics: Sequence[str] | None = None,
-                   weights: str | os.PathLike[str] | None = None, say: Callable[[str], None] = print) -> dict[str, Any]:
+                   weights: str | os.PathLike[str] | None = None, features: Callable[[Tensor], Tensor] | None = None,
+                   say: Callable[[str], None] = print) -> dict[str, Any]:
     """Score a model that is at hand, as `vaefast evaluate` scores a run: the same scores, pictures and report.
 
     >>> scores = vaefast.evaluate(model, test_images, train=images, out="runs/mnist")
@@ -182,8 +198,9 @@ def evaluate_model(model: api.ImageModel, images: Any, *, train: Any = None, out
             writes nothing.
         samples: of each kind.
         seed: of samples and codes.
-        metrics: of classifier, exemplar, fid, is, kid, prdc, sharpness, diversity; None for what there is everything at hand for.
+        metrics: of `vaefast.experiments.scoring.registry.METRICS`; None for what there is everything at hand for.
         weights: file of the Inception weights.
+        features: as for `score_model`: a network of your own, in whose features images are compared, too.
         say: told of what is done.
 
     Returns:
@@ -202,8 +219,8 @@ def evaluate_model(model: api.ImageModel, images: Any, *, train: Any = None, out
         draw_model(model, learned, folder)
         about = {} if (folder / "config.json").is_file() else {"about": {
             "kind": model.kind, "model": model.config(), "data": described, "versions": versions()}}
-        return score_model(model, learned, test, folder, samples=samples, seed=seed, which=metrics, weights=weights, say=say,
-                           about=about)
+        return score_model(model, learned, test, folder, samples=samples, seed=seed, which=metrics, weights=weights,
+                           features=features, say=say, about=about)
 
     if out is None:
         with tempfile.TemporaryDirectory() as folder:
@@ -278,9 +295,9 @@ def _latents(model: api.ImageAutoencoder, found: Aggregate, samples: int, seed: 
     result: dict[str, Any] = {}
     for stage, draws in codes.items():
         mmd = metrics.latent_mmd(draws, seed=seed)
-        result |= {f"mmd/{stage}": mmd["value"], f"mmd/{stage}_standard_error": mmd["standard_error"]}
+        result |= {entry("mmd", stage): mmd["value"], entry("mmd", f"{stage}_standard_error"): mmd["standard_error"]}
         reference = mmd["reference"]
-    result |= {"mmd/reference": reference, "latent_dim": model.latent_dim}
+    result |= {entry("mmd", "reference"): reference, "latent_dim": model.latent_dim}
     if found.variance.any():  # not of a deterministic encoder
         result["active_dimensions"] = metrics.active_dimensions(found.variance)
         # a flow that is the same for all images takes nothing from it

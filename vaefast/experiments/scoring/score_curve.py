@@ -9,6 +9,7 @@ import torch
 from vaefast import api, metrics
 from vaefast.data import ImageSet
 from vaefast.experiments.scoring.draws import sample_images
+from vaefast.experiments.scoring.registry import RANKING
 from vaefast.models.draws import best_sampler
 
 SAMPLES = 2_000
@@ -34,7 +35,7 @@ class ScoreCurve:
     def __init__(self, train: ImageSet, test: ImageSet, *, device: torch.device, seed: int = 1,
                  say: Callable[[str], None] = print) -> None:
         labelled = train.labels is not None
-        self.name = "fd_classifier" if labelled else "fd_exemplar"
+        self.name = RANKING["classifier" if labelled else "exemplar"]
         self.network = (metrics.classifier_for(train, test_set=test, device=device, notice=say) if labelled
                         else metrics.exemplar_network_for(train, device=device, notice=say))
         self.real = metrics.classifier_statistics(self.network, test.images)

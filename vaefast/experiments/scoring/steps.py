@@ -13,6 +13,7 @@ from vaefast import api, data, metrics
 from vaefast.experiments.pictures.figures import COLOURS, GREY, label, panels, save_figure
 from vaefast.experiments.pictures.grids import image_grid, save_png
 from vaefast.experiments.scoring.codes import spread_over
+from vaefast.experiments.scoring.registry import entry
 from vaefast.files import write_atomically
 from vaefast.training.storage import write_json
 
@@ -98,9 +99,9 @@ def write_steps(model: api.SequentialVAE, images: Tensor, run: Path, *, split: s
 
 def by_step(scores: dict[str, Any]) -> dict[str, float]:
     """What `write_steps` returned, as the entries of an evaluation, by name and step."""
-    found = {"step_sharpness/data": scores["sharpness_data"]}
+    found = {entry("step_sharpness", "data"): scores["sharpness_data"]}
     for name, values in (("step_error", scores["reconstruction_error"]), ("step_sharpness", scores["sharpness_samples"])):
-        found |= {f"{name}/step{t}": value for t, value in enumerate(values, 1)}
+        found |= {entry(name, f"step{t}"): value for t, value in enumerate(values, 1)}
     return found
 
 

@@ -4,59 +4,41 @@ from __future__ import annotations
 
 from typing import Any
 
-_STAGE1 = "stage 1 samples (codes from N(0, I))"
-_KINDS = (
-    ("stage1", _STAGE1),
-    ("stage2", "stage 2 samples"),
-    ("mixture", "samples with codes from a Gaussian mixture"),
-    ("reconstructions", "reconstructions of test images"),
-    ("reconstructions_both_stages", "the same with their codes passed through stage 2"),
-    ("test_vs_train", "real training images (the floor)"),
-)
-_METRICS = (("fd_classifier", "FD-classifier"), ("fd_exemplar", "FD-exemplar"), ("fid", "FID"), ("kid", "KID"),
-            ("inception_score", "Inception score"), ("is_classifier", "IS-classifier"), ("is_exemplar", "IS-exemplar"),
-            ("precision", "precision"), ("recall", "recall"), ("density", "density"), ("coverage", "coverage"),
-            ("sharpness", "sharpness"), ("diversity", "diversity"))
-
-ROWS = (
-    *((f"{metric}/{kind}", f"{title}, {what}") for metric, title in _METRICS for kind, what in _KINDS),
-    ("mmd/stage1", "MMD^2 of stage 1's codes to N(0, I)"),
-    ("mmd/stage2", "MMD^2 of stage 2's codes to N(0, I)"),
-    ("reconstruction_error", "squared error a pixel of reconstructions, [0, 1] scale"),
-    ("active_dimensions", "active latent dimensions"),
-    ("mutual_information", "mutual information of image and code, nats"),
-    ("gamma_x", "gamma of stage 1 (standard deviation, [0, 1] scale)"),
-    ("gamma_z", "gamma of stage 2 (standard deviation of codes)"),
-)
-"""Keys of evaluation.json that a person reads first, and what to call them."""
+from vaefast.experiments.scoring.registry import OF_CODES, OF_IMAGES, ONLY_SAMPLES, OTHERS, SUBJECTS, entry
 
 FEW_TESTED = 100
 """Test images below which an accuracy says little."""
 
-_BY_STEP = (("step_error", "squared error a pixel of reconstructions, step by step"),
-            ("step_sharpness", "sharpness of samples (variance of the Laplacian), step by step"))
-
 
 def score_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """(what, value) for the keys that `result` has."""
-    rows = []
-    for key, label in ROWS:
-        if key in result:
-            value = f"{result[key]:.4g}"
-            if key == "active_dimensions" and "latent_dim" in result:
-                value += f" of {result['latent_dim']}"
-            if "mmd/stage1" not in result:  # a model without codes of images has samples of one kind
-                label = label.replace(_STAGE1, "samples")
-            if key == "mutual_information" and "mutual_information_ceiling" in result:
-                value += f" of at most log N = {result['mutual_information_ceiling']:.4g}"
-            rows.append((label, value))
-    for family, label in _BY_STEP:
-        values = [value for key, value in result.items() if key.startswith(f"{family}/step")]
+    """(what, value) for the scores that `result` has and that a person reads first."""
+    words = SUBJECTS | {"test_vs_train": SUBJECTS["test_vs_train"].format(others="test" if result.get("against") == "train" else
+                                                                          "training")}
+    if entry("mmd", "stage1") not in result:  # a model without codes of images has samples of one kind
+        words["stage1"] = ONLY_SAMPLES
+    rows = [(f"{score.name}, {what}", entry(score.key, subject)) for score in OF_IMAGES for subject, what in words.items()]
+    for score in OTHERS:
+        if score.key == "mmd":
+            rows += [(score.line.format(stage.replace("stage", "stage ")), entry("mmd", stage)) for stage in OF_CODES]
+        else:
+            rows.append((score.line, score.key))
+    found = [(label, _shown(key, result)) for label, key in rows if key in result]
+    for score in OTHERS:
+        values = [value for key, value in result.items() if key.startswith(entry(score.key, "step"))]
         if values:
-            rows.append((label, " ".join(f"{value:.3g}" for value in values)))
-            if f"{family}/data" in result:
-                rows.append(("the same of the data", f"{result[f'{family}/data']:.3g}"))
-    return rows
+            found.append((score.line, " ".join(f"{value:.3g}" for value in values)))
+            if (data := result.get(entry(score.key, "data"))) is not None:
+                found.append(("the same of the data", f"{data:.3g}"))
+    return found
+
+
+def _shown(key: str, result: dict[str, Any]) -> str:
+    value = f"{result[key]:.4g}"
+    if key == "active_dimensions" and "latent_dim" in result:
+        return f"{value} of {result['latent_dim']}"
+    if key == "mutual_information" and "mutual_information_ceiling" in result:
+        return f"{value} of at most log N = {result['mutual_information_ceiling']:.4g}"
+    return value
 
 
 def print_scores(result: dict[str, Any]) -> None:

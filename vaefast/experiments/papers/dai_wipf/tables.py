@@ -10,14 +10,14 @@ from vaefast.experiments.papers.dai_wipf.cell import run_path
 from vaefast.experiments.papers.dai_wipf.paper import TITLES, Mean
 from vaefast.experiments.papers.dai_wipf.protocol import Row
 from vaefast.experiments.papers.tables import printed, shown, spread
+from vaefast.experiments.scoring.registry import columns, entry, name_of
 
 __all__ = ["COLUMNS", "shown", "table"]
 
 COLUMNS = (
     ("paper_fid", "FID in the paper"),
-    ("fid", "FID"),
-    ("fd_classifier", "FD-classifier"),
-    ("reconstructions", "FD-classifier of reconstructions"),
+    *columns("fid", "fd_classifier"),
+    ("reconstructions", f"{name_of('fd_classifier')} of reconstructions"),
     ("reconstruction_error", "squared error a pixel"),
     ("gamma", "gamma"),
     ("active_dimensions", "active dimensions"),
@@ -58,7 +58,7 @@ def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _values(scores: dict[str, Any], stage: int) -> dict[str, float]:
     """The columns of one trial."""
-    keys = {"fid": f"fid/stage{stage}", "fd_classifier": f"fd_classifier/stage{stage}",
-            "reconstructions": "fd_classifier/reconstructions", "reconstruction_error": "reconstruction_error",
+    keys = {"fid": entry("fid", f"stage{stage}"), "fd_classifier": entry("fd_classifier", f"stage{stage}"),
+            "reconstructions": entry("fd_classifier", "reconstructions"), "reconstruction_error": "reconstruction_error",
             "gamma": "gamma_x", "active_dimensions": "active_dimensions", "minutes": f"minutes/stage{stage}"}
     return {column: float(scores[key]) for column, key in keys.items() if scores.get(key) is not None}

@@ -9,9 +9,10 @@ from typing import Any
 from vaefast.experiments.papers.cell import Row, Study, done_trials, over_trials, scores_of, with_diverged
 from vaefast.experiments.papers.gamix.cell import folder
 from vaefast.experiments.papers.tables import spread
+from vaefast.experiments.scoring.registry import columns, entry
 from vaefast.training.storage import read_object
 
-DISTANCES = (("fid", "FID"), ("fd_classifier", "FD-classifier"), ("fd_exemplar", "FD-exemplar"))
+DISTANCES = columns("fid", "fd_classifier", "fd_exemplar")
 _CODES = (
     ("active", "active dimensions"),
     ("used", "dimensions of KL > 0.01"),
@@ -25,8 +26,7 @@ _IMAGES = (
     ("sharpness_reconstructions", "sharpness of reconstructions"),
     ("sharpness", "sharpness of samples"),
 )
-_COVER = (("kid", "KID"), ("precision", "precision"), ("recall", "recall"), ("density", "density"), ("coverage", "coverage"),
-          ("diversity", "diversity"))
+_COVER = columns("kid", "precision", "recall", "density", "coverage", "diversity")
 COLUMNS = {
     **dict.fromkeys(("ablation", "weights", "dimensions", "moments"),
                     (*_CODES, *_IMAGES, *DISTANCES, ("minutes", "minutes of training"))),
@@ -55,7 +55,8 @@ def table(study: Study, part: str, data_name: str, rows: Sequence[Row]) -> dict[
         dims = None
         for scores in map(scores_of, done_trials(where)[:1]):
             features, dims = scores.get("features"), scores["latent_dim"]
-            real = real or {key: float(scores[f"{key}/test_vs_train"]) for key in _OF_SAMPLES if f"{key}/test_vs_train" in scores}
+            floor = {key: scores.get(entry(key, "test_vs_train")) for key in _OF_SAMPLES}
+            real = real or {key: float(value) for key, value in floor.items() if value is not None}
         found.append({"name": row.name, "title": with_diverged(row.title, len(trials), diverged), "diverged": diverged,
                       "latent_dim": dims, **{key: spread([t[key] for t in trials if key in t]) for key in KEYS}})
     if real:  # the same images in every row
@@ -66,8 +67,8 @@ def table(study: Study, part: str, data_name: str, rows: Sequence[Row]) -> dict[
 
 def _values(path: Path, scores: dict[str, Any], stage: int) -> dict[str, float]:
     """The columns of one trial, of images of its stage; codes are those of test images."""
-    keys = {key: f"{key}/stage{stage}" for key in _OF_SAMPLES}
-    keys |= {"reconstruction_error": "reconstruction_error", "sharpness_reconstructions": "sharpness/reconstructions",
+    keys = {key: entry(key, f"stage{stage}") for key in _OF_SAMPLES}
+    keys |= {"reconstruction_error": "reconstruction_error", "sharpness_reconstructions": entry("sharpness", "reconstructions"),
              "minutes": f"minutes/stage{stage}"}
     found = {column: float(scores[key]) for column, key in keys.items() if scores.get(key) is not None}
     codes = read_object(path / "latents.json")

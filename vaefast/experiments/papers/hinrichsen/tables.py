@@ -12,18 +12,10 @@ from vaefast.experiments.papers.hinrichsen.paper import TABLE
 from vaefast.experiments.papers.hinrichsen.protocol import FEW
 from vaefast.experiments.papers.logged import curve
 from vaefast.experiments.papers.tables import printed, spread
+from vaefast.experiments.scoring.registry import columns, entry
 
-SCORES = (
-    ("fid", "FID"),
-    (f"inception_score_{FEW}", f"Inception score, {FEW} samples"),
-    ("inception_score", "Inception score"),
-    ("fd_classifier", "FD-classifier"),
-    (f"is_classifier_{FEW}", f"IS-classifier, {FEW} samples"),
-    ("is_classifier", "IS-classifier"),
-    ("fd_exemplar", "FD-exemplar"),
-    (f"is_exemplar_{FEW}", f"IS-exemplar, {FEW} samples"),
-    ("is_exemplar", "IS-exemplar"),
-)
+SCORES = columns("fid", f"inception_score_{FEW}", "inception_score", "fd_classifier", f"is_classifier_{FEW}",
+                 "is_classifier", "fd_exemplar", f"is_exemplar_{FEW}", "is_exemplar")
 COLUMNS = (
     ("paper_is", "IS in the paper"),
     ("paper_fid", "FID in the paper"),
@@ -56,8 +48,8 @@ def table(study: Study, name: str, data: str, rows: Sequence[Row]) -> dict[str, 
                       **{key: spread([t[key] for t in trials if key in t]) for key, _ in COLUMNS[2:]}})
         for scores in map(scores_of, done_trials(where)[:1]):
             for key, _ in SCORES:
-                if f"{key}/test_vs_train" in scores:
-                    real.setdefault(key, []).append(float(scores[f"{key}/test_vs_train"]))
+                if entry(key, "test_vs_train") in scores:
+                    real.setdefault(key, []).append(float(scores[entry(key, "test_vs_train")]))
     if real:  # the same images in every row; networks other than the Inception are trained once, too
         found.append({"name": "real", "title": "real images that were not trained on", "diverged": 0,
                       **{key: None for key, _ in COLUMNS}, **{key: spread(values[:1]) for key, values in real.items()}})
@@ -66,7 +58,7 @@ def table(study: Study, name: str, data: str, rows: Sequence[Row]) -> dict[str, 
 
 def _values(path: Path, scores: dict[str, Any]) -> dict[str, float]:
     """The columns of one trial."""
-    keys = {key: f"{key}/stage1" for key, _ in SCORES}
+    keys = {key: entry(key, "stage1") for key, _ in SCORES}
     keys |= {"reconstruction_error": "reconstruction_error", "minutes": "minutes/stage1"}
     found = {column: float(scores[key]) for column, key in keys.items() if scores.get(key) is not None}
     if last := diversity_curve(path):
