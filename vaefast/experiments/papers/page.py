@@ -1,66 +1,78 @@
-"""The page of a reproduction, and pieces of it."""
+"""The page of a reproduction: all that is there so far, read from its folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import json
+import os
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from vaefast.experiments.papers.calls import read_calls
-from vaefast.experiments.papers.cell import Study
+from vaefast.api.base import versions
 from vaefast.experiments.papers.claims import Claim, html_table, judged, markdown
+from vaefast.experiments.papers.plan import Paper, Pictures, Record, Study
+from vaefast.experiments.papers.tables import lines_of
 from vaefast.experiments.pictures import html
 from vaefast.files import write_atomically
 from vaefast.training.storage import read_object, write_json
 
-Pictures = Sequence[tuple[str, str]]
-"""File names without .png, and captions."""
-Parts = Mapping[str, dict[str, Any]]
-"""Records of the parts that are there, by name."""
+CALLS = "calls.jsonl"
 
 
-@dataclass(frozen=True)
-class Section:
-    """A section of the page: its heading, what it shows, and what the paper says of that."""
-
-    heading: str
-    pieces: Sequence[str]
-    claims: Sequence[Claim]
-
-
-def write_page(study: Study, title: str, notes: Sequence[str], parts: Iterable[str], pieces: Callable[[Path, Parts], list[str]],
-               claims_of: Callable[[Parts], Sequence[Claim]], others: Mapping[str, Section] | None = None) -> Path:
-    """report.html, claims.json and claims.md in the study's folder, of every part that is there; returns the page's path.
-
-    Args:
-        notes: what to know before reading it.
-        parts: names of the parts, whose records are DATA/NAME.json.
-        pieces: (folder of a data set, its parts) -> what the page shows of them.
-        claims_of: the parts of a data set -> what the paper says of them.
-        others: sections that belong to no data set, by the names that claims.json has them under.
-    """
-    names, sections = tuple(parts), {}
+def write_page(paper: Paper, study: Study) -> Path:
+    """report.html, claims.json and claims.md in the study's folder, of every part that is there; returns the page's path."""
+    body = [f"<h1>{escape(paper.title)}</h1>"]
+    machine = f"torch {versions()['torch']}, {os.cpu_count()} cores."
+    first, *others = paper.notes(study)
+    body += [f'<p class="note">{escape(text)}</p>' for text in (f"{first} {machine}", *others)]
+    said: dict[str, list[Claim]] = {}
     for folder in sorted(p for p in study.out.iterdir() if p.is_dir()) if study.out.is_dir() else ():
-        if there := {name: record for name in names if (record := read_object(folder / f"{name}.json"))}:
-            sections[folder.name] = Section(folder.name, pieces(folder, there), claims_of(there))
-    sections |= others or {}
-    said = {name: judged(section.claims, study.preset) for name, section in sections.items()}
-    body = [f"<h1>{escape(title)}</h1>", *(f'<p class="note">{escape(text)}</p>' for text in notes)]
-    for name, section in sections.items():
-        verdicts = ["<h3>Does it hold here?</h3>", html_table(said[name])] if said[name] else []
-        body.append(html.section(section.heading, "".join([*section.pieces, *verdicts])))
+        if there := records(paper, folder, once=False):
+            said[folder.name] = judged(_claims(paper, there), study.preset)
+            body.append(html.section(folder.name, _section(paper, folder, there, said[folder.name])))
+    for name, record in records(paper, study.out, once=True).items():
+        said[name] = judged(paper.parts[name].claims(record), study.preset)
+        pieces = [*pictures(study.out, paper.parts[name].figures), *_verdicts(said[name])]
+        body.append(html.section(paper.parts[name].heading, "".join(pieces)))
     body.append(html.section("Calls", calls(study)))
     found = {name: [claim.as_dict() for claim in claims] for name, claims in said.items()}
     write_json(study.out / "claims.json", found)
     write_atomically(study.out / "claims.md", markdown(found).encode())
-    return write_atomically(study.out / "report.html", html.page(title, body))
+    return write_atomically(study.out / "report.html", html.page(paper.title, body))
 
 
-def claims_by_part(of: Mapping[str, Callable[[dict[str, Any]], Sequence[Claim]]]) -> Callable[[Parts], list[Claim]]:
-    """What a paper says of each of its parts by itself: `of` has a function for each, from its record."""
-    return lambda parts: [claim for name, record in parts.items() for claim in of[name](record)]
+def records(paper: Paper, folder: Path, once: bool) -> dict[str, Record]:
+    """The records of the parts that are there."""
+    names = [name for name, part in paper.parts.items() if part.once == once and part.heading]
+    return {name: record for name in names if (record := read_object(folder / f"{name}.json"))}
+
+
+def _claims(paper: Paper, there: Mapping[str, Record]) -> list[Claim]:
+    if paper.claims is not None:
+        return list(paper.claims(there))
+    return [claim for name, record in there.items() for claim in paper.parts[name].claims(record)]
+
+
+def _section(paper: Paper, folder: Path, there: Mapping[str, Record], said: list[Claim]) -> str:
+    """What the page shows of a data set."""
+    about = read_object(folder / "data.json").get("about")
+    pieces = [f'<p class="note">{escape(about)}</p>'] if about else []
+    for name, record in there.items():
+        part = paper.parts[name]
+        pieces.append(heading(part.heading, record))
+        if part.columns:
+            lines = lines_of(record, part.columns)
+            pieces.append(html.table(lines[0], lines[1:]))
+        pieces += [*(part.more(folder, record) if part.more else ()), *pictures(folder, part.figures)]
+    title, figures = paper.loose
+    if drawn := pictures(folder, figures):
+        pieces += [f"<h3>{escape(title)}</h3>", *drawn]
+    return "".join([*pieces, *_verdicts(said)])
+
+
+def _verdicts(said: list[Claim]) -> list[str]:
+    return ["<h3>Does it hold here?</h3>", html_table(said)] if said else []
 
 
 def heading(text: str, record: Mapping[str, Any]) -> str:
@@ -77,8 +89,10 @@ def pictures(folder: Path, figures: Pictures) -> list[str]:
 
 def calls(study: Study) -> str:
     """What was asked for, where it ran, and how long it took."""
+    path = study.out / CALLS
+    made = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
     lines = [[call["command"] or "from Python", call["device"], f"{call['cores']} cores, {call['threads']} threads",
-              f"{call['seconds'] / 60:.1f}"] for call in read_calls(study)]
+              f"{call['seconds'] / 60:.1f}"] for call in made]
     if not lines:
         return "<p>None came to its end yet.</p>"
     return html.table(["command", "device", "machine", "minutes"], lines, "words")

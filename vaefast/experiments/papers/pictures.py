@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +10,14 @@ import torch
 from torch import Tensor
 
 from vaefast import data
-from vaefast.experiments.papers.cell import Row, Training
-from vaefast.experiments.papers.logged import curve
+from vaefast.experiments.papers.cells import curve
+from vaefast.experiments.papers.plan import Row
 from vaefast.experiments.pictures import figures
 from vaefast.experiments.pictures.grids import image_grid, read_png, save_png, side_by_side
 from vaefast.experiments.run import GRID
 from vaefast.experiments.scoring.codes import spread_over
 from vaefast.experiments.scoring.draws import to_uint8
 from vaefast.experiments.scoring.registry import OWN, RANKING, name_of
-
-
-def first_models(rows: Sequence[Row], folder: Callable[[Training], Path]) -> list[tuple[Row, Path]]:
-    """The rows whose first trial ended, with its run folder. `folder` tells where a training's trials lie."""
-    paths = [(row, folder(row.training) / "trial-01") for row in rows]
-    return [(row, path) for row, path in paths if (path / "model.json").is_file()]
 
 
 def samples(out: Path, found: Sequence[tuple[Row, Path]], train: data.ImageSet | None = None) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from vaefast.experiments.papers.claims import Claim, less, markdown, mean_of
-
-__all__ = ["Claim", "markdown", "of_eigenvalues", "of_gamma", "of_latents", "of_manifolds", "of_table1"]
+from vaefast.experiments.papers.claims import Claim, by_name, less, mean_of
 
 
 def of_table1(found: dict[str, Any]) -> list[Claim]:
     """Of table 1 on one data set, in the FID where it was measured, else in classifier features."""
-    rows = {row["name"]: row for row in found["rows"]}
+    rows = by_name(found)
     metric = "fid" if any(row["fid"] for row in found["rows"]) else "fd_classifier"
     claims = []
     for better, worse, text in (
@@ -67,3 +66,17 @@ def of_manifolds(record: dict[str, Any]) -> list[Claim]:
     right, counted = record["right"], record["counted"]
     return [Claim("as many latent dimensions become active as the manifold has", f"in {right} of {counted} cases",
                   right == counted)]
+
+
+def of_parts(there: Mapping[str, dict[str, Any]]) -> list[Claim]:
+    """Of all parts of a data set that are there."""
+    found: list[Claim] = []
+    if "table1" in there:
+        found += of_table1(there["table1"])
+    if "table3" in there and "fig2" in there:
+        found += of_latents(there["table3"], there["fig2"])
+    if "fig1a" in there:
+        found += of_gamma(there["fig1a"])
+    if "fig1b" in there:
+        found += of_eigenvalues(there["fig1b"])
+    return found

@@ -7,8 +7,10 @@ from typing import Any
 
 from vaefast.experiments.papers.claims import Claim, by_name, less, mean_of, measured
 from vaefast.experiments.papers.gamix.protocol import WEIGHTS
-from vaefast.experiments.papers.gamix.tables import DISTANCES
+from vaefast.experiments.scoring.registry import name_of
 
+Said = Callable[[dict[str, Any]], Sequence[Claim]]
+DISTANCES = ("fid", "fd_classifier", "fd_exemplar")
 COLLAPSED = 0.9
 """Of all dimensions, that are active."""
 GONE = 0.01
@@ -42,8 +44,8 @@ def of_weights(found: dict[str, Any]) -> list[Claim]:
 
 def of_baselines(found: dict[str, Any]) -> list[Claim]:
     """Of samples, by the distance that was measured. The work has none of these comparisons."""
-    rows, distance = by_name(found), measured(found, [key for key, _ in DISTANCES])
-    name = dict(DISTANCES)[distance]
+    rows, distance = by_name(found), measured(found, DISTANCES)
+    name = name_of(distance)
     said = [less(rows, distance, "gamix-two-stage", "gamix", f"left open: a second stage helps GAMIX-VAE ({name})")]
     said += [less(rows, distance, "gamix", other, f"left open: GAMIX-VAE draws better samples than {what} ({name})")
              for other, what in (("elbo", "a VAE at the same reconstruction weight"), ("beta-vae", "a beta-VAE"),
@@ -53,16 +55,6 @@ def of_baselines(found: dict[str, Any]) -> list[Claim]:
     said.append(less(rows, "recall", "elbo", "gamix", "left open: GAMIX-VAE's samples are more varied than the VAE's at the same "
                      "reconstruction weight (recall, the VAE's against GAMIX-VAE's)"))
     return said
-
-
-def _nothing(found: dict[str, Any]) -> list[Claim]:
-    return []
-
-
-OF: dict[str, Callable[[dict[str, Any]], list[Claim]]] = {
-    "ablation": of_ablation, "weights": of_weights, "dimensions": _nothing, "moments": _nothing, "latent": _nothing,
-    "interpolate": _nothing, "baselines": of_baselines}
-"""Claims by part."""
 
 
 def _collapse(rows: dict[str, Any]) -> Claim:

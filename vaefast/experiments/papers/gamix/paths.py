@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,14 +10,11 @@ from torch import Tensor
 
 from vaefast import data, metrics
 from vaefast.experiments.papers import pictures as shared
-from vaefast.experiments.papers.cell import Study
-from vaefast.experiments.papers.gamix.cell import Images, folder
+from vaefast.experiments.papers.cells import Task
 from vaefast.experiments.papers.gamix.protocol import DRAWN
 from vaefast.experiments.papers.tables import spread, write_table
 from vaefast.experiments.pictures.grids import save_png, side_by_side
-from vaefast.experiments.run import image_model
 from vaefast.experiments.scoring.latent_page import latent_summary, posteriors
-from vaefast.training.device import resolve_device
 
 SIGMAS = 20.0
 """How far a coordinate goes to either side, in the image's own posterior standard deviations."""
@@ -40,19 +36,21 @@ Drawn = tuple[dict[str, Any], dict[str, float]]
 """Pictures by what they show, and the row's values."""
 
 
-def run(study: Study, part: str, images: Images) -> None:
-    """PART.png and the table of `part`, of the first trials of `DRAWN`."""
+def run(task: Task, models: Sequence[str] | None) -> None:
+    """The part's picture and table, of the first trials of `DRAWN`, which are trained where need be."""
+    task.train_rows(DRAWN, models, trials=1)
+    part = task.name
     found: list[dict[str, Any]] = []
     grids: dict[str, Any] = {}
-    for row, path in shared.first_models(DRAWN, lambda training: folder(study, images.name, training)):
-        drawn, values = _DRAW[part](image_model(path, resolve_device(study.device)), images.test)
+    for row, path in task.first_models(DRAWN):
+        drawn, values = _DRAW[part](task.model(path), task.test)
         grids |= {", ".join(filter(None, (row.title, what))): picture for what, picture in drawn.items()}
         found.append({"name": row.name, "title": row.title, **{key: spread([value]) for key, value in values.items()}})
-    stem: Path = study.out / images.name / part
     if grids:
         columns = IMAGES if part == "latent" else 1
-        save_png(stem.with_name(f"{part}.png"), side_by_side(list(grids.values()), list(grids), cols=columns))
-    write_table({"table": part, "data": images.name, "preset": study.preset, "trials": 1, "rows": found}, stem, COLUMNS[part])
+        save_png(task.out.with_name(f"{part}.png"), side_by_side(list(grids.values()), list(grids), cols=columns))
+    write_table({"table": part, "data": task.data, "preset": task.study.preset, "trials": 1, "rows": found}, task.out,
+                COLUMNS[part])
 
 
 @torch.no_grad()
@@ -96,7 +94,6 @@ def interpolations(model: Any, test: data.ImageSet) -> Drawn:
 
 
 _DRAW: dict[str, Callable[[Any, data.ImageSet], Drawn]] = {"latent": variations, "interpolate": interpolations}
-PARTS = tuple(_DRAW)
 
 
 def _spread(images: Tensor, count: int) -> Tensor:

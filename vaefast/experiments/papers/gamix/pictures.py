@@ -1,14 +1,12 @@
-"""The figures of the tables: samples and reconstructions side by side, and every dimension's KL and posterior variance."""
+"""The figures of the tables: reconstructions side by side, and every dimension's KL and posterior variance."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from vaefast.data import ImageSet
-from vaefast.experiments.papers import pictures as shared
-from vaefast.experiments.papers.cell import Row, Study
-from vaefast.experiments.papers.gamix.cell import folder
+from vaefast.experiments.papers.cells import Task
+from vaefast.experiments.papers.plan import Row
 from vaefast.experiments.pictures import figures
 from vaefast.experiments.pictures.grids import read_png, save_png, side_by_side
 from vaefast.training.storage import read_object
@@ -17,17 +15,13 @@ LEAST = 1e-8
 """Variances and KLs below are drawn there."""
 
 
-def draw(study: Study, part: str, data_name: str, rows: Sequence[Row], train: ImageSet) -> None:
-    """PART.png, PART_reconstructions.png and PART_codes.png, of every row's first trial."""
-    stem = study.out / data_name / part
-    found = shared.first_models(rows, lambda training: folder(study, data_name, training))
-    if not found:
-        return
-    shared.samples(stem.with_name(f"{part}.png"), found, train)
-    first = [(row, path) for row, path in found if row.stage == 1]
-    again = {row.title: read_png(path / "reconstructions.png") for row, path in first}
-    save_png(stem.with_name(f"{part}_reconstructions.png"), side_by_side(list(again.values()), list(again), cols=2))
-    _codes(stem.with_name(f"{part}_codes"), first)
+def draw(task: Task) -> None:
+    """PART_reconstructions.png and PART_codes.png, of every row's first trial."""
+    first = [(row, path) for row, path in task.first_models() if row.stage == 1]
+    if first:
+        again = {row.title: read_png(path / "reconstructions.png") for row, path in first}
+        save_png(task.out.with_name(f"{task.name}_reconstructions.png"), side_by_side(list(again.values()), list(again), cols=2))
+        _codes(task.out.with_name(f"{task.name}_codes"), first)
 
 
 def _codes(stem: Path, found: Sequence[tuple[Row, Path]]) -> None:

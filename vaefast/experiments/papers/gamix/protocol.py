@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from vaefast.errors import ArgumentError
-from vaefast.experiments.papers.cell import Row, Training
+from vaefast.experiments.papers.plan import SMOKE, Row, Training, of_preset
 
 LIMIT = 1_000
 """Images that a smoke run sees."""
@@ -45,8 +44,7 @@ class Budget:
 
 # A map of 4x4 and half the width is all that the heads read: 128 numbers at width 16, so no more latent dimensions than that.
 PRESETS = {
-    "smoke": Budget("a run of minutes that shows that every part works; its numbers mean nothing", 200, 200, 32, 4, (8, 8),
-                    (30, 20), 60, "group"),
+    "smoke": Budget(SMOKE, 200, 200, 32, 4, (8, 8), (30, 20), 60, "group"),
     "quick": Budget("networks of an eighth of the published width, 128 latent dimensions (published: 512) and minutes on a CPU "
                     "for each row, in batches of 10, a cosine from 1e-3; its orderings are those of trainings far from their end",
                     2_000, 500, 128, 16, (10, 10), (4_000, 1_200), 3_000),
@@ -113,18 +111,8 @@ BASELINES = (
     Row("gamix-two-stage", "two-stage GAMIX-VAE", _GAMIX_TWO_STAGE, 2),
 )
 
-TABLES = {"ablation": ABLATION, "weights": WEIGHTS, "dimensions": DIMENSIONS, "moments": MOMENTS, "baselines": BASELINES}
-"""The rows of every part that is a table. A row in two of them is trained once."""
 DRAWN = (_called(ELBO, "standard ELBO"), _called(FULL, "GAMIX-VAE"))
 """Whose codes the parts `latent` and `interpolate` show."""
-NAMES = tuple(dict.fromkeys(row.name for rows in TABLES.values() for row in rows))
-
-
-def budget_of(preset: str) -> Budget:
-    """The budget. Raises ArgumentError for a preset that there is none of."""
-    if preset not in PRESETS:
-        raise ArgumentError(f"preset is {preset!r}; expected one of {', '.join(PRESETS)}.")
-    return PRESETS[preset]
 
 
 def options(training: Training, preset: str, side: int) -> dict[str, Any]:
@@ -136,7 +124,7 @@ def options(training: Training, preset: str, side: int) -> dict[str, Any]:
     Raises:
         ArgumentError: no such preset.
     """
-    budget, large = budget_of(preset), side >= LARGE
+    budget, large = of_preset(PRESETS, preset), side >= LARGE
     model = {"latent_dim": budget.latent_dim, **training.model}
     model["latent_dim"] //= model.pop("latent_share", 1)
     nets = {"norm": budget.norm, **({} if budget.width is None else {"width": budget.width})}

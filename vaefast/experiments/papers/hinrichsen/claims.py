@@ -68,10 +68,6 @@ def of_activation(found: dict[str, Any]) -> list[Claim]:
             for name, text in (("gan-deep", "leaky ReLU is worse for the GAN"), ("vae-deep", "leaky ReLU is worse for the VAE"))]
 
 
-OF = {"table": of_table, "latents": of_latents, "rates": of_rates, "activation": of_activation}
-"""Claims by part."""
-
-
 def _far(rows: dict[str, Any], score: str, better: str, worse: str, text: str) -> Claim:
     a, b = (mean_of(rows, name, score) for name in (better, worse))
     if a is None or b is None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from vaefast.errors import ArgumentError
-from vaefast.experiments.papers.cell import Row, Training
-from vaefast.experiments.papers.hinrichsen.paper import TABLE, TITLES
+from vaefast.experiments.papers.hinrichsen.printed import TABLE, TITLES
+from vaefast.experiments.papers.plan import SMOKE, Row, Training, of_preset
 from vaefast.training.settings import PlayerSettings
 
 SAMPLES = {"smoke": 1_000, "quick": 10_000, "paper": 10_000}
@@ -48,7 +47,7 @@ class Budget:
 
 
 PRESETS = {
-    "smoke": Budget("a run of minutes that shows that every part works; its numbers mean nothing", 8, 32, (100, 150), (1.0, 1.0)),
+    "smoke": Budget(SMOKE, 8, 32, (100, 150), (1.0, 1.0)),
     # with the paper's settings the discriminator wins in short runs
     "quick": Budget("narrow networks for minutes on a CPU. The GANs are trained as Brock et al.'s are on CIFAR-10 (hinge loss, "
                     "2e-4 and beta1 0 for both players) but with one turn each, the VAEs with a cosine from 1e-3. Its orderings "
@@ -87,10 +86,6 @@ ACTIVATION_ROWS = (
       for name in ("gan-deep", "vae-deep")),
 )
 
-TABLES = {"table": MAIN, "latents": LATENT_ROWS, "rates": RATE_ROWS, "activation": ACTIVATION_ROWS}
-"""The rows of every part that is a table. A row in two of them is trained once."""
-
-
 def options(training: Training, preset: str, data: str) -> dict[str, Any]:
     """Arguments of `vaefast.experiments.run.train` for a training on data set `data` ("cifar10", "lfw" or another).
 
@@ -100,9 +95,7 @@ def options(training: Training, preset: str, data: str) -> dict[str, Any]:
     Raises:
         ArgumentError: no such preset.
     """
-    if preset not in PRESETS:
-        raise ArgumentError(f"preset is {preset!r}; expected one of {', '.join(PRESETS)}.")
-    budget, gan = PRESETS[preset], training.kind == "biggan"
+    budget, gan = of_preset(PRESETS, preset), training.kind == "biggan"
     row = "-".join(training.name.split("-")[:2])
     printed = TABLE.get(data, TABLE["cifar10"])[row]
     found: dict[str, Any] = {"kind": training.kind, "preset_name": "paper"}

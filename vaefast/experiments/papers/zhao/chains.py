@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vaefast.experiments.papers.cell import Study
+from vaefast.experiments.papers.cells import Task
+from vaefast.experiments.papers.plan import Row
 from vaefast.experiments.papers.tables import spread, write_table
-from vaefast.experiments.papers.zhao.cell import evaluations, first_model, load, run_cell
-from vaefast.experiments.papers.zhao.protocol import ROWS, Row
 from vaefast.experiments.pictures import figures
 from vaefast.experiments.pictures.grids import read_png, save_png, side_by_side
 from vaefast.experiments.pictures.report import write_report
+from vaefast.experiments.scoring.registry import entry
 from vaefast.experiments.scoring.steps import by_step, write_steps
 
 QUANTITIES = (("step_error", "squared error a pixel of reconstructions"), ("step_sharpness", "sharpness of samples"))
@@ -22,37 +22,30 @@ def columns(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
     return tuple((f"{row.name}_{key}", f"{row.title}: {word}") for row in rows for key, word in QUANTITIES)
 
 
-def run(study: Study, part: str, data_name: str, models: Sequence[str] | None) -> None:
-    """Train and score the rows of `part`; its table by step, columns of pictures, and curves."""
-    rows = ROWS[part]
-    train, test = (load(study, part, data_name, split) for split in ("train", "test"))
-
+def run(task: Task, models: Sequence[str] | None) -> None:
+    """Train and score the rows; the table by step, columns of pictures, and curves."""
     def score(model: Any, path: Any, seed: int) -> dict[str, Any]:
-        found = by_step(write_steps(model, test.images, path, split="test", seed=seed))
+        found = by_step(write_steps(model, task.test.images, path, split="test", seed=seed))
         write_report(path)
         return {**found, "steps": model.num_steps, "seed": seed}
 
-    for row in rows:
-        if models is None or row.name in models:
-            for trial in range(1, study.trials + 1):
-                run_cell(study, part, data_name, row, trial, len(train), score)
-    found = table(study, part, data_name)
-    write_table(found, study.out / data_name / part, columns(rows))
-    _draw(study, part, data_name, found)
+    task.train_rows(task.part.rows, models, score=score)
+    found = table(task)
+    write_table(found, task.out, task.part.columns)
+    _draw(task, found)
 
 
-def table(study: Study, part: str, data_name: str) -> dict[str, Any]:
+def table(task: Task) -> dict[str, Any]:
     """A row for each step, over all trials that are finished, and one for the data."""
-    rows = ROWS[part]
-    done = {row.name: [scores for _, scores in evaluations(study, data_name, row)] for row in rows}
+    done = {row.name: [scores for _, scores in task.evaluations(row)] for row in task.part.rows}
     steps = max((scores["steps"] for trials in done.values() for scores in trials), default=0)
     found = [{"name": step, "title": title,
-              **{f"{name}_{key}": spread([s[f"{key}/{step}"] for s in trials if f"{key}/{step}" in s])
+              **{f"{name}_{key}": spread([s[entry(key, step)] for s in trials if entry(key, step) in s])
                  for name, trials in done.items() for key, _ in QUANTITIES}}
              for step, title in (*((f"step{t}", f"step {t}") for t in range(1, steps + 1)), ("data", "the data's own"))]
     minutes = {name: spread([s["minutes/stage1"] for s in trials]) for name, trials in done.items()}
-    return {"table": part, "data": data_name, "preset": study.preset, "trials": max(map(len, done.values())), "minutes": minutes,
-            "rows": found}
+    return {"table": task.name, "data": task.data, "preset": task.study.preset, "trials": max(map(len, done.values())),
+            "minutes": minutes, "rows": found}
 
 
 def series(found: dict[str, Any], name: str, key: str) -> list[float]:
@@ -61,10 +54,9 @@ def series(found: dict[str, Any], name: str, key: str) -> list[float]:
     return [value["mean"] for value in values if value]
 
 
-def _draw(study: Study, part: str, data_name: str, found: dict[str, Any]) -> None:
+def _draw(task: Task, found: dict[str, Any]) -> None:
     """PART.png: error and sharpness by step; PART_samples.png, PART_reconstructions.png: a column for each step."""
-    out = study.out / data_name
-    done = [(row, path) for row in ROWS[part] if (path := first_model(study, data_name, row))]
+    done = task.first_models()
     figure, axes = figures.panels(2)
     for colour, (row, _) in zip(figures.COLOURS, done, strict=False):
         for panel, (key, _) in zip(axes, QUANTITIES, strict=True):
@@ -78,8 +70,8 @@ def _draw(study: Study, part: str, data_name: str, found: dict[str, Any]) -> Non
         panel.xaxis.get_major_locator().set_params(integer=True)
         figures.label(panel, word + (" (dashed: the data)" if panel is axes[1] else ", test images"), "step t",
                       "mean squared error" if panel is axes[0] else "variance of the Laplacian")
-    figures.save_figure(figure, out / part)
+    figures.save_figure(figure, task.out)
     for kind in ("samples", "reconstructions"):
         drawn = {row.title: read_png(path / f"{kind}_steps.png") for row, path in done}
         if drawn:
-            save_png(out / f"{part}_{kind}.png", side_by_side(list(drawn.values()), list(drawn), cols=2))
+            save_png(task.out.with_name(f"{task.name}_{kind}.png"), side_by_side(list(drawn.values()), list(drawn), cols=2))

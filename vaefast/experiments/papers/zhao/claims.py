@@ -66,10 +66,6 @@ def of_pixels(found: dict[str, Any]) -> list[Claim]:
     return said
 
 
-OF = {"fig2": of_map, "fig3": lambda found: [], "fig4": of_chain, "fig5": of_pixels}
-"""Claims by part. Of infusion, in figure 3, the paper claims nothing that could be counted."""
-
-
 def _saturated(rows: dict[str, Any]) -> Claim:
     value, ceiling = (mean_of(rows, "none", key) for key in ("information", "ceiling"))
     text = ("without a regulariser codes tell as much about their images as the estimate can show (here: within "

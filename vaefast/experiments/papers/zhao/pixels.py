@@ -12,11 +12,9 @@ import torch
 from torch import Tensor
 
 from vaefast import data, metrics
-from vaefast.experiments.papers.cell import Study
-from vaefast.experiments.papers.logged import curve
+from vaefast.experiments.papers.cells import Task, curve
 from vaefast.experiments.papers.tables import printed, spread, write_table
-from vaefast.experiments.papers.zhao.cell import evaluations, first_model, load, run_cell
-from vaefast.experiments.papers.zhao.paper import LOGS
+from vaefast.experiments.papers.zhao.printed import LOGS
 from vaefast.experiments.papers.zhao.protocol import PIXEL_ROWS, PRESETS, PixelBudget
 from vaefast.experiments.pictures import figures
 from vaefast.experiments.pictures.grids import image_grid, read_png, save_png, side_by_side
@@ -24,6 +22,7 @@ from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.run import GRID
 from vaefast.experiments.scoring.codes import aggregate, spread_over
 from vaefast.experiments.scoring.draws import image_sampler, sample_images, to_uint8
+from vaefast.experiments.scoring.registry import entry, name_of
 from vaefast.experiments.scoring.scores import ImageScores
 from vaefast.models.mode import evaluating
 from vaefast.training.device import resolve_device
@@ -35,8 +34,8 @@ COLUMNS = (
     ("ceiling", "its ceiling log N"),
     ("loss", "loss, nats a pixel"),
     ("loss_test", "of test images"),
-    ("fd_ancestral", "FD-classifier, ancestral"),
-    ("fd_chain", "FD-classifier, chain"),
+    ("fd_ancestral", f"{name_of('fd_classifier')}, ancestral"),
+    ("fd_chain", f"{name_of('fd_classifier')}, chain"),
     ("minutes", "minutes of training"),
 )
 LOG_ROWS = ("none", "elbo", "center")
@@ -47,21 +46,18 @@ NEAR = 0.1
 CHAINS = 8
 
 
-def run(study: Study, data_name: str, models: Sequence[str] | None) -> None:
+def run(task: Task, models: Sequence[str] | None) -> None:
     """Train and score the rows; fig5.json, .csv, .md, the same of fig5_log, and the pictures."""
+    study, train, test = task.study, task.train, task.test
     budget = PRESETS[study.preset]
-    train, test = (load(study, "fig5", data_name, split) for split in ("train", "test"))
     wanted = budget.rows if models is None else models
     classifier = metrics.classifier_for(train, test_set=test, device=resolve_device(study.device), notice=study.say)
+    scored = partial(score, budget=budget.pixel, train=train, test=test, classifier=classifier)
     for row in PIXEL_ROWS:
-        if row.name not in wanted:
-            continue
-        for trial in range(1, study.trials + 1):
-            run_cell(study, "fig5", data_name, row, trial, len(train),
-                     partial(score, budget=budget.pixel, train=train, test=test, classifier=classifier))
-            write_table(table(study, data_name), study.out / data_name / "fig5", COLUMNS)
-    write_table(log_table(study, data_name), study.out / data_name / "fig5_log", LOG_COLUMNS)
-    _draw(study, data_name)
+        task.train_rows([row], wanted, score=scored)
+        write_table(table(task), task.out, COLUMNS)
+    write_table(log_table(task), task.out.with_name("fig5_log"), LOG_COLUMNS)
+    _draw(task)
 
 
 @torch.no_grad()
@@ -87,9 +83,9 @@ def score(model: Any, path: Path, seed: int, *, budget: PixelBudget, train: data
     return {**information.scores(), "mutual_information_images": information.n,
             "loss": statistics.fmean(logged[-max(1, len(logged) // 10):]) * _per_pixel(model),
             "loss_test": _loss(model, test.images[:budget.samples], seed),
-            "fd_classifier/ancestral": distance(ancestral)["fd_classifier"],
-            "fd_classifier/chain": distance(chain)["fd_classifier"],
-            "fd_classifier/test_vs_train": distance(real)["fd_classifier"],
+            entry("fd_classifier", "ancestral"): distance(ancestral)["fd_classifier"],
+            entry("fd_classifier", "chain"): distance(chain)["fd_classifier"],
+            entry("fd_classifier", "test_vs_train"): distance(real)["fd_classifier"],
             "classifier/version": classifier.info["version"], "classifier/test_accuracy": classifier.info["test_accuracy"],
             "samples": budget.samples, "chain_steps": budget.chain, "seed": seed}
 
@@ -109,12 +105,12 @@ def _per_pixel(model: Any) -> float:
     return 1.0 if model.first.reduction == "mean" else 1 / torch.Size(model.image_shape).numel()
 
 
-def table(study: Study, data_name: str) -> dict[str, Any]:
+def table(task: Task) -> dict[str, Any]:
     """The rows over all trials that are finished; and real images that were not trained on."""
     found: list[dict[str, Any]] = []
     trials, real = 0, None
     for row in PIXEL_ROWS:
-        done = evaluations(study, data_name, row)
+        done = task.evaluations(row)
         values = [_values(scores) for _, scores in done]
         trials = max(trials, len(values))
         last = LOGS[row.name][-1] if row.name in LOGS else None
@@ -123,51 +119,50 @@ def table(study: Study, data_name: str) -> dict[str, Any]:
                           "paper_information": printed((last.information, None) if last else None),
                           "paper_loss": printed((last.loss, None) if last else None),
                           **{key: spread([v[key] for v in values]) for key, _ in COLUMNS[2:]}})
-            real = done[0][1]["fd_classifier/test_vs_train"]
+            real = done[0][1][entry("fd_classifier", "test_vs_train")]
     if real is not None:
         found.append({"name": "real", "title": "as many training images", **{key: None for key, _ in COLUMNS},
                       "fd_ancestral": spread([real]), "fd_chain": spread([real])})
-    return {"table": "fig5", "data": data_name, "preset": study.preset, "trials": trials, "rows": found}
+    return {"table": "fig5", "data": task.data, "preset": task.study.preset, "trials": trials, "rows": found}
 
 
 def _values(scores: dict[str, Any]) -> dict[str, float]:
     keys = {"information": "mutual_information", "ceiling": "mutual_information_ceiling", "loss": "loss",
-            "loss_test": "loss_test", "fd_ancestral": "fd_classifier/ancestral", "fd_chain": "fd_classifier/chain",
-            "minutes": "minutes/stage1"}
+            "loss_test": "loss_test", "minutes": "minutes/stage1",
+            **{f"fd_{how}": entry("fd_classifier", how) for how in ("ancestral", "chain")}}
     return {column: float(scores[key]) for column, key in keys.items()}
 
 
-def log_table(study: Study, data_name: str) -> dict[str, Any]:
+def log_table(task: Task) -> dict[str, Any]:
     """The lines of the authors' logs, and what the first trial had after as many batches."""
+    first = {row.name: path for row, path in task.first_models()}
     lines = sorted({line.batches for log in LOGS.values() for line in log})
     found = []
     for batches in lines:
         row: dict[str, Any] = {"name": str(batches), "title": f"{batches:,} batches"}
         for name in LOG_ROWS:
             line = next((one for one in LOGS[name] if one.batches == batches), None)
-            path = first_model(study, data_name, next(r for r in PIXEL_ROWS if r.name == name))
             for key, term in (("information", "mutual_information"), ("loss", "loss")):
                 row[f"{name}_{key}_paper"] = printed((getattr(line, key), None) if line else None)
-                near = [(abs(step - batches), value) for step, value in (curve(path, term, "step") if path else ())
-                        if abs(step - batches) <= NEAR * batches]
+                points = curve(first[name], term, "step") if name in first else ()
+                near = [(abs(step - batches), value) for step, value in points if abs(step - batches) <= NEAR * batches]
                 row[f"{name}_{key}"] = spread([min(near)[1]] if near else [])
         found.append(row)
-    return {"table": "fig5_log", "data": data_name, "preset": study.preset, "rows": found}
+    return {"table": "fig5_log", "data": task.data, "preset": task.study.preset, "rows": found}
 
 
-def _draw(study: Study, data_name: str) -> None:
+def _draw(task: Task) -> None:
     """fig5.png: the curves; fig5_samples.png: ancestral and chain samples side by side; fig5_chains.png: chains step by step."""
-    out = study.out / data_name
-    done = [(row, path) for row in PIXEL_ROWS if (path := first_model(study, data_name, row))]
-    _curves(out / "fig5", [(row.name, row.title, path) for row, path in done if row.name in LOG_ROWS])
+    done = task.first_models()
+    _curves(task.out, [(row.name, row.title, path) for row, path in done if row.name in LOG_ROWS])
     samples, chains = {}, {}
     for row, path in done:
         for kind, name in (("ancestral", "samples_stage1"), ("chain", "samples_chain")):
             samples[f"{row.title}: {kind}"] = read_png(path / f"{name}.png")
         chains[row.title] = read_png(path / "chain_steps.png")
     if done:
-        save_png(out / "fig5_samples.png", side_by_side(list(samples.values()), list(samples), cols=2))
-        save_png(out / "fig5_chains.png", side_by_side(list(chains.values()), list(chains), cols=1))
+        save_png(task.out.with_name("fig5_samples.png"), side_by_side(list(samples.values()), list(samples), cols=2))
+        save_png(task.out.with_name("fig5_chains.png"), side_by_side(list(chains.values()), list(chains), cols=1))
 
 
 def _curves(stem: Path, done: Sequence[tuple[str, str, Path]]) -> None:

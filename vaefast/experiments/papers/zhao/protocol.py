@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from vaefast.errors import ArgumentError
-from vaefast.experiments.papers.cell import Row, Training
+from vaefast.experiments.papers.plan import SMOKE, Row, Training, of_preset
 
 LATENT = 10
 CHAIN_STEPS = 19
@@ -61,8 +60,7 @@ class Budget:
 
 
 PRESETS = {
-    "smoke": Budget("a run of minutes that shows that every part works; its numbers mean nothing",
-                    PixelBudget(3, 8, 60, 32, 200, 3, 500), 60, 8,
+    "smoke": Budget(SMOKE, PixelBudget(3, 8, 60, 32, 200, 3, 500), 60, 8,
                     {"steps": (20,), "model_overrides": {"width": 1 / 12, "steps": 3}}, ("none", "elbo", "center", "elbo-true")),
     "quick": Budget("a PixelCNN of 6 layers of 24 maps (the authors': 12 of 32) in batches of 32 (100); a Sequential VAE of a "
                     "sixth of the published widths; minutes on a CPU for each row",
@@ -88,16 +86,6 @@ SEQUENTIAL = Row("sequential", "Sequential VAE", Training("sequential", "sequent
 INFUSION = Row("infusion", "infusion: true pixels for codes", Training("infusion", "sequential", {"inference": "infusion"}))
 MAP = Row("map", "VAE of 2 latent dimensions",
           Training("map", "general-vae", {"family": "gaussian", "gamma": MAP_GAMMA, "latent_dim": 2, "regularizer": "elbo"}))
-ROWS = {"fig2": (MAP,), "fig3": (SEQUENTIAL, INFUSION), "fig4": (SEQUENTIAL,), "fig5": PIXEL_ROWS}
-"""The rows of every part. A row in two of them is trained once."""
-NAMES = tuple(dict.fromkeys(row.name for rows in ROWS.values() for row in rows))
-
-
-def budget_of(preset: str) -> Budget:
-    """The budget. Raises ArgumentError for a preset that there is none of."""
-    if preset not in PRESETS:
-        raise ArgumentError(f"preset is {preset!r}; expected one of {', '.join(PRESETS)}.")
-    return PRESETS[preset]
 
 
 def options(training: Training, preset: str) -> dict[str, Any]:
@@ -106,7 +94,7 @@ def options(training: Training, preset: str) -> dict[str, Any]:
     Raises:
         ArgumentError: no such preset.
     """
-    budget = budget_of(preset)
+    budget: Budget = of_preset(PRESETS, preset)
     found: dict[str, Any] = {"kind": training.kind, "preset_name": "paper" if preset == "paper" else "quick",
                              "model_overrides": training.model}
     if training.kind == "sequential":

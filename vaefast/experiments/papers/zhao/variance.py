@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from vaefast import data, metrics
-from vaefast.experiments.papers.cell import Study
+from vaefast.experiments.papers.cells import Task
 from vaefast.experiments.papers.tables import spread, write_table
-from vaefast.experiments.papers.zhao.cell import evaluations, first_model, load, run_cell, trained
 from vaefast.experiments.papers.zhao.protocol import EXTENT, MAP, PRESETS
 from vaefast.experiments.pictures import figures
 from vaefast.experiments.pictures.grids import image_grid
@@ -32,22 +31,20 @@ COLUMNS = (
 )
 
 
-def run(study: Study, data_name: str, models: Sequence[str] | None) -> None:
+def run(task: Task, models: Sequence[str] | None) -> None:
     """Train the VAE; fig2.json, .csv, .md and the picture."""
     if models is not None and MAP.name not in models:
         return
-    train = load(study, "fig2", data_name, "train")
-    for trial in range(1, study.trials + 1):
-        run_cell(study, "fig2", data_name, MAP, trial, len(train), lambda model, path, seed: score(model, train, seed))
-    done = [scores for _, scores in evaluations(study, data_name, MAP)]
+    train, study = task.train, task.study
+    task.train_rows([MAP], models, score=lambda model, path, seed: score(model, train, seed))
+    done = [scores for _, scores in task.evaluations(MAP)]
     for scores in done:
         scores["minutes"] = scores["minutes/stage1"]
     row = {"name": MAP.name, "title": MAP.title, **{key: spread([scores[key] for scores in done]) for key, _ in COLUMNS}}
-    write_table({"table": "fig2", "data": data_name, "preset": study.preset, "trials": len(done), "rows": [row]},
-                study.out / data_name / "fig2", COLUMNS)
-    path = first_model(study, data_name, MAP)
-    assert path is not None  # it was trained just now
-    draw(trained(study, path), train, study.out / data_name / "fig2", PRESETS[study.preset].side, study.seed)
+    write_table({"table": task.name, "data": task.data, "preset": study.preset, "trials": len(done), "rows": [row]}, task.out,
+                COLUMNS)
+    for _, path in task.first_models():
+        draw(task.model(path), train, task.out, PRESETS[study.preset].side, study.seed)
 
 
 @torch.no_grad()
