@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vaefast.experiments.tables import markdown_scores
+from vaefast.experiments.scoring.tables import markdown_scores
 
 ROOT = Path(__file__).resolve().parents[1]
 

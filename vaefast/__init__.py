@@ -21,10 +21,10 @@ if TYPE_CHECKING:
         TwoStageVAE,
         load,
     )
-    from vaefast.experiments.evaluate import evaluate_model as evaluate
+    from vaefast.experiments.scoring.evaluate import evaluate_model as evaluate
     from vaefast.training import History, StageSettings, Trainer
 
-_FROM = {"evaluate": "vaefast.experiments.evaluate",
+_FROM = {"evaluate": "vaefast.experiments.scoring.evaluate",
          **dict.fromkeys(("GAMIXVAE", "GAN", "VAE", "WAE", "BigGAN", "BigGANVAE", "GeneralVAE", "SecondStage", "SequentialVAE",
                           "TwoStageVAE", "load"), "vaefast.api"),
          **dict.fromkeys(("History", "StageSettings", "Trainer"), "vaefast.training")}

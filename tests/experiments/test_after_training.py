@@ -12,16 +12,15 @@ import torch
 
 import vaefast
 from vaefast.experiments import run as runs
-from vaefast.experiments.codes import stage_options
-from vaefast.experiments.draws import sampling_seed
-from vaefast.experiments.score_curve import ScoreCurve
-from vaefast.experiments.snapshots import SampleGrids
+from vaefast.experiments.pictures.snapshots import SampleGrids
+from vaefast.experiments.scoring.draws import sampling_seed
+from vaefast.experiments.scoring.score_curve import ScoreCurve
 
 FAST = {"data_name": "digits", "data_root": None, "device": "cpu", "progress": False, "data_options": {}, "steps": (2,)}
 
 
 def test_figures_are_drawn_under_the_backend_of_a_notebook(tmp_path):
-    code = ("import os, sys; from pathlib import Path; from vaefast.experiments.figures import panels, save_figure\n"
+    code = ("import os, sys; from pathlib import Path; from vaefast.experiments.pictures.figures import panels, save_figure\n"
             "f, (a,) = panels(1); a.plot([1, 2]); print(len(save_figure(f, Path(sys.argv[1]) / 'x')), os.environ['MPLBACKEND'])")
     for named in ("module://matplotlib_inline.nowhere", "no-such-backend", "agg"):
         done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True,
@@ -46,16 +45,16 @@ def test_a_picture_that_fails_costs_no_model(tmp_path, monkeypatch, capsys, fail
 def test_the_first_of_two_stages_is_sampled_by_the_prior(make, tmp_path, monkeypatch):
     model, drawn = make(), []
     curve = ScoreCurve.__new__(ScoreCurve)
-    monkeypatch.setattr("vaefast.experiments.score_curve.metrics.classifier_statistics", lambda network, x: x)
+    monkeypatch.setattr("vaefast.experiments.scoring.score_curve.metrics.classifier_statistics", lambda network, x: x)
     curve.name, curve.network, curve.seed = "fd", torch.nn.Identity(), 1
     curve.real = type("Real", (), {"distance": lambda self, x: drawn.append(x) or 0.0})()
-    monkeypatch.setattr("vaefast.experiments.score_curve.SAMPLES", 4)
+    monkeypatch.setattr("vaefast.experiments.scoring.score_curve.SAMPLES", 4)
     curve(model, "stage1")
     curve(model, "stage2")
     g = torch.Generator().manual_seed(1)
     right = model.sample(4, generator=g, stage=1).mul(255).round().to(torch.uint8)
     assert torch.equal(drawn[0], right) and not torch.equal(drawn[1], right)
-    assert stage_options(vaefast.VAE((1, 16, 16), 4), "stage1") == {}
+    assert list(model.samplers("stage1")) == ["prior"] and list(model.samplers()) == ["prior", "second"]
 
 
 def test_seeds_of_pictures_follow_the_runs(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 
 from vaefast.cli import main
 from vaefast.cli.arguments import option
-from vaefast.experiments.evaluate import evaluate
+from vaefast.experiments.scoring.evaluate import evaluate
 
 
 def test_options_are_numbers_where_they_can_be():

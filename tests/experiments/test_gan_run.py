@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VAEFAST_CACHE", str(folder / "cache"))
         patch.setattr("vaefast.metrics.classifier._LEAST_STEPS", 10)
-        patch.setattr("vaefast.experiments.score_curve.SAMPLES", 50)
+        patch.setattr("vaefast.experiments.scoring.score_curve.SAMPLES", 50)
         yield folder
 
 

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 import vaefast
-from vaefast.experiments.latent_page import latent_space, latent_summary, posteriors, traversal, write_latents
-from vaefast.experiments.report import write_report
+from vaefast.experiments.pictures.report import write_report
+from vaefast.experiments.scoring.latent_page import latent_space, latent_summary, posteriors, traversal, write_latents
 from vaefast.models.posterior import DiagonalGaussian
 
 SHAPE = (1, 8, 8)

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from vaefast.errors import ArgumentError, RunFolderError
-from vaefast.experiments.curves import draw_curves
-from vaefast.experiments.pictures import image_grid, reconstruction_grid, save_png
-from vaefast.experiments.study.pictures import training_curves
+from vaefast.experiments.papers.pictures import training_curves
+from vaefast.experiments.pictures.curves import draw_curves
+from vaefast.experiments.pictures.grids import image_grid, reconstruction_grid, save_png
 from vaefast.training import RunFolder
 
 Image = pytest.importorskip("PIL.Image")

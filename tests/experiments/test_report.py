@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from vaefast.errors import RunFolderError
-from vaefast.experiments.pictures import save_png
-from vaefast.experiments.report import write_report
+from vaefast.experiments.pictures.grids import save_png
+from vaefast.experiments.pictures.report import write_report
 
 pytest.importorskip("PIL")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +12,12 @@ import torch
 from vaefast import data, metrics
 from vaefast.cli import main
 from vaefast.errors import ArgumentError
-from vaefast.experiments.evaluate import evaluate
+from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.run import train
-from vaefast.experiments.scores import ImageScores, image_scores, score_lines
+from vaefast.experiments.scoring import registry
+from vaefast.experiments.scoring.evaluate import evaluate
+from vaefast.experiments.scoring.scores import ImageScores, image_scores, score_lines
+from vaefast.experiments.scoring.tables import score_rows
 from vaefast.training.run_folder import RunFolder
 
 QUIET = {"notice": lambda _: None}
@@ -42,7 +48,7 @@ def test_every_score_is_that_of_its_function(cache):
     assert found["fd_classifier"] == pytest.approx(metrics.frechet_distance(*features), rel=1e-4)
     assert (found["real"], found["fake"], found["features"]) == (60, 50, "quarters")
     lines = score_lines(found)
-    assert len(lines) == 8 and all("60 real, 50 generated" in line for line in lines[:-1])
+    assert len(lines) == 9 and all("60 real, 50 generated" in line for line in lines[:-1])
 
 
 def test_real_images_are_seen_once():
@@ -66,6 +72,38 @@ def test_scores_of_the_pixels_need_no_network():
     as_floats = image_scores(real, fake / 255, ("diversity",), **QUIET)["diversity"]
     assert as_floats == pytest.approx(found["diversity"], rel=1e-6)
     assert image_scores(real, fake[:1].repeat(9, 1, 1, 1), ("diversity",), **QUIET)["diversity"] == pytest.approx(0, abs=1e-6)
+
+
+def test_scores_in_features_of_ones_own_network():
+    real, fake = images(60, 1), images(50, 2)
+    found = image_scores(real, fake, ("sliced", "features"), features=quarters, **QUIET)
+    a, b = quarters(real), quarters(fake)
+    assert found["fd_features"] == pytest.approx(metrics.frechet_distance(a, b))
+    assert found["sliced_features"] == pytest.approx(metrics.sliced_wasserstein(a, b))
+    assert found["sliced_wasserstein"] == pytest.approx(metrics.sliced_wasserstein(real, fake) / 28)
+    assert found["own_features"] == "quarters" and "features" not in found
+    names = ("sliced Wasserstein 0.", "FD in your features ", "sliced Wasserstein in your features ", "your features ")
+    assert all(line.startswith(name) for line, name in zip(score_lines(found), names, strict=True))
+    with pytest.raises(ArgumentError, match="pass features="):
+        image_scores(real, fake, ("features",), **QUIET)
+
+
+def test_a_metric_is_one_entry(monkeypatch, tmp_path):
+    """A metric that nobody has heard of is scored, told of in tables, reports and help, and ranks sweeps."""
+    brightness = registry.Metric(
+        (registry.Score("brightness", "brightness", "How bright the samples are."),),
+        lambda real, fake: {"brightness": float(fake.pixels.double().mean())})
+    monkeypatch.setitem(registry.METRICS, "brightness", brightness)
+    assert image_scores(images(9, 0), images(9, 1), ("brightness",), **QUIET)["brightness"] == pytest.approx(127, abs=9)
+    monkeypatch.undo()
+    for metric in registry.METRICS.values():
+        for score in metric.scores:
+            scores = {registry.entry(score.key, "stage1"): 1.5, registry.entry(score.key, "reconstructions"): 0.5, "samples": 9}
+            assert [(f"{score.name}, samples", "1.5"), (f"{score.name}, reconstructions of test images", "0.5")] == [
+                row for row in score_rows(scores)]
+            (tmp_path / "evaluation.json").write_text(json.dumps(scores))
+            text = html.unescape(write_report(tmp_path).read_text())
+            assert score.heading in text and score.reading in text
 
 
 def test_what_cannot_be_scored():

@@ -10,9 +10,9 @@ import torch
 
 from vaefast import api, data
 from vaefast.cli import main
-from vaefast.experiments.codes import aggregate, in_batches
-from vaefast.experiments.latent_page import posteriors
-from vaefast.experiments.steps import columns, save_gif
+from vaefast.experiments.scoring.codes import aggregate, in_batches
+from vaefast.experiments.scoring.latent_page import posteriors
+from vaefast.experiments.scoring.steps import columns, save_gif
 
 Image = pytest.importorskip("PIL.Image")
 DEVICE = ["--device", "cpu"]
@@ -78,7 +78,7 @@ def test_scores_of_test_images_without_labels(folder, capsys):
 
 
 def test_scores_follow_the_definitions(folder):
-    from vaefast.experiments.steps import score_steps
+    from vaefast.experiments.scoring.steps import score_steps
     from vaefast.metrics import sharpness
 
     model = api.load(folder / "run")

@@ -62,6 +62,7 @@ FORMULAS = {
     "lsgan": (lambda a, b: ((sg(a) - 1) ** 2 + sg(b) ** 2).mean() / 2, lambda b: ((1 - sg(b)) ** 2).mean() / 2),
     "wgan": (lambda a, b: (b - a).mean(), lambda b: (-b).mean()),
     "hinge": (lambda a, b: ((1 - a) * (a < 1) + (1 + b) * (b > -1)).mean(), lambda b: (-b).mean()),
+    "relativistic": (lambda a, b: -sg(a - b).log().mean(), lambda a, b: -sg(b - a).log().mean()),
 }
 FORMULAS |= {"wgan-gp": FORMULAS["wgan"], "dragan": FORMULAS["ns"]}
 
@@ -75,11 +76,11 @@ def test_losses_are_the_papers_formulas(loss, x, z):
     torch.testing.assert_close(terms["loss"], of_d(a, b))
     torch.testing.assert_close(terms["real"], a.mean().detach())
     torch.testing.assert_close(terms["fake"], b.mean().detach())
-    assert ("accuracy" in terms) == (loss not in ("wgan", "wgan-gp"))
+    assert ("accuracy" in terms) == (loss not in ("wgan", "wgan-gp", "relativistic"))
     if "accuracy" in terms:
         assert terms["accuracy"] == 0.5 * ((a > 0).double().mean() + (b < 0).double().mean())
     terms = model.generator_loss(x, z)
-    torch.testing.assert_close(terms["loss"], of_g(b))
+    torch.testing.assert_close(terms["loss"], of_g(a, b) if loss == "relativistic" else of_g(b))
     fake = model.generator(z).sigmoid()
     spread = fake.var(0, correction=0).sqrt().mean() / x.var(0, correction=0).sqrt().mean()
     torch.testing.assert_close(terms["diversity"], spread.detach())
@@ -87,18 +88,18 @@ def test_losses_are_the_papers_formulas(loss, x, z):
 
 @pytest.mark.parametrize(("loss", "of_d", "of_g"), [
     ("mm", 2 * LOG(2), -LOG(2)), ("ns", 2 * LOG(2), LOG(2)), ("dragan", 2 * LOG(2), LOG(2)), ("lsgan", 0.25, 0.125),
-    ("wgan", 0.0, 0.0), ("wgan-gp", 0.0, 0.0), ("hinge", 2.0, 0.0)])
+    ("wgan", 0.0, 0.0), ("wgan-gp", 0.0, 0.0), ("hinge", 2.0, 0.0), ("relativistic", LOG(2), LOG(2))])
 def test_values_where_the_discriminator_says_nothing(loss, of_d, of_g):
     zero = torch.zeros(4, dtype=torch.float64)
     assert float(LOSSES[loss].discriminator(zero, zero)) == pytest.approx(of_d)
-    assert float(LOSSES[loss].generator(zero)) == pytest.approx(of_g)
+    assert float(LOSSES[loss].generator(*[zero] * (1 + LOSSES[loss].paired))) == pytest.approx(of_g)
 
 
 def test_losses_stay_finite_for_large_logits():
     for loss in LOSSES.values():
         for far in (1e4, -1e4):
             a = torch.full((2,), far, requires_grad=True)
-            value = loss.discriminator(a, -a) + loss.generator(-a)
+            value = loss.discriminator(a, -a) + loss.generator(*([a] if loss.paired else []), -a)
             (gradient,) = torch.autograd.grad(value, a)
             assert value.isfinite() and gradient.isfinite().all()
 

@@ -84,7 +84,7 @@ def test_samples_of_digits_get_better(tmp_path, monkeypatch):
     """LSGAN with its authors' settings on the UCI digits: FD-classifier falls within its first hundred steps."""
     import vaefast
     from vaefast.experiments.run import load_data
-    from vaefast.experiments.score_curve import ScoreCurve
+    from vaefast.experiments.scoring.score_curve import ScoreCurve
 
     monkeypatch.setenv("VAEFAST_CACHE", str(tmp_path))
     train, test = (replace(images, images=images.images[..., 2:30, 2:30].contiguous())

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from vaefast.errors import CheckpointError, DivergenceError
-from vaefast.experiments.report import write_report
+from vaefast.experiments.pictures.report import write_report
 from vaefast.models import Player
 from vaefast.models.player import trainable
 from vaefast.training import Callback, RunFolder

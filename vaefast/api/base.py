@@ -62,6 +62,12 @@ class Model(Draws, nn.Module):
     kind: ClassVar[str]
     networks: ClassVar[tuple[str, ...]] = ()
     """Arguments that take the user's own networks, which no folder holds: they are given together, and again to load."""
+    draws_images: ClassVar[bool] = False
+    """Whether `sample` gives images, so that it can be shown and scored."""
+    encodes: ClassVar[bool] = False
+    """Whether it has codes of images, too: encode, reconstruct and chain."""
+    stepwise: ClassVar[bool] = False
+    """Whether it draws in steps that can be looked at: steps and reconstruct_steps."""
     channels_last_on_cpu: bool = False
     """Whether channels_last="auto" is on, on a CPU."""
     defaults: tuple[StageSettings, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vaefast import models
 from vaefast.api.adversary import image_adversary
@@ -12,7 +12,7 @@ from vaefast.api.images import OneStage, networks
 from vaefast.api.second_stage import build_second
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
-from vaefast.models.second_stage import draw_codes, recode
+from vaefast.models.second_stage import TwoStages
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.device import crashing_convolution
 from vaefast.training.settings import StageSettings
@@ -24,7 +24,7 @@ SECOND = StageSettings(epochs=800)
 """Dai & Wipf's, of the second stage."""
 
 
-class GAMIXVAE(OneStage):
+class GAMIXVAE(TwoStages, OneStage):
     """GAMIX-VAE (Rivera 2023, "How to train your VAE"): `fit`, `sample`, `encode`, `decode`, `reconstruct`, `save`.
 
     >>> model = vaefast.GAMIXVAE(image_shape=(3, 256, 256), latent_dim=512)
@@ -106,24 +106,3 @@ class GAMIXVAE(OneStage):
         if self.second is not None:
             parts.append(("stage2", self.second, lambda: PosteriorSource.of(self.first, source, device)))
         return parts
-
-    def _stage(self, stage: int | None) -> models.VAE | None:
-        """The second stage where codes come from it."""
-        if stage not in (None, 1, 2) or stage == 2 and self.second is None:
-            raise ArgumentError(f"stage is {stage!r}; expected 1 (the prior){' or 2 (the second stage)' if self.second else ''}.")
-        return None if stage == 1 else self.second
-
-    def sample_codes(self, n: int, generator: torch.Generator | None = None, *, stage: int | None = None) -> Tensor:
-        """n codes z, [n, k]: stage 1, from N(0, I); stage 2, by the second stage; None: by the last stage there is."""
-        second = self._stage(stage)
-        return self.first.prior(n, generator) if second is None else draw_codes(second, n, generator)
-
-    def recode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Codes z [B, k] passed through the second stage: u ~ q(u|z), z = z_hat(u) + gamma_z eps."""
-        second = self._stage(2)
-        assert second is not None
-        return recode(second, z, generator)
-
-    def sample(self, n: int, generator: torch.Generator | None = None, *, stage: int | None = None) -> Tensor:
-        """n images, [n, C, H, W] in [0, 1], decoded from `sample_codes`."""
-        return self.decode(self.sample_codes(n, generator, stage=stage))

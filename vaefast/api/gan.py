@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from vaefast.api.images import ImageModel
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
 from vaefast.models.doors import no_loss
-from vaefast.models.gan_losses import LOSSES
+from vaefast.models.gan_losses import LOSSES, Authors
 from vaefast.models.images import clipped
 from vaefast.models.mode import evaluating
 from vaefast.nets import BEGANDiscriminator, InfoGANDiscriminator, InfoGANGenerator
@@ -27,34 +26,8 @@ STEPS = 15_625
 """Discriminator steps on MNIST and Fashion-MNIST: 20 epochs, counted as 50,000 images, in batches of 64."""
 
 
-@dataclass(frozen=True)
-class Authors:
-    """What a loss is trained with where the user says nothing: Lucic et al.'s defaults, from their code.
-
-    Args:
-        lr, beta1: of Adam, for both networks; beta2 is 0.999 and the learning rate constant.
-        disc_iters: discriminator steps a generator step.
-        batch_norm: in the discriminator.
-        weight_clip: largest absolute value of a discriminator's weight.
-    """
-
-    lr: float
-    beta1: float
-    disc_iters: int = 1
-    batch_norm: bool = True
-    weight_clip: float | None = None
-
-
-AUTHORS = {
-    "mm": Authors(5e-5, 0.0),
-    "ns": Authors(5e-5, 0.0),
-    "lsgan": Authors(2e-4, 0.5),
-    "wgan": Authors(5e-5, 0.5, disc_iters=5, weight_clip=0.01),
-    "wgan-gp": Authors(1e-4, 0.5, disc_iters=5, batch_norm=False),
-    "dragan": Authors(1e-4, 0.5),
-    "began": Authors(1e-4, 0.5, disc_iters=5, batch_norm=False),
-    "hinge": Authors(2e-4, 0.5),  # not among theirs; these are LSGAN's
-}
+AUTHORS = {name: loss.authors for name, loss in LOSSES.items()}
+"""What each loss is trained with where the user says nothing."""
 
 
 class Adversarial(ImageModel):
@@ -114,8 +87,8 @@ class GAN(Adversarial):
 
     Args:
         image_shape: (channels, height, width).
-        loss: mm, ns, lsgan, wgan, wgan-gp, dragan, began or hinge (see `vaefast.models.GAN`). It brings its authors' settings,
-            `vaefast.api.gan.AUTHORS`: learning rate and beta1, and what is None below.
+        loss: of `vaefast.models.gan_losses.LOSSES`: mm, ns, lsgan, wgan, wgan-gp, dragan, began, hinge or relativistic. It brings
+            its authors' settings: learning rate and beta1, and what is None below.
         latent_dim: dimensions of the code z.
         nets: "infogan", those of the source; or give both `generator` and `discriminator`.
         generator: any module code -> image or logits, discriminator: any module image -> logit [B, 1] (see `vaefast.models.GAN`).
@@ -180,7 +153,7 @@ def settings_of(authors: Authors, weight_clip: float | None) -> StageSettings:
 
 
 def _discriminator(image_shape: tuple[int, int, int], loss: str, batch_norm: bool, spectral_norm: bool) -> nn.Module:
-    if loss != "began":
+    if not LOSSES[loss].reconstructs:
         return InfoGANDiscriminator(image_shape, batch_norm=batch_norm, spectral_norm=spectral_norm)
     if spectral_norm:
         raise ArgumentError("spectral_norm is True; BEGAN's discriminator, an autoencoder, has none.")

@@ -56,6 +56,13 @@ def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, im
 class ImageModel(Model):
     """A model that draws images: it has `image_shape` (C, H, W), and `sample(n, generator)`, [n, C, H, W] in [0, 1]."""
 
+    draws_images = True
+
+    @property
+    def infers(self) -> bool:
+        """Whether its codes have a density q(z|x): not those of a GAN, and not the pixels that infusion reveals."""
+        return self.encodes and getattr(self.first, "infers", True)
+
     def _accept(self, data: Any) -> tuple[ImageSet, dict[str, Any]]:
         images = as_image_set(data)
         if tuple(images.image_shape) != self.image_shape:
@@ -67,6 +74,7 @@ class ImageModel(Model):
 class ImageAutoencoder(ImageModel, Autoencoder):
     """A model that draws images and codes them, too: it has encode, decode and reconstruct."""
 
+    encodes = True
     networks = ("encoder", "decoder")
 
     def encode(self, x: Any) -> Any:

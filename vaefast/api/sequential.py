@@ -87,6 +87,7 @@ class SequentialVAE(OneStage):
     """
 
     kind = "sequential"
+    stepwise = True
     defaults = (PAPER,)
 
     def __init__(self, image_shape: tuple[int, int, int], steps: int | None = None, *, variant: str = "celeba",

@@ -14,6 +14,7 @@ HELP = "score a trained run"
 def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     """Add the command's parser."""
     from vaefast.data.decode import ON_BAD
+    from vaefast.experiments.scoring.registry import needing
 
     evaluate = commands.add_parser("evaluate", parents=[machine], help=HELP)
     evaluate.add_argument("run", metavar="RUN", help="run folder")
@@ -22,7 +23,7 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--on-bad", choices=ON_BAD, help="files that are no sound images (default: as in training)")
     evaluate.add_argument("-n", type=int, default=10_000, help="samples of each kind (default: 10000)")
     evaluate.add_argument("--metrics", type=words, metavar="M[,M]",
-                          help="of classifier, exemplar, fid, is, kid, prdc, sharpness, diversity (default: classifier, or "
+                          help=f"of {', '.join(needing('features'))} (default: classifier, or "
                                "exemplar where the data have no labels; and fid, is and kid, where the Inception weights are at "
                                "hand)")
     evaluate.add_argument("--inception-weights", metavar="FILE", help="for fid, is, kid and prdc (default: torch's cache)")
@@ -30,8 +31,8 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from vaefast.experiments.evaluate import evaluate
-    from vaefast.experiments.tables import print_scores
+    from vaefast.experiments.scoring.evaluate import evaluate
+    from vaefast.experiments.scoring.tables import print_scores
 
     result = evaluate(args.run, data_root=args.data_root, samples=args.n, seed=args.seed, device=args.device, which=args.metrics,
                       weights=args.inception_weights, networks=args.networks, data_options=given(on_bad=args.on_bad))

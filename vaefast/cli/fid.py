@@ -13,13 +13,14 @@ HELP = "compare two sets of images: FID, Inception score, KID and more"
 def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     """Add the command's parser."""
     from vaefast.data.decode import ON_BAD
+    from vaefast.experiments.scoring.registry import needing
     from vaefast.metrics.inception_input import RESIZES
 
     fid = commands.add_parser("fid", parents=[machine], help=HELP)
     fid.add_argument("real", metavar="A", help="real images: a folder, zip, tar, .npz, run folder, or a file of statistics")
     fid.add_argument("fake", metavar="B", help="generated images: the same")
     fid.add_argument("--metrics", type=words, default="fid,is,kid", metavar="M[,M]",
-                     help="of fid, is, kid, prdc (default: fid,is,kid)")
+                     help=f"of {', '.join(needing('network', 'features'))} (default: fid,is,kid)")
     fid.add_argument("--inception-weights", metavar="FILE", help="pt_inception-2015-12-05-6726825d.pth (default: torch's cache)")
     fid.add_argument("--resize", choices=RESIZES, default=RESIZES[0], help=f"how images come to 299x299 (default: {RESIZES[0]})")
     fid.add_argument("--stretch", action="store_true", help="stretch generated images to the full range first, as old code did")
@@ -32,7 +33,7 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from vaefast.experiments.scores import compare_paths, score_lines
+    from vaefast.experiments.scoring.scores import compare_paths, score_lines
 
     size = args.size[0] if args.size is not None and len(args.size) == 1 else args.size
     result = compare_paths(args.real, args.fake, args.metrics, weights=args.inception_weights, resize=args.resize,

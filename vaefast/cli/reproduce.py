@@ -14,23 +14,23 @@ HELP = "run a published or documented experiment"
 
 def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     """Add the command's parser."""
+    from vaefast.experiments.papers.catalog import PAPERS
+    from vaefast.experiments.papers.plan import PRESETS
     from vaefast.experiments.reproduce import EXPERIMENTS
-    from vaefast.experiments.studies import STUDIES
-    from vaefast.experiments.theory.job import PRESETS
     from vaefast.training.device import PRECISIONS
 
     reproduce = commands.add_parser("reproduce", parents=[machine], help=HELP,
                                     description="The same command goes on with what an earlier one began.")
-    reproduce.add_argument("experiment", metavar="NAME", choices=[*STUDIES, *sorted(EXPERIMENTS)],
+    reproduce.add_argument("experiment", metavar="NAME", choices=[*PAPERS, *sorted(EXPERIMENTS)],
                            help="dai-wipf: tables and figures of Dai & Wipf 2019; gamix: the terms of GAMIX-VAE, Rivera "
                            "2023; hinrichsen: BigGANs against VAEs of their "
                            "parts, Hinrichsen 2023; zhao: figures of Zhao, Song & Ermon 2017; or one run: "
                            + ", ".join(sorted(EXPERIMENTS)))
     reproduce.add_argument("part", nargs="?", metavar="PART",
-                           help="; ".join(f"of {name}: {', '.join(s.parts)}" for name, s in STUDIES.items()) + "; or all "
+                           help="; ".join(f"of {name}: {', '.join(s.parts)}" for name, s in PAPERS.items()) + "; or all "
                            "(default)")
     reproduce.add_argument("--data", type=words, metavar="NAME[,NAME]", help="data sets ("
-                           + "; ".join(f"{name}: {','.join(s.data)}" for name, s in STUDIES.items()) + ")")
+                           + "; ".join(f"{name}: {','.join(s.data)}" for name, s in PAPERS.items()) + ")")
     reproduce.add_argument("--data-root", metavar="DIR", required=True, help="folder of the data sets' files")
     reproduce.add_argument("--data-option", type=option, action="append", metavar="NAME=VALUE",
                            help="of gamix, hinrichsen and zhao: option of the data sets' loaders, such as classes=1,7; may be "
@@ -46,21 +46,22 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
+    from vaefast.experiments.papers.catalog import PAPERS
+    from vaefast.experiments.papers.plan import Study
+    from vaefast.experiments.papers.study import run
     from vaefast.experiments.reproduce import reproduce
-    from vaefast.experiments.studies import STUDIES
-    from vaefast.experiments.study.cell import Study
 
-    if args.experiment not in STUDIES:
+    if args.experiment not in PAPERS:
         own = ("part", "data", "preset", "trials", "models", "precision", "inception_weights", "data_option")
         if unfit := [name for name in own if getattr(args, name) is not None]:
-            raise ArgumentError(f"{unfit[0].replace('_', '-')} was given, which {' and '.join(STUDIES)} alone take; "
+            raise ArgumentError(f"{unfit[0].replace('_', '-')} was given, which {' and '.join(PAPERS)} alone take; "
                                 f"{args.experiment} is one run of fixed settings.")
         reproduce(args.experiment, data_root=args.data_root, out=args.out, seed=args.seed, device=args.device, command=args.line)
         return
-    chosen = STUDIES[args.experiment]
-    if args.data_option and not chosen.data_options:
+    chosen = PAPERS[args.experiment]
+    if args.data_option and not chosen.takes_data_options:
         raise ArgumentError(f"data-option was given, and {args.experiment} has its own options for each data set; leave it out.")
-    page = chosen.reproduce(args.part or "all", args.data or list(chosen.data_of.get(args.part, chosen.data)), Study(
+    page = run(chosen, args.part or "all", args.data, Study(
         Path(args.out), args.data_root, args.preset or "quick", seed=args.seed, device=args.device, command=args.line,
         metrics=given(weights=args.inception_weights), data_options=dict(args.data_option or ()),
         **given(trials=args.trials, precision=args.precision)), args.models)

@@ -13,7 +13,7 @@ HELP = "draw images from a trained run"
 
 def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     """Add the command's parser."""
-    from vaefast.experiments.codes import SAMPLERS
+    from vaefast.experiments.scoring.draws import SAMPLERS
 
     sample = commands.add_parser("sample", parents=[machine], help=HELP)
     sample.add_argument("run", metavar="RUN", help="run folder")

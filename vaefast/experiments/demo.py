@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vaefast.experiments.evaluate import evaluate
 from vaefast.experiments.run import train
-from vaefast.experiments.tables import print_scores
+from vaefast.experiments.scoring.evaluate import evaluate
+from vaefast.experiments.scoring.registry import RANKING, entry, name_of
+from vaefast.experiments.scoring.tables import print_scores
 
 _SOURCES = {"stage1": "the prior N(0, I)", "stage2": "the second stage", "mixture": "a Gaussian mixture"}
 
@@ -22,10 +23,11 @@ def _free_name(stem: str) -> str:
 
 def verdict(scores: dict[str, Any]) -> str:
     """What FD-classifier says of the three sources of codes, in a sentence."""
-    found = {name: scores[f"fd_classifier/{key}"] for key, name in _SOURCES.items() if f"fd_classifier/{key}" in scores}
+    key = RANKING["classifier"]
+    found = {name: scores[entry(key, subject)] for subject, name in _SOURCES.items() if entry(key, subject) in scores}
     best = min(found, key=found.__getitem__)
     first, *others = sorted(found, key=found.__getitem__)
-    return (f"nearest to real digits here are samples with codes of {best} (FD-classifier {found[first]:.4g}); "
+    return (f"nearest to real digits here are samples with codes of {best} ({name_of(key)} {found[first]:.4g}); "
             + ", ".join(f"{name} {found[name]:.4g}" for name in others))
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaefast.experiments.evaluate import evaluate
-from vaefast.experiments.pictures import read_png, save_png, side_by_side
+from vaefast.experiments.pictures.grids import read_png, save_png, side_by_side
 from vaefast.experiments.run import train
-from vaefast.experiments.tables import markdown_scores, print_scores
+from vaefast.experiments.scoring.evaluate import evaluate
+from vaefast.experiments.scoring.tables import markdown_scores, print_scores
 from vaefast.files import write_atomically
 from vaefast.training.run_folder import RunFolder
 

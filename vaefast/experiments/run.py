@@ -21,17 +21,17 @@ from vaefast import api, data
 from vaefast.api.own_networks import networks_from
 from vaefast.data.catalog import options_of
 from vaefast.errors import ArgumentError, BadFileError, DataError, DivergenceError, RunFolderError, VaefastError
-from vaefast.experiments.codes import infers, samplers_of, spread_over
-from vaefast.experiments.curves import draw_curves
-from vaefast.experiments.draws import image_sampler, sampling_seed
-from vaefast.experiments.information_log import InformationLog
-from vaefast.experiments.latent_page import write_latents
-from vaefast.experiments.pictures import image_grid, reconstruction_grid, save_png
+from vaefast.experiments.pictures.curves import draw_curves
+from vaefast.experiments.pictures.grids import image_grid, reconstruction_grid, save_png
+from vaefast.experiments.pictures.report import write_report
+from vaefast.experiments.pictures.snapshots import SampleGrids
 from vaefast.experiments.presets import Preset, preset
-from vaefast.experiments.report import write_report
-from vaefast.experiments.score_curve import ScoreCurve
-from vaefast.experiments.snapshots import SampleGrids
-from vaefast.experiments.steps import draw_steps, write_steps
+from vaefast.experiments.scoring.codes import spread_over
+from vaefast.experiments.scoring.draws import sampling_seed
+from vaefast.experiments.scoring.information_log import InformationLog
+from vaefast.experiments.scoring.latent_page import write_latents
+from vaefast.experiments.scoring.score_curve import ScoreCurve
+from vaefast.experiments.scoring.steps import draw_steps, write_steps
 from vaefast.training import Callback
 from vaefast.training.device import resolve_device
 from vaefast.training.distributed import world
@@ -207,19 +207,18 @@ def draw_model(model: api.ImageModel, images: data.ImageSet, path: Path, seed: i
     """samples_stage1.png, samples_stage2.png (of a two-stage model), reconstructions.png and latents.png (where there is an
     encoder) in the folder `path`. One that cannot be made is told of, and the others are."""
     generator = torch.Generator(model.device).manual_seed(seed)
-    for stage, sampler in enumerate(samplers_of(model), start=1):
+    for stage, draw in enumerate(model.samplers().values(), start=1):
         with _told(f"samples_stage{stage}.png", path):
-            samples = image_sampler(model, sampler)(GRID * GRID, generator)
-            save_png(path / f"samples_stage{stage}.png", image_grid(samples.cpu(), GRID, GRID))
-    if isinstance(model, api.ImageAutoencoder):
+            save_png(path / f"samples_stage{stage}.png", image_grid(draw(GRID * GRID, generator).cpu(), GRID, GRID))
+    if model.encodes:
         with _told("reconstructions.png", path):
             originals = data.to_float(images.images[:PAIRS]).to(model.device)
             save_png(path / "reconstructions.png",
                      reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
-    if infers(model):
+    if model.infers:
         with _told("latents.png", path):
             write_latents(model, spread_over(images.images, coded), path, seed, _labels(images, coded))
-    if isinstance(model, api.SequentialVAE):
+    if model.stepwise:
         with _told("the pictures of its steps", path):
             draw_steps(model, images.images, path, seed)
             write_steps(model, images.images, path, split="training")
@@ -254,7 +253,7 @@ def image_model(path: str | os.PathLike[str], device: torch.device, networks: st
     Raises ArgumentError for one that draws no images, besides what `vaefast.load` raises.
     """
     model = api.load(path, device=device, networks=networks)
-    if not isinstance(model, api.ImageModel):
+    if not model.draws_images:
         raise ArgumentError(f"{path} holds a model of kind {model.kind!r}, which draws no images; use its sample() in Python.")
     return model
 

@@ -8,13 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaefast import api
 from vaefast.errors import ArgumentError, RunFolderError
-from vaefast.experiments.codes import aggregate, samplers_of
-from vaefast.experiments.draws import image_sampler, sample_images, to_uint8
-from vaefast.experiments.pictures import image_grid, save_png
-from vaefast.experiments.report import write_report
+from vaefast.experiments.pictures.grids import image_grid, save_png
+from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.run import GRID, image_model, run_data
+from vaefast.experiments.scoring.codes import aggregate
+from vaefast.experiments.scoring.draws import image_sampler, sample_images, to_uint8
 from vaefast.files import write_atomically
 from vaefast.training.device import resolve_device
 from vaefast.training.run_folder import RunFolder
@@ -26,9 +25,9 @@ def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, d
     """Draw n images from the run (or saved model) in folder `run`; returns the files written.
 
     A `.npz` holds `images`, uint8 [n, C, H, W], and a PNG grid of the first 100 goes beside it; a `.png` is the
-    grid alone. `sampler` says where codes come from (`vaefast.experiments.codes.SAMPLERS`): the second stage by default, or
-    the prior of a model that has none. A mixture is fitted to the codes of the run's training images, which it needs then
-    (from `data_root`, if they moved). With `chain`, images are the ends of chains of so many transitions instead
+    grid alone. `sampler` says where codes come from (`vaefast.experiments.scoring.draws.SAMPLERS`): the second stage by
+    default, or the prior of a model that has none. A mixture is fitted to the codes of the run's training images, which it
+    needs then (from `data_root`, if they moved). With `chain`, images are the ends of chains of so many transitions instead
     (`vaefast.models.chain`), from `start` "noise" (default) or "data", the run's training images.
 
     `networks` is that of `vaefast.load`.
@@ -57,10 +56,9 @@ def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, d
 
     count = n if out.suffix == ".npz" else min(n, GRID * GRID)
     if chain is None:
-        draw = image_sampler(model, sampler or samplers_of(model)[-1],
-                             lambda: aggregate(model, training_images(), seed).codes, seed)
+        draw = image_sampler(model, sampler, lambda: aggregate(model, training_images(), seed).codes, seed)
         images = sample_images(model, draw, count, seed=seed)
-    elif isinstance(model, api.ImageAutoencoder):
+    elif model.encodes:
         images = to_uint8(model.chain(count, chain, start or "noise", data=training_images() if start == "data" else None,
                                       pixel_noise=pixel_noise, generator=torch.Generator(model.device).manual_seed(seed)))
     else:

@@ -24,6 +24,7 @@ from .mutual_information import MutualInformation, mutual_information
 from .neighbours import Coverage, precision_recall_density_coverage
 from .pixel_variance import PixelVariance, pixel_variance, square_grid
 from .sharpness import sharpness
+from .sliced_wasserstein import sliced_wasserstein
 from .statistics_file import read_statistics, write_statistics
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "reconstruction_error",
     "sharpness",
     "singular_values",
+    "sliced_wasserstein",
     "square_grid",
     "train_classifier",
     "train_exemplar_network",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vaefast.errors import ArgumentError
 from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.gan import GAN, Net
+from vaefast.models.gan_losses import LOSSES
 from vaefast.models.mode import evaluating
 from vaefast.models.orthogonal import orthogonal_penalty
 from vaefast.models.player import Player
@@ -47,8 +48,8 @@ class BigGAN(GAN):
                  z: str = "normal", **options: Any) -> None:
         super().__init__(generator, discriminator, image_shape=image_shape, latent_dim=latent_dim, loss=loss, order=order, z=z,
                          **options)
-        if loss == "began":
-            raise ArgumentError("loss is 'began', whose discriminator returns images; BigGAN's returns logits.")
+        if loss in LOSSES and LOSSES[loss].reconstructs:
+            raise ArgumentError(f"loss is {loss!r}, whose discriminator returns images; BigGAN's returns logits.")
         if isinstance(orthogonal_weight, bool) or not 0 <= orthogonal_weight < math.inf:
             raise ArgumentError(f"orthogonal_weight is {orthogonal_weight!r}; expected a number of 0 or more.")
         self.classes = None if classes is None else whole_number("classes", classes)

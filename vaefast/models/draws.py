@@ -12,6 +12,8 @@ import torch
 
 from vaefast.errors import ArgumentError
 
+Sampler = Callable[[int, torch.Generator], torch.Tensor]
+"""(n, generator) -> n examples, [n, ...]."""
 DRAWING = ("sample", "sample_codes", "steps")
 """Methods whose first argument is how many to draw."""
 
@@ -28,6 +30,16 @@ class Draws:
             own = cls.__dict__.get(name)
             if callable(own):
                 setattr(cls, name, _drawing(own))
+
+    def samplers(self, stage: str | None = None) -> dict[str, Sampler]:
+        """The ways in which this model draws examples, by name, the best last. While the stage called `stage` trains: those that
+        know something by then."""
+        return {"prior": self.sample}  # type: ignore[attr-defined]
+
+
+def best_sampler(model: Any, stage: str | None = None) -> Sampler:
+    """The last of a model's samplers; of a module that names none its `sample`."""
+    return list(model.samplers(stage).values())[-1] if hasattr(model, "samplers") else model.sample
 
 
 def _drawing(own: Callable[..., Any]) -> Callable[..., Any]:

@@ -42,7 +42,7 @@ class GAN(Draws, nn.Module):
             `vaefast.nets`) it is given real and fake images in one pass, which is faster and means the same.
         image_shape: shape of one example, such as (3, 64, 64); (2,) for points of the plane, scaled to [0, 1] as images are.
         latent_dim: k.
-        loss: one of `models.gan_losses.LOSSES`: mm, ns, lsgan, wgan, wgan-gp, dragan, began, hinge.
+        loss: one of `models.gan_losses.LOSSES`: mm, ns, lsgan, wgan, wgan-gp, dragan, began, hinge, relativistic.
         penalty: of `models.gradient_penalty.PENALTIES`: none, gp, dragan, dragan-v3, r1; None for the one that belongs to the
             loss (gp to wgan-gp, dragan to dragan).
         lambda_: weight of the penalty; a buffer, which a stage's `ramps` can schedule.
@@ -80,8 +80,10 @@ class GAN(Draws, nn.Module):
         self.penalty = self.losses.penalty if penalty is None else penalty
         if self.penalty not in PENALTIES:
             raise ArgumentError(f"penalty is {penalty!r}; expected one of {', '.join(PENALTIES)}, or None for the loss's own.")
-        if loss == "began" and self.penalty == "dragan":
-            raise ArgumentError("penalty 'dragan' is of probabilities, of which BEGAN has none; take gp, dragan-v3 or r1.")
+        kind = PENALTIES[self.penalty]
+        if self.losses.reconstructs and kind is not None and kind.of_probability:
+            raise ArgumentError(f"penalty {self.penalty!r} is of probabilities, of which {loss.upper()} has none; take gp, "
+                                "dragan-v3 or r1.")
         for name, value in (("lambda_", lambda_), ("weight_penalty", weight_penalty), ("began_lambda", began_lambda),
                             ("began_gamma", began_gamma)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
@@ -100,7 +102,7 @@ class GAN(Draws, nn.Module):
         self.weight_penalty, self.began_lambda, self.began_gamma = float(weight_penalty), began_lambda, began_gamma
         self.began_clip = bool(began_clip)
         self.register_buffer("lambda_", torch.tensor(float(lambda_)), persistent=False)
-        self.register_buffer("k_t", torch.zeros(()), persistent=loss == "began")
+        self.register_buffer("k_t", torch.zeros(()), persistent=self.losses.balanced)
         self._turns = _Turns(self)
 
     def players(self) -> list[Player]:
@@ -113,9 +115,9 @@ class GAN(Draws, nn.Module):
         return [first, second, *([replace(first, new_batch=False, every=self.disc_iters)] if self.order == "dgd" else [])]
 
     def finish_iteration(self, x: Tensor) -> None:
-        """What the engine calls after the turns of an iteration, with its images: moves BEGAN's k_t."""
+        """What the engine calls after the turns of an iteration, with its images: moves k_t."""
         codes = self._turns.end()
-        if self.loss_name == "began":
+        if self.losses.balanced:
             self.balance(x, torch.cat(codes))
 
     # Codes and images.
@@ -150,18 +152,9 @@ class GAN(Draws, nn.Module):
         return raw if tuple(own) == self.image_range else self._as_seen(_rescaled(raw, own, (0, 1)))
 
     def judge(self, x: Tensor, net: Net | None = None) -> Tensor:
-        """What D says of images [B, *image_shape] in `image_range`, [B]: logits, or for "began" the mean absolute error of its
-        reconstructions. `net` is called in D's place."""
-        said = full_precision((self.discriminator if net is None else net)(x))
-        if self.loss_name == "began":
-            if said.shape != x.shape:
-                raise ArgumentError(f"the discriminator returned shape {list(said.shape)} for images of shape {list(x.shape)}; "
-                                    "BEGAN's returns their reconstructions.")
-            return (said - x).abs().flatten(1).mean(1)
-        if said.shape not in ((len(x), 1), (len(x),)):
-            raise ArgumentError(f"the discriminator returned shape {list(said.shape)} for {len(x)} images; expected "
-                                f"{[len(x), 1]}.")
-        return said.flatten()
+        """The scores of images [B, *image_shape] in `image_range`, [B], by what D says of them (`Loss.scores`): logits, or errors
+        of its reconstructions. `net` is called in D's place."""
+        return self.losses.scores(full_precision((self.discriminator if net is None else net)(x)), x)
 
     def _judge_both(self, real: Tensor, fake: Tensor, net: Net | None) -> tuple[Tensor, Tensor]:
         if not getattr(self.discriminator, "rowwise", False) or len(real) != len(fake):
@@ -188,7 +181,7 @@ class GAN(Draws, nn.Module):
 
         Returns scalars `loss` (with gradient to D alone) and, detached: `penalty` and `weight_penalty`, where there are some;
         `real` and `fake`, the means of what D says; `accuracy`, the share of both that it tells right, where the loss has a
-        boundary; for "began" `k_t` and `convergence` E(real) + |gamma E(real) - E(fake)|.
+        boundary; where it is balanced `k_t` and `convergence` E(real) + |gamma E(real) - E(fake)|.
         """
         with torch.no_grad():
             fake = self.generate(self.codes_for(x) if z is None else z)
@@ -207,7 +200,7 @@ class GAN(Draws, nn.Module):
         """`discriminator_loss` of given fakes (in `image_range`); `net` is called in D's place but for gradient penalties."""
         real, fake = self._as_seen(x), fake.detach()
         a, b = self._judge_both(real, fake, net)
-        loss = self.losses.discriminator(a, self.k_t * b if self.loss_name == "began" else b)
+        loss = self.losses.discriminator(a, self.k_t * b if self.losses.balanced else b)
         terms: dict[str, Tensor] = {}
         if self.penalty != "none":
             terms["penalty"] = gradient_penalty(self.penalty, self.judge, real, fake, self.image_range)
@@ -221,17 +214,22 @@ class GAN(Draws, nn.Module):
             if self.losses.boundary is not None:
                 right = (a > self.losses.boundary).to(a.dtype).mean() + (b < self.losses.boundary).to(b.dtype).mean()
                 terms["accuracy"] = 0.5 * right
-            if self.loss_name == "began":
+            if self.losses.balanced:
                 imbalance = self._imbalance(terms["real"], terms["fake"])
                 terms |= {"k_t": self.k_t.clone(), "convergence": terms["real"] + imbalance.abs()}
         return {"loss": loss} | {name: term.detach() for name, term in terms.items()}
 
     def generator_terms(self, x: Tensor, fake: Tensor, net: Net | None = None) -> dict[str, Tensor]:
         """`generator_loss` of given fakes (in `image_range`); `net` is called in D's place."""
+        real = self._as_seen(x)
         with _requiring_grad(self.discriminator.parameters(), False):
-            loss = self.losses.generator(self.judge(fake, net))
+            if self.losses.paired:
+                with torch.no_grad():
+                    a = self.judge(real, net)
+                loss = self.losses.generator(a, self.judge(fake, net))
+            else:
+                loss = self.losses.generator(self.judge(fake, net))
         with torch.no_grad():
-            real = self._as_seen(x)
             spread = [images.std(0, correction=0).mean() for images in (fake, real)]
             diversity = spread[0] / spread[1].clamp_min(torch.finfo(real.dtype).tiny)
         return {"loss": loss, "diversity": diversity}

@@ -1,4 +1,4 @@
-"""How codes are drawn from a second stage: a `VAE` whose examples are another model's codes z, and whose latents are u.
+"""A second stage: a `VAE` whose examples are another model's codes z, and whose latents are u; and models that have one.
 
 Codes get the noise of the second stage's decoder, unlike images. Everything runs in eval mode.
 
@@ -7,11 +7,50 @@ Source: Dai & Wipf 2019, section 4, and their code (`generate`).
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from vaefast.errors import ArgumentError
+from vaefast.models.draws import Draws, Sampler
 from vaefast.models.mode import evaluating
 from vaefast.models.vae import VAE
+
+
+class TwoStages(Draws):
+    """How a model whose codes a second stage has learned draws: `first` codes images, `second` is that stage, or None.
+
+    What it draws from has to have `decode`.
+    """
+
+    first: Any
+    second: VAE | None
+
+    def sample_codes(self, n: int, generator: torch.Generator | None = None, *, stage: int | None = None) -> Tensor:
+        """n codes z, [n, k]: stage 1, from the prior; stage 2, z = z_hat(u) + gamma_z eps with u ~ N(0, I); None: by the last
+        stage there is."""
+        if stage not in (None, 1, 2) or stage == 2 and self.second is None:
+            raise ArgumentError(f"stage is {stage!r}; expected 1 (the prior){' or 2 (the second stage)' if self.second else ''}.")
+        if stage == 1 or self.second is None:
+            return self.first.prior(n, generator)
+        return draw_codes(self.second, n, generator)
+
+    def recode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Codes z [B, k] passed through the second stage: u ~ q(u|z), z = z_hat(u) + gamma_z eps."""
+        if self.second is None:
+            raise ArgumentError("the model was built without a second stage, through which codes could pass.")
+        return recode(self.second, z, generator)
+
+    def sample(self, n: int, generator: torch.Generator | None = None, *, stage: int | None = None) -> Tensor:
+        """n images, [n, C, H, W] in [0, 1], decoded from `sample_codes`: codes get the second stage's noise, images never any."""
+        return self.decode(self.sample_codes(n, generator, stage=stage), generator)  # type: ignore[attr-defined]
+
+    def samplers(self, stage: str | None = None) -> dict[str, Sampler]:
+        """"prior" and "second"; while "stage1" trains the first alone, as the second stage knows nothing yet."""
+        names = {"prior": 1} if self.second is None or stage == "stage1" else {"prior": 1, "second": 2}
+        return {name: partial(self.sample, stage=number) for name, number in names.items()}
 
 
 def draw_codes(second: VAE, n: int, generator: torch.Generator | None = None) -> Tensor:

@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from vaefast.errors import DivergenceError, RunFolderError
-from vaefast.experiments.draws import sample_images
-from vaefast.experiments.evaluate import evaluate, own_network
 from vaefast.experiments.run import run_data, train
-from vaefast.experiments.scores import ImageScores
+from vaefast.experiments.scoring.draws import sample_images
+from vaefast.experiments.scoring.evaluate import evaluate, own_network
+from vaefast.experiments.scoring.registry import RANKING, best_of
+from vaefast.experiments.scoring.scores import ImageScores
 from vaefast.files import remove_leftovers
+from vaefast.models.draws import best_sampler
 from vaefast.models.mode import evaluating
 from vaefast.training import Callback, Trainer
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.storage import read_object, write_json
 
-SCORES = {"classifier": "fd_classifier", "exemplar": "fd_exemplar", "fid": "fid"}
+SCORES = RANKING
 """What a sweep can rank by: the metric, as `evaluate` calls it, and its entry in evaluation.json. Lower is better."""
-_SUBJECTS = ("stage2", "stage1", "samples")  # the model's best samples first
 LOCK_SECONDS = 60.0
 
 Job = dict[str, Any]
@@ -49,8 +50,7 @@ def stop(path: Path, share: float, score: float) -> None:
 
 def score_of(path: Path, metric: str) -> float | None:
     """The score of a job that is done."""
-    found = read_object(path / "evaluation.json")
-    return next((float(found[key]) for key in (f"{SCORES[metric]}/{s}" for s in _SUBJECTS) if key in found), None)
+    return best_of(read_object(path / "evaluation.json"), SCORES[metric])
 
 
 def milestones_of(path: Path, metric: str) -> list[tuple[float, float]]:
@@ -139,7 +139,8 @@ class Milestones(Callback):
             self.score = ImageScores(test.subset(slice(0, samples)), [self.metric], weights=self.options["weights"],
                                      device=trainer.device, classifier=network, notice=_silent)
         with evaluating(trainer.model), trainer.averaged():
-            images = sample_images(trainer.model, trainer.model.sample, samples, seed=seed + 1)  # the evaluation's own noise
+            draw = best_sampler(trainer.model, trainer.stage.name)
+            images = sample_images(trainer.model, draw, samples, seed=seed + 1)  # the evaluation's own noise
         return float(self.score(images)[SCORES[self.metric]])
 
 

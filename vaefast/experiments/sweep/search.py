@@ -13,9 +13,9 @@ import torch
 
 from vaefast import api
 from vaefast.errors import ArgumentError, RunFolderError, TrainingError
-from vaefast.experiments.evaluate import SAMPLES, own_network
 from vaefast.experiments.presets import preset
 from vaefast.experiments.run import load_data
+from vaefast.experiments.scoring.evaluate import SAMPLES, own_network
 from vaefast.experiments.sweep.job import SCORES, Job, describe, ended, score_of, state_of
 from vaefast.experiments.sweep.space import overrides, space_of
 from vaefast.experiments.sweep.table import HEADINGS, best_row, setting_rows, write_best, write_settings

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vaefast.experiments.scoring.registry import name_of
 from vaefast.experiments.sweep.job import SCORES, milestones_of, score_of, shown, state_of
 from vaefast.files import write_atomically
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.storage import write_json
 
-HEADINGS = {"classifier": "FD-classifier", "exemplar": "FD-exemplar", "fid": "FID"}
+HEADINGS = {metric: name_of(key) for metric, key in SCORES.items()}
 
 
 def setting_rows(paths: Sequence[Path], settings: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]]:

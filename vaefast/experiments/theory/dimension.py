@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaefast.experiments.figures import COLOURS, GREY, label, panels
+from vaefast.experiments.pictures.figures import COLOURS, GREY, label, panels
 from vaefast.experiments.theory.job import Job
 from vaefast.experiments.theory.manifold_case import FITTED_BELOW, Budget, Case, run_case
 

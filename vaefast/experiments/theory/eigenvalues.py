@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaefast.experiments.figures import COLOURS, GREY, label, panels
+from vaefast.experiments.pictures.figures import COLOURS, GREY, label, panels
 from vaefast.experiments.theory.job import Job, fingerprint
 from vaefast.models.mode import evaluating
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vaefast.errors import ArgumentError
-from vaefast.experiments.figures import COLOURS, label, panels
+from vaefast.experiments.pictures.figures import COLOURS, label, panels
 from vaefast.experiments.theory.job import write_outcome
 from vaefast.ops import HALF_LOG_2PI
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vaefast.digest import tensor_digest
 from vaefast.errors import ArgumentError
-from vaefast.experiments.figures import save_figure
+from vaefast.experiments.pictures.figures import save_figure
 from vaefast.training.device import resolve_device
 from vaefast.training.storage import read_object, write_json
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaefast.experiments.codes import two_stage_codes
-from vaefast.experiments.figures import COLOURS, GREY, label, panels
+from vaefast.experiments.pictures.figures import COLOURS, GREY, label, panels
+from vaefast.experiments.scoring.codes import two_stage_codes
 from vaefast.experiments.theory.job import Job, fingerprint
 from vaefast.metrics import singular_values
 from vaefast.models import TwoStageVAE

@@ -1,0 +1,67 @@
+"""What a paper says of its tables and figures, held against what was measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from vaefast.experiments.pictures import html
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement, what was measured, and whether it holds; None where nothing was measured to tell."""
+
+    text: str
+    measured: str
+    holds: bool | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+def judged(said: Sequence[Claim], preset: str) -> list[Claim]:
+    """Claims as a study of `preset` may tell them: the trainings of "smoke" are too short for any verdict."""
+    return [replace(claim, holds=None) for claim in said] if preset == "smoke" else list(said)
+
+
+HOLDS = {True: "yes", False: "no", None: "-"}
+
+
+def markdown(found: dict[str, list[dict[str, Any]]]) -> str:
+    """Claims by data set, as `as_dict` gives them, in one Markdown table."""
+    lines = ["| data | the paper says | measured here | holds |", "| --- | --- | --- | --- |"]
+    lines += [f"| {data} | {c['text']} | {c['measured']} | {HOLDS[c['holds']]} |" for data, said in found.items() for c in said]
+    return "\n".join(lines) + "\n"
+
+
+def html_table(said: Sequence[Claim]) -> str:
+    """Claims of one data set for a page."""
+    return html.table(["the paper says", "measured here", "holds"], [[c.text, c.measured, HOLDS[c.holds]] for c in said], "words")
+
+
+def by_name(found: dict[str, Any]) -> dict[str, Any]:
+    """The rows of a table by their names."""
+    return {row["name"]: row for row in found["rows"]}
+
+
+def measured(found: dict[str, Any], keys: Sequence[str]) -> str:
+    """The first of `keys` that any row but the real images' has a value of."""
+    return next((key for key in keys if any(row[key] for row in found["rows"] if row["name"] != "real")), keys[0])
+
+
+def mean_of(rows: dict[str, Any], name: str, key: str) -> float | None:
+    """A row's mean; None where it has none."""
+    value = rows.get(name, {}).get(key)
+    return value["mean"] if value else None
+
+
+def less(rows: dict[str, Any], metric: str, better: str, worse: str, text: str) -> Claim:
+    """That row `better` is below row `worse`."""
+    a, b = (mean_of(rows, name, metric) for name in (better, worse))
+    if a is None or b is None:
+        return Claim(text, "not measured", None)
+    ratio = f", {b / a:.2g} times" if a > 0 else ""
+    return Claim(text, f"{a:.4g} against {b:.4g}{ratio}", a < b)

@@ -1,0 +1,103 @@
+"""What the work says of its terms, held against what was measured here; and what it leaves open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from vaefast.experiments.papers.claims import Claim, by_name, less, mean_of, measured
+from vaefast.experiments.papers.gamix.protocol import WEIGHTS
+from vaefast.experiments.scoring.registry import name_of
+
+Said = Callable[[dict[str, Any]], Sequence[Claim]]
+DISTANCES = ("fid", "fd_classifier", "fd_exemplar")
+COLLAPSED = 0.9
+"""Of all dimensions, that are active."""
+GONE = 0.01
+"""Mean posterior variance below which it has fallen to 0."""
+BLURRED = 0.9
+"""Of the sharpness with the released weight."""
+
+
+def of_ablation(found: dict[str, Any]) -> list[Claim]:
+    """Of the terms, one at a time."""
+    rows = by_name(found)
+    return [
+        _collapse(rows),
+        less(rows, "active", "elbo", "mixture", "with the mixture in the KL's place more dimensions are active (the ELBO's "
+             "against the mixture's)"),
+        _gone(rows, "mixture", "the mixture alone lets posterior variances fall to 0"),
+        less(rows, "posterior_variance", "mixture", "variance", "the variance term keeps them up (without against with it)"),
+        _sharper(rows, "l1", "variance", "reconstructions are sharper with L1 than with L2"),
+        _sharper(rows, "patchgan", "l1", "the PatchGAN makes reconstructions sharper"),
+        _gone(rows, "ind-0", "GAMIX-VAE without the variance term is a deterministic autoencoder: variances fall to 0"),
+        _blurred(rows),
+    ]
+
+
+def of_weights(found: dict[str, Any]) -> list[Claim]:
+    """Of the weight of the variance term."""
+    rows = by_name(found)
+    values = [mean_of(rows, row.name, "posterior_variance") for row in WEIGHTS]
+    return [_rising("the larger the variance term's weight, the larger the posterior variances", values)]
+
+
+def of_baselines(found: dict[str, Any]) -> list[Claim]:
+    """Of samples, by the distance that was measured. The work has none of these comparisons."""
+    rows, distance = by_name(found), measured(found, DISTANCES)
+    name = name_of(distance)
+    said = [less(rows, distance, "gamix-two-stage", "gamix", f"left open: a second stage helps GAMIX-VAE ({name})")]
+    said += [less(rows, distance, "gamix", other, f"left open: GAMIX-VAE draws better samples than {what} ({name})")
+             for other, what in (("elbo", "a VAE at the same reconstruction weight"), ("beta-vae", "a beta-VAE"),
+                                 ("two-stage", "a two-stage VAE"))]
+    said.append(less(rows, distance, "gamix-two-stage", "two-stage",
+                     f"left open: with a second stage each, GAMIX-VAE is better than the VAE ({name})"))
+    said.append(less(rows, "recall", "elbo", "gamix", "left open: GAMIX-VAE's samples are more varied than the VAE's at the same "
+                     "reconstruction weight (recall, the VAE's against GAMIX-VAE's)"))
+    return said
+
+
+def _collapse(rows: dict[str, Any]) -> Claim:
+    text = f"at this reconstruction weight the standard ELBO collapses (here: under {COLLAPSED:.0%} of its dimensions are active)"
+    active, k = mean_of(rows, "elbo", "active"), rows.get("elbo", {}).get("latent_dim")
+    if active is None or k is None:
+        return Claim(text, "not measured", None)
+    return Claim(text, f"{active:.4g} of {k} active", active < COLLAPSED * k)
+
+
+def _gone(rows: dict[str, Any], name: str, text: str) -> Claim:
+    text = f"{text} (here: a mean below {GONE:g})"
+    value = mean_of(rows, name, "posterior_variance")
+    return Claim(text, "not measured", None) if value is None else Claim(text, f"{value:.3g}", value < GONE)
+
+
+def _sharpness(rows: dict[str, Any], *names: str) -> list[float] | None:
+    """Of the rows' reconstructions, and of real images, last; None where one is not known."""
+    values = [*(mean_of(rows, name, "sharpness_reconstructions") for name in names), mean_of(rows, "real", "sharpness")]
+    known = [value for value in values if value is not None]
+    return known if len(known) == len(values) else None
+
+
+def _sharper(rows: dict[str, Any], better: str, worse: str, text: str) -> Claim:
+    """Noise counts as sharpness: what is beyond the real images' own is no gain."""
+    text = f"{text} (here: nearer to the real images' sharpness)"
+    if (known := _sharpness(rows, better, worse)) is None:
+        return Claim(text, "not measured", None)
+    a, b, real = known
+    return Claim(text, f"{a:.3g} against {b:.3g}, real images {real:.3g}", abs(a - real) < abs(b - real))
+
+
+def _blurred(rows: dict[str, Any]) -> Claim:
+    text = ("a hundred times its weight blurs reconstructions (here: below the real images' sharpness, and below "
+            f"{BLURRED:.0%} of that with the usual weight)")
+    if (known := _sharpness(rows, "ind-x100", "patchgan")) is None:
+        return Claim(text, "not measured", None)
+    huge, usual, real = known
+    return Claim(text, f"{huge:.3g} against {usual:.3g}, real images {real:.3g}", huge < min(BLURRED * usual, real))
+
+
+def _rising(text: str, values: Sequence[float | None]) -> Claim:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return Claim(text, "not measured", None)
+    return Claim(text, " / ".join(f"{value:.3g}" for value in known), all(a < b for a, b in zip(known, known[1:], strict=False)))

@@ -1,0 +1,81 @@
+"""What the paper says, held against what was measured here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vaefast.experiments.papers.claims import Claim, by_name, less, mean_of, measured
+from vaefast.experiments.papers.hinrichsen.protocol import FEW, LATENTS
+
+DISTANCES = ("fid", "fd_classifier", "fd_exemplar")
+INCEPTION = ("inception_score", "is_classifier", "is_exemplar")
+FAR = 1.5
+"""The paper's scores of GANs are at least twice those of VAEs; so many times are "far" here."""
+COLLAPSED = 0.5
+"""Of the diversity with the usual learning rates."""
+
+
+def of_table(found: dict[str, Any]) -> list[Claim]:
+    """Of the result table on one data set, in FID and Inception score where they were measured, else in their substitutes."""
+    rows, distance, score = by_name(found), measured(found, DISTANCES), f"{measured(found, INCEPTION)}_{FEW}"
+    said = []
+    for arch, name in (("normal", "BigGAN"), ("deep", "BigGAN-deep")):
+        said.append(_far(rows, score, f"gan-{arch}", f"vae-{arch}",
+                         f"the Inception score of {name} is far above the VAE's of its parts (here: {FAR:g} times or more)"))
+    for arch, name in (("normal", "BigGAN"), ("deep", "BigGAN-deep")):
+        if found["data"] == "cifar10":
+            said.append(less(rows, distance, f"gan-{arch}", f"vae-{arch}", f"{name} has the better FID on CIFAR-10"))
+        if found["data"] == "lfw":
+            said.append(less(rows, distance, f"vae-{arch}", f"gan-{arch}", f"the VAE of {name}'s parts has the better FID on "
+                             "faces"))
+    for family, name in (("gan", "the GAN"), ("vae", "the VAE")):
+        if (found["data"], family) != ("cifar10", "vae"):  # where the paper itself found none
+            said.append(less(rows, distance, f"{family}-deep", f"{family}-normal", f"extra residual blocks help {name}"))
+    return said
+
+
+def of_latents(found: dict[str, Any]) -> list[Claim]:
+    """Of the VAE's latent dimensions."""
+    rows, distance = by_name(found), measured(found, DISTANCES)
+    values = [mean_of(rows, "vae-deep" if k == 256 else f"vae-deep-z{k}", distance) for k in LATENTS]
+    known = [v for v in values if v is not None]
+    text = "the more latent dimensions, the better the VAE (in FID)"
+    if len(known) < len(values):
+        return [Claim(text, "not measured", None)]
+    shown = " / ".join(f"{v:.4g}" for v in known)
+    falls = all(b < a for a, b in zip(known, known[1:], strict=False))
+    return [Claim(text, f"{shown} with {' / '.join(map(str, LATENTS))}", falls)]
+
+
+def of_rates(found: dict[str, Any]) -> list[Claim]:
+    """Of learning rates: convergence by the distance at the end of the same budget, collapse by the samples' diversity."""
+    rows, distance = by_name(found), measured(found, DISTANCES)
+    slower = "10 times the discriminator's learning rate slows convergence (here: a worse distance after as many steps)"
+    text = f"10 times the generator's learning rate collapses (here: a diversity below {COLLAPSED:g} of the usual, or divergence)"
+    said = [_diverged(rows, "gan-deep-fast-d", slower) or less(rows, distance, "gan-deep", "gan-deep-fast-d", slower)]
+    usual, fast = (mean_of(rows, name, "diversity") for name in ("gan-deep", "gan-deep-fast-g"))
+    if (claim := _diverged(rows, "gan-deep-fast-g", text)) is not None:
+        return [*said, claim]
+    if usual is None or fast is None:
+        return [*said, Claim(text, "not measured", None)]
+    return [*said, Claim(text, f"{fast:.3g} of the real images' deviation against {usual:.3g}", fast < COLLAPSED * usual)]
+
+
+def of_activation(found: dict[str, Any]) -> list[Claim]:
+    """Of leaky ReLU in the place of ReLU."""
+    rows, distance = by_name(found), measured(found, DISTANCES)
+    return [_diverged(rows, f"{name}-leaky", text) or less(rows, distance, name, f"{name}-leaky", text)
+            for name, text in (("gan-deep", "leaky ReLU is worse for the GAN"), ("vae-deep", "leaky ReLU is worse for the VAE"))]
+
+
+def _far(rows: dict[str, Any], score: str, better: str, worse: str, text: str) -> Claim:
+    a, b = (mean_of(rows, name, score) for name in (better, worse))
+    if a is None or b is None:
+        return Claim(text, "not measured", None)
+    return Claim(text, f"{a:.3g} against {b:.3g}, {a / b:.2g} times", a >= FAR * b)
+
+
+def _diverged(rows: dict[str, Any], name: str, text: str) -> Claim | None:
+    """That a training met NaN or infinity, which settles every claim that it goes worse."""
+    row = rows.get(name)
+    return Claim(text, f"{row['diverged']} diverged", True) if row and row["diverged"] else None

@@ -1,0 +1,81 @@
+"""What the paper says of its figures, held against what was measured here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vaefast.experiments.papers.claims import Claim, less, mean_of
+from vaefast.experiments.papers.zhao.chains import series
+
+SATURATED = 0.05
+"""Within this share of its ceiling an estimate of mutual information is saturated."""
+USELESS = 0.1
+"""Nats below which codes tell nothing."""
+BEATS = 2.0
+ALIKE = 1.5
+"""Two distances are alike if neither is so many times the other."""
+CLOSE = 0.15
+"""Share by which the error of figure 2 may differ from the variance that it is said to be."""
+BLURRED = 0.5
+
+
+def of_map(found: dict[str, Any]) -> list[Claim]:
+    """Of figure 2."""
+    row = {"map": found["rows"][0]}
+    error, variance, bias, blur = (mean_of(row, "map", key) for key in ("error", "variance", "bias", "blur"))
+    if error is None or variance is None or bias is None or blur is None:
+        return []
+    return [
+        Claim(f"the best decoder draws the mean of the images that share a code (here: to within {CLOSE:.0%} of their variance)",
+              f"squared distance {bias:.3g}, variance {variance:.4g}", bias <= CLOSE * variance),
+        Claim(f"the error that remains is the variance of the images that share a code (here: to within {CLOSE:.0%})",
+              f"error {error:.4g}, variance {variance:.4g}", abs(error / variance - 1) <= CLOSE),
+        Claim(f"pictures are blurred where that variance is high (here: a rank correlation above {BLURRED:g})",
+              f"rank correlation {blur:.2f}", blur > BLURRED)]
+
+
+def of_chain(found: dict[str, Any]) -> list[Claim]:
+    """Of figure 4: that the Sequential VAE gets better with every step."""
+    error, sharp = (series(found, "sequential", key) for key in ("step_error", "step_sharpness"))
+    if not error:
+        return []
+    own = found["rows"][-1]["sequential_step_sharpness"]["mean"]
+    return [
+        Claim("reconstructions get better with every step (here: the squared error of test images)",
+              " / ".join(f"{e:.3g}" for e in error), all(b < a for a, b in zip(error, error[1:], strict=False))),
+        Claim("samples get sharper with every step (here: the variance of the Laplacian)",
+              f"{' / '.join(f'{s:.3g}' for s in sharp)} (data: {own:.3g})",
+              all(a < b for a, b in zip(sharp, sharp[1:], strict=False)))]
+
+
+def of_pixels(found: dict[str, Any]) -> list[Claim]:
+    """Of figure 5."""
+    rows = {row["name"]: row for row in found["rows"]}
+    said = [_saturated(rows), *(_useless(rows, name, text) for name, text in (
+        ("elbo", "with the ELBO they tell nothing"), ("center", "with the centring regulariser they tell nothing")))]
+    said.append(less(rows, "loss", "none", "elbo", "without a regulariser the loss is lower than with the ELBO"))
+    ancestral, chain = (mean_of(rows, "none", key) for key in ("fd_ancestral", "fd_chain"))
+    text = ("without a regulariser samples of the chain are good where ancestral ones are not (here: an FD-classifier at least "
+            f"{BEATS:g} times lower)")
+    said.append(Claim(text, "not measured", None) if ancestral is None or chain is None else
+                Claim(text, f"{chain:.4g} against {ancestral:.4g}, {ancestral / chain:.3g} times", BEATS * chain <= ancestral))
+    ancestral, chain = (mean_of(rows, "elbo", key) for key in ("fd_ancestral", "fd_chain"))
+    text = f"with the ELBO the two are alike (here: neither FD-classifier {ALIKE:g} times the other)"
+    said.append(Claim(text, "not measured", None) if ancestral is None or chain is None else
+                Claim(text, f"{chain:.4g} against {ancestral:.4g}", max(chain, ancestral) <= ALIKE * min(chain, ancestral)))
+    return said
+
+
+def _saturated(rows: dict[str, Any]) -> Claim:
+    value, ceiling = (mean_of(rows, "none", key) for key in ("information", "ceiling"))
+    text = ("without a regulariser codes tell as much about their images as the estimate can show (here: within "
+            f"{SATURATED:.0%} of log N)")
+    if value is None or ceiling is None:
+        return Claim(text, "not measured", None)
+    return Claim(text, f"{value:.4g} of at most {ceiling:.4g} nats", value >= (1 - SATURATED) * ceiling)
+
+
+def _useless(rows: dict[str, Any], name: str, text: str) -> Claim:
+    text = f"{text} (here: below {USELESS:g} nats)"
+    value = mean_of(rows, name, "information")
+    return Claim(text, "not measured", None) if value is None else Claim(text, f"{value:.3g} nats", value < USELESS)

@@ -1,0 +1,1 @@
+"""What runs and scores look like: grids of images, curves, figures, and the report's page."""

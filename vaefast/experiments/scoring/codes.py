@@ -1,0 +1,72 @@
+"""Codes that a trained model has of images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vaefast import api
+from vaefast.models import TwoStageVAE
+from vaefast.models.mode import evaluating
+
+
+@dataclass(frozen=True, eq=False)
+class Aggregate:
+    """What a model makes of a data set's images.
+
+    Attributes:
+        codes: one draw z ~ q(z|x) of each image, [N, k], on the model's device.
+        variance: of the posteriors, averaged over the images, [k].
+        mean, std: of the posteriors, [N, k]; before the flow, where there is one.
+    """
+
+    codes: Tensor
+    variance: Tensor
+    mean: Tensor
+    std: Tensor
+
+
+def spread_over(images: Tensor, count: int | None) -> Tensor:
+    """`count` of the images, spread over the set; all, where `count` is None or there are fewer."""
+    return images if count is None or count >= len(images) else images[torch.linspace(0, len(images) - 1, count).long()]
+
+
+def in_batches(images: Tensor, batch_size: int = 1000) -> list[Tensor]:
+    """Images [N, ...] in batches, the last one of 2 or more (where there are as many): networks that normalise by their batch
+    take no image alone."""
+    found = list(images.split(batch_size))
+    return [*found[:-2], torch.cat(found[-2:])] if len(found) > 1 and len(found[-1]) == 1 else found
+
+
+@torch.no_grad()
+def aggregate(model: api.ImageAutoencoder, images: Tensor, seed: int = 0, batch_size: int = 1000) -> Aggregate:
+    """Codes and posterior variances of images [N, C, H, W]."""
+    generator = torch.Generator(model.device).manual_seed(seed)
+    codes, means, stds = [], [], []
+    for batch in in_batches(images, batch_size):
+        posterior = model.encode(batch.to(model.device))
+        codes.append(posterior.sample(generator))
+        base = getattr(posterior, "base", posterior)
+        means.append(base.mean)
+        stds.append(base.std)
+    std = torch.cat(stds)
+    return Aggregate(torch.cat(codes), std.double().square().mean(0), torch.cat(means), std)
+
+
+@torch.no_grad()
+def two_stage_codes(model: TwoStageVAE, images: Tensor, n: int, *, seed: int, device: torch.device,
+                    batch_size: int = 1000) -> tuple[Tensor, Tensor]:
+    """n draws (fewer, where there are fewer images) of q(z) and of q(u): x -> z ~ q(z|x) -> u ~ q(u|z), [n, k] each.
+
+    The images are drawn without replacement, and one code of each. The model is on `device`.
+    """
+    generator = torch.Generator(device).manual_seed(seed)
+    chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:n]
+    z, u = [], []
+    with evaluating(model):
+        for index in chosen.split(batch_size):
+            z.append(model.encode(images[index].to(device)).sample(generator))
+            u.append(model.second.encode(z[-1]).sample(generator))
+    return torch.cat(z), torch.cat(u)

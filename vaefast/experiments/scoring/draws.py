@@ -1,0 +1,58 @@
+"""Images drawn from a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vaefast import api
+from vaefast.errors import ArgumentError
+from vaefast.models import Mixture
+from vaefast.models.draws import Sampler, best_sampler
+
+SAMPLERS = ("prior", "mixture", "second")
+"""Where codes come from: N(0, I), a Gaussian mixture fitted to q(z) of the training images, or the second stage."""
+COMPONENTS = 10
+"""Of the mixture."""
+
+
+def sampling_seed(seed: int) -> int:
+    """Seed of the samples that a run of `seed` draws: its pictures, its score curve. The next one, so that they do not repeat the
+    noise of the training; 1 for the default seed 0."""
+    return seed + 1
+
+
+def image_sampler(model: api.ImageModel, name: str | None = None, codes: Callable[[], Tensor] | None = None,
+                  seed: int = 0) -> Sampler:
+    """The way of drawing images called `name`: one of the model's own (`samplers`; the best where none is named), or "mixture".
+
+    Args:
+        codes: gives the codes of the training images [N, k], to which a Gaussian mixture is fitted.
+        seed: of that fit.
+
+    Raises:
+        ArgumentError: the model has no such sampler.
+    """
+    own = model.samplers()
+    if name is None or name in own:
+        return best_sampler(model) if name is None else own[name]
+    if name == "mixture" and codes is not None and model.infers:
+        draw = Mixture(model.latent_dim, COMPONENTS, seed=seed).fit(codes()).sample
+        return lambda n, generator: model.decode(draw(n, generator), generator)
+    has = [known for known in SAMPLERS if known in own or known == "mixture" and model.infers]
+    raise ArgumentError(f"sampler is {name!r}; a {model.kind} model has {', '.join(has)}.")
+
+
+@torch.no_grad()
+def sample_images(model: api.ImageModel, draw: Sampler, n: int, *, seed: int = 0, batch_size: int = 1000) -> Tensor:
+    """n images that `draw` gives, as uint8 [n, C, H, W] on the CPU, drawn in batches on the model's device."""
+    generator = torch.Generator(model.device).manual_seed(seed)
+    sizes = [min(batch_size, n - start) for start in range(0, n, batch_size)]
+    return torch.cat([to_uint8(draw(size, generator)) for size in sizes])
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Images in [0, 1] as uint8 on the CPU, rounded to the nearest level."""
+    return x.mul(255).round_().clamp_(0, 255).to(torch.uint8).cpu()
