@@ -14,6 +14,7 @@ from vaefast.errors import ArgumentError, DivergenceError
 from vaefast.experiments import presets, score_curve
 from vaefast.experiments.hinrichsen import cell, claims, paper, protocol
 from vaefast.experiments.hinrichsen.tables import table
+from vaefast.experiments.request import Request
 from vaefast.experiments.run import build, train
 from vaefast.experiments.study import cell as study_cell
 from vaefast.experiments.study.cell import Study
@@ -212,7 +213,7 @@ def test_settings_reach_the_training(tmp_path):
     found["model_overrides"] |= {"ch": 2, "latent_dim": 4}
     found |= {"steps": (1,), "score_every": None}
     found["stage_overrides"]["batch_size"] = 4
-    _, run = train(data_name="digits", data_root=None, out=str(tmp_path / "run"), progress=False, **found)
+    _, run = train(Request(data_name="digits", out=str(tmp_path / "run"), **found), progress=False)
     record = run.read_metrics()[-1]
     assert record["discriminator/lr"] == pytest.approx(2e-4) and record["generator/lr"] == pytest.approx(5e-4)
 

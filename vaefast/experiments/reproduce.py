@@ -9,6 +9,7 @@ from typing import Any
 
 from vaefast.experiments.evaluate import evaluate
 from vaefast.experiments.pictures import read_png, save_png, side_by_side
+from vaefast.experiments.request import Request
 from vaefast.experiments.run import train
 from vaefast.experiments.tables import markdown_scores, print_scores
 from vaefast.files import write_atomically
@@ -37,8 +38,8 @@ def reproduce(name: str, *, data_root: str, out: str, seed: int = 0, device: str
     A folder that holds this experiment already is gone on with: training that was cut off resumes, finished training is
     only scored again.
     """
-    train(data_root=data_root, out=out, seed=seed, device=device, command=command,
-          resume=(Path(out) / "config.json").exists(), **EXPERIMENTS[name].settings)
+    train(Request(data_root=data_root, out=out, seed=seed, device=device, command=command,
+                  resume=(Path(out) / "config.json").exists(), **EXPERIMENTS[name].settings))
     result = evaluate(out, seed=seed, device=device)
     print_scores(result)
     run = RunFolder.open(out)

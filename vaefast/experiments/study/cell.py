@@ -11,6 +11,7 @@ from typing import Any
 from vaefast.data import ImageSet
 from vaefast.errors import DivergenceError, RunFolderError
 from vaefast.experiments.evaluate import chosen_metrics, evaluate, own_metric
+from vaefast.experiments.request import Request
 from vaefast.experiments.run import train
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.storage import read_object, write_json
@@ -80,7 +81,7 @@ def run_cell(study: Study, path: Path, settings: dict[str, Any], samples: int, *
     """Train (and score) one trial into run folder `path`, or what is left of it; returns `path`.
 
     Args:
-        settings: of `vaefast.experiments.run.train`, but for the folder, the machine and what the study knows.
+        settings: of `vaefast.experiments.request.Request`, but for the folder, the machine and what the study knows.
         samples: of each kind to score.
         scores: whether to score at all.
         scoring: further options of `evaluate`.
@@ -105,7 +106,7 @@ def run_cell(study: Study, path: Path, settings: dict[str, Any], samples: int, *
     if not (path / "model.json").is_file():
         study.say(f"{name}: training")
         try:
-            train(out=str(path), resume=(path / "config.json").exists(), command=study.command, **settings)
+            train(Request(out=str(path), resume=(path / "config.json").exists(), command=study.command, **settings))
         except DivergenceError as error:
             if not may_diverge:
                 raise

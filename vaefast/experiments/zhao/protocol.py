@@ -101,7 +101,7 @@ def budget_of(preset: str) -> Budget:
 
 
 def options(training: Training, preset: str) -> dict[str, Any]:
-    """Arguments of `vaefast.experiments.run.train`.
+    """Arguments of `vaefast.experiments.request.Request`.
 
     Raises:
         ArgumentError: no such preset.
