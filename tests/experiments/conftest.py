@@ -23,5 +23,5 @@ def patch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPat
 @pytest.fixture
 def nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training and scoring a cell of a study fail."""
-    monkeypatch.setattr(cells, "train", lambda **_: pytest.fail("trained again"))
+    monkeypatch.setattr(cells, "train", lambda *_, **__: pytest.fail("trained again"))
     monkeypatch.setattr(cells, "evaluate", lambda *_, **__: pytest.fail("scored again"))

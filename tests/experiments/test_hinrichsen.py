@@ -19,6 +19,7 @@ from vaefast.experiments.papers.hinrichsen.paper import PAPER
 from vaefast.experiments.papers.pictures import great_circle
 from vaefast.experiments.papers.plan import Study
 from vaefast.experiments.papers.tables import table
+from vaefast.experiments.request import Request
 from vaefast.experiments.run import build, train
 from vaefast.experiments.scoring import score_curve
 from vaefast.training.settings import StageSettings, override
@@ -217,7 +218,7 @@ def test_settings_reach_the_training(tmp_path):
     found["model_overrides"] |= {"ch": 2, "latent_dim": 4}
     found |= {"steps": (1,), "score_every": None}
     found["stage_overrides"]["batch_size"] = 4
-    _, run = train(data_name="digits", data_root=None, out=str(tmp_path / "run"), progress=False, **found)
+    _, run = train(Request(data_name="digits", out=str(tmp_path / "run"), **found), progress=False)
     record = run.read_metrics()[-1]
     assert record["discriminator/lr"] == pytest.approx(2e-4) and record["generator/lr"] == pytest.approx(5e-4)
 
