@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ import vaefast
 
 ROOT = Path(vaefast.__file__).parent
 ALLOWED = {
-    "errors": set(), "files": set(), "digest": set(), "float32": set(), "pixel_values": set(), "nets": set(),
+    "errors": set(), "files": set(), "digest": set(), "float32": set(), "pixel_values": set(),
+    "torch_private": set(), "nets": set(),
     "ops": {"_C", "kernels"}, "data": set(),
     "models": {"ops", "nets"}, "metrics": {"ops", "data"},
     "training": {"models", "nets", "metrics", "data", "ops"},
@@ -44,8 +46,15 @@ def test_imports_run_one_way():
         room = path.relative_to(ROOT).parts[0].removesuffix(".py")
         if room in ("__init__", "kernels"):
             continue
-        allowed = ALLOWED[room] | {room, "errors", "files", "digest", "float32", "pixel_values", "__version__"}
+        allowed = ALLOWED[room] | {room, "errors", "files", "digest", "float32", "pixel_values", "torch_private",
+                                             "__version__"}
         wrong += [f"{path.relative_to(ROOT)} imports {other}" for other in imported(path) - allowed]
+    assert not wrong
+
+
+def test_private_parts_of_torch_are_in_one_module():
+    wrong = [str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py") if path.name != "torch_private.py"
+             and re.search(r"\btorch\.(ops\.\w+\.)?_[a-zA-Z]|from torch\._", path.read_text())]
     assert not wrong
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from vaefast.errors import ArgumentError, DataError
 from vaefast.models.latents import plain_array
 from vaefast.pixel_values import outside, wrong_dtype
+from vaefast.torch_private import is_transformed
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -206,7 +207,7 @@ def _like(model: Any) -> Tensor:
 
 def _readable(x: Tensor, model: nn.Module) -> bool:
     """Whether the values of x can be read here, and are worth the wait."""
-    if not x.numel() or x.is_meta or torch.jit.is_tracing() or torch._C._functorch.is_functorch_wrapped_tensor(x):
+    if not x.numel() or x.is_meta or torch.jit.is_tracing() or is_transformed(x):
         return False
     if type(x) is not Tensor and hasattr(x, "fake_mode"):
         return False

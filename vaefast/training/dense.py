@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from vaefast.torch_private import is_transformed, onednn_linear
 from vaefast.training.device import cpu_info
 
 SMALLEST = 2**23
@@ -42,7 +43,7 @@ def _takes(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
     return (all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
             and x.ndim == weight.ndim == 2 and x.shape[1] == weight.shape[1]  # else torch's own error, or another meaning
             and (bias is None or bias.shape == weight.shape[:1])
-            and not torch.is_autocast_enabled("cpu") and not torch._C._functorch.is_functorch_wrapped_tensor(x))
+            and not torch.is_autocast_enabled("cpu") and not is_transformed(x))
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -59,7 +60,7 @@ class _Dense(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
         if not weight.is_contiguous() and not weight.t().is_contiguous():
             weight = weight.contiguous()
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return onednn_linear(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:

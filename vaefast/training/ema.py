@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from vaefast.torch_private import copy_all, lerp_all
+
 
 class WeightAverage:
     """avg += (1 - d) (weights - avg) after every step, with d = min(decay, (1 + t) / (10 + t)) so that it warms up.
@@ -34,17 +36,12 @@ class WeightAverage:
     @torch.no_grad()
     def update(self) -> None:
         """Take in the weights."""
-        if self._share is None:
-            torch._foreach_lerp_(self.average, self.live, self._value)
-        else:
-            difference = torch._foreach_sub(self.live, self.average)
-            torch._foreach_mul_(difference, self._share)
-            torch._foreach_add_(self.average, difference)
+        lerp_all(self.average, self.live, self._value if self._share is None else self._share)
 
     @torch.no_grad()
     def apply(self) -> None:
         """Replace the model's weights by their average."""
-        torch._foreach_copy_(self.live, self.average)
+        copy_all(self.live, self.average)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -55,7 +52,7 @@ class WeightAverage:
             yield
         finally:
             with torch.no_grad():
-                torch._foreach_copy_(self.live, weights)
+                copy_all(self.live, weights)
 
     def state(self) -> dict[str, Tensor]:
         """The average by parameter name."""

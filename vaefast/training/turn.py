@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
 from vaefast.models.player import Player
+from vaefast.torch_private import clamp_all
 from vaefast.training.batches import Rows
 from vaefast.training.device import autocast
 from vaefast.training.distributed import World
@@ -82,8 +83,7 @@ class Turn:
             self.optimizer.step()
         if self.settings.weight_clip is not None:
             with torch.no_grad():
-                torch._foreach_clamp_min_(self.parameters, -self.settings.weight_clip)
-                torch._foreach_clamp_max_(self.parameters, self.settings.weight_clip)
+                clamp_all(self.parameters, -self.settings.weight_clip, self.settings.weight_clip)
         if self.average:
             self.average.update()
         if self.sums is None:
