@@ -8,6 +8,19 @@ import pytest
 
 from vaefast.experiments.papers import cells
 
+WHOLE = ("test_trials", "test_sweep", "test_real_mnist")
+"""Files whose trainings are in processes of their own, or are to learn something."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def narrow(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The InfoGAN networks with a dense layer of 16: their 13 million parameters are most of what a run of 6 steps computes,
+    writes and reads."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.module.__name__.rpartition(".")[2] not in WHOLE:
+            patch.setattr("vaefast.nets.infogan.HIDDEN", 16)
+        yield
+
 
 @pytest.fixture(scope="module")
 def patch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vaefast.nets import infogan
 from vaefast.nets.infogan import InfoGANDecoder, check_image_shape
 from vaefast.nets.layers import BatchNorm, SpectralConv2d, SpectralLinear, init_normal
 from vaefast.nets.shapes import whole_number
@@ -58,9 +59,9 @@ class InfoGANDiscriminator(nn.Module):
         self.conv1 = conv(channels, 64, 4, stride=2, padding=1)
         self.conv2 = conv(64, 128, 4, stride=2, padding=1)
         self.norm2 = _norm(128, batch_norm)
-        self.fc3 = linear(128 * (height // 4) * (width // 4), 1024)
-        self.norm3 = _norm(1024, batch_norm)
-        self.head = linear(1024, 1)
+        self.fc3 = linear(128 * (height // 4) * (width // 4), infogan.HIDDEN)
+        self.norm3 = _norm(infogan.HIDDEN, batch_norm)
+        self.head = linear(infogan.HIDDEN, 1)
         self.apply(init_normal)
 
     def forward(self, x: Tensor) -> Tensor:

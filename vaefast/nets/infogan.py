@@ -9,6 +9,9 @@ from vaefast.errors import ArgumentError
 from vaefast.nets.layers import BatchNorm, SpectralConv2d, SpectralLinear, init_normal
 from vaefast.nets.shapes import checked_image_shape
 
+HIDDEN = 1024
+"""Units of the dense layer of every InfoGAN network."""
+
 
 def check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     """`image_shape` as (channels, height, width) that two halvings divide; `ArgumentError` otherwise."""
@@ -36,9 +39,9 @@ class InfoGANEncoder(nn.Module):
         self.conv1 = SpectralConv2d(channels, 64, 4, stride=2, padding=1)
         self.conv2 = SpectralConv2d(64, 128, 4, stride=2, padding=1)
         self.norm2 = BatchNorm(128)
-        self.fc3 = SpectralLinear(128 * (height // 4) * (width // 4), 1024)
-        self.norm3 = BatchNorm(1024)
-        self.head = SpectralLinear(1024, latent_dim if deterministic else 2 * latent_dim)
+        self.fc3 = SpectralLinear(128 * (height // 4) * (width // 4), HIDDEN)
+        self.norm3 = BatchNorm(HIDDEN)
+        self.head = SpectralLinear(HIDDEN, latent_dim if deterministic else 2 * latent_dim)
         self.apply(init_normal)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
@@ -65,9 +68,9 @@ class InfoGANDecoder(nn.Module):
         channels, height, width = check_image_shape(image_shape)
         self.grid = (128, height // 4, width // 4)
         flat = 128 * (height // 4) * (width // 4)
-        self.fc1 = nn.Linear(latent_dim, 1024)
-        self.norm1 = BatchNorm(1024, eps=eps)
-        self.fc2 = nn.Linear(1024, flat)
+        self.fc1 = nn.Linear(latent_dim, HIDDEN)
+        self.norm1 = BatchNorm(HIDDEN, eps=eps)
+        self.fc2 = nn.Linear(HIDDEN, flat)
         self.norm2 = BatchNorm(flat, eps=eps)
         self.up3 = nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1)
         self.norm3 = BatchNorm(64, eps=eps)

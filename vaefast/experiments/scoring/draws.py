@@ -42,7 +42,8 @@ def image_sampler(model: api.ImageModel, name: str | None = None, codes: Callabl
         draw = Mixture(model.latent_dim, COMPONENTS, seed=seed).fit(codes()).sample
         return lambda n, generator: model.decode(draw(n, generator), generator)
     has = [known for known in SAMPLERS if known in own or known == "mixture" and model.infers]
-    raise ArgumentError(f"sampler is {name!r}; a {model.kind} model has {', '.join(has)}.")
+    raise ArgumentError(f"sampler is {name!r}; a {model.kind} model{'' if model.encodes else ', which has no encoder,'} has "
+                        f"{', '.join(has)}.")
 
 
 @torch.no_grad()
