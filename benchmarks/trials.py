@@ -21,14 +21,15 @@ from benchmarks import machine
 from benchmarks.report import save
 from benchmarks.training import images
 from vaefast.experiments.processes import train_in_processes
+from vaefast.experiments.request import Request
 from vaefast.training.device import resolve_device
 
 
 def seconds(data: Path, trials: int, steps: int, at_once: int, device: str) -> float:
     """Wall time of all trials."""
     with tempfile.TemporaryDirectory() as folder:
-        runs = [{"kind": "two-stage", "data_name": "npz", "data_root": str(data), "out": f"{folder}/trial-{n}", "seed": n,
-                 "preset_name": "quick", "steps": [steps, steps], "device": device} for n in range(trials)]
+        runs = [Request("two-stage", "npz", f"{folder}/trial-{n}", str(data), seed=n, steps=(steps, steps), device=device)
+                for n in range(trials)]
         start = time.perf_counter()
         train_in_processes(runs, at_once)
         return time.perf_counter() - start

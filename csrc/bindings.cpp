@@ -9,11 +9,7 @@
 #include <type_traits>
 
 #include "core/philox.h"
-#include "cpu/error_sums.h"
-#include "cpu/mixture_density.h"
-#include "cpu/mixture_moments.h"
-#include "cpu/mmd.h"
-#include "cpu/reparam_kl.h"
+#include "cpu/kernels.h"
 #if defined(VAEFAST_WITH_CUDA)
 #include "cuda/error_sums.h"
 #include "cuda/launch.h"

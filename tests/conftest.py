@@ -15,6 +15,9 @@ import torch  # noqa: E402
 
 # behind everything else: `benchmarks` is found in the checkout, and vaefast where it is installed
 sys.path.append(str(Path(__file__).resolve().parents[1]))
+sys.path.append(str(Path(__file__).resolve().parent))
+
+from pairwise import mark_exhaustive  # noqa: E402
 
 DATA = Path(os.environ.get("VAEFAST_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
@@ -27,7 +30,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.loadscopereorder = False
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what -m does not ask for
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    mark_exhaustive(items)
+
     def place(item: pytest.Item) -> int:
         path = item.path.relative_to(Path(__file__).parent).as_posix()
         return next(i for i, beginning in enumerate(LONG_FIRST) if path.startswith(beginning))

@@ -1,6 +1,6 @@
 // Sums over rows of the error between data and reconstruction, and their gradients. Blocks of elements are brought
 // into one type in the L1 cache, so that the arithmetic is compiled for float and double alone.
-#include "error_sums.h"
+#include "kernels.h"
 
 #include "convert.h"
 #include "parallel.h"

@@ -3,12 +3,10 @@
 // Jointly over the dimensions, SIMD lanes run over components for the distances, 8 rows by 2 vectors at a time, and
 // over dimensions for the gradients. A tile whose components have no share in its rows is left as soon as that is
 // certain, often after 16 dimensions. Per dimension, lanes run over rows.
-#include "mixture_density.h"
-
-#include <cstdlib>
-#include <new>
-
 #include "../core/mixture_density.h"
+
+#include "buffer.h"
+#include "kernels.h"
 #include "parallel.h"
 
 namespace vaefast::VAEFAST_ISA {
@@ -61,43 +59,16 @@ F lanes_max(const Vec<F>& v) {
     return top;
 }
 
-template <class F>
-class Buffer {
-public:
-    explicit Buffer(int64_t size)
-        : data_(static_cast<F*>(std::aligned_alloc(64, (size_t(size) * sizeof(F) + 63) / 64 * 64 + 64))) {
-        if (!data_) throw std::bad_alloc();
-    }
-    ~Buffer() { std::free(data_); }
-    Buffer(const Buffer&) = delete;
-    Buffer& operator=(const Buffer&) = delete;
-    operator F*() { return data_; }
-    operator const F*() const { return data_; }
-
-private:
-    F* data_;
-};
-
 inline int64_t up(int64_t x, int64_t step) { return (x + step - 1) / step * step; }
 template <class F>
 bool is_nan(F x) { return x != x; }
 template <class F>
 bool is_infinite(F x) { return x - x != F(0) && x == x; }
 
-// Tasks of their own results, on any number of threads.
-template <class Body>
-void parallel_tasks(int64_t tasks, double work, int threads, const Body& body) {
-#if defined(_OPENMP)
+// Threads worth starting for so many multiply-adds.
+int threads_for(double work, int threads) {
     const double useful = work / (1 << 18);
-    int team = threads < useful ? threads : int(useful);
-    team = team < tasks ? team : int(tasks);
-    if (team > 1) {
-#pragma omp parallel for num_threads(team) schedule(dynamic, 1)
-        for (int64_t task = 0; task < tasks; ++task) body(task);
-        return;
-    }
-#endif
-    for (int64_t task = 0; task < tasks; ++task) body(task);
+    return threads < useful ? threads : int(useful);
 }
 
 // ---- Joint: l_ij = c_j - 1/2 sum_d ((z_id - mu_jd) w_jd)^2 ----
@@ -116,7 +87,7 @@ struct Packed {
           has_nan(tiles) {
         const F *mu = static_cast<const F*>(a.mu), *inverse = static_cast<const F*>(a.inverse);
         const F* given = static_cast<const F*>(a.constant);
-        parallel_tasks(tiles, double(a.components) * double(k) * 4, a.threads, [&](int64_t t) {
+        parallel_tasks(tiles, threads_for(double(a.components) * double(k) * 4, a.threads), [&](int64_t t) {
             F* out = values + t * tile * 2 * k;
             F sum = 0;
             for (int64_t d = 0; d < k * 2 * tile; ++d) out[d] = 0;
@@ -224,7 +195,7 @@ void forward_joint(const MixtureDensityForward& a) {
     const int64_t chunks = up(a.rows, kRowChunk) / kRowChunk, splits = a.splits < packed.tiles ? a.splits : packed.tiles;
     F* part = static_cast<F*>(splits > 1 ? a.scratch : nullptr);
     const double work = double(a.rows) * double(a.components) * double(a.k + 8);
-    parallel_tasks(chunks * splits, work, a.threads, [&](int64_t task) {
+    parallel_tasks(chunks * splits, threads_for(work, a.threads), [&](int64_t task) {
         const int64_t split = task % splits, row0 = task / splits * kRowChunk;
         const int rows = int(a.rows - row0 < kRowChunk ? a.rows - row0 : kRowChunk);
         Buffer<F> z(kRowChunk * a.k);
@@ -347,7 +318,7 @@ void backward_joint(const MixtureDensityBackward& a) {
     // keep 0 times infinity out of the sums.
     Buffer<F> mu(padded * width), precision(padded * width), s0(padded), s1(padded * width), s2(padded * width);
     const double copy_work = double(padded) * double(width) * 4;
-    parallel_tasks(packed.tiles, copy_work, a.threads, [&](int64_t t) {
+    parallel_tasks(packed.tiles, threads_for(copy_work, a.threads), [&](int64_t t) {
         for (int64_t j = t * tile; j < (t + 1) * tile; ++j) {
             s0[j] = 0;
             for (int64_t d = 0; d < width; ++d) {
@@ -378,7 +349,7 @@ void backward_joint(const MixtureDensityBackward& a) {
                 for (int64_t d = 0; d < width; ++d) z[i * width + d] = 0;
         }
         const double work = double(rows) * double(a.components) * double(k + 8);
-        parallel_tasks(chunks, work, a.threads, [&](int64_t chunk) {
+        parallel_tasks(chunks, threads_for(work, a.threads), [&](int64_t chunk) {
             alignas(64) F q[kRows * tile], share[kRows * tile];
             alignas(64) bool used[tile];
             F* to_z = part + chunk * panel * width;
@@ -429,7 +400,7 @@ void backward_joint(const MixtureDensityBackward& a) {
                 }
             }
         });
-        parallel_tasks(rows, double(rows * chunks) * double(width), a.threads, [&](int64_t i) {
+        parallel_tasks(rows, threads_for(double(rows * chunks) * double(width), a.threads), [&](int64_t i) {
             F* out = static_cast<F*>(a.grad_z) + (row0 + i) * k;
             for (int64_t d = 0; d < k; ++d) out[d] = 0;
             for (int64_t chunk = 0; chunk < chunks; ++chunk)
@@ -453,7 +424,7 @@ void forward_marginal(const MixtureDensityForward& a) {
     const int64_t chunks = up(a.rows, kRowChunk) / kRowChunk, splits = a.splits;
     F* part = static_cast<F*>(splits > 1 ? a.scratch : nullptr);
     const int64_t size = a.k * a.rows;
-    parallel_tasks(a.k * chunks * splits, double(size) * double(a.components) * 8, a.threads, [&](int64_t task) {
+    parallel_tasks(a.k * chunks * splits, threads_for(double(size) * double(a.components) * 8, a.threads), [&](int64_t task) {
         const int64_t split = task % splits, row0 = task / splits % chunks * kRowChunk, d = task / splits / chunks;
         const int rows = int(a.rows - row0 < kRowChunk ? a.rows - row0 : kRowChunk);
         const F *mu = static_cast<const F*>(a.mu) + d * a.components, *w = static_cast<const F*>(a.inverse) + d * a.components;
@@ -516,7 +487,7 @@ void backward_marginal(const MixtureDensityBackward& a) {
     const int64_t rows = up(a.rows, kRowChunk), n = a.components;
     Buffer<F> part(chunks * a.k * rows), z(a.k * rows), log_sum(a.k * rows), grad(a.k * rows);
     const double work = double(a.k) * double(a.rows) * double(n) * 8;
-    parallel_tasks(a.k, double(a.k) * double(rows) * 4, a.threads, [&](int64_t d) {
+    parallel_tasks(a.k, threads_for(double(a.k) * double(rows) * 4, a.threads), [&](int64_t d) {
         for (int64_t i = 0; i < rows; ++i) {
             const F value = i < a.rows ? static_cast<const F*>(a.log_sum)[d * a.rows + i] : F(-INFINITY);
             const bool nowhere = value == F(-INFINITY);
@@ -525,7 +496,7 @@ void backward_marginal(const MixtureDensityBackward& a) {
             grad[d * rows + i] = nowhere ? F(0) : static_cast<const F*>(a.grad)[d * a.rows + i];
         }
     });
-    parallel_tasks(a.k * chunks, work, a.threads, [&](int64_t task) {
+    parallel_tasks(a.k * chunks, threads_for(work, a.threads), [&](int64_t task) {
         const int64_t d = task / chunks, chunk = task % chunks;
         const F *mu = static_cast<const F*>(a.mu) + d * n, *w = static_cast<const F*>(a.inverse) + d * n;
         const F* c = static_cast<const F*>(a.constant) + d * n;

@@ -1,7 +1,7 @@
 // Mean and variance of every dimension of a Gaussian mixture, and their gradients. Rows go in parts, which threads
 // share out, and within a part in blocks that stay in the L1 cache. A block sums deviations from the mean so far, which
 // loses nothing where the data lie far from 0; blocks and parts are merged in double, in their order.
-#include "mixture_moments.h"
+#include "kernels.h"
 
 #include "convert.h"
 #include "parallel.h"

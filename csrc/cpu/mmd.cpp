@@ -5,17 +5,15 @@
 // the tiles (I, J) and (J, I) is visited. Threads take pairs of blocks of panels, in rounds like those of a tournament:
 // in a round every block has one opponent, so no two threads write to the same rows, and the rounds fix the order
 // in which a row's shares are added, whatever the number of threads.
-#include "mmd.h"
+#include "kernels.h"
 
 #include <utility>
 #include <vector>
 
+#include "buffer.h"
 #include "element.h"
+#include "parallel.h"
 #include "vector.h"
-
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
 
 namespace vaefast::VAEFAST_ISA {
 namespace {
@@ -23,36 +21,6 @@ namespace {
 constexpr int kPanel = 64;
 constexpr int64_t kDepth = 256;              // of the dot products at a time: a panel's part stays near the core
 constexpr int64_t kMemory = 16 << 20;        // working memory that several small problems may share
-
-// body(i) for i < count, in any order and by any thread.
-template <class Body>
-void share_out(int64_t count, int threads, const Body& body) {
-#if defined(_OPENMP)
-    if (threads > 1 && count > 1) {
-#pragma omp parallel for num_threads(int(threads < count ? threads : count)) schedule(dynamic, 1)
-        for (int64_t i = 0; i < count; ++i) body(i);
-        return;
-    }
-#endif
-    for (int64_t i = 0; i < count; ++i) body(i);
-}
-
-// Aligned memory, not initialised.
-template <class F>
-class Buffer {
-public:
-    explicit Buffer(int64_t n) : store_(new char[size_t(n) * sizeof(F) + 64]) {
-        data_ = reinterpret_cast<F*>((reinterpret_cast<uintptr_t>(store_) + 63) / 64 * 64);
-    }
-    ~Buffer() { delete[] store_; }
-    Buffer(const Buffer&) = delete;
-    Buffer& operator=(const Buffer&) = delete;
-    F* data() { return data_; }
-
-private:
-    char* store_;
-    F* data_;
-};
 
 int64_t panels_of(int64_t rows) { return (rows + kPanel - 1) / kPanel; }
 
@@ -70,7 +38,7 @@ void center(const MmdCenter& a) {
     Buffer<double> part(chunks * k);
     for (int64_t p = 0; p < a.problems; ++p) {
         double* mean = a.mean + p * k;
-        share_out(chunks, a.threads, [&](int64_t c) {
+        parallel_tasks(chunks, a.threads, [&](int64_t c) {
             double* sum = part.data() + c * k;
             for (int64_t j = 0; j < k; ++j) sum[j] = 0;
             for (int64_t i = c * kPanel; i < (c + 1) * kPanel && i < rows; ++i) {
@@ -83,7 +51,7 @@ void center(const MmdCenter& a) {
             for (int64_t j = 0; j < k; ++j) mean[j] += part.data()[c * k + j];
         for (int64_t j = 0; j < k; ++j) mean[j] /= double(rows);
         const double scale = a.scale[p];
-        share_out(chunks, a.threads, [&](int64_t c) {
+        parallel_tasks(chunks, a.threads, [&](int64_t c) {
             for (int64_t i = c * kPanel; i < (c + 1) * kPanel && i < rows; ++i) {
                 const T* row = row_of(p, i);
                 C* z = static_cast<C*>(a.z) + (p * rows + i) * a.z_stride;
@@ -538,7 +506,7 @@ void all_pairs(const MmdPairs& a) {
                                    values.data() + q * blocks * blocks,
                                    mmd_coefs<F>(K, a.scales, int(a.count), a.offset ? a.offset[p] : 0.0)};
         }
-        share_out(count * panels, a.threads, [&](int64_t i) {
+        parallel_tasks(count * panels, a.threads, [&](int64_t i) {
             const Problem<F>& p = problems[size_t(i / panels)];
             const int64_t panel = i % panels;
             pack(a, plan, p, panel);
@@ -546,19 +514,19 @@ void all_pairs(const MmdPairs& a) {
             memset(p.out + panel * kPanel * a.z_stride, 0, size_t(kPanel * a.z_stride) * sizeof(double));
             memset(p.rows + panel * kPanel, 0, kPanel * sizeof(double));
         });
-        share_out(count * blocks, a.threads, [&](int64_t i) {
+        parallel_tasks(count * blocks, a.threads, [&](int64_t i) {
             const int b = int(i % blocks);
             block_pair<K, F>(a, plan, problems[size_t(i / blocks)], b, b);
         });
         const int matches = teams / 2;
         for (int round = 0; round < teams - 1; ++round)
-            share_out(count * matches, a.threads, [&](int64_t i) {
+            parallel_tasks(count * matches, a.threads, [&](int64_t i) {
                 int one, other;
                 opponents(teams, round, int(i % matches), one, other);
                 if (one < blocks && other < blocks)
                     block_pair<K, F>(a, plan, problems[size_t(i / matches)], one, other);
             });
-        share_out(count * panels, a.threads, [&](int64_t i) {
+        parallel_tasks(count * panels, a.threads, [&](int64_t i) {
             if (a.grad) finish(a, plan, problems[size_t(i / panels)], first + i / panels, i % panels);
             if (i % panels) return;
             const Problem<F>& p = problems[size_t(i / panels)];

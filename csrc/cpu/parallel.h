@@ -1,5 +1,5 @@
-// Rows over threads. Chunks are whole rows and no result depends on how rows are grouped, so the number
-// of threads never changes a bit of the output.
+// Work over threads: rows in equal ranges, or tasks as they come. No result depends on who does what, so the number of
+// threads never changes a bit of the output.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,19 @@ static inline void parallel_rows(int64_t rows, int64_t row_elements, int threads
     }
 #endif
     if (rows > 0) body(int64_t(0), rows);
+}
+
+// body(i) for i < tasks, in any order and by any thread; for tasks that have results of their own.
+template <class Body>
+static inline void parallel_tasks(int64_t tasks, int threads, const Body& body) {
+#if defined(_OPENMP)
+    if (threads > 1 && tasks > 1) {
+#pragma omp parallel for num_threads(int(threads < tasks ? threads : tasks)) schedule(dynamic, 1)
+        for (int64_t i = 0; i < tasks; ++i) body(i);
+        return;
+    }
+#endif
+    for (int64_t i = 0; i < tasks; ++i) body(i);
 }
 
 }  // namespace vaefast

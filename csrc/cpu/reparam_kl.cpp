@@ -1,6 +1,6 @@
 // Sampling z ~ N(mu, s^2), one draw or several, with its KL to N(0, 1) in one pass, and the gradients of both.
 // The noise is made block by block in cache, forward and again backward, and never stored.
-#include "reparam_kl.h"
+#include "kernels.h"
 
 #include "element.h"
 #include "noise.h"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vaefast.experiments.papers import cell
+from vaefast.experiments.papers import cells
 
 
 @pytest.fixture(scope="module")
@@ -23,5 +23,5 @@ def patch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPat
 @pytest.fixture
 def nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training and scoring a cell of a study fail."""
-    monkeypatch.setattr(cell, "train", lambda **_: pytest.fail("trained again"))
-    monkeypatch.setattr(cell, "evaluate", lambda *_, **__: pytest.fail("scored again"))
+    monkeypatch.setattr(cells, "train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(cells, "evaluate", lambda *_, **__: pytest.fail("scored again"))

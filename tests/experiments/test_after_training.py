@@ -13,10 +13,11 @@ import torch
 import vaefast
 from vaefast.experiments import run as runs
 from vaefast.experiments.pictures.snapshots import SampleGrids
+from vaefast.experiments.request import Request
 from vaefast.experiments.scoring.draws import sampling_seed
 from vaefast.experiments.scoring.score_curve import ScoreCurve
 
-FAST = {"data_name": "digits", "data_root": None, "device": "cpu", "progress": False, "data_options": {}, "steps": (2,)}
+FAST = {"kind": "vae", "data_name": "digits", "device": "cpu", "steps": (2,)}
 
 
 def test_figures_are_drawn_under_the_backend_of_a_notebook(tmp_path):
@@ -34,7 +35,7 @@ def test_a_picture_that_fails_costs_no_model(tmp_path, monkeypatch, capsys, fail
         raise ValueError("no such font")
 
     monkeypatch.setattr(runs, fails, broken)
-    model, run = runs.train("vae", out=str(tmp_path / "run"), **FAST)
+    model, run = runs.train(Request(out=str(tmp_path / "run"), **FAST), progress=False)
     said = capsys.readouterr().err
     assert "could not be made (ValueError: no such font); what was trained is safe in" in said
     assert torch.equal(next(vaefast.load(run.path).parameters()), next(model.parameters()))
@@ -62,7 +63,7 @@ def test_seeds_of_pictures_follow_the_runs(tmp_path, monkeypatch):
     monkeypatch.setattr("vaefast.experiments.run.SampleGrids", lambda every, seed: grids.append(seed) or SampleGrids(every, seed))
     pictures = {}
     for seed in (0, 5):
-        _, run = runs.train("vae", out=str(tmp_path / str(seed)), seed=seed, sample_every=100, **FAST)
+        _, run = runs.train(Request(out=str(tmp_path / str(seed)), seed=seed, sample_every=100, **FAST), progress=False)
         pictures[seed] = (run.path / "samples_stage1.png").read_bytes()
         assert json.loads((run.path / "config.json").read_text())["seed"] == seed
     assert grids == [1, 6] == [sampling_seed(0), sampling_seed(5)]

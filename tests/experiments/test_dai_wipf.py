@@ -14,8 +14,12 @@ from vaefast.cli import main
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
 from vaefast.experiments import run
-from vaefast.experiments.papers.dai_wipf import cell, claims, paper, protocol
-from vaefast.experiments.papers.dai_wipf.tables import shown, table
+from vaefast.experiments.papers import claims as all_claims
+from vaefast.experiments.papers.cells import Task
+from vaefast.experiments.papers.dai_wipf import claims, printed, protocol
+from vaefast.experiments.papers.dai_wipf.paper import PAPER
+from vaefast.experiments.papers.plan import Study
+from vaefast.experiments.papers.tables import shown, table
 from vaefast.training.settings import StageSettings, override
 
 ROWS = "two-stage,vae-fixed"
@@ -37,7 +41,7 @@ def study(tmp_path_factory, patch):
         return {**found, "steps": (6, 8) if training.kind == "two-stage" else (6,),
                 "model_overrides": {**found["model_overrides"], "latent_dim": 4}}
 
-    patch.setattr(cell, "options", few_steps)
+    patch.setattr(protocol, "options", few_steps)
     patch.setitem(protocol.SAMPLES, "smoke", 64)
     assert reproduce(out, "table1", "--trials", "2", "--models", ROWS) == 0
     for part in ("table3", "fig1a", "fig1b", "fig2"):
@@ -48,7 +52,7 @@ def study(tmp_path_factory, patch):
 def test_the_table_has_every_row_with_the_papers_value_beside_ours(study, monkeypatch):
     found = json.loads((study / "digits" / "table1.json").read_text())
     rows = {row["name"]: row for row in found["rows"]}
-    assert list(rows) == list(paper.TABLE1) and found["trials"] == 2
+    assert list(rows) == list(printed.TABLE1) and found["trials"] == 2
     for name in ("two-stage", "vae-learned", "vae-fixed"):
         values = rows[name]["fd_classifier"]["values"]
         assert len(set(values)) == 2 and rows[name]["fd_classifier"]["std"] > 0
@@ -98,7 +102,7 @@ def test_one_page_shows_all_of_it(study):
     assert {c["holds"] for c in said} <= {True, False, None} and len(said) == 12
     calls = [json.loads(line) for line in (study / "calls.jsonl").read_text().splitlines()]
     assert [c["part"] for c in calls][:5] == ["table1", "table3", "fig1a", "fig1b", "fig2"] and calls[0]["seconds"] > 0
-    assert (study / "claims.md").read_text() == claims.markdown({"digits": said})
+    assert (study / "claims.md").read_text() == all_claims.markdown({"digits": said})
     assert all((study / "digits" / f"{name}.svg").is_file() for name in ("fig1a", "fig1b", "fig2", "table3"))
 
 
@@ -114,7 +118,7 @@ def test_claims_say_what_was_measured_and_do_not_guess():
 
 
 @pytest.mark.parametrize("row", [r for r in (*protocol.TABLE1, *protocol.TABLE2) if r.training], ids=lambda r: r.name)
-@pytest.mark.parametrize("preset", protocol.PRESETS)
+@pytest.mark.parametrize("preset", protocol.SAMPLES)
 @pytest.mark.parametrize("data", ["mnist", "cifar10", "celeba"])
 def test_every_protocol_is_one_that_training_takes(row, preset, data):
     name = "table1" if row in protocol.TABLE1 else "table2"
@@ -128,15 +132,15 @@ def test_every_protocol_is_one_that_training_takes(row, preset, data):
 
 
 def test_the_best_gan_is_the_best_of_the_seven(tmp_path):
-    study = cell.Study(tmp_path, None, "smoke")
+    task = Task(PAPER, Study(tmp_path, None, "smoke"), "table1", "digits")
     values = {"mm-gan": 9.0, "wgan": 4.0, "began": 7.0, "two-stage": 1.0}
     for row in protocol.TABLE1:
         if row.name in values:
-            path = cell.run_path(study, "table1", "digits", row.training, 1)
+            path = task.folder(row.training) / "trial-01"
             path.mkdir(parents=True)
             (path / "config.json").write_text("{}")
             (path / "evaluation.json").write_text(json.dumps({"fd_classifier/stage1": values[row.name]}))
-    rows = {row["name"]: row for row in table(study, "table1", "digits", protocol.TABLE1, paper.TABLE1)["rows"]}
+    rows = {row["name"]: row for row in table(task)["rows"]}
     assert rows["best-gan"]["fd_classifier"] == rows["wgan"]["fd_classifier"] and rows["best-gan"]["best"] == "wgan"
     assert rows["best-gan"]["fd_classifier"]["mean"] == 4.0
 
@@ -170,7 +174,7 @@ def test_a_limit_is_spread_over_the_set_unless_its_loader_has_one_of_its_own(mon
 
 
 def test_a_table_without_any_trial_shows_the_papers_numbers_alone(tmp_path):
-    found = table(cell.Study(tmp_path, None, "smoke"), "table2", "celeba", protocol.TABLE2, paper.TABLE2)
+    found = table(Task(PAPER, Study(tmp_path, None, "smoke"), "table2", "celeba"))
     assert [shown(row["paper_fid"]) for row in found["rows"]] == ["63", "55", "42", "34"]
     assert all(row["fd_classifier"] is None for row in found["rows"])
 

@@ -14,16 +14,19 @@ import vaefast
 from vaefast import data
 from vaefast.cli import main
 from vaefast.errors import ArgumentError
-from vaefast.experiments.papers import cell as study_cell
-from vaefast.experiments.papers.cell import Study
-from vaefast.experiments.papers.gamix import cell, claims, paths, protocol, tables
-from vaefast.experiments.papers.gamix.study import PARTS
+from vaefast.experiments.papers import cells
+from vaefast.experiments.papers.cells import Task
+from vaefast.experiments.papers.gamix import claims, paths, protocol
+from vaefast.experiments.papers.gamix.paper import PAPER
 from vaefast.experiments.papers.pictures import straight_line
+from vaefast.experiments.papers.plan import Study
 from vaefast.experiments.presets import preset
 from vaefast.experiments.run import build
 from vaefast.training.settings import override
 
-ROWS = {row.training.name: row for rows in protocol.TABLES.values() for row in rows}
+PARTS = tuple(PAPER.parts)
+TABLES = {name: part.rows for name, part in PAPER.parts.items() if part.rows}
+ROWS = {row.training.name: row for rows in TABLES.values() for row in rows}
 TRAINED = ("elbo", "patchgan", "gamix-two-stage")
 TINY = protocol.Budget("a few steps", 60, 40, 8, 4, (8, 8), (2, 2), 3, "group")
 
@@ -50,7 +53,7 @@ def record(study: Path, name: str) -> dict:
 
 def test_every_row_is_trained_and_scored_once(study):
     assert {p.name for p in (study / "digits" / "runs").iterdir()} == set(TRAINED)
-    for name, rows in protocol.TABLES.items():
+    for name, rows in TABLES.items():
         found = record(study, name)
         assert [row["name"] for row in found["rows"]] == [*(row.name for row in rows), "real"] and found["trials"] == 1
         assert "trained on the data set" in found["features"]
@@ -91,7 +94,7 @@ def test_one_page_shows_all_of_it(study):
     assert all(heading in text for heading in headings) and "padded" not in text
     assert "cannot be read" not in text and "://" not in text.split("</style>")[1]
     drawn = {p.stem for p in (study / "digits").glob("*.png")}
-    assert drawn == {"latent", "interpolate", *(t + kind for t in protocol.TABLES for kind in ("", "_reconstructions", "_codes"))}
+    assert drawn == {"latent", "interpolate", *(t + kind for t in TABLES for kind in ("", "_reconstructions", "_codes"))}
     assert text.count("<img ") == len(drawn) and "reproduce gamix all" in text
     said = json.loads((study / "claims.json").read_text())["digits"]
     assert len(said) == 8 + 1 + 6 and sum(c["measured"] != "not measured" for c in said) == 1 + 3
@@ -111,7 +114,7 @@ def test_what_is_done_is_not_done_again(study, tmp_path, nothing_again, capsys):
 
 def test_images_that_nothing_can_score_are_refused_before_any_training(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # no Inception weights there
-    monkeypatch.setattr(study_cell, "train", lambda **_: pytest.fail("trained"))
+    monkeypatch.setattr(cells, "train", lambda **_: pytest.fail("trained"))
     np.savez(tmp_path / "large.npz", images=np.zeros((8, 128, 128, 3), dtype=np.uint8))
     words = ["--data", "npz", "--data-root", str(tmp_path / "large.npz"), "--preset", "smoke", "--out", str(tmp_path / "out")]
     assert main(["reproduce", "gamix", "ablation", *words]) == 2
@@ -163,8 +166,8 @@ def test_rows_change_one_thing_at_a_time():
 
 def test_data_of_28_is_padded():
     assert protocol.data_options("quick", 28) == {"pad": 32} and protocol.data_options("paper", 64) == {}
-    images = cell.load(Study(Path(), None, "quick", data_options={"size": 28}), "digits")
-    assert images.side == 32 and images.options == {"size": 28, "pad": 32}
+    images = Task(PAPER, Study(Path(), None, "quick", data_options={"size": 28}), "ablation", "digits")
+    assert images.train.image_shape == (1, 32, 32) and images.data_options == {"size": 28, "pad": 32}
     assert not images.train.images[:, :, :2].any() and images.train.images[:, :, 2:-2, 2:-2].any()
 
 
@@ -214,7 +217,7 @@ def test_a_straight_line_has_both_ends():
 
 
 def _table(k: int = 128, **rows: dict[str, float]) -> dict:
-    return {"rows": [{"name": name, "latent_dim": k, **dict.fromkeys(tables.KEYS),
+    return {"rows": [{"name": name, "latent_dim": k, **dict.fromkeys(PAPER.keys),
                       **{key: {"mean": value} for key, value in values.items()}} for name, values in rows.items()]}
 
 

@@ -12,16 +12,20 @@ import torch
 from vaefast.cli import main
 from vaefast.errors import ArgumentError, DivergenceError
 from vaefast.experiments import presets
-from vaefast.experiments.papers import cell as study_cell
-from vaefast.experiments.papers.cell import Study
-from vaefast.experiments.papers.hinrichsen import cell, claims, paper, protocol
-from vaefast.experiments.papers.hinrichsen.tables import table
+from vaefast.experiments.papers import cells
+from vaefast.experiments.papers.cells import Task
+from vaefast.experiments.papers.hinrichsen import claims, printed, protocol
+from vaefast.experiments.papers.hinrichsen.paper import PAPER
 from vaefast.experiments.papers.pictures import great_circle
+from vaefast.experiments.papers.plan import Study
+from vaefast.experiments.papers.tables import table
+from vaefast.experiments.request import Request
 from vaefast.experiments.run import build, train
 from vaefast.experiments.scoring import score_curve
 from vaefast.training.settings import StageSettings, override
 
-ROWS = {row.name: row for rows in protocol.TABLES.values() for row in rows}
+TABLES = {name: part.rows for name, part in PAPER.parts.items() if part.rows}
+ROWS = {row.name: row for rows in TABLES.values() for row in rows}
 PARTS = ("all", "latents")
 
 
@@ -41,7 +45,7 @@ def study(tmp_path_factory, patch):
         found["stage_overrides"]["batch_size"] = 8
         return {**found, "steps": (3,), "model_overrides": {**found["model_overrides"], "ch": 2, "latent_dim": 4}}
 
-    patch.setattr(cell, "options", few_steps)
+    patch.setattr(protocol, "options", few_steps)
     patch.setitem(protocol.SAMPLES, "smoke", 520)
     patch.setattr(score_curve, "SAMPLES", 50)
     patch.setattr(protocol, "LIMIT", 200)
@@ -51,9 +55,9 @@ def study(tmp_path_factory, patch):
 
 
 def test_every_row_is_scored_once_beside_real_images(study):
-    tables = {name: json.loads((study / "digits" / f"{name}.json").read_text()) for name in protocol.TABLES}
+    tables = {name: json.loads((study / "digits" / f"{name}.json").read_text()) for name in TABLES}
     for name, found in tables.items():
-        assert [row["name"] for row in found["rows"]] == [*(row.name for row in protocol.TABLES[name]), "real"]
+        assert [row["name"] for row in found["rows"]] == [*(row.name for row in TABLES[name]), "real"]
         for row in found["rows"]:
             assert row["fd_classifier"]["mean"] >= 0 and row["is_classifier"]["mean"] >= 1 and row["fid"] is None
             assert (row["is_classifier_512"] is None) == (row["name"] == "real")  # of which there are fewer here
@@ -74,12 +78,12 @@ def test_one_page_shows_all_of_it(study):
     assert all(heading in text for heading in headings)
     assert "cannot be read" not in text and "://" not in text.split("</style>")[1]
     pictures = {p.stem for p in (study / "digits").glob("*.png")}
-    assert pictures == {*protocol.TABLES, "neighbours", "interpolations", "reconstructed", "rates_curves"}
+    assert pictures == {*TABLES, "neighbours", "interpolations", "reconstructed", "rates_curves"}
     assert text.count("<img ") == len(pictures) and "reproduce hinrichsen all" in text
     said = json.loads((study / "claims.json").read_text())["digits"]
     assert len(said) == 2 + 2 + 1 + 2 + 2 and all(c["measured"] != "not measured" for c in said)
     assert {c["holds"] for c in said} == {None}  # a smoke run is no evidence
-    for name in protocol.TABLES:
+    for name in TABLES:
         assert (study / "digits" / f"{name}.md").is_file() and (study / "digits" / f"{name}.csv").is_file()
 
 
@@ -115,9 +119,9 @@ def test_every_protocol_is_one_that_training_takes(name, preset, data):
                                                                                 if k in found}})
     assert found["model_overrides"]["arch"] in name
     if preset == "paper":
-        printed = paper.TABLE.get(data, paper.TABLE["cifar10"])["-".join(name.split("-")[:2])]
-        assert settings.batch_size == printed.batch and settings.epochs == printed.epochs
-        assert found["model_overrides"]["ch"] == printed.ch
+        published = printed.TABLE.get(data, printed.TABLE["cifar10"])["-".join(name.split("-")[:2])]
+        assert settings.batch_size == published.batch and settings.epochs == published.epochs
+        assert found["model_overrides"]["ch"] == published.ch
     if name.startswith("gan"):
         factors = {"gan-deep-fast-d": (10, 1), "gan-deep-fast-g": (1, 10)}.get(name, (1, 1))
         players = [settings.of(player) for player in ("discriminator", "generator")]
@@ -178,18 +182,19 @@ def test_a_training_that_diverges_is_an_answer_that_is_kept(tmp_path, monkeypatc
         calls.append(settings)
         raise DivergenceError("the loss of stage1 became NaN or infinite at step 3.")
 
-    monkeypatch.setattr(study_cell, "train", diverges)
+    monkeypatch.setattr(cells, "train", diverges)
     said: list[str] = []
     study = Study(tmp_path, None, "smoke", say=said.append)
-    row = ROWS["gan-deep-fast-g"]
+    monkeypatch.setattr("vaefast.experiments.papers.hinrichsen.paper.metrics_of", lambda task: None)
+    row, task = ROWS["gan-deep-fast-g"], Task(PAPER, study, "rates", "digits")
     for _ in range(2):
-        path = cell.run_cell(study, "digits", row.training, 1)
-    assert len(calls) == 1 and "NaN" in study_cell.stopped(path) and any("NaN" in line for line in said)
-    found = table(study, "rates", "digits", protocol.RATE_ROWS)
+        path = task.cell(row.training)
+    assert len(calls) == 1 and "NaN" in cells.stopped(path) and any("NaN" in line for line in said)
+    found = table(task)
     assert found["rows"][2]["title"].endswith("(1 of 1 diverged)") and found["rows"][2]["fd_classifier"] is None
     assert claims.of_rates(found)[1].holds is True and claims.of_rates(found)[1].measured == "1 diverged"
     with pytest.raises(DivergenceError):
-        study_cell.run_cell(study, tmp_path / "other" / "trial-01", {"seed": 0}, 10)
+        cells.run_cell(study, tmp_path / "other" / "trial-01", {"seed": 0}, 10)
 
 
 def test_interpolations_keep_to_great_circles():
@@ -213,7 +218,7 @@ def test_settings_reach_the_training(tmp_path):
     found["model_overrides"] |= {"ch": 2, "latent_dim": 4}
     found |= {"steps": (1,), "score_every": None}
     found["stage_overrides"]["batch_size"] = 4
-    _, run = train(data_name="digits", data_root=None, out=str(tmp_path / "run"), progress=False, **found)
+    _, run = train(Request(data_name="digits", out=str(tmp_path / "run"), **found), progress=False)
     record = run.read_metrics()[-1]
     assert record["discriminator/lr"] == pytest.approx(2e-4) and record["generator/lr"] == pytest.approx(5e-4)
 

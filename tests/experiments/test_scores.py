@@ -13,6 +13,7 @@ from vaefast import data, metrics
 from vaefast.cli import main
 from vaefast.errors import ArgumentError
 from vaefast.experiments.pictures.report import write_report
+from vaefast.experiments.request import Request
 from vaefast.experiments.run import train
 from vaefast.experiments.scoring import registry
 from vaefast.experiments.scoring.evaluate import evaluate
@@ -186,8 +187,8 @@ def test_a_set_without_labels_is_scored_in_its_exemplars_features(cache, monkeyp
     monkeypatch.setattr("vaefast.metrics.exemplars._STEPS", 10)
     root = tmp_path / "images.npz"
     np.savez(root, images=images(80, 1).numpy())
-    train("vae", data_name="npz", data_root=str(root), out=str(tmp_path / "run"), steps=(2,), score_every=0.5, progress=False,
-          stage_overrides={"batch_size": 16}, model_overrides={"latent_dim": 2})
+    train(Request("vae", "npz", str(tmp_path / "run"), str(root), steps=(2,), score_every=0.5, stage_overrides={"batch_size": 16},
+                  model_overrides={"latent_dim": 2}), progress=False)
     curve = [r["fd_exemplar"] for r in RunFolder.open(tmp_path / "run").read_metrics() if "fd_exemplar" in r]
     result = evaluate(str(tmp_path / "run"), samples=20, which=("exemplar",), against="train", say=lambda _: None)
     assert curve and result["fd_exemplar/stage1"] > 0 and result["is_exemplar/test_vs_train"] >= 1

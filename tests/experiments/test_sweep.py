@@ -16,6 +16,7 @@ import pytest
 
 from vaefast.cli import main
 from vaefast.errors import ArgumentError, DivergenceError, RunFolderError, TrainingError
+from vaefast.experiments.request import Request
 from vaefast.experiments.sweep import job as jobs
 from vaefast.experiments.sweep import search
 from vaefast.experiments.sweep.job import Milestones, ended, run_job, state_of, stop
@@ -133,12 +134,13 @@ def test_tables(tmp_path):
 
 
 def test_a_training_that_diverges_has_ended(tmp_path, monkeypatch):
-    def train(out, **options):
-        fake(Path(out), None)
+    def train(asked, **options):
+        fake(Path(asked.out), None)
         raise DivergenceError("the loss became NaN")
 
     monkeypatch.setattr(jobs, "train", train)
-    run_job({"out": str(tmp_path / "a"), "train": {}, "evaluate": {}, "milestones": [], "metric": "classifier"})
+    run_job({"out": str(tmp_path / "a"), "train": {"kind": "vae", "data_name": "digits"}, "evaluate": {}, "milestones": [],
+             "metric": "classifier"})
     assert state_of(tmp_path / "a") == "diverged" and "NaN" in (tmp_path / "a" / "diverged.json").read_text()
 
 
@@ -216,15 +218,15 @@ def test_a_sweep_goes_on_and_grows(tmp_path, space, done_at_once, capsys):
 
 
 def test_what_cannot_work_is_said_at_once(tmp_path, space, done_at_once):
-    asked = {"kind": "vae", "data_name": "digits", "out": tmp_path / "s", "space": str(space)}
-    for wrong, error, said in (
-            ({"settings": 0}, ArgumentError, "settings is 0"), ({"metric": "kid"}, ArgumentError, "metric is 'kid'"),
-            ({"kind": "two-stage", "early_stop": True}, ArgumentError, "early-stop compares"),
-            ({"loss": "ns"}, ArgumentError, "draws model/loss; vae takes"),
-            ({"steps": (1, 2)}, ArgumentError, "steps has 2 values"),
-            ({"out": tmp_path}, RunFolderError, "holds no sweep")):
+    training = {"kind": "vae", "data_name": "digits", "out": str(tmp_path / "s")}
+    for wrong, of_training, error, said in (
+            ({"settings": 0}, {}, ArgumentError, "settings is 0"), ({"metric": "kid"}, {}, ArgumentError, "metric is 'kid'"),
+            ({"early_stop": True}, {"kind": "two-stage"}, ArgumentError, "early_stop compares"),
+            ({"loss": "ns"}, {}, ArgumentError, "draws model/loss; vae takes"),
+            ({}, {"steps": (1, 2)}, ArgumentError, "steps has 2 values"),
+            ({}, {"out": str(tmp_path)}, RunFolderError, "holds no sweep")):
         with pytest.raises(error, match=said):
-            sweep(Sweep(**{**asked, **wrong}))
+            sweep(Sweep(Request(**{**training, **of_training}), **{"space": str(space), **wrong}))
     assert not done_at_once
 
 
@@ -305,8 +307,8 @@ def test_workers_and_drivers_may_die(tmp_path, space):
     from vaefast.experiments.run import train
 
     model, stages = overrides(space_of("vae", str(space)).setting(0, int(victim.name[-3:])))
-    train("vae", data_name="digits", data_root=None, out=str(tmp_path / "alone"), steps=(80,), model_overrides=model,
-          stage_overrides={"batch_size": 16, **stages}, device="cpu", progress=False, trainer={"log_every": 10})
+    train(Request("vae", "digits", str(tmp_path / "alone"), steps=(80,), model_overrides=model, device="cpu",
+                  stage_overrides={"batch_size": 16, **stages}, trainer={"log_every": 10}), progress=False)
     assert (tmp_path / "alone" / "model.safetensors").read_bytes() == (victim / "model.safetensors").read_bytes()
 
 
@@ -315,8 +317,9 @@ def test_early_stopping_and_failures_on_ray(tmp_path, space):
     pytest.importorskip("ray", reason="ray is not installed (pip install 'vaefast[sweep]')")
     from vaefast.experiments.sweep.ray_tune import Machines, run_jobs
 
-    asked = Sweep("vae", tmp_path / "s", "digits", space=str(space), steps=(30,), settings=4, seeds=0, samples=200,
-                  stage_overrides={"batch_size": 16}, metric="classifier", early_stop=True, trainer={"log_every": 1}, at_once=1)
+    training = Request("vae", "digits", str(tmp_path / "s"), steps=(30,), stage_overrides={"batch_size": 16},
+                       trainer={"log_every": 1})
+    asked = Sweep(training, space=str(space), settings=4, seeds=0, samples=200, metric="classifier", early_stop=True, at_once=1)
     sweep(asked)
     states = [state_of(path) for path in sorted((tmp_path / "s").glob("setting-*"))]
     assert set(states) <= {"done", "stopped"} and states[0] == "done"

@@ -13,14 +13,15 @@ import torch
 from vaefast import api, data
 from vaefast.cli import main
 from vaefast.errors import ArgumentError
-from vaefast.experiments.papers import cell as study_cell
-from vaefast.experiments.papers.zhao import claims, paper, pixels, protocol, study, variance
+from vaefast.experiments.papers import cells
+from vaefast.experiments.papers.zhao import claims, pixels, printed, protocol, variance
+from vaefast.experiments.papers.zhao.paper import PAPER
 from vaefast.experiments.presets import preset
 from vaefast.experiments.run import build
 from vaefast.training.settings import StageSettings, override
 
 Image = pytest.importorskip("PIL.Image")
-ROWS = {row.name: row for rows in protocol.ROWS.values() for row in rows}
+ROWS = {row.name: row for part in PAPER.parts.values() for row in part.rows}
 TINY = protocol.Budget("a few steps", protocol.PixelBudget(2, 4, 30, 8, 60, 2, 50), 6, 4,
                        {"steps": (4,), "stage_overrides": {"batch_size": 8}, "model_overrides": {"width": 0.09, "steps": 3}},
                        ("none", "elbo"))
@@ -39,8 +40,8 @@ def made(tmp_path_factory, patch):
     patch.setattr(protocol, "LIMIT", 160)
     for part in ("all", "fig3", "fig4"):
         assert reproduce(out, part) == 0
-    patch.setattr(study_cell, "train", lambda **_: pytest.fail("trained again"))
-    patch.setattr("vaefast.experiments.papers.zhao.cell.trained", lambda *_: pytest.fail("scored again"))
+    patch.setattr(cells, "train", lambda **_: pytest.fail("trained again"))
+    patch.setattr(cells, "image_model", lambda *_: pytest.fail("scored again"))
     assert reproduce(out, "fig5") == 0
     return out
 
@@ -141,17 +142,17 @@ def test_every_protocol_is_one_that_training_takes(row, name):
 
 def test_a_preset_that_there_is_not():
     with pytest.raises(ArgumentError, match="preset is 'tiny'"):
-        protocol.budget_of("tiny")
+        protocol.options(ROWS["map"].training, "tiny")
 
 
 def test_default_data_by_part():
-    from vaefast.experiments.papers.studies import STUDIES
-    assert dict(STUDIES["zhao"].data_of) == study.DATA_OF and set(study.DATA_OF) == set(study.PARTS)
+    assert {name: part.data for name, part in PAPER.parts.items()} == {"fig2": ("mnist",), "fig3": ("lfw",), "fig4": ("lfw",),
+                                                                       "fig5": ("mnist",)}
 
 
 def test_the_logs():
-    assert paper.LOGS["none"][2] == (600, 9.488, 0.130) and paper.LOGS["elbo"][-1].batches == 5_700
-    assert all(line.information <= math.log(20_000) + 1e-4 for log in paper.LOGS.values() for line in log)
+    assert printed.LOGS["none"][2] == (600, 9.488, 0.130) and printed.LOGS["elbo"][-1].batches == 5_700
+    assert all(line.information <= math.log(20_000) + 1e-4 for log in printed.LOGS.values() for line in log)
 
 
 def mean(value):

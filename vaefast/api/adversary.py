@@ -13,11 +13,11 @@ ADVERSARIES = ("patchgan",)
 """Discriminators by name."""
 
 
-def image_adversary(adversary: str | nn.Module | None, channels: int, **options: Any) -> tuple[nn.Module | None, str | None]:
-    """The user's own discriminator, or the one by that name (built with `options`), or none; and what a config calls it."""
+def image_adversary(adversary: str | nn.Module | None, channels: int, **options: Any) -> nn.Module | None:
+    """The user's own discriminator, or the one by that name (built with `options`), or none."""
     if adversary is None or isinstance(adversary, nn.Module):
-        return adversary, None if adversary is None else "custom"
+        return adversary
     if adversary not in ADVERSARIES:
         raise ArgumentError(f"adversary is {adversary!r}; expected {', '.join(map(repr, ADVERSARIES))}, a discriminator "
                             "module, or None.")
-    return PatchGAN(channels, **options), adversary
+    return PatchGAN(channels, **options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from vaefast import __version__
+from vaefast.api.arguments import CUSTOM, recorded
 from vaefast.api.footprint import footprint
 from vaefast.api.own_networks import source_of
 from vaefast.data import ImageSet
@@ -55,8 +56,8 @@ def describe_data(data: ImageSet) -> dict[str, Any]:
 class Model(Draws, nn.Module):
     """A model with `fit`, `save` and `config`; `vaefast.load` gives back what `save` wrote.
 
-    A kind of model states its name (`kind`), the settings its stages have where the user says nothing (`defaults`), what
-    it was built with (`_config`), what data it takes (`_accept`) and what its stages are (`_parts`).
+    A kind of model states its name (`kind`), the settings its stages have where the user says nothing (`defaults`), what data
+    it takes (`_accept`) and what its stages are (`_parts`). What it was built with is recorded from its signature.
     """
 
     kind: ClassVar[str]
@@ -73,6 +74,13 @@ class Model(Draws, nn.Module):
     defaults: tuple[StageSettings, ...]
     first: Any
     _config: dict[str, Any]
+    _settled: Mapping[str, Any] = {}
+    """Arguments that a model has settled itself, where None or others were given."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "kind" in vars(cls) and "__init__" in vars(cls):  # a subclass of the user's is saved as the kind that it is of
+            cls.__init__ = recorded(cls.__init__)  # type: ignore[method-assign]
 
     def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
         """The data in the form that `_parts` takes, and what config.json says of them; an error if they do not fit."""
@@ -91,7 +99,7 @@ class Model(Draws, nn.Module):
 
     def _networks(self) -> dict[str, Any]:
         """Where the user's own networks come from, as an entry of a file; none where there are no such."""
-        if self._config.get("nets") != "custom":
+        if self._config.get("nets") != CUSTOM:
             return {}
         return {"networks": source_of({name: getattr(self.first, name) for name in self.networks})}
 

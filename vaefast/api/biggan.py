@@ -113,8 +113,7 @@ class BigGAN(Adversarial):
         super().__init__(models.BigGAN(generator, BigGANDiscriminator(image_shape, **common), image_shape=image_shape,
                                        latent_dim=latent_dim, classes=classes, **game))
         self.defaults = (gan_stage(epochs=source.gan_epochs, batch_size=source.batch_size),)
-        self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "embedding_dim": embedding_dim,
-                        "hierarchical": hierarchical, **common, **game}
+        self._settled = {"ch": ch}
 
     def _accept(self, data: Any) -> tuple[ImageSet, dict[str, Any]]:
         images, described = super()._accept(data)
@@ -195,12 +194,11 @@ class BigGANVAE(OneStage):
         ch = source.ch if ch is None else ch
         common: dict[str, Any] = {"arch": arch, "ch": ch, "rule": rule, "activation": activation, "attention": attention,
                                   "spectral_norm": spectral_norm, "init": init}
-        judge, called = image_adversary(adversary, image_shape[0])
+        judge = image_adversary(adversary, image_shape[0])
         encoder = BigGANEncoder(image_shape, latent_dim, **common)
         decoder = BigGANGenerator(image_shape, latent_dim, output="logits", **common)
         super().__init__(models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, gamma=1.0,
                                     likelihood="squared", beta=beta, image_range=(-1, 1), adversary=judge,
                                     adversarial_weight=adversarial_weight))
         self.defaults = (vae_stage(epochs=source.vae_epochs, batch_size=source.batch_size),)
-        self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "beta": beta, **common,
-                        "adversary": called, "adversarial_weight": adversarial_weight}
+        self._settled = {"ch": ch}

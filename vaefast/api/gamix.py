@@ -79,8 +79,8 @@ class GAMIXVAE(TwoStages, OneStage):
             raise ArgumentError(f"{what}, which the gamix networks alone have; leave it out for others.")
         own = {"width": width, "norm": norm}
         options = {**own, "checkpoint": checkpoint, "input_norm": input_norm} if named else None
-        encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim, options=options)
-        judge, called = image_adversary(adversary if adversarial_weight else None, image_shape[0], **own)
+        encoder, decoder = networks(nets, encoder, decoder, image_shape, latent_dim, options=options)
+        judge = image_adversary(adversary if adversarial_weight else None, image_shape[0], **own)
         super().__init__(models.GAMIXVAE(
             encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, var=var, reconstruction=reconstruction,
             reconstruction_weight=reconstruction_weight, global_weight=global_weight, individual_weight=individual_weight,
@@ -92,13 +92,8 @@ class GAMIXVAE(TwoStages, OneStage):
             self.second = build_second(latent_dim, second_width, second_depth, gamma=second_gamma)
             self.defaults = (PAPER, SECOND)
         # an iteration takes 0.8 of the time (width 16, 32x32 and 64x64, fp32, one thread)
-        self.channels_last_on_cpu = nets == "gamix" and crashing_convolution(self) is None
-        self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets, **own, "checkpoint": checkpoint,
-                        "input_norm": input_norm, "var": var, "memory": memory, "reconstruction": reconstruction,
-                        "reconstruction_weight": reconstruction_weight, "global_weight": global_weight,
-                        "individual_weight": individual_weight, "kl_weight": kl_weight, "adversary": called,
-                        "adversarial_weight": adversarial_weight, "second_stage": second_stage, "second_gamma": second_gamma,
-                        "second_width": second_width, "second_depth": second_depth}
+        self.channels_last_on_cpu = named and crashing_convolution(self) is None
+        self._settled = {} if adversarial_weight else {"adversary": None}
 
     def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
         source = ImageSource(data.images, device, scale=False)  # the loss scales uint8 itself

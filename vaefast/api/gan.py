@@ -117,7 +117,7 @@ class GAN(Adversarial):
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         if loss not in LOSSES:
             raise ArgumentError(f"loss is {loss!r}; expected one of {', '.join(LOSSES)}.")
-        own, authors = (generator, discriminator), AUTHORS[loss]
+        authors = AUTHORS[loss]
         if (generator is None) != (discriminator is None):
             raise ArgumentError("generator and discriminator go together: give both, or neither for the networks named by nets.")
         if generator is None and nets != "infogan":
@@ -137,12 +137,6 @@ class GAN(Adversarial):
             same_z=same_z, z=z, image_range=image_range, began_lambda=began_lambda, began_gamma=began_gamma,
             began_clip=began_clip))
         self.defaults = (settings_of(authors, clip),)
-        self._config = {"image_shape": list(image_shape), "loss": loss, "latent_dim": latent_dim,
-                        "nets": nets if own == (None, None) else "custom", "penalty": penalty, "lambda_": lambda_,
-                        "disc_iters": disc_iters, "batch_norm": batch_norm, "spectral_norm": spectral_norm,
-                        "weight_penalty": weight_penalty, "weight_clip": weight_clip, "order": order, "same_z": same_z, "z": z,
-                        "image_range": None if image_range is None else list(image_range), "began_lambda": began_lambda,
-                        "began_gamma": began_gamma, "began_clip": began_clip}
 
 
 def settings_of(authors: Authors, weight_clip: float | None) -> StageSettings:

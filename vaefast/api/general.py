@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast import models
+from vaefast.api.arguments import CUSTOM
 from vaefast.api.base import Part
 from vaefast.api.images import OneStage, networks
 from vaefast.api.wae import against_adversary
@@ -20,8 +21,6 @@ from vaefast.training.settings import StageSettings
 
 PIXEL_NETS = {"pixelcnn": (ZhaoEncoder, GatedPixelCNN), "pixelcnn++": (zhao_cifar_encoder, PixelCNNPlusPlus)}
 """Encoders with autoregressive decoders, by name: of binarised images, and of those of 256 levels."""
-CUSTOM = "custom"
-"""What a saved model's config calls a regulariser of the user's own."""
 
 
 class GeneralVAE(OneStage):
@@ -75,10 +74,9 @@ class GeneralVAE(OneStage):
         made = models.make_family(family or "bernoulli", image_shape[0], gamma=gamma, gamma_init=gamma_init)
         if nets in PIXEL_NETS and encoder is None and family is not None:
             raise ArgumentError(f"family is {family!r} with nets {nets!r}, whose decoder has its own; leave it out.")
-        encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim,
-                                          deterministic=posterior == "deterministic",
-                                          channels_out=None if nets in PIXEL_NETS else made.channels_out(image_shape[0]),
-                                          known={**NETS, **PIXEL_NETS}, decoder_options=decoder_options)
+        encoder, decoder = networks(nets, encoder, decoder, image_shape, latent_dim, deterministic=posterior == "deterministic",
+                                    channels_out=None if nets in PIXEL_NETS else made.channels_out(image_shape[0]),
+                                    known={**NETS, **PIXEL_NETS}, decoder_options=decoder_options)
         width, depth = whole_number("adversary_width", adversary_width), whole_number("adversary_depth", adversary_depth)
         if isinstance(regularizer, nn.Module) and any(True for _ in regularizer.parameters()):
             raise ArgumentError("regularizer is a module with parameters, which cannot be saved with the model; train it with "
@@ -90,11 +88,6 @@ class GeneralVAE(OneStage):
                                            alpha=alpha, lambda_=lambda_, kernel=kernel, adversary=adversary))
         if adversary is not None:
             self.defaults = tuple(map(against_adversary, self.defaults))
-        self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets,
-                        "decoder_options": dict(decoder_options) if decoder_options else None, "family": family,
-                        "regularizer": regularizer if isinstance(regularizer, str) else CUSTOM, "beta": beta, "alpha": alpha,
-                        "lambda_": lambda_, "kernel": kernel, "gamma": gamma, "gamma_init": gamma_init, "posterior": posterior,
-                        "reduction": reduction, "adversary_width": width, "adversary_depth": depth}
 
     def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
         if isinstance(self.first.regularizer, models.regularizers.TotalCorrelation):

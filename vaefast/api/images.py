@@ -22,8 +22,8 @@ from vaefast.training.sources import ImageSource
 def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, image_shape: tuple[int, int, int],
              latent_dim: int, *, deterministic: bool = False, channels_out: int | None = None,
              known: Mapping[str, Any] = NETS, options: Mapping[str, Any] | None = None,
-             decoder_options: Mapping[str, Any] | None = None) -> tuple[nn.Module, nn.Module, str]:
-    """The user's own encoder and decoder, or those named by `nets`; and what a model's config calls them.
+             decoder_options: Mapping[str, Any] | None = None) -> tuple[nn.Module, nn.Module]:
+    """The user's own encoder and decoder, or those named by `nets`.
 
     A `deterministic` encoder gives a mean alone; `channels_out` are the decoder's channels, where they are not the image's.
     `known` are the pairs by name; `options` go to the encoder and the decoder, as far as they take them, `decoder_options` to the
@@ -36,7 +36,7 @@ def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, im
             given = "net_options" if options else "decoder_options"
             raise ArgumentError(f"{given} go to the networks that nets names; leave them out beside an encoder and decoder of "
                                 "your own.")
-        return own_network("encoder", encoder), own_network("decoder", decoder), "custom"
+        return own_network("encoder", encoder), own_network("decoder", decoder)
     if nets not in known:
         raise ArgumentError(f"nets is {nets!r}; expected one of {', '.join(known)}.")
     build_encoder, build_decoder = known[nets]
@@ -50,7 +50,7 @@ def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, im
                 raise ArgumentError(f"{what} has {name!r}, which {nets!r} does not take; it has {', '.join(taken) or 'none'}.")
     encoder_options, own = ({k: v for k, v in (options or {}).items() if k in taken} for taken in (of_encoder, of_decoder))
     return (build_encoder(image_shape, latent_dim, deterministic=deterministic, **encoder_options),
-            build_decoder(shape_out, latent_dim, **own, **(decoder_options or {})), nets)
+            build_decoder(shape_out, latent_dim, **own, **(decoder_options or {})))
 
 
 class ImageModel(Model):

@@ -72,7 +72,6 @@ class SecondStage(Model):
         latent_dim = whole_number("latent_dim", latent_dim)
         width, depth = whole_number("width", width), whole_number("depth", depth)
         self.second = build_second(latent_dim, width, depth, gamma=gamma, gamma_init=gamma_init)
-        self._config = {"latent_dim": latent_dim, "gamma": gamma, "gamma_init": gamma_init, "width": width, "depth": depth}
 
     @property
     def latent_dim(self) -> int:

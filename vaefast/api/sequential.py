@@ -120,9 +120,7 @@ class SequentialVAE(OneStage):
                 predictors=[LatentPredictor(k, width=hidden) for _ in range(own - 1)] if chosen.predictor else (),
                 denoise=denoise_train, **common)
         super().__init__(first)
-        self._config = {"image_shape": list(image_shape), "steps": steps, "variant": variant, "width": width,
-                        "rungs": None if rungs is None else list(rungs), "shared": shared, "gated": gated,
-                        "denoise_train": denoise_train, "inference": inference, "reveal": reveal}
+        self._settled = {"steps": steps}
 
     @property
     def num_steps(self) -> int:

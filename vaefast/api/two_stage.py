@@ -61,17 +61,12 @@ class TwoStageVAE(ImageAutoencoder, models.TwoStageVAE):
                  adversarial_weight: float = 100.0,
                  net_options: Mapping[str, Any] | None = None) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
-        encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim, options=net_options)
-        judge, called = image_adversary(adversary, image_shape[0])
+        encoder, decoder = networks(nets, encoder, decoder, image_shape, latent_dim, options=net_options)
+        judge = image_adversary(adversary, image_shape[0])
         first = models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, gamma=gamma,
                            likelihood=likelihood, gamma_init=gamma_init, adversary=judge, adversarial_weight=adversarial_weight)
         width, depth = whole_number("second_width", second_width), whole_number("second_depth", second_depth)
         super().__init__(first, build_second(latent_dim, width, depth, gamma=second_gamma))
-        self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets,
-                        "net_options": dict(net_options) if net_options else None,
-                        "gamma": gamma, "gamma_init": gamma_init, "likelihood": likelihood,
-                        "second_gamma": second_gamma, "second_width": width, "second_depth": depth,
-                        "adversary": called, "adversarial_weight": adversarial_weight}
 
     def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
         source = ImageSource(data.images, device, scale=False)  # the likelihood scales uint8 itself

@@ -55,16 +55,12 @@ class VAE(OneStage):
                  flow_depth: int = 10, adversary: str | nn.Module | None = None, adversarial_weight: float = 100.0,
                  net_options: Mapping[str, Any] | None = None) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
-        encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim, options=net_options)
+        encoder, decoder = networks(nets, encoder, decoder, image_shape, latent_dim, options=net_options)
         flow_depth = whole_number("flow_depth", flow_depth)
         if flow is not None and flow not in FLOWS:
             raise ArgumentError(f"flow is {flow!r}; expected one of {', '.join(FLOWS)}, or None.")
-        judge, called = image_adversary(adversary, image_shape[0])
+        judge = image_adversary(adversary, image_shape[0])
         super().__init__(models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, gamma=gamma,
                                     likelihood=likelihood, gamma_init=gamma_init, beta=beta,
                                     flow=None if flow is None else Flow(flow, flow_depth, latent_dim),
                                     adversary=judge, adversarial_weight=adversarial_weight))
-        self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets,
-                        "net_options": dict(net_options) if net_options else None, "gamma": gamma,
-                        "gamma_init": gamma_init, "likelihood": likelihood, "beta": beta, "flow": flow,
-                        "flow_depth": flow_depth, "adversary": called, "adversarial_weight": adversarial_weight}

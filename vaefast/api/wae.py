@@ -67,8 +67,7 @@ class WAE(OneStage):
                  image_range: tuple[float, float] = (0.0, 1.0), posterior: str = "deterministic", prior_trick: bool = True,
                  adversary_width: int = 1024, adversary_depth: int = 4, pretrain: bool = False) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
-        encoder, decoder, nets = networks(nets, encoder, decoder, image_shape, latent_dim,
-                                          deterministic=posterior == "deterministic")
+        encoder, decoder = networks(nets, encoder, decoder, image_shape, latent_dim, deterministic=posterior == "deterministic")
         width, depth = whole_number("adversary_width", adversary_width), whole_number("adversary_depth", adversary_depth)
         if not isinstance(pretrain, bool):
             raise ArgumentError(f"pretrain is {pretrain!r}; expected True or False.")
@@ -79,10 +78,6 @@ class WAE(OneStage):
         if penalty == "gan":
             self.defaults = tuple(map(against_adversary, self.defaults))
         self._pretrain = pretrain
-        self._config = {"image_shape": list(image_shape), "latent_dim": latent_dim, "nets": nets, "penalty": penalty,
-                        "lambda_": lambda_, "prior_std": prior_std, "kernel": kernel, "reconstruction": reconstruction,
-                        "image_range": list(image_range), "posterior": posterior, "prior_trick": prior_trick,
-                        "adversary_width": width, "adversary_depth": depth, "pretrain": pretrain}
 
     def _prepare(self, data: ImageSet, seed: int, device: torch.device) -> None:
         if not self._pretrain:

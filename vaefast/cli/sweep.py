@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from vaefast.cli.arguments import add_training, data_options, given, real
@@ -44,15 +43,16 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
+    from vaefast.experiments.request import Request
     from vaefast.experiments.sweep.search import Sweep, sweep
 
+    training = Request(
+        args.model, args.data, args.out, args.data_root, data_options(args), args.preset, args.epochs, args.steps,
+        stage_overrides=given(batch_size=args.batch_size), precision=args.precision, seed=args.seed, device=args.device,
+        command=args.line, trainer={"checkpoint_seconds": args.checkpoint_seconds, "log_every": args.log_every})
     best = sweep(Sweep(
-        kind=args.model, out=Path(args.out), data_name=args.data, data_root=args.data_root,
-        data_options=data_options(args), space=args.space, loss=args.loss,
-        preset_name=args.preset, epochs=args.epochs, steps=args.steps, stage_overrides=given(batch_size=args.batch_size),
-        precision=args.precision, metric=args.metric, samples=args.n, early_stop=args.early_stop, seed=args.seed,
-        settings=args.settings, seeds=args.seeds, device=args.device, weights=args.inception_weights, command=args.line,
-        trainer={"checkpoint_seconds": args.checkpoint_seconds, "log_every": args.log_every}, address=args.address,
+        training, space=args.space, loss=args.loss, metric=args.metric, samples=args.n, early_stop=args.early_stop,
+        settings=args.settings, seeds=args.seeds, weights=args.inception_weights, address=args.address,
         cpus=args.cpus_per_trial, gpus=args.gpus_per_trial, at_once=args.at_once))
     print(f"done: {best['name']} is best; tables in {args.out}: settings.md"
           + (f", best.md ({best['metric']} {best['mean']:.4g} over {best['seeds']} seeds)" if best["seeds"] else ""))

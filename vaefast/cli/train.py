@@ -102,14 +102,15 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
+    from vaefast.experiments.request import Request
     from vaefast.experiments.run import train
     from vaefast.experiments.trials import run_trials
     from vaefast.training.distributed import leave, world
 
     stages = given(batch_size=args.batch_size, lr=args.lr, schedule=args.schedule, clip_norm=args.clip_norm, ema=args.ema,
                     accumulate=args.accumulate, betas=None if args.beta1 is None else (args.beta1, 0.999), flip=args.flip)
-    options = dict(
-        data_name=args.data, data_root=args.data_root, out=args.out, preset_name=args.preset, epochs=args.epochs,
+    asked = Request(
+        args.model, data_name=args.data, data_root=args.data_root, out=args.out, preset_name=args.preset, epochs=args.epochs,
         steps=args.steps, stage_overrides=stages, seed=args.seed, device=args.device, precision=args.precision,
         resume=args.resume,
         model_overrides=as_declared(args.model, {
@@ -127,10 +128,10 @@ def _run(args: argparse.Namespace) -> None:
                  "checkpoint_seconds": args.checkpoint_seconds})
     try:
         if args.trials is not None:
-            run_trials(args.model, args.trials, at_once=args.at_once, **options)
+            run_trials(asked, args.trials, at_once=args.at_once)
             print(f"done: {args.out} holds {args.trials} trials; their mean and spread are in {Path(args.out) / 'trials.json'}")
             return
-        train(args.model, **options)
+        train(asked)
         if world().writes:
             own = ["--networks", args.networks] if args.networks else []
             print(f"done: {args.out} holds the model, samples and report.html; score it with: "

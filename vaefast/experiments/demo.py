@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from vaefast.experiments.request import Request
 from vaefast.experiments.run import train
 from vaefast.experiments.scoring.evaluate import evaluate
 from vaefast.experiments.scoring.registry import RANKING, entry, name_of
@@ -35,8 +36,7 @@ def demo(out: str | None = None, *, seed: int = 0, device: str = "auto", command
     """Train, sample and score a small two-stage VAE on the UCI digits; returns the run folder."""
     out = out or _free_name("vaefast-demo")
     print("vaefast demo: a two-stage VAE on 1,797 handwritten digits (UCI, enlarged to 32x32)")
-    train("two-stage", data_name="digits", data_root=None, out=out, preset_name="demo", seed=seed, device=device,
-          command=command)
+    train(Request("two-stage", "digits", out, preset_name="demo", seed=seed, device=device, command=command))
     result = evaluate(out, samples=2_000, seed=seed, device=device)
     print_scores(result)
     print(verdict(result))

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from typing import Any
 import torch
 
 from vaefast.errors import TrainingError, VaefastError
+from vaefast.experiments.request import Request
 from vaefast.experiments.run import train
 
 INTERRUPTED = 130
 
 
-def train_in_processes(runs: list[dict[str, Any]], at_once: int) -> None:
-    """Call `train(**run)` for each of `runs` (JSON-ready), `at_once` of them at a time; their lines carry the folder's name.
+def train_in_processes(runs: Sequence[Request], at_once: int) -> None:
+    """`train` each of `runs`, `at_once` of them at a time; their lines carry the folder's name.
 
     The processes share this one's CPU threads. Ctrl-C and SIGTERM are passed on: every run saves, then this raises.
 
@@ -47,11 +48,11 @@ def train_in_processes(runs: list[dict[str, Any]], at_once: int) -> None:
         while waiting or running:
             while waiting and len(running) < at_once:
                 run = waiting.pop(0)
-                name = Path(run["out"]).name
+                name = Path(run.out).name
                 # a session of its own: Ctrl-C reaches it through this process alone, and so once
                 process = running[name] = subprocess.Popen(
-                    [sys.executable, "-m", "vaefast.experiments.processes", json.dumps(run)], text=True, env=environment,
-                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+                    [sys.executable, "-m", "vaefast.experiments.processes", json.dumps(run.as_dict())], text=True,
+                    env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
                 threading.Thread(target=follow, args=(name, process), daemon=True).start()
             with ended:
                 ended.wait(timeout=1.0)
@@ -87,7 +88,7 @@ def _main() -> int:
 
     keep_freed_memory()
     try:
-        train(**json.loads(sys.argv[1]))
+        train(Request(**json.loads(sys.argv[1])))
     except VaefastError as error:
         print(f"vaefast: {error}", flush=True)
         return 2

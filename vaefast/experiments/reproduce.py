@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vaefast.experiments.pictures.grids import read_png, save_png, side_by_side
+from vaefast.experiments.request import Request
 from vaefast.experiments.run import train
 from vaefast.experiments.scoring.evaluate import evaluate
 from vaefast.experiments.scoring.tables import markdown_scores, print_scores
@@ -37,8 +38,8 @@ def reproduce(name: str, *, data_root: str, out: str, seed: int = 0, device: str
     A folder that holds this experiment already is gone on with: training that was cut off resumes, finished training is
     only scored again.
     """
-    train(data_root=data_root, out=out, seed=seed, device=device, command=command,
-          resume=(Path(out) / "config.json").exists(), **EXPERIMENTS[name].settings)
+    train(Request(data_root=data_root, out=out, seed=seed, device=device, command=command,
+                  resume=(Path(out) / "config.json").exists(), **EXPERIMENTS[name].settings))
     result = evaluate(out, seed=seed, device=device)
     print_scores(result)
     run = RunFolder.open(out)

@@ -1,15 +1,14 @@
-"""A training run from the command line's words to a folder with a model, pictures and a report."""
+"""A training run from what is asked for to a folder with a model, pictures and a report."""
 
 from __future__ import annotations
 
 import inspect
-import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ from vaefast.experiments.pictures.curves import draw_curves
 from vaefast.experiments.pictures.grids import image_grid, reconstruction_grid, save_png
 from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.pictures.snapshots import SampleGrids
-from vaefast.experiments.presets import Preset, preset
+from vaefast.experiments.presets import Preset
+from vaefast.experiments.request import Request
 from vaefast.experiments.scoring.codes import spread_over
 from vaefast.experiments.scoring.draws import sampling_seed
 from vaefast.experiments.scoring.information_log import InformationLog
@@ -37,7 +37,7 @@ from vaefast.training.device import resolve_device
 from vaefast.training.distributed import world
 from vaefast.training.loggers import TensorBoard, WeightsAndBiases
 from vaefast.training.run_folder import RunFolder
-from vaefast.training.settings import override
+from vaefast.training.settings import StageSettings
 
 GRID = 10
 PAIRS = 48
@@ -76,66 +76,55 @@ def check_test_files(name: str, root: str | None, **options: Any) -> None:
             pass  # such as no test images at all, which training does without
 
 
-def train(kind: str, *, data_name: str, data_root: str | None, out: str, preset_name: str = "quick",
-          epochs: tuple[float, ...] | None = None, steps: tuple[int, ...] | None = None,
-          stage_overrides: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
-          model_overrides: dict[str, Any] | None = None, seed: int = 0, device: str = "auto", precision: str = "auto",
-          resume: bool | str = False, command: str = "",
-          data_options: dict[str, Any] | None = None, sample_every: float | None = None, score_every: float | None = None,
-          keep_best: bool = False, mi_every: float | None = None, tensorboard: bool = False, wandb: str | None = None,
-          trainer: dict[str, Any] | None = None, start_from: str | None = None, callbacks: Sequence[Callback] = (),
-          progress: bool = True, coded: int | None = None) -> tuple[api.ImageModel, RunFolder]:
-    """Train `kind` on a data set into run folder `out`, and draw its pictures and report.
+@dataclass(frozen=True)
+class Plan:
+    """What a request comes to: the training images, the model with its first weights, and its stages' settings."""
 
-    `epochs` and `steps` hold one value for all stages or one each; they and the overrides (of stages: those of all, or one
-    mapping each) replace what the preset says. With `score_every` (epochs), samples are scored as training goes, and the best
-    weights kept as checkpoints/best-STAGE; with `keep_best` they are the model's in the end, too. `trainer` holds options of
-    `vaefast.Trainer`; `start_from` names weights to begin with (see `Model.fit`); `coded` images, spread over the set, are
-    those of the latents page (None: up to 10,000). Raises the package's errors, each with one clear
-    sentence; nothing is overwritten.
+    images: data.ImageSet
+    model: api.ImageModel
+    stages: tuple[StageSettings, ...]
+
+
+def plan(asked: Request) -> Plan:
+    """Load the data and build the model; raises what is wrong with them, or with the settings."""
+    images = load_data(asked.data_name, asked.data_root, "train", **asked.data_options)
+    check_test_files(asked.data_name, asked.data_root, **asked.data_options)
+    torch.manual_seed(asked.seed)
+    model = build(asked.kind, asked.preset, images.image_shape, asked.model_overrides)
+    return Plan(images, model, asked.stages_from(asked.preset.stages_of(model)))
+
+
+def train(asked: Request, *, callbacks: Sequence[Callback] = (), progress: bool = True) -> tuple[api.ImageModel, RunFolder]:
+    """Train what is asked for into its run folder, and draw its pictures and report.
+
+    Raises the package's errors, each with one clear sentence; nothing is overwritten.
     """
-    chosen = preset(kind, preset_name)
-    images = load_data(data_name, data_root, "train", **(data_options or {}))
-    check_test_files(data_name, data_root, **(data_options or {}))
-    torch.manual_seed(seed)
-    model = build(kind, chosen, images.image_shape, model_overrides or {})
-    base = chosen.stages_of(model)
-    count = len(base)
-    for name, values in (("epochs", epochs), ("steps", steps)):
-        if values is not None and len(values) not in (1, count):
-            raise ArgumentError(f"{name} has {len(values)} values; {kind} has {count} stage{'s' * (count > 1)}: give 1"
-                                f"{f' or {count}' * (count > 1)}.")
-    if isinstance(stage_overrides, list | tuple) and len(stage_overrides) != count:
-        raise ArgumentError(f"stage_overrides has {len(stage_overrides)} entries; {kind} has {count} stage{'s' * (count > 1)}.")
-    stages = tuple(override(s, {**_for_stage(i, stage_overrides or {}), **budget(i, epochs, steps)}) for i, s in enumerate(base))
+    planned = plan(asked)
+    model, images, noise = planned.model, planned.images, sampling_seed(asked.seed)
     scored: dict[str, Any] = {}
-    if keep_best and score_every is None:
-        raise ArgumentError("keep_best was given without score_every; say how often to score (--score-every E).")
-    if score_every is not None:
-        if not 0 < score_every < math.inf:
-            raise ArgumentError(f"score_every is {score_every!r}; expected a number of epochs above 0.")
-        test = load_data(data_name, data_root, "test", **(data_options or {}))
-        curve = ScoreCurve(images, test, device=resolve_device(device), seed=sampling_seed(seed))
-        scored = {"evaluate": partial(curve, model), "evaluate_every": score_every, "best": curve.name, "keep_best": keep_best}
-    info = {"preset": preset_name, "data_name": data_name, "data_options": data_options or {},
-            "data_root": str(Path(data_root).resolve()) if data_root else None, "command": command}
-    watching = _callbacks(sample_every, tensorboard, wandb, mi_every, images, seed)
+    if asked.score_every is not None:
+        test = load_data(asked.data_name, asked.data_root, "test", **asked.data_options)
+        curve = ScoreCurve(images, test, device=resolve_device(asked.device), seed=noise)
+        scored = {"evaluate": partial(curve, model), "evaluate_every": asked.score_every, "best": curve.name,
+                  "keep_best": asked.keep_best}
+    info = {"preset": asked.preset_name, "data_name": asked.data_name, "data_options": dict(asked.data_options),
+            "data_root": str(Path(asked.data_root).resolve()) if asked.data_root else None, "command": asked.command}
     try:
-        model.fit(images, settings=stages, out=out, resume=resume, seed=seed, device=device, precision=precision,
-                  progress=progress, callbacks=[*watching, *callbacks],
-                  start_from=start_from, info=info, **scored, **(trainer or {}))
+        model.fit(images, settings=planned.stages, out=asked.out, resume=asked.resume, seed=asked.seed, device=asked.device,
+                  precision=asked.precision, progress=progress, callbacks=[*_callbacks(asked, images), *callbacks],
+                  start_from=asked.start_from, info=info, **scored, **asked.trainer)
     except DivergenceError:
-        if world().writes and Path(out).is_dir():
-            with _told("the report", Path(out)):
-                write_report(out)  # which shows the warning
+        if world().writes and Path(asked.out).is_dir():
+            with _told("the report", Path(asked.out)):
+                write_report(asked.out)  # which shows the warning
         raise
-    run = RunFolder.open(out)
+    run = RunFolder.open(asked.out)
     if world().writes:
-        draw_pictures(model, images, run, sampling_seed(seed), coded)
+        draw_pictures(model, images, run, noise, asked.coded)
     return model, run
 
 
-def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], overrides: dict[str, Any]) -> api.ImageModel:
+def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], overrides: Mapping[str, Any]) -> api.ImageModel:
     """The preset's model with some arguments in the place of the preset's; `ArgumentError` for one that it does not take.
 
     `networks` among them names what makes networks of the user's own, with `network_options`; see
@@ -165,30 +154,16 @@ def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], override
         raise
 
 
-def _for_stage(stage: int, overrides: dict[str, Any] | Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Overrides that concern a stage: images, which are mirrored, are the first one's alone."""
-    if not isinstance(overrides, dict):
-        return overrides[stage]
-    return {name: value for name, value in overrides.items() if stage == 0 or name != "flip"}
-
-
-def budget(stage: int, epochs: tuple[float, ...] | None, steps: tuple[int, ...] | None) -> dict[str, Any]:
-    """`epochs` or `steps` of a stage, where they are given."""
-    given = {"epochs": epochs, "steps": steps}
-    return {name: values[stage if len(values) > 1 else 0] for name, values in given.items() if values is not None}
-
-
-def _callbacks(sample_every: float | None, tensorboard: bool, wandb: str | None, mi_every: float | None,
-               images: data.ImageSet, seed: int) -> list[Callback]:
+def _callbacks(asked: Request, images: data.ImageSet) -> list[Callback]:
     found: list[Callback] = []
-    if mi_every is not None:
-        found.append(InformationLog(mi_every, images.images, seed=seed))
-    if sample_every is not None:
-        found.append(SampleGrids(sample_every, sampling_seed(seed)))
-    if tensorboard:
+    if asked.mi_every is not None:
+        found.append(InformationLog(asked.mi_every, images.images, seed=asked.seed))
+    if asked.sample_every is not None:
+        found.append(SampleGrids(asked.sample_every, sampling_seed(asked.seed)))
+    if asked.tensorboard:
         found.append(TensorBoard())
-    if wandb is not None:
-        found.append(WeightsAndBiases(wandb))
+    if asked.wandb is not None:
+        found.append(WeightsAndBiases(asked.wandb))
     return found
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vaefast.errors import ArgumentError, RunFolderError
 from vaefast.experiments.processes import train_in_processes
-from vaefast.experiments.run import budget, train
+from vaefast.experiments.request import Request
+from vaefast.experiments.run import train
 from vaefast.training.distributed import world
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.storage import write_json
@@ -24,13 +26,12 @@ def seed_of(seed: int, trial: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{trial}".encode()).digest()[:4], "big")
 
 
-def run_trials(kind: str, trials: int, *, out: str, seed: int = 0, resume: bool = False, at_once: int = 1,
-               **options: Any) -> dict[str, Any]:
+def run_trials(asked: Request, trials: int, *, at_once: int = 1) -> dict[str, Any]:
     """Train `trials` times into OUT/trial-01, ... and write OUT/trials.json: seeds, last terms, their mean and deviation.
 
     With `resume`, trials that have ended are kept, and made longer where more is asked for; one that was cut off goes on, and
-    the rest are run. `at_once` of them
-    train at the same time, each in a process of its own that has its share of the CPU's threads.
+    the rest are run. `at_once` of them train at the same time, each in a process of its own that has its share of the CPU's
+    threads.
 
     Raises:
         ArgumentError: trials or at_once below 1, or more than one at once in a distributed run.
@@ -42,34 +43,33 @@ def run_trials(kind: str, trials: int, *, out: str, seed: int = 0, resume: bool 
             raise ArgumentError(f"{name} is {value!r}; expected 1 or more.")
     if at_once > 1 and world().size > 1:
         raise ArgumentError(f"at_once is {at_once} in a distributed run, whose processes train one trial together; leave it out.")
-    folder = Path(out)
+    folder = Path(asked.out)
     folder.mkdir(parents=True, exist_ok=True)
-    if not resume and world().writes and folder.exists() and any(folder.iterdir()):
+    if not asked.resume and world().writes and folder.exists() and any(folder.iterdir()):
         raise RunFolderError(f"{folder} is not empty; go on with its trials (--resume), or choose another --out.")
     paths = [folder / f"trial-{trial:02d}" for trial in range(1, trials + 1)]
-    todo = [{"kind": kind, "out": str(path), "seed": seed_of(seed, trial), **options,
-             "resume": resume and (path / "config.json").exists()}
-            for trial, path in enumerate(paths, start=1) if not (resume and _has_ended(path, options))]
+    todo = [replace(asked, out=str(path), seed=seed_of(asked.seed, trial),
+                    resume=bool(asked.resume) and (path / "config.json").exists())
+            for trial, path in enumerate(paths, start=1) if not (asked.resume and _has_ended(path, asked))]
     if at_once > 1:
         try:
             train_in_processes(todo, at_once)
         finally:
-            summarise(folder, seed)
+            summarise(folder, asked.seed)
     else:
         for one in todo:
-            train(**one)
+            train(one)
             if world().writes:
-                summarise(folder, seed)
-    return summarise(folder, seed)
+                summarise(folder, asked.seed)
+    return summarise(folder, asked.seed)
 
 
-def _has_ended(path: Path, options: dict[str, Any]) -> bool:
+def _has_ended(path: Path, asked: Request) -> bool:
     """Whether the trial in a folder has a model, trained for as long as is asked for."""
     if not (path / "model.json").is_file():
         return False
-    wanted = options.get("epochs"), options.get("steps")
     return all(stage.get(name) == value for i, stage in enumerate(RunFolder.open(path).config["stages"])
-               for name, value in budget(i, *wanted).items())
+               for name, value in asked.budget(i).items())
 
 
 def summarise(folder: Path, seed: int) -> dict[str, Any]:

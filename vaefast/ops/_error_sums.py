@@ -11,7 +11,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vaefast.errors import ArgumentError
 from vaefast.ops import _library, _native
 from vaefast.ops._precision import compute_dtype
 from vaefast.ops._registry import Kernels, Op
@@ -206,20 +205,6 @@ _OP = Op(
 # What PyTorch sees.
 
 
-def _run_forward(
-    x: Tensor, x_hat: Tensor, weight: Tensor | None, kind: str, from_logits: bool
-) -> tuple[Tensor, Tensor]:
-    return _OP.pick(x_hat.device.type).forward(x, x_hat, weight, kind, from_logits)
-
-
-def _run_backward(
-    grad_sums: Tensor | None, grad_weighted: Tensor | None, x: Tensor, x_hat: Tensor, weight: Tensor | None, kind: str,
-    from_logits: bool, needs: list[bool],
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    backward = _OP.pick(x_hat.device.type).backward
-    return backward(grad_sums, grad_weighted, x, x_hat, weight, kind, from_logits, needs)
-
-
 def _fake_forward(
     x: Tensor, x_hat: Tensor, weight: Tensor | None, kind: str, from_logits: bool
 ) -> tuple[Tensor, Tensor]:
@@ -227,23 +212,17 @@ def _fake_forward(
     return x_hat.new_empty(rows, dtype=dtype), x_hat.new_empty((0,) if weight is None else rows, dtype=dtype)
 
 
-def _fake_backward(
-    grad_sums: Tensor | None, grad_weighted: Tensor | None, x: Tensor, x_hat: Tensor, weight: Tensor | None, kind: str,
-    from_logits: bool, needs: list[bool],
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    return _gradients(x, x_hat, weight, needs)
-
-
 error_sums = _library.define(
     "error_sums(Tensor x, Tensor x_hat, Tensor? weight, str kind, bool from_logits) -> (Tensor sums, Tensor weighted)",
-    _run_forward,
+    _OP.forward,
     _fake_forward,
 )
-_error_sums_backward = _library.define(
+_error_sums_backward = _library.define_backward(
+    "A likelihood",
     "error_sums_backward(Tensor? grad_sums, Tensor? grad_weighted, Tensor x, Tensor x_hat, Tensor? weight, str kind, "
     "bool from_logits, bool[] needs) -> (Tensor grad_x, Tensor grad_x_hat, Tensor grad_weight)",
-    _run_backward,
-    _fake_backward,
+    _OP.backward,
+    lambda grad_sums, grad_weighted, x, x_hat, weight, kind, from_logits, needs: _gradients(x, x_hat, weight, needs),
 )
 
 
@@ -264,13 +243,4 @@ def _backward(ctx, grad_sums: Tensor | None, grad_weighted: Tensor | None) -> tu
     return (*(g if needed else None for g, needed in zip(grads, needs)), None, None)
 
 
-def _setup_nothing(ctx, inputs: tuple, output: tuple[Tensor, ...]) -> None:
-    pass
-
-
-def _no_second_derivative(ctx, *grads: Tensor) -> tuple:
-    raise ArgumentError("The likelihoods are differentiable once; create_graph=True through them is not supported.")
-
-
 _library.define_autograd("error_sums", _setup_context, _backward)
-_library.define_autograd("error_sums_backward", _setup_nothing, _no_second_derivative)

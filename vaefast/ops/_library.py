@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaefast.errors import BackendError
+from vaefast.errors import ArgumentError, BackendError
 
 _NOTHING = nullcontext()
 _library = torch.library.Library("vaefast", "FRAGMENT")
@@ -70,6 +70,17 @@ def define_autograd(name: str, setup_context: Callable[..., None], backward: Cal
 
     Derivative.__name__ = f"Derivative_{name}"
     _library.impl(name, kernel, "Autograd", with_keyset=True)
+
+
+def define_backward(of: str, schema: str, run: Callable[..., Any], fake: Callable[..., Any]) -> Callable[..., Any]:
+    """Register the op that makes the gradients of `of` (in words) and has no derivative of its own; returns the overload."""
+
+    def refuse(ctx: Any, *grads: Tensor | None) -> tuple:
+        raise ArgumentError(f"{of} is differentiable once; create_graph=True through it is not supported.")
+
+    op = define(schema, run, fake)
+    define_autograd(schema.partition("(")[0], lambda ctx, inputs, output: None, refuse)
+    return op
 
 
 class _Modes:

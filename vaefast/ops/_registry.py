@@ -73,6 +73,14 @@ class Op:
             picked = self._picked[device_type, _forced] = self.kernels[self.choose(device_type)]
         return picked
 
+    def forward(self, *args: Any, **options: Any) -> Any:
+        """The op on the device of its first tensor."""
+        return self.pick(_device_type(args)).forward(*args, **options)
+
+    def backward(self, *args: Any) -> Any:
+        """The op's gradients on the device of their first tensor."""
+        return self.pick(_device_type(args)).backward(*args)
+
     def choose(self, device_type: str) -> str:
         """The name of the backend that serves `device_type` now."""
         if _forced is not None:
@@ -94,6 +102,11 @@ class Op:
         if backend not in self.kernels:
             return "has no kernel for this op"
         return why_not(backend, device_type)
+
+
+def _device_type(args: tuple) -> str:
+    # an op's tensors come first; those that are not there are None
+    return next(x for x in args if x is not None).device.type
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vaefast.errors import ArgumentError
 from vaefast.ops import _check, _library, _native
 from vaefast.ops._precision import compute_dtype
 from vaefast.ops._registry import Kernels, Op
@@ -304,44 +303,24 @@ _OP = Op(
 # What PyTorch sees.
 
 
-def _run_forward(
-    z: Tensor, mu: Tensor, scale: Tensor, param: str, per_dimension: bool, exclude_self: bool
-) -> tuple[Tensor, Tensor]:
-    return _OP.pick(z.device.type).forward(z, mu, scale, param, per_dimension, exclude_self)
-
-
-def _run_backward(
-    grad: Tensor, log_sum: Tensor, z: Tensor, mu: Tensor, scale: Tensor, param: str, per_dimension: bool,
-    exclude_self: bool,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    kernels = _OP.pick(z.device.type)
-    return kernels.backward(grad, log_sum, z, mu, scale, param, per_dimension, exclude_self)
-
-
 def _fake_forward(
     z: Tensor, mu: Tensor, scale: Tensor, param: str, per_dimension: bool, exclude_self: bool
 ) -> tuple[Tensor, Tensor]:
     return _output(z, per_dimension), _output(z, per_dimension)
 
 
-def _fake_backward(
-    grad: Tensor, log_sum: Tensor, z: Tensor, mu: Tensor, scale: Tensor, param: str, per_dimension: bool,
-    exclude_self: bool,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    return z.new_empty(z.shape), mu.new_empty(mu.shape), mu.new_empty(mu.shape)
-
-
 _mixture_log_density = _library.define(
     "mixture_log_density(Tensor z, Tensor mu, Tensor scale, str param, bool per_dimension, bool exclude_self) -> "
     "(Tensor log_density, Tensor log_sum)",
-    _run_forward,
+    _OP.forward,
     _fake_forward,
 )
-_mixture_log_density_backward = _library.define(
+_mixture_log_density_backward = _library.define_backward(
+    "mixture_log_density",
     "mixture_log_density_backward(Tensor grad, Tensor log_sum, Tensor z, Tensor mu, Tensor scale, str param, "
     "bool per_dimension, bool exclude_self) -> (Tensor grad_z, Tensor grad_mu, Tensor grad_scale)",
-    _run_backward,
-    _fake_backward,
+    _OP.backward,
+    lambda grad, log_sum, z, mu, *options: (z.new_empty(z.shape), mu.new_empty(mu.shape), mu.new_empty(mu.shape)),
 )
 
 
@@ -358,13 +337,4 @@ def _backward(ctx, grad: Tensor | None, _: Tensor | None) -> tuple:
     return (*_mixture_log_density_backward(grad, *ctx.saved_tensors, *ctx.options), None, None, None)
 
 
-def _setup_nothing(ctx, inputs: tuple, output: tuple) -> None:
-    pass
-
-
-def _no_second_derivative(ctx, *grads: Tensor) -> tuple:
-    raise ArgumentError("mixture_log_density is differentiable once; create_graph=True through it is not supported.")
-
-
 _library.define_autograd("mixture_log_density", _setup_context, _backward)
-_library.define_autograd("mixture_log_density_backward", _setup_nothing, _no_second_derivative)

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vaefast.errors import ArgumentError
 from vaefast.ops import _check, _library, _native
 from vaefast.ops import _mmd_reference as reference
 from vaefast.ops._mmd_pairs import Prepared, splits, tiles
@@ -347,19 +346,12 @@ def _run(
     return value, to_x, to_y
 
 
-def _fake(
-    x: Tensor, y: Tensor, weights_x: Tensor | None, weights_y: Tensor | None, bandwidth: Tensor | None, kernel: str,
-    scales: list[float], sums: str, degree: int, gamma: float, coef0: float, grad_x: bool, grad_y: bool,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    return _outputs(x, y, grad_x, grad_y)
-
-
 _mmd2 = _library.define(
     "mmd2(Tensor x, Tensor y, Tensor? weights_x, Tensor? weights_y, Tensor? bandwidth, str kernel, float[] scales, "
     "str sums, int degree, float gamma, float coef0, bool grad_x, bool grad_y) "
     "-> (Tensor value, Tensor to_x, Tensor to_y)",
     _run,
-    _fake,
+    lambda x, y, *others: _outputs(x, y, *others[-2:]),
 )
 
 
@@ -373,18 +365,15 @@ def _run_backward(
     )
 
 
-def _fake_backward(
-    grad: Tensor, to_x: Tensor, to_y: Tensor, x: Tensor, y: Tensor, grad_x: bool, grad_y: bool
-) -> tuple[Tensor, Tensor]:
-    return x.new_empty(x.shape if grad_x else (0,)), y.new_empty(y.shape if grad_y else (0,))
-
-
 # x and y are there for their dtypes, and so that a second derivative is noticed.
-_mmd2_backward = _library.define(
+_mmd2_backward = _library.define_backward(
+    "mmd2",
     "mmd2_backward(Tensor grad, Tensor to_x, Tensor to_y, Tensor x, Tensor y, bool grad_x, bool grad_y) "
     "-> (Tensor grad_of_x, Tensor grad_of_y)",
     _run_backward,
-    _fake_backward,
+    lambda grad, to_x, to_y, x, y, grad_x, grad_y: (
+        x.new_empty(x.shape if grad_x else (0,)), y.new_empty(y.shape if grad_y else (0,))
+    ),
 )
 
 
@@ -409,13 +398,4 @@ def _backward(ctx, grad: Tensor | None, *_: object) -> tuple:
     return (*(g if need else None for g, need in zip(gradients, needs)), *nothing[2:])
 
 
-def _setup_nothing(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-    pass
-
-
-def _no_second_derivative(ctx, *grads: Tensor) -> tuple:
-    raise ArgumentError("mmd2 is differentiable once; create_graph=True through it is not supported.")
-
-
 _library.define_autograd("mmd2", _setup_context, _backward)
-_library.define_autograd("mmd2_backward", _setup_nothing, _no_second_derivative)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vaefast.errors import ArgumentError
 from vaefast.ops import _check, _library, _native
 from vaefast.ops._precision import compute_dtype
 from vaefast.ops._registry import Kernels, Op
@@ -267,39 +266,17 @@ _OP = Op(
 # What PyTorch sees.
 
 
-def _run_forward(mu: Tensor, scale: Tensor | None, param: str) -> tuple[Tensor, Tensor, Tensor]:
-    return _OP.pick(mu.device.type).forward(mu, scale, param)
-
-
-def _run_backward(
-    grad_mean: Tensor | None, grad_between: Tensor | None, grad_within: Tensor | None, mean: Tensor, mu: Tensor,
-    scale: Tensor | None, param: str,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    backward = _OP.pick(mu.device.type).backward
-    return backward(grad_mean, grad_between, grad_within, mean, mu, scale, param)
-
-
-def _fake_forward(mu: Tensor, scale: Tensor | None, param: str) -> tuple[Tensor, Tensor, Tensor]:
-    return _outputs(mu)
-
-
-def _fake_backward(
-    grad_mean: Tensor | None, grad_between: Tensor | None, grad_within: Tensor | None, mean: Tensor, mu: Tensor,
-    scale: Tensor | None, param: str,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    return _gradients(mu, scale)
-
-
 _mixture_moments = _library.define(
     "mixture_moments(Tensor mu, Tensor? scale, str param) -> (Tensor mean, Tensor between, Tensor within)",
-    _run_forward,
-    _fake_forward,
+    _OP.forward,
+    lambda mu, scale, param: _outputs(mu),
 )
-_mixture_moments_backward = _library.define(
+_mixture_moments_backward = _library.define_backward(
+    "mixture_moments",
     "mixture_moments_backward(Tensor? grad_mean, Tensor? grad_between, Tensor? grad_within, Tensor mean, Tensor mu, "
     "Tensor? scale, str param) -> (Tensor grad_mu, Tensor grad_scale)",
-    _run_backward,
-    _fake_backward,
+    _OP.backward,
+    lambda grad_mean, grad_between, grad_within, mean, mu, scale, param: _gradients(mu, scale),
 )
 
 
@@ -319,13 +296,4 @@ def _backward(ctx, grad_mean: Tensor | None, grad_between: Tensor | None, grad_w
     return grads[0], None if scale is None else grads[1], None
 
 
-def _setup_nothing(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-    pass
-
-
-def _no_second_derivative(ctx, *grads: Tensor) -> tuple:
-    raise ArgumentError("mixture_moments is differentiable once; create_graph=True through it is not supported.")
-
-
 _library.define_autograd("mixture_moments", _setup_context, _backward)
-_library.define_autograd("mixture_moments_backward", _setup_nothing, _no_second_derivative)

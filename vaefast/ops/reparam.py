@@ -9,7 +9,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vaefast.errors import ArgumentError
 from vaefast.ops import _check, _library, _native, _philox
 from vaefast.ops._precision import compute_dtype
 from vaefast.ops._registry import Kernels, Op
@@ -143,7 +142,7 @@ def _noise(mu: Tensor, seed: Tensor, row_offset: int, n_samples: int | None) -> 
 
 
 def reference_forward(
-    mu: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int, n_samples: int | None, kl: bool
+    mu: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int, n_samples: int | None = None, kl: bool = True
 ) -> tuple[Tensor, Tensor | None]:
     """z [B, k], or [n_samples, B, k], in mu's dtype, and KL [B], or None, in the dtype of the arithmetic."""
     dtype = compute_dtype(mu.dtype)
@@ -154,7 +153,7 @@ def reference_forward(
 
 def reference_backward(
     grad_z: Tensor | None, grad_kl: Tensor | None, mu: Tensor | None, scale: Tensor, seed: Tensor, param: str,
-    row_offset: int, n_samples: int | None,
+    row_offset: int, n_samples: int | None = None,
 ) -> tuple[Tensor | None, Tensor]:  # fmt: skip
     """Gradients to mu and scale; without mu, which goes without grad_kl, to scale alone."""
     dtype = compute_dtype(scale.dtype)
@@ -190,7 +189,7 @@ def _new_kl(mu: Tensor) -> Tensor:
 
 
 def native_forward(
-    mu: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int, n_samples: int | None, kl: bool
+    mu: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int, n_samples: int | None = None, kl: bool = True
 ) -> tuple[Tensor, Tensor | None]:
     """`reference_forward` by csrc/{cpu,cuda}/reparam_kl."""
     mu, scale = _native.unit_rows(mu), _native.unit_rows(scale)
@@ -204,7 +203,7 @@ def native_forward(
 
 def native_backward(
     grad_z: Tensor | None, grad_kl: Tensor | None, mu: Tensor | None, scale: Tensor, seed: Tensor, param: str,
-    row_offset: int, n_samples: int | None,
+    row_offset: int, n_samples: int | None = None,
 ) -> tuple[Tensor | None, Tensor]:  # fmt: skip
     """`reference_backward` by csrc/{cpu,cuda}/reparam_kl."""
     scale = _native.unit_rows(scale)
@@ -221,7 +220,7 @@ def native_backward(
 
 
 def triton_forward(
-    mu: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int, n_samples: int | None, kl: bool
+    mu: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int, n_samples: int | None = None, kl: bool = True
 ) -> tuple[Tensor, Tensor | None]:
     """`reference_forward` by kernels/reparam_kl.py."""
     z, divergence = _new_z(mu, n_samples), _new_kl(mu) if kl else None
@@ -232,7 +231,7 @@ def triton_forward(
 
 def triton_backward(
     grad_z: Tensor | None, grad_kl: Tensor | None, mu: Tensor | None, scale: Tensor, seed: Tensor, param: str,
-    row_offset: int, n_samples: int | None,
+    row_offset: int, n_samples: int | None = None,
 ) -> tuple[Tensor | None, Tensor]:  # fmt: skip
     """`reference_backward` by kernels/reparam_kl.py."""
     grad_mu, grad_scale = None if mu is None else _new(scale), _new(scale)
@@ -267,75 +266,31 @@ _OP = Op(
 # backward op makes the other alone.
 
 
-def _run_forward(
-    mu: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int, n_samples: int | None = None
-) -> tuple[Tensor, Tensor]:
-    return _OP.pick(mu.device.type).forward(mu, scale, seed, param, row_offset, n_samples, True)
-
-
-def _run_backward(
-    grad_z: Tensor | None, grad_kl: Tensor | None, mu: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int,
-    n_samples: int | None = None,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    return _OP.pick(mu.device.type).backward(grad_z, grad_kl, mu, scale, seed, param, row_offset, n_samples)
-
-
-def _fake_forward(
-    mu: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int, n_samples: int | None = None
-) -> tuple[Tensor, Tensor]:
-    return _new_z(mu, n_samples), _new_kl(mu)
-
-
-def _fake_backward(
-    grad_z: Tensor | None, grad_kl: Tensor | None, mu: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int,
-    n_samples: int | None = None,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    return _new(mu), _new(mu)
-
-
-def _run_draw(
-    mu: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int, n_samples: int | None = None
-) -> Tensor:
-    return _OP.pick(mu.device.type).forward(mu, scale, seed, param, row_offset, n_samples, False)[0]
-
-
-def _run_scale_backward(grad_z: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int) -> Tensor:
-    return _OP.pick(scale.device.type).backward(grad_z, None, None, scale, seed, param, row_offset, None)[1]
-
-
-def _fake_draw(
-    mu: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int, n_samples: int | None = None
-) -> Tensor:
-    return _new_z(mu, n_samples)
-
-
-def _fake_scale_backward(grad_z: Tensor, scale: Tensor, seed: Tensor, param: str, row_offset: int) -> Tensor:
-    return _new(scale)
-
-
 _reparam_kl = _library.define(
     "reparam_kl(Tensor mu, Tensor scale, Tensor seed, str param, SymInt row_offset, SymInt? n_samples=None) -> "
     "(Tensor z, Tensor kl)",
-    _run_forward,
-    _fake_forward,
+    _OP.forward,
+    lambda mu, scale, seed, param, row_offset, n_samples=None: (_new_z(mu, n_samples), _new_kl(mu)),
 )
-_reparam_kl_backward = _library.define(
+_reparam_kl_backward = _library.define_backward(
+    "reparam_kl",
     "reparam_kl_backward(Tensor? grad_z, Tensor? grad_kl, Tensor mu, Tensor scale, Tensor seed, str param, "
     "SymInt row_offset, SymInt? n_samples=None) -> (Tensor grad_mu, Tensor grad_scale)",
-    _run_backward,
-    _fake_backward,
+    _OP.backward,
+    lambda grad_z, grad_kl, mu, *others: (_new(mu), _new(mu)),
 )
 _reparameterize = _library.define(
     "reparameterize(Tensor mu, Tensor scale, Tensor seed, str param, SymInt row_offset, SymInt? n_samples=None) -> "
     "Tensor z",
-    _run_draw,
-    _fake_draw,
+    lambda *inputs: _OP.forward(*inputs, kl=False)[0],
+    lambda mu, scale, seed, param, row_offset, n_samples=None: _new_z(mu, n_samples),
 )
-_reparameterize_scale_backward = _library.define(
+_reparameterize_scale_backward = _library.define_backward(
+    "The gradient of reparameterize to scale",
     "reparameterize_scale_backward(Tensor grad_z, Tensor scale, Tensor seed, str param, SymInt row_offset) -> "
     "Tensor grad_scale",
-    _run_scale_backward,
-    _fake_scale_backward,
+    lambda grad_z, *others: _OP.backward(grad_z, None, None, *others)[1],
+    lambda grad_z, scale, *others: _new(scale),
 )
 
 
@@ -371,16 +326,5 @@ def _draw_backward(ctx, grad_z: Tensor) -> tuple:
     return (*grads, None, None, None, None)
 
 
-def _setup_nothing(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-    pass
-
-
-def _no_second_derivative(ctx, *grads: Tensor) -> tuple:
-    raise ArgumentError("reparam_kl and the gradient of reparameterize to scale are differentiable once; "
-                        "create_graph=True through them is not supported.")  # fmt: skip
-
-
 _library.define_autograd("reparam_kl", _setup_context, _backward)
-_library.define_autograd("reparam_kl_backward", _setup_nothing, _no_second_derivative)
 _library.define_autograd("reparameterize", _setup_draw_context, _draw_backward)
-_library.define_autograd("reparameterize_scale_backward", _setup_nothing, _no_second_derivative)

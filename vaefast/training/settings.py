@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -118,6 +119,9 @@ class StageSettings(PlayerSettings):
     players: dict[str, PlayerSettings] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name, kind in (("ramps", Ramp), ("players", PlayerSettings)):  # entries may be as `as_dict` has them
+            entries = {key: kind(**value) if isinstance(value, Mapping) else value for key, value in getattr(self, name).items()}
+            object.__setattr__(self, name, entries)
         if (self.epochs is None) == (self.steps is None):
             raise ArgumentError(f"epochs is {self.epochs!r} and steps is {self.steps!r}; give one of the two.")
         if self.epochs is not None:

@@ -13,6 +13,7 @@ from typing import Any
 from vaefast.data import ImageSet
 from vaefast.errors import DivergenceError, RunFolderError
 from vaefast.experiments.papers.plan import Paper, Part, Row, Study, Training
+from vaefast.experiments.request import Request
 from vaefast.experiments.run import image_model, load_data, train
 from vaefast.experiments.scoring.evaluate import chosen_metrics, evaluate, own_metric
 from vaefast.experiments.trials import seed_of
@@ -125,7 +126,7 @@ def run_cell(study: Study, path: Path, settings: dict[str, Any], samples: int, *
     """Train (and score) one trial into run folder `path`, or what is left of it; returns `path`.
 
     Args:
-        settings: of `vaefast.experiments.run.train`, but for the folder, the machine and what the study knows.
+        settings: of `vaefast.experiments.request.Request`, but for the folder, the machine and what the study knows.
         samples: of each kind to score.
         scores: whether to score at all.
         scoring: further options of `evaluate`.
@@ -150,7 +151,7 @@ def run_cell(study: Study, path: Path, settings: dict[str, Any], samples: int, *
     if not (path / "model.json").is_file():
         study.say(f"{name}: training")
         try:
-            train(out=str(path), resume=(path / "config.json").exists(), command=study.command, **settings)
+            train(Request(out=str(path), resume=(path / "config.json").exists(), command=study.command, **settings))
         except DivergenceError as error:
             if not may_diverge:
                 raise

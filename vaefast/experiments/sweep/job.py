@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vaefast.errors import DivergenceError, RunFolderError
+from vaefast.experiments.request import Request
 from vaefast.experiments.run import run_data, train
 from vaefast.experiments.scoring.draws import sample_images
 from vaefast.experiments.scoring.evaluate import evaluate, own_network
@@ -26,8 +27,8 @@ SCORES = RANKING
 LOCK_SECONDS = 60.0
 
 Job = dict[str, Any]
-"""JSON-ready: "out" (the folder), "train" and "evaluate" (arguments of those), "metric", "milestones" (shares of the training
-after which a score is wanted)."""
+"""JSON-ready: "out" (the folder), "train" (a `Request`, but that `out` and `resume` are the job's), "evaluate" (its arguments),
+"metric", "milestones" (shares of the training after which a score is wanted)."""
 Told = Callable[[float, float], None]
 """Told the share of the training that is done, and the score after it."""
 
@@ -77,7 +78,7 @@ def run_job(job: Job, told: Told = lambda share, score: None) -> None:
     try:
         if not (path / "model.json").is_file():
             callbacks = [Milestones(job["milestones"], job["metric"], job["evaluate"], told)] if job["milestones"] else []
-            train(out=str(path), resume=resume, progress=False, callbacks=callbacks, **job["train"])
+            train(Request(**{**job["train"], "out": str(path), "resume": resume}), progress=False, callbacks=callbacks)
     except DivergenceError as error:
         write_json(path / "diverged.json", {"error": str(error)})
         return

@@ -5,15 +5,16 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vaefast import api
+from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError, RunFolderError, TrainingError
-from vaefast.experiments.presets import preset
+from vaefast.experiments.request import Request
 from vaefast.experiments.run import load_data
 from vaefast.experiments.scoring.evaluate import SAMPLES, own_network
 from vaefast.experiments.sweep.job import SCORES, Job, describe, ended, score_of, state_of
@@ -22,7 +23,7 @@ from vaefast.experiments.sweep.table import HEADINGS, best_row, setting_rows, wr
 from vaefast.experiments.trials import seed_of
 from vaefast.metrics.inception_weights import cached_file
 from vaefast.training.device import resolve_device
-from vaefast.training.settings import FIELDS, override
+from vaefast.training.settings import FIELDS, StageSettings
 from vaefast.training.storage import read_json, write_json
 
 SETTINGS, SEEDS = 100, 50
@@ -30,48 +31,32 @@ SETTINGS, SEEDS = 100, 50
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is searched, and how. Everything up to `precision` decides what comes out, and a folder is of one such sweep.
+    """What is searched, and how.
 
     Args:
-        kind: as `vaefast train` calls it.
-        data_name, data_options, preset_name, epochs, steps, stage_overrides, precision: as for `train`, of every setting.
+        training: what every setting has: its model, data, budget and machine. Its folder `out` is the sweep's: setting-000/, ...
+            with a run each, best/ with the repeats, tables; and its seed is of what is drawn, and of the trainings.
         space, loss: see `space_of`.
         metric: that ranks, of `job.SCORES`; None: "fid" where the Inception weights are at hand, else "classifier" (of a set
             without labels "exemplar").
         samples: images that are scored.
         early_stop: stop trainings that fall behind (ASHA).
-        seed: of what is drawn, and of the trainings.
-        out: the sweep's folder: setting-000/, ... with a run each, best/ with the repeats, tables.
-        data_root, device, weights, command: as for `train` and `evaluate`.
-        trainer: options of `vaefast.Trainer`.
         settings: how many.
         seeds: repeats of the best.
+        weights: of the Inception network, as for `evaluate`.
         address, cpus, gpus, at_once: see `ray_tune.Machines`.
         say: told what is done.
     """
 
-    kind: str
-    out: Path
-    data_name: str
-    data_root: str | None = None
-    data_options: dict[str, Any] = field(default_factory=dict)
+    training: Request
     space: str = "wide"
     loss: str | None = None
-    preset_name: str = "quick"
-    epochs: tuple[float, ...] | None = None
-    steps: tuple[int, ...] | None = None
-    stage_overrides: dict[str, Any] = field(default_factory=dict)
-    precision: str = "auto"
     metric: str | None = None
     samples: int = SAMPLES
     early_stop: bool = False
-    seed: int = 0
     settings: int = SETTINGS
     seeds: int = SEEDS
-    device: str = "auto"
     weights: str | None = None
-    command: str = ""
-    trainer: dict[str, Any] = field(default_factory=dict)
     address: str | None = None
     cpus: float = 1.0
     gpus: float | None = None
@@ -100,27 +85,25 @@ def sweep(asked: Sweep) -> dict[str, Any]:
 
     machines = Machines(asked.address, asked.cpus, asked.gpus, asked.at_once)
     metric = asked.metric or ("fid" if asked.weights or cached_file().is_file() else _without_weights(asked))
-    space = space_of(asked.kind, asked.space, asked.loss)
-    settings = [space.setting(asked.seed, i) for i in range(asked.settings)]
+    train = asked.training
+    space = space_of(train.kind, asked.space, asked.loss)
+    settings = [space.setting(train.seed, i) for i in range(asked.settings)]
     _check(asked, settings)
-    out = asked.out.resolve()
-    _claim(out, {"kind": asked.kind, "space": space.name, "data": asked.data_name, "data_options": asked.data_options,
-                 "preset": asked.preset_name, "epochs": asked.epochs, "steps": asked.steps, "stages": asked.stage_overrides,
-                 "precision": asked.precision, "metric": metric, "samples": asked.samples, "early_stop": asked.early_stop,
-                 "seed": asked.seed})
+    out = Path(train.out).resolve()
+    _claim(out, {"kind": train.kind, "space": space.name, "data": train.data_name, "data_options": train.data_options,
+                 "preset": train.preset_name, "epochs": train.epochs, "steps": train.steps, "stages": train.stage_overrides,
+                 "precision": train.precision, "metric": metric, "samples": asked.samples, "early_stop": asked.early_stop,
+                 "seed": train.seed})
     cache = None if asked.address is None else str(out / "classifier")  # one for all machines
     _train_network(asked, metric, cache)
+    train = replace(train, data_root=str(Path(train.data_root).resolve()) if train.data_root else None)
 
     def job(path: Path, setting: dict[str, Any], seed: int, milestones: tuple[float, ...] = ()) -> Job:
         model, stages = overrides(setting)
-        root = str(Path(asked.data_root).resolve()) if asked.data_root else None
-        return {"out": str(path), "metric": metric, "milestones": list(milestones),
-                "train": {"kind": asked.kind, "data_name": asked.data_name, "data_root": root, "data_options": asked.data_options,
-                          "preset_name": asked.preset_name, "epochs": asked.epochs, "steps": asked.steps, "seed": seed,
-                          "stage_overrides": {**asked.stage_overrides, **stages}, "model_overrides": model,
-                          "device": asked.device, "precision": asked.precision, "command": asked.command,
-                          "trainer": asked.trainer},
-                "evaluate": {"data_root": root, "samples": asked.samples, "seed": asked.seed, "device": asked.device,
+        one = replace(train, out=str(path), seed=seed, model_overrides={**train.model_overrides, **model},
+                      stage_overrides={**train.stage_overrides, **stages})
+        return {"out": str(path), "metric": metric, "milestones": list(milestones), "train": one.as_dict(),
+                "evaluate": {"data_root": train.data_root, "samples": asked.samples, "seed": train.seed, "device": train.device,
                              "weights": str(Path(asked.weights).resolve()) if asked.weights else None, "classifier_cache": cache}}
 
     paths = [out / f"setting-{i:03d}" for i in range(asked.settings)]
@@ -130,19 +113,19 @@ def sweep(asked: Sweep) -> dict[str, Any]:
         if what != "started":
             write_settings(setting_rows(paths, settings, metric), metric, out / "settings")
 
-    jobs = [job(path, setting, asked.seed, MILESTONES if asked.early_stop else ()) for path, setting in zip(paths, settings)]
-    asked.say(f"{asked.out}: {asked.settings} settings of {asked.kind} on {asked.data_name}, "
+    jobs = [job(path, setting, train.seed, MILESTONES if asked.early_stop else ()) for path, setting in zip(paths, settings)]
+    asked.say(f"{train.out}: {asked.settings} settings of {train.kind} on {train.data_name}, "
               f"{sum(map(ended, paths))} of them done; ranked by {HEADINGS[metric]}")
     _finish(run_jobs(jobs, machines, out, early_stop=asked.early_stop, changed=tables))
     rows = setting_rows(paths, settings, metric)
     write_settings(rows, metric, out / "settings")
     if rows[0]["score"] is None:
-        raise TrainingError(f"no setting of {asked.out} came to a score: all of them diverged. Take another space.")
+        raise TrainingError(f"no setting of {train.out} came to a score: all of them diverged. Take another space.")
 
     best, name = rows[0]["setting"], rows[0]["name"]
     repeats = [out / "best" / name / f"seed-{i:02d}" for i in range(1, asked.seeds + 1)]
     # the search's own seed chose the setting, so that it would flatter it here
-    again = [job(path, best, seed_of(asked.seed, i + 1)) for i, path in enumerate(repeats, start=1)]
+    again = [job(path, best, seed_of(train.seed, i + 1)) for i, path in enumerate(repeats, start=1)]
 
     def best_table() -> dict[str, Any]:
         found = best_row(repeats, name, best, metric)
@@ -161,22 +144,19 @@ def sweep(asked: Sweep) -> dict[str, Any]:
 
 def _check(asked: Sweep, settings: list[dict[str, Any]]) -> None:
     """Whatever would fail in a worker and can be known here."""
-    chosen = preset(asked.kind, asked.preset_name)
+    train, chosen = asked.training, asked.training.preset
+    base = chosen.stages or (StageSettings(steps=1),)  # of models that have their own
     taken = inspect.signature(api.MODELS[chosen.kind]).parameters
     for setting in settings:
         model, stages = overrides(setting)
         if unknown := [name for name in model if name not in taken]:
-            raise ArgumentError(f"the space draws model/{unknown[0]}; {asked.kind} takes {', '.join(taken)}.")
+            raise ArgumentError(f"the space draws model/{unknown[0]}; {train.kind} takes {', '.join(taken)}.")
         if unknown := [name for name in stages if name not in FIELDS]:
             raise ArgumentError(f"the space draws stage/{unknown[0]}; a stage has {', '.join(sorted(FIELDS))}, and beta1.")
-        for stage in chosen.stages:
-            override(stage, {**asked.stage_overrides, **stages})
+        replace(train, stage_overrides={**train.stage_overrides, **stages}).stages_from(base)
     if asked.early_stop and len(chosen.stages) > 1:
-        raise ArgumentError(f"early-stop compares models while they train; {asked.kind} has {len(chosen.stages)} stages, and "
+        raise ArgumentError(f"early_stop compares models while they train; {train.kind} has {len(chosen.stages)} stages, and "
                             "draws nothing to compare before the last. Leave it out.")
-    for name, values in (("epochs", asked.epochs), ("steps", asked.steps)):
-        if values is not None and len(values) not in (1, len(chosen.stages)):
-            raise ArgumentError(f"{name} has {len(values)} values; {asked.kind} has {len(chosen.stages)} stages.")
 
 
 def _claim(out: Path, config: dict[str, Any]) -> None:
@@ -194,23 +174,27 @@ def _claim(out: Path, config: dict[str, Any]) -> None:
     write_json(file, config)
 
 
+def _data(asked: Sweep, split: str) -> ImageSet:
+    train = asked.training
+    return load_data(train.data_name, train.data_root, split, **train.data_options)
+
+
 def _without_weights(asked: Sweep) -> str:
     """The metric where there are no Inception weights."""
-    labels = load_data(asked.data_name, asked.data_root, "train", **asked.data_options).labels
+    labels = _data(asked, "train").labels
     return "exemplar" if labels is None else "classifier"
 
 
 def _train_network(asked: Sweep, metric: str, cache: str | None) -> None:
     """The network that all score with, before all train it at once; data that are not there are noticed here, too."""
-    train, test = (load_data(asked.data_name, asked.data_root, split, **asked.data_options) for split in ("train", "test"))
-    device = torch.device("cpu") if asked.address else resolve_device(asked.device)
-    own_network([metric], train, test, cache, device, asked.say)
+    device = torch.device("cpu") if asked.address else resolve_device(asked.training.device)
+    own_network([metric], _data(asked, "train"), _data(asked, "test"), cache, device, asked.say)
 
 
 def _tell(asked: Sweep, metric: str, paths: list[Path], what: str, path: Path, why: str,
           settings: list[dict[str, Any]] | None = None) -> None:
     """Say how a job is, and how far all of them are."""
-    name = path.relative_to(asked.out.resolve())
+    name = path.relative_to(Path(asked.training.out).resolve())
     if what == "started":
         asked.say(f"{name}: begins" + (f" ({describe(settings[paths.index(path)])})" if settings else ""))
     elif what != "ended":

@@ -89,7 +89,7 @@ def _share(*key: Any) -> float:
 
 
 def overrides(setting: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The model's arguments and the stages' settings, as `vaefast.experiments.run.train` takes them."""
+    """The model's arguments and the stages' settings, as a `Request` takes them."""
     found: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
     for name, value in setting.items():
         group, _, key = name.partition("/")

@@ -53,7 +53,7 @@ FIGURE1A = (Training("gamma-learned", "vae", {"gamma": "learned"}, {"schedule": 
 
 
 def options(training: Training, table: str, preset: str, data: str) -> dict[str, Any]:
-    """Arguments of `vaefast.experiments.run.train` for a training of "table1", "table2" or "fig1a".
+    """Arguments of `vaefast.experiments.request.Request` for a training of "table1", "table2" or "fig1a".
 
     "paper" is the published protocol: 400 + 800 epochs on the grey sets, 1,000 + 2,000 on CIFAR-10 (said by an author on the
     repository of their code; the halving period is scaled with it), 70 + 70 with the WAE paper's networks. "quick" is

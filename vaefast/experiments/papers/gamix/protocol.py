@@ -116,7 +116,7 @@ DRAWN = (_called(ELBO, "standard ELBO"), _called(FULL, "GAMIX-VAE"))
 
 
 def options(training: Training, preset: str, side: int) -> dict[str, Any]:
-    """Arguments of `vaefast.experiments.run.train` for a training on images of that side.
+    """Arguments of `vaefast.experiments.request.Request` for a training on images of that side.
 
     All rows of a preset have one budget and one pair of networks, also the VAE of Dai & Wipf, whose decoder noise is learned
     (`paper`) or in closed form (`quick`, `smoke`).

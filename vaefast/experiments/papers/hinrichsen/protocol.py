@@ -87,7 +87,7 @@ ACTIVATION_ROWS = (
 )
 
 def options(training: Training, preset: str, data: str) -> dict[str, Any]:
-    """Arguments of `vaefast.experiments.run.train` for a training on data set `data` ("cifar10", "lfw" or another).
+    """Arguments of `vaefast.experiments.request.Request` for a training on data set `data` ("cifar10", "lfw" or another).
 
     The paper gives Adam's learning rates and the table's widths, batches and epochs; the order of the players, clipping and the
     VAE's loss are those of the published code (see `vaefast.BigGAN`). A set that the paper has not is trained as CIFAR-10.

@@ -89,7 +89,7 @@ MAP = Row("map", "VAE of 2 latent dimensions",
 
 
 def options(training: Training, preset: str) -> dict[str, Any]:
-    """Arguments of `vaefast.experiments.run.train`.
+    """Arguments of `vaefast.experiments.request.Request`.
 
     Raises:
         ArgumentError: no such preset.

@@ -1,0 +1,45 @@
+"""What a model was built with, read off its signature once, for all models."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any
+
+from torch import nn
+
+CUSTOM = "custom"
+"""What stands in a config for a module or function of the user's own."""
+
+
+def recorded(init: Callable[..., None]) -> Callable[..., None]:
+    """`init`, after which the model's `_config` holds its arguments (JSON-ready).
+
+    Networks of the user's own are left out, and "nets" is then "custom". What a model settles in `_settled`, such as a width
+    that depends on other arguments, is as it settled it.
+    """
+    signature = inspect.signature(init)
+
+    @wraps(init)
+    def recording(self: Any, *args: Any, **options: Any) -> None:
+        init(self, *args, **options)
+        bound = signature.bind(self, *args, **options)
+        bound.apply_defaults()
+        given = dict(list(bound.arguments.items())[1:])
+        if any([given.pop(name, None) is not None for name in self.networks]):
+            given["nets"] = CUSTOM
+        self._config = {name: _plain(value) for name, value in {**given, **self._settled}.items()}
+
+    return recording
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it, but for tuples; an empty mapping says as little as None."""
+    if isinstance(value, nn.Module) or callable(value):
+        return CUSTOM
+    if hasattr(value, "tolist"):  # of NumPy, of torch
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()} or None
+    return [_plain(entry) for entry in value] if isinstance(value, Iterable) and not isinstance(value, str) else value
