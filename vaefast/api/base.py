@@ -8,6 +8,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -93,6 +94,9 @@ class Model(Draws, nn.Module):
     def _prepare(self, data: Any, seed: int, device: torch.device) -> None:
         """What happens to the weights before training starts; not when it goes on from a checkpoint."""
 
+    def _conclude(self, data: Any, device: torch.device) -> None:
+        """What is fitted to what the stages have learned, when they are through."""
+
     def config(self) -> dict[str, Any]:
         """The arguments that this model was built with (JSON-ready); nets is "custom" for your own networks."""
         return dict(self._config)
@@ -106,7 +110,7 @@ class Model(Draws, nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights lie, and where samples are drawn."""
-        return next(self.parameters()).device
+        return next(chain(self.parameters(), self.buffers())).device
 
     def fit(self, data: Any, *, epochs: Any = None, steps: Any = None, batch_size: Any = None, lr: Any = None,
             schedule: Any = None, gamma_lr_factor: Any = None, ema: Any = None,
@@ -204,6 +208,7 @@ class Model(Draws, nn.Module):
                 raise
             history = trainer.history
             trainer.progress.message(f"{error} The model, which takes less room, is saved alone.")
+        self._conclude(data, chosen)
         self.to(memory_format=torch.contiguous_format)  # as a loaded model's: their convolutions give the same bits
         if run and group.writes:
             self.save(run.path, overwrite=True)

@@ -9,14 +9,14 @@ from vaefast import models
 from vaefast.api.adversary import image_adversary
 from vaefast.api.base import Part
 from vaefast.api.images import OneStage, networks
-from vaefast.api.second_stage import build_second
+from vaefast.api.second_stage import build_second, conclude_second, second_defaults, second_parts, second_sizes
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
-from vaefast.models.second_stage import TwoStages
+from vaefast.models.second_stage import SecondStage, TwoStages
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.device import crashing_convolution
 from vaefast.training.settings import StageSettings
-from vaefast.training.sources import ImageSource, PosteriorSource
+from vaefast.training.sources import ImageSource
 
 PAPER = StageSettings(epochs=300, batch_size=10, lr=1e-4, schedule="constant", betas=(0.5, 0.999), eps=1e-7, flip=True)
 """Rivera's released training, of both players."""
@@ -51,7 +51,7 @@ class GAMIXVAE(TwoStages, OneStage):
         adversary: "patchgan", a discriminator module (images in [-1, 1] -> logits), or None.
         adversarial_weight: of its term; 0 leaves the adversary out.
         second_stage: train a second stage on the codes, too, as in a Two-Stage VAE (Dai & Wipf 2019), and sample by it.
-        second_gamma, second_width, second_depth: of the second stage, as for `vaefast.TwoStageVAE`.
+        second, second_gamma, second_width, second_depth: of the second stage, as for `vaefast.TwoStageVAE`.
 
     Raises:
         ArgumentError: a value that cannot work.
@@ -67,8 +67,9 @@ class GAMIXVAE(TwoStages, OneStage):
                  checkpoint: bool = False, input_norm: bool = True, var: str = "means", memory: int = 0,
                  reconstruction: str = "l1", reconstruction_weight: float = 5000.0, global_weight: float = 1.0,
                  individual_weight: float = 0.2, kl_weight: float = 0.0, adversary: str | nn.Module | None = "patchgan",
-                 adversarial_weight: float = 100.0, second_stage: bool = False, second_gamma: str | float = "learned",
-                 second_width: int = 1024, second_depth: int = 3) -> None:
+                 adversarial_weight: float = 100.0, second_stage: bool = False, second: str = "vae",
+                 second_gamma: str | float = "learned", second_width: int | None = None,
+                 second_depth: int | None = None) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         for name, value in (("checkpoint", checkpoint), ("input_norm", input_norm), ("second_stage", second_stage)):
             if not isinstance(value, bool):
@@ -86,18 +87,19 @@ class GAMIXVAE(TwoStages, OneStage):
             reconstruction_weight=reconstruction_weight, global_weight=global_weight, individual_weight=individual_weight,
             kl_weight=kl_weight, adversary=judge, adversarial_weight=adversarial_weight, memory=memory,
             image_range=(-1.0, 1.0)))
-        self.second: models.VAE | None = None
-        second_width, second_depth = whole_number("second_width", second_width), whole_number("second_depth", second_depth)
+        self.second: SecondStage | None = None
+        second_width, second_depth = second_sizes(second, second_width, second_depth)
         if second_stage:
-            self.second = build_second(latent_dim, second_width, second_depth, gamma=second_gamma)
-            self.defaults = (PAPER, SECOND)
+            self.second = build_second(latent_dim, second_width, second_depth, kind=second, gamma=second_gamma)
+            self.defaults = (PAPER, *second_defaults(second, SECOND))
         # an iteration takes 0.8 of the time (width 16, 32x32 and 64x64, fp32, one thread)
         self.channels_last_on_cpu = named and crashing_convolution(self) is None
-        self._settled = {} if adversarial_weight else {"adversary": None}
+        self._settled = {"second_width": second_width, "second_depth": second_depth,
+                         **({} if adversarial_weight else {"adversary": None})}
 
     def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
         source = ImageSource(data.images, device, scale=False)  # the loss scales uint8 itself
-        parts: list[Part] = [("stage1", self.first, lambda: source)]
-        if self.second is not None:
-            parts.append(("stage2", self.second, lambda: PosteriorSource.of(self.first, source, device)))
-        return parts
+        return [("stage1", self.first, lambda: source), *second_parts(self, source, device)]
+
+    def _conclude(self, data: ImageSet, device: torch.device) -> None:
+        conclude_second(self, ImageSource(data.images, device, scale=False), device)

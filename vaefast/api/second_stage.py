@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaefast import models
 from vaefast.api.base import Model, Part
+from vaefast.errors import ArgumentError
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.mode import evaluating
 from vaefast.models.posterior import DiagonalGaussian
-from vaefast.models.second_stage import draw_codes, recode
-from vaefast.nets import SecondStageDecoder, SecondStageEncoder
+from vaefast.models.second_stage import draw_codes, latents_of, recode
+from vaefast.nets import SecondStageDecoder, SecondStageEncoder, VelocityNet
 from vaefast.nets.shapes import whole_number
+from vaefast.training.device import resolve_device
+from vaefast.training.progress import make_progress
 from vaefast.training.settings import StageSettings
 from vaefast.training.sources import ImageSource, PosteriorSource
 from vaefast.training.stage import History
@@ -26,16 +30,76 @@ USUAL_OFFSET = 5.0
 """Most that the mean of a dimension may lie from 0, in mean standard deviations of a dimension."""
 
 
-def build_second(latent_dim: int, width: int, depth: int, *, gamma: str | float = "learned",
-                 gamma_init: float = 1.0) -> models.VAE:
-    """The second stage's VAE: codes z [k] with latents u [k]."""
+KINDS = ("vae", "flow", "mixture")
+"""What a second stage may be."""
+SIZES = {"vae": (1024, 3), "flow": (512, 4)}
+"""Width and depth of its networks, where none are given."""
+FLOW = StageSettings(steps=4_000, batch_size=512, lr=1e-3, betas=(0.9, 0.99), schedule="cosine", warmup_steps=200, ema=0.999)
+"""How a flow is trained."""
+
+
+def second_sizes(kind: str, width: int | None, depth: int | None,
+                 names: tuple[str, str, str] = ("second", "second_width", "second_depth")) -> tuple[int, int]:
+    """Width and depth of a second stage's networks, of arguments called `names`."""
+    if kind not in KINDS:
+        raise ArgumentError(f"{names[0]} is {kind!r}; expected one of {', '.join(KINDS)}.")
+    usual = SIZES.get(kind, SIZES["vae"])
+    return (whole_number(names[1], usual[0] if width is None else width),
+            whole_number(names[2], usual[1] if depth is None else depth))
+
+
+def second_defaults(kind: str, vae: StageSettings) -> tuple[StageSettings, ...]:
+    """Settings of the second stage's training; none of a mixture, which is fitted and not trained."""
+    return {"vae": (vae,), "flow": (FLOW,), "mixture": ()}[kind]
+
+
+def build_second(latent_dim: int, width: int, depth: int, *, kind: str = "vae", gamma: str | float = "learned",
+                 gamma_init: float = 1.0) -> models.VAE | models.FlowMatching | models.Mixture:
+    """The second stage on codes z [k]: the VAE with latents u [k], a flow, or a mixture of Gaussians."""
+    if kind == "flow":
+        return models.FlowMatching(VelocityNet(latent_dim, width, depth), latent_dim)
+    if kind == "mixture":
+        return models.Mixture(latent_dim, components="auto")
     return models.VAE(SecondStageEncoder(latent_dim, latent_dim, width, depth),
                       SecondStageDecoder(latent_dim, latent_dim, width, depth),
                       data_shape=(latent_dim,), latent_dim=latent_dim, gamma=gamma, gamma_init=gamma_init)
 
 
+def source_of_codes(second: nn.Module, latents: Latents, device: torch.device) -> Any:
+    """What a second stage is trained on: points, or fresh draws of posteriors. A flow is told their scale."""
+    # the losses are in float32; the smallest float stands for a deviation of 0, whose logarithm is not finite
+    latents = latents.to(device, torch.float32)
+    if isinstance(second, models.FlowMatching):
+        second.standardise(*latents.moments())
+    if latents.std is None:
+        return ImageSource(latents.mean, device, scale=False)
+    raw = latents.std.clamp_min(torch.finfo(torch.float32).tiny).log()
+    return PosteriorSource(DiagonalGaussian(latents.mean, raw, "logstd"))
+
+
+def _codes(model: Any, source: ImageSource, device: torch.device) -> Latents:
+    """The posteriors that the first stage has of a source's images."""
+    posterior = PosteriorSource.of(model.first, source, device).posterior
+    return Latents(posterior.mean, posterior.std)
+
+
+def second_parts(model: Any, source: ImageSource, device: torch.device) -> list[Part]:
+    """The second stage's part of the training of a model with `first` and `second`."""
+    if model.second is None or isinstance(model.second, models.Mixture):
+        return []
+    if isinstance(model.second, models.VAE):
+        return [("stage2", model.second, lambda: PosteriorSource.of(model.first, source, device))]
+    return [("stage2", model.second, lambda: source_of_codes(model.second, _codes(model, source, device), device))]
+
+
+def conclude_second(model: Any, source: ImageSource, device: torch.device) -> None:
+    """Fit a second stage that is a mixture to the first stage's codes."""
+    if isinstance(model.second, models.Mixture):
+        model.second.fit(_codes(model, source, device))
+
+
 class SecondStage(Model):
-    """The second stage of Dai & Wipf (2019) for any autoencoder: learns how its latents are distributed, and draws new ones.
+    """A second stage for any autoencoder: learns how its latents are distributed, and draws new ones.
 
     >>> second = vaefast.SecondStage(latent_dim=32)
     >>> second.fit((mu, std), epochs=200, batch_size=256, lr=1e-3)   # or .fit(latents)
@@ -43,19 +107,25 @@ class SecondStage(Model):
 
     `fit` takes a tensor, array or data frame [N, k] of latents, or a tuple (mu, std) of the posteriors of a variational encoder,
     of which every batch then draws afresh, z = mu + std eps. Give posteriors where there are such: their means alone cover less
-    than the decoder was trained on. The defaults are the paper's (800 epochs, batches of 64), made for tens of thousands of
-    latents.
+    than the decoder was trained on.
 
-    Scale: a VAE's latents have standard deviations near 1, and the networks and learning rates here are made for that.
-    Nothing is standardised, as in the paper; where the mean standard deviation of a dimension lies outside 0.1 to 10, `fit`
-    warns: divide the latents by it first, and multiply samples by it before they are decoded. So it does where the mean of a
-    dimension lies more than 5 of these deviations from 0: subtract the means first, and add them to samples.
+    Kinds: "vae" is that of Dai & Wipf (2019), section 4, with the paper's defaults (800 epochs, batches of 64), made for tens of
+    thousands of latents. "flow" is a flow matched to the latents (`vaefast.models.FlowMatching`), 4,000 steps of 512: nearer to
+    them in less time, with `log_prob`. "mixture" is a mixture of Gaussians (`vaefast.models.Mixture`), of as many components as
+    held-out latents ask for; it has no u, and takes no settings of training.
+
+    Scale: "flow" standardises the latents itself, and a mixture needs no scale. The networks and learning rates of "vae" are made
+    for a VAE's latents, with standard deviations near 1, and nothing is standardised, as in the paper; where the mean standard
+    deviation of a dimension lies outside 0.1 to 10, `fit` warns: divide the latents by it first, and multiply samples by it
+    before they are decoded. So it does where the mean of a dimension lies more than 5 of these deviations from 0: subtract the
+    means first, and add them to samples.
 
     Args:
         latent_dim: dimensions k of the latents, and of the second stage's u.
-        gamma: decoder noise: "learned", "optimal" or a number (see `vaefast.models.VAE`).
+        kind: "vae", "flow" or "mixture".
+        gamma: of "vae", decoder noise: "learned", "optimal" or a number (see `vaefast.models.VAE`).
         gamma_init: first value of a learned gamma.
-        width, depth: hidden layers of its networks.
+        width, depth: hidden layers of its networks; 1024 and 3 of "vae", 512 and 4 (residual blocks) of "flow" if None.
 
     Raises:
         ArgumentError: a value that cannot work. `fit` also: latents of another shape; DataError: NaN or infinity in them.
@@ -64,14 +134,16 @@ class SecondStage(Model):
     """
 
     kind = "second-stage"
-    defaults = (StageSettings(epochs=800),)
+    defaults: tuple[StageSettings, ...] = (StageSettings(epochs=800),)
 
-    def __init__(self, latent_dim: int, *, gamma: str | float = "learned", gamma_init: float = 1.0, width: int = 1024,
-                 depth: int = 3) -> None:
+    def __init__(self, latent_dim: int, *, kind: str = "vae", gamma: str | float = "learned", gamma_init: float = 1.0,
+                 width: int | None = None, depth: int | None = None) -> None:
         super().__init__()
         latent_dim = whole_number("latent_dim", latent_dim)
-        width, depth = whole_number("width", width), whole_number("depth", depth)
-        self.second = build_second(latent_dim, width, depth, gamma=gamma, gamma_init=gamma_init)
+        width, depth = second_sizes(kind, width, depth, names=("kind", "width", "depth"))
+        self.second = build_second(latent_dim, width, depth, kind=kind, gamma=gamma, gamma_init=gamma_init)
+        self.defaults = second_defaults(kind, StageSettings(epochs=800))
+        self._settled = {"width": width, "depth": depth}
 
     @property
     def latent_dim(self) -> int:
@@ -80,53 +152,85 @@ class SecondStage(Model):
 
     def fit(self, data: Any, y: Any = None, **settings: Any) -> History:
         """Train on latents; see the class for what `data` may be, and `vaefast.VAE.fit` for `settings`. `y` is ignored, as in
-        scikit-learn's unsupervised estimators."""
-        return super().fit(data, **settings)
+        scikit-learn's unsupervised estimators. A mixture is fitted: of the settings it takes out, device, seed and progress."""
+        return self._fit_mixture(data, **settings) if isinstance(self.second, models.Mixture) else super().fit(data, **settings)
+
+    def _fit_mixture(self, data: Any, *, out: str | os.PathLike | None = None, device: str | torch.device | None = "auto",
+                     seed: int = 0, progress: bool = True, **settings: Any) -> History:
+        if settings:
+            raise ArgumentError(f"{', '.join(settings)} {'are settings' if len(settings) > 1 else 'is a setting'} of training; a "
+                                "mixture is fitted, and takes out, device, seed and progress alone.")
+        latents, _ = self._accept(data)
+        self.second.seed = seed
+        self._conclude(latents, resolve_device(device))
+        make_progress(progress).message(f"{len(self.second.weights)} Gaussians, {self.second.log_likelihood:.4g} nats a latent")
+        if out is not None:
+            self.save(out)
+        return History()
 
     def _accept(self, data: Any) -> tuple[Latents, dict[str, Any]]:
         latents = as_latents(data, self.latent_dim)
+        if isinstance(self.second, models.VAE):
+            self._warn_of_scale(latents)
+        return latents, {"name": "latents", "count": len(latents), "latent_dim": latents.dims,
+                         "posteriors": latents.std is not None, "digest": latents.digest()}
+
+    @staticmethod
+    def _warn_of_scale(latents: Latents) -> None:
         scale = latents.scale()
         if not USUAL_SCALE[0] <= scale <= USUAL_SCALE[1]:
             warnings.warn(f"the latents have a mean standard deviation of {scale:.3g} in a dimension; the second stage expects "
-                          f"about 1. Divide mu and std by {scale:.3g}, and multiply its samples by it.", stacklevel=4)
+                          f"about 1. Divide mu and std by {scale:.3g}, and multiply its samples by it.", stacklevel=5)
         means = latents.mean.double().mean(0)
         if float(offset := means.abs().amax()) > USUAL_OFFSET * scale:
             dimension = int(means.abs().argmax())
             warnings.warn(f"the latents have a mean of {float(means[dimension]):.3g} in dimension {dimension}, "
                           f"{f'{offset / scale:.3g} standard deviations' if scale else 'without any spread,'} from 0; the second "
                           "stage expects means near 0. Subtract the mean of each dimension from mu (std stays as it is), and add "
-                          "it to its samples.", stacklevel=4)
-        return latents, {"name": "latents", "count": len(latents), "latent_dim": latents.dims,
-                         "posteriors": latents.std is not None, "digest": latents.digest()}
+                          "it to its samples.", stacklevel=5)
 
     def _parts(self, data: Latents, device: torch.device) -> list[Part]:
-        # the losses are in float32; the smallest float stands for a deviation of 0, whose logarithm is not finite
-        latents = data.to(device, torch.float32)
-        if latents.std is None:
-            source: Any = ImageSource(latents.mean, device, scale=False)
-        else:
-            raw = latents.std.clamp_min(torch.finfo(torch.float32).tiny).log()
-            source = PosteriorSource(DiagonalGaussian(latents.mean, raw, "logstd"))
-        return [("stage2", self.second, lambda: source)]
+        return [("stage2", self.second, lambda: source_of_codes(self.second, data, device))]
+
+    def _conclude(self, data: Latents, device: torch.device) -> None:
+        if isinstance(self.second, models.Mixture):
+            self.second.fit(data.to(device))
 
     def forward(self, z: Any) -> dict[str, Tensor]:
-        """Loss terms of a batch of latents [B, k], in nats per latent, for your own training loop."""
+        """Loss terms of a batch of latents [B, k] for your own training loop: in nats per latent, or a flow's squared error."""
         return self.second(z)
 
-    def encode(self, z: Tensor) -> DiagonalGaussian:
-        """q(u|z) of latents [B, k]: `mean`, `std` and `sample()`, [B, k] each."""
+    def encode(self, z: Tensor) -> DiagonalGaussian | Tensor:
+        """q(u|z) of latents [B, k]: `mean`, `std` and `sample()`, [B, k] each; of a flow u itself, [B, k]."""
+        if isinstance(self.second, models.Mixture):
+            return latents_of(self.second, z)
         with evaluating(self.second):
             return self.second.encode(z)
 
     def decode(self, u: Tensor) -> Tensor:
-        """z_hat(u), [B, k], without the noise gamma_z eps."""
+        """z_hat(u), [B, k], without the noise gamma_z eps; of a flow what u is carried to."""
+        if isinstance(self.second, models.Mixture):
+            raise ArgumentError("the second stage is a mixture of Gaussians, which has no latents u to decode; use sample(n).")
         with evaluating(self.second):
             return self.second.decode(u)
 
     def reconstruct(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Latents passed through the second stage, [B, k]: u ~ q(u|z), z_hat(u) + gamma_z eps."""
+        """Latents passed through the second stage, [B, k]: u ~ q(u|z), z_hat(u) + gamma_z eps; a flow's way back and forth."""
         return recode(self.second, z, generator)
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n latents z_hat(u) + gamma_z eps with u ~ N(0, I), [n, k], on the model's device."""
+    def log_prob(self, z: Tensor, **options: Any) -> Tensor:
+        """Log density of latents [B, k] in nats, [B]: of a mixture, or of a flow (`vaefast.models.FlowMatching.log_prob` has the
+        `options`). A VAE has a bound alone."""
+        if isinstance(self.second, models.VAE):
+            raise ArgumentError("a second stage of kind 'vae' has no log density, only the bound that it is trained on; "
+                                "kind='flow' and kind='mixture' have one.")
+        return self.second.log_prob(z, **options)
+
+    def sample(self, n: int, generator: torch.Generator | None = None, **options: Any) -> Tensor:
+        """n latents, [n, k], on the model's device: z_hat(u) + gamma_z eps with u ~ N(0, I); a flow's (`steps`, `solver`) or a
+        mixture's draws."""
+        if isinstance(self.second, models.FlowMatching):
+            return self.second.sample(n, generator, **options)
+        if options:
+            raise ArgumentError(f"{', '.join(options)} is for kind='flow' alone.")
         return draw_codes(self.second, n, generator)

@@ -12,11 +12,11 @@ from vaefast import models
 from vaefast.api.adversary import image_adversary
 from vaefast.api.base import Part
 from vaefast.api.images import ImageAutoencoder, networks
-from vaefast.api.second_stage import build_second
+from vaefast.api.second_stage import build_second, conclude_second, second_defaults, second_parts, second_sizes
 from vaefast.data import ImageSet
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.settings import StageSettings
-from vaefast.training.sources import ImageSource, PosteriorSource
+from vaefast.training.sources import ImageSource
 
 
 class TwoStageVAE(ImageAutoencoder, models.TwoStageVAE):
@@ -26,7 +26,9 @@ class TwoStageVAE(ImageAutoencoder, models.TwoStageVAE):
     >>> history = model.fit(images, epochs=(400, 800), out="runs/mnist")
     >>> x = model.sample(64)                     # float [64, 1, 28, 28] in [0, 1]
 
-    `fit` trains stage 1 on the images, then stage 2 on fresh samples of stage 1's posteriors.
+    `fit` trains stage 1 on the images, then stage 2 on fresh samples of stage 1's posteriors. The second stage is the paper's
+    VAE, or, with second="flow", a flow that comes nearer to the codes in less time, or, with second="mixture", a mixture of
+    Gaussians, which is fitted and not trained.
 
     Args:
         image_shape: (channels, height, width).
@@ -38,8 +40,9 @@ class TwoStageVAE(ImageAutoencoder, models.TwoStageVAE):
         gamma: stage 1's decoder noise: "learned", "optimal" or a number (see `vaefast.models.VAE`).
         gamma_init: first value of a learned gamma.
         likelihood: of stage 1, "gaussian" or "bernoulli" (cross-entropy).
-        second_gamma: the second stage's decoder noise, as `gamma`.
-        second_width, second_depth: hidden layers of the second stage's networks.
+        second: "vae", "flow" or "mixture" (see `vaefast.SecondStage`).
+        second_gamma: a second VAE's decoder noise, as `gamma`.
+        second_width, second_depth: hidden layers of its networks; 1024 and 3 of "vae", 512 and 4 of "flow" if None.
         adversary: "patchgan", or a discriminator module (images in [-1, 1] -> logits), that stage 1's reconstructions have to
             pass; a second player beside the VAE (see `vaefast.models.ImageAdversary`). None for none.
         adversarial_weight: of its term in the loss.
@@ -52,23 +55,27 @@ class TwoStageVAE(ImageAutoencoder, models.TwoStageVAE):
     """
 
     kind = "two-stage"
-    defaults = (StageSettings(epochs=400), StageSettings(epochs=800))
+    defaults: tuple[StageSettings, ...] = (StageSettings(epochs=400), StageSettings(epochs=800))
 
     def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: str = "infogan",
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: str | float = "learned",
-                 gamma_init: float = 1.0, likelihood: str = "gaussian", second_gamma: str | float = "learned",
-                 second_width: int = 1024, second_depth: int = 3, adversary: str | nn.Module | None = None,
-                 adversarial_weight: float = 100.0,
+                 gamma_init: float = 1.0, likelihood: str = "gaussian", second: str = "vae",
+                 second_gamma: str | float = "learned", second_width: int | None = None, second_depth: int | None = None,
+                 adversary: str | nn.Module | None = None, adversarial_weight: float = 100.0,
                  net_options: Mapping[str, Any] | None = None) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         encoder, decoder = networks(nets, encoder, decoder, image_shape, latent_dim, options=net_options)
         judge = image_adversary(adversary, image_shape[0])
         first = models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, gamma=gamma,
                            likelihood=likelihood, gamma_init=gamma_init, adversary=judge, adversarial_weight=adversarial_weight)
-        width, depth = whole_number("second_width", second_width), whole_number("second_depth", second_depth)
-        super().__init__(first, build_second(latent_dim, width, depth, gamma=second_gamma))
+        width, depth = second_sizes(second, second_width, second_depth)
+        super().__init__(first, build_second(latent_dim, width, depth, kind=second, gamma=second_gamma))
+        self.defaults = (StageSettings(epochs=400), *second_defaults(second, StageSettings(epochs=800)))
+        self._settled = {"second_width": width, "second_depth": depth}
 
     def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
         source = ImageSource(data.images, device, scale=False)  # the likelihood scales uint8 itself
-        return [("stage1", self.first, lambda: source),
-                ("stage2", self.second, lambda: PosteriorSource.of(self.first, source, device))]
+        return [("stage1", self.first, lambda: source), *second_parts(self, source, device)]
+
+    def _conclude(self, data: ImageSet, device: torch.device) -> None:
+        conclude_second(self, ImageSource(data.images, device, scale=False), device)

@@ -4,6 +4,7 @@ from vaefast.models.adversarial import ImageAdversary
 from vaefast.models.biggan import BigGAN
 from vaefast.models.chains import chain
 from vaefast.models.families import FAMILIES, Family, make_family
+from vaefast.models.flow_matching import FlowMatching
 from vaefast.models.gamix import GAMIXVAE
 from vaefast.models.gan import GAN
 from vaefast.models.general import GeneralVAE
@@ -20,7 +21,7 @@ from vaefast.models.vae import VAE
 from vaefast.models.wae import WAE
 from vaefast.models.wae_pretrain import pretrain_encoder
 
-__all__ = ["FAMILIES", "GAMIXVAE", "GAN", "REGULARIZERS", "VAE", "WAE", "BigGAN", "DiagonalGaussian", "Family", "FlowPosterior",
-           "GeneralVAE", "GlobalMoments", "ImageAdversary", "InfusionChain", "Latents", "Mixture", "Player", "PointMass",
-           "Prior", "Regularizer", "Sampler", "SequentialVAE", "TwoStageVAE", "as_latents", "chain", "make_family",
+__all__ = ["FAMILIES", "GAMIXVAE", "GAN", "REGULARIZERS", "VAE", "WAE", "BigGAN", "DiagonalGaussian", "Family", "FlowMatching",
+           "FlowPosterior", "GeneralVAE", "GlobalMoments", "ImageAdversary", "InfusionChain", "Latents", "Mixture", "Player",
+           "PointMass", "Prior", "Regularizer", "Sampler", "SequentialVAE", "TwoStageVAE", "as_latents", "chain", "make_family",
            "make_regularizer", "pretrain_encoder"]

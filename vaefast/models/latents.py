@@ -44,12 +44,17 @@ class Latents:
         eps = torch.randn(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
         return torch.addcmul(self.mean, self.std, eps)
 
-    def scale(self) -> float:
-        """Standard deviation of a drawn point in one dimension, averaged over the dimensions."""
-        variance = self.mean.double().var(0, correction=0)
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of a drawn point, float64 [k] each."""
+        mean = self.mean.double()
+        variance = mean.var(0, correction=0)
         if self.std is not None:
             variance = variance + self.std.double().square().mean(0)
-        return float(variance.sqrt().mean())
+        return mean.mean(0), variance.sqrt()
+
+    def scale(self) -> float:
+        """Standard deviation of a drawn point in one dimension, averaged over the dimensions."""
+        return float(self.moments()[1].mean())
 
     def digest(self) -> str:
         """SHA-256 (hex) of shapes, dtypes and values."""

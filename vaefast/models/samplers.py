@@ -10,6 +10,7 @@ Each has `fit(latents)`, for latents [N, k] or (mu, std), and `sample(n, generat
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
@@ -58,12 +59,21 @@ class Prior(nn.Module):
         return self.std * torch.randn(n, self.latent_dim, generator=generator, device=self.std.device, dtype=self.std.dtype)
 
 
+CANDIDATES = (1, 2, 5, 10, 20, 50, 100, 200, 512)
+"""Numbers of components that "auto" tries, in this order, as long as held-out latents get more likely."""
+HELD_OUT = 10
+"""One of so many latents is held out there."""
+ROWS = 4096
+"""Latents that go through the sums at a time, so that what they are summed from stays in the caches."""
+
+
 class Mixture(nn.Module):
     """A mixture of Gaussians with full covariances, fitted by expectation maximisation from k-means++.
 
     Args:
         latent_dim: k.
-        components: Gaussians; fewer are used where there are fewer distinct latents.
+        components: Gaussians; fewer are used where there are fewer distinct latents. "auto": of 1, 2, 5, 10, ... 512 the first
+            number whose next makes held-out latents (a tenth) no more likely; fitted to all in the end.
         iterations: at most so many steps of expectation maximisation.
         tolerance: stop when the mean log-likelihood of a latent rises by less, in nats.
         floor: added to every variance, so that no Gaussian shrinks to a point.
@@ -79,19 +89,32 @@ class Mixture(nn.Module):
     means: Tensor
     cholesky: Tensor
 
-    def __init__(self, latent_dim: int, components: int = 10, *, iterations: int = 100, tolerance: float = 1e-3,
+    def __init__(self, latent_dim: int, components: int | str = 10, *, iterations: int = 100, tolerance: float = 1e-3,
                  floor: float = 1e-6, seed: int = 0) -> None:
         super().__init__()
-        for name, value in (("latent_dim", latent_dim), ("components", components), ("iterations", iterations)):
+        if components != "auto":
+            whole_number("components", components)
+        for name, value in (("latent_dim", latent_dim), ("iterations", iterations)):
             whole_number(name, value)
         if not (tolerance >= 0 and floor > 0):
             raise ArgumentError(f"tolerance is {tolerance!r} and floor {floor!r}; expected at least 0, and above 0.")
         self.latent_dim, self.components, self.iterations = latent_dim, components, iterations
+        self.data_shape = (latent_dim,)
         self.tolerance, self.floor, self.seed = tolerance, floor, seed
         self.log_likelihood = math.nan
-        self.register_buffer("weights", torch.full((components,), 1 / components, dtype=torch.float64))
-        self.register_buffer("means", torch.zeros(components, latent_dim, dtype=torch.float64))
-        self.register_buffer("cholesky", torch.eye(latent_dim, dtype=torch.float64).repeat(components, 1, 1))
+        self._resize(1 if isinstance(components, str) else components, torch.device("cpu"))
+
+    def _resize(self, components: int, device: torch.device) -> None:
+        """Room for so many Gaussians: equal weights, N(0, I) each."""
+        like = {"dtype": torch.float64, "device": device}
+        self.register_buffer("weights", torch.full((components,), 1 / components, **like))
+        self.register_buffer("means", torch.zeros(components, self.latent_dim, **like))
+        self.register_buffer("cholesky", torch.eye(self.latent_dim, **like).repeat(components, 1, 1))
+
+    def make_room(self, saved: Mapping[str, Tensor]) -> None:
+        """Have as many components as a state that will be loaded, where their number was chosen and not given."""
+        if self.components == "auto" and "weights" in saved:
+            self._resize(len(saved["weights"]), self.weights.device)
 
     @torch.no_grad()
     def fit(self, latents: Any) -> Mixture:
@@ -106,7 +129,29 @@ class Mixture(nn.Module):
         self.to(found.mean.device)
         generator = torch.Generator(found.mean.device).manual_seed(self.seed)
         z = found.draw(generator).double()
-        self._maximise(z, _one_hot(_cluster(z, self.components, generator), self.components))
+        if isinstance(self.components, str):
+            self._choose(z, generator)
+        else:
+            self._fit(z, self.components, generator)
+        return self
+
+    def _choose(self, z: Tensor, generator: torch.Generator) -> None:
+        """Fit with the number of components that held-out latents ask for."""
+        order = torch.randperm(len(z), generator=generator, device=z.device)
+        held, kept = z[order[::HELD_OUT]], z[torch.cat([order[i::HELD_OUT] for i in range(1, HELD_OUT)])]
+        best, count = -math.inf, 1
+        for candidate in CANDIDATES:
+            if candidate > max(1, len(kept) // (2 * self.latent_dim)):
+                break
+            self._fit(kept, candidate, generator)
+            if not (likelihood := float(self.log_prob(held).mean())) > best:
+                break
+            best, count = likelihood, candidate
+        self._fit(z, count, generator)
+
+    def _fit(self, z: Tensor, components: int, generator: torch.Generator) -> None:
+        self._resize(components, z.device)
+        self._maximise(z, _one_hot(_cluster(z, components, generator), components))
         before = -math.inf
         for _ in range(self.iterations):
             responsibilities, self.log_likelihood = self.expect(z)
@@ -114,16 +159,17 @@ class Mixture(nn.Module):
             if self.log_likelihood - before < self.tolerance:
                 break
             before = self.log_likelihood
-        return self
 
     def log_joint(self, z: Tensor) -> Tensor:
         """log (weight_j N(z; mean_j, covariance_j)) of float64 latents [N, k], [N, K]."""
-        columns = []
-        for weight, mean, factor in zip(self.weights, self.means, self.cholesky):
-            whitened = torch.linalg.solve_triangular(factor, (z - mean).T, upper=False)
-            log_scale = factor.diagonal().log().sum() + 0.5 * self.latent_dim * math.log(2 * math.pi)
-            columns.append(weight.log() - log_scale - 0.5 * whitened.square().sum(0))
-        return torch.stack(columns, dim=1)
+        count, k = self.means.shape
+        identity = torch.eye(k, dtype=z.dtype, device=z.device).expand(count, k, k)
+        whiten = torch.linalg.solve_triangular(self.cholesky, identity, upper=False)  # of z to L^-1 z, all of them in one product
+        columns, offset = whiten.reshape(count * k, k).T, (whiten @ self.means[:, :, None]).reshape(count * k)
+        scale = self.weights.log() - self.cholesky.diagonal(dim1=1, dim2=2).log().sum(1) - 0.5 * k * math.log(2 * math.pi)
+        parts = [torch.addmm(offset, rows, columns, beta=-1).view(len(rows), count, k).square_().sum(2)
+                 for rows in z.split(max(1, ROWS * 64 // count))]
+        return scale - 0.5 * (torch.cat(parts) if parts else z.new_zeros(0, count))
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density of latents [N, k] in nats, float64 [N]."""
@@ -133,18 +179,33 @@ class Mixture(nn.Module):
         """The E-step: p(component | z), [N, K], and the mean log-likelihood."""
         joint = self.log_joint(z)
         total = joint.logsumexp(1, keepdim=True)
-        return (joint - total).exp(), float(total.mean())
+        return joint.sub_(total).exp_(), float(total.mean())
 
     def _maximise(self, z: Tensor, responsibilities: Tensor) -> None:
         """The M-step: weights, means and covariances from p(component | z)."""
-        mass = responsibilities.sum(0) + 10 * torch.finfo(z.dtype).eps
+        k, mass = z.shape[1], responsibilities.sum(0) + 10 * torch.finfo(z.dtype).eps
+        centre = z.mean(0)  # near which squares lose few digits
+        first, second = z.new_zeros(len(mass), k), z.new_zeros(len(mass), k * k)
+        for rows, shares in zip(z.split(ROWS), responsibilities.split(ROWS), strict=True):
+            rows = rows - centre
+            first.addmm_(shares.T, rows)
+            second.addmm_(shares.T, (rows[:, :, None] * rows[:, None, :]).flatten(1))
+        mean = first / mass[:, None]
+        covariance = (second / mass[:, None]).view(-1, k, k) - mean[:, :, None] * mean[:, None, :]
         self.weights.copy_(mass / mass.sum())
-        self.means.copy_((responsibilities.T @ z) / mass[:, None])
-        ridge = self.floor * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-        for j, mean in enumerate(self.means):
-            centred = z - mean
-            covariance = (responsibilities[:, j, None] * centred).T @ centred / mass[j]
-            self.cholesky[j] = torch.linalg.cholesky(covariance + ridge)
+        self.means.copy_(mean + centre)
+        self.cholesky.copy_(self._factors(covariance))
+
+    def _factors(self, covariance: Tensor) -> Tensor:
+        """Cholesky factors of covariances [K, k, k] with the floor added; more of it where rounding has left one indefinite."""
+        eye, ridge = torch.eye(self.latent_dim, dtype=covariance.dtype, device=covariance.device), self.floor
+        factors, failed = torch.linalg.cholesky_ex(covariance + ridge * eye)
+        while failed.any():
+            ridge *= 10
+            again, failed_again = torch.linalg.cholesky_ex(covariance + ridge * eye)
+            factors = torch.where((failed > 0)[:, None, None], again, factors)
+            failed = torch.where(failed > 0, failed_again, failed)
+        return factors
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
@@ -152,7 +213,7 @@ class Mixture(nn.Module):
         chosen = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         eps = torch.randn(n, self.latent_dim, 1, generator=generator, device=self.means.device, dtype=torch.float64)
         z = torch.empty(n, self.latent_dim, dtype=torch.float64, device=self.means.device)
-        for j in range(self.components):  # by component, so that no [n, k, k] is made
+        for j in range(len(self.weights)):  # by component, so that no [n, k, k] is made
             rows = (chosen == j).nonzero()[:, 0]
             z[rows] = self.means[j] + eps[rows, :, 0] @ self.cholesky[j].T
         return z.float()

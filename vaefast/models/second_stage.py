@@ -1,8 +1,8 @@
-"""A second stage: a `VAE` whose examples are another model's codes z, and whose latents are u; and models that have one.
+"""A second stage: what has learned how another model's codes z are distributed, and models that have one.
 
-Codes get the noise of the second stage's decoder, unlike images. Everything runs in eval mode.
-
-Source: Dai & Wipf 2019, section 4, and their code (`generate`).
+It is a `VAE` whose examples are codes and whose latents are u (Dai & Wipf 2019, section 4, and their code, `generate`: unlike
+images, codes get the noise of its decoder), a `FlowMatching`, which carries u to codes, or a `Mixture`, which has no u. All
+runs in eval mode.
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ from torch import Tensor
 
 from vaefast.errors import ArgumentError
 from vaefast.models.draws import Draws, Sampler
+from vaefast.models.flow_matching import FlowMatching
 from vaefast.models.mode import evaluating
+from vaefast.models.samplers import Mixture
 from vaefast.models.vae import VAE
+
+SecondStage = VAE | FlowMatching | Mixture
 
 
 class TwoStages(Draws):
@@ -26,7 +30,7 @@ class TwoStages(Draws):
     """
 
     first: Any
-    second: VAE | None
+    second: SecondStage | None
 
     def sample_codes(self, n: int, generator: torch.Generator | None = None, *, stage: int | None = None) -> Tensor:
         """n codes z, [n, k]: stage 1, from the prior; stage 2, z = z_hat(u) + gamma_z eps with u ~ N(0, I); None: by the last
@@ -38,7 +42,7 @@ class TwoStages(Draws):
         return draw_codes(self.second, n, generator)
 
     def recode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Codes z [B, k] passed through the second stage: u ~ q(u|z), z = z_hat(u) + gamma_z eps."""
+        """Codes z [B, k] passed through the second stage: u ~ q(u|z), z = z_hat(u) + gamma_z eps; a flow's way back and forth."""
         if self.second is None:
             raise ArgumentError("the model was built without a second stage, through which codes could pass.")
         return recode(self.second, z, generator)
@@ -53,16 +57,34 @@ class TwoStages(Draws):
         return {name: partial(self.sample, stage=number) for name, number in names.items()}
 
 
-def draw_codes(second: VAE, n: int, generator: torch.Generator | None = None) -> Tensor:
-    """n codes z = z_hat(u) + gamma_z eps with u ~ N(0, I), [n, k]."""
-    return _decode(second, second.prior(n, generator), generator)
+def has_latents(second: SecondStage | None) -> bool:
+    """Whether codes have latents u in it."""
+    return second is not None and not isinstance(second, Mixture)
 
 
-def recode(second: VAE, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Codes z [B, k] passed through the second stage: u ~ q(u|z), z = z_hat(u) + gamma_z eps."""
+def latents_of(second: SecondStage, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """u of codes z [B, k], [B, k]: a draw of q(u|z), or what the flow carries to z.
+
+    Raises:
+        ArgumentError: the second stage is a mixture.
+    """
+    if isinstance(second, Mixture):
+        raise ArgumentError("the second stage is a mixture of Gaussians, in which codes have no latents u.")
     with evaluating(second):
-        u = second.encode(z).sample(generator)
-    return _decode(second, u, generator)
+        return second.encode(z) if isinstance(second, FlowMatching) else second.encode(z).sample(generator)
+
+
+def draw_codes(second: SecondStage, n: int, generator: torch.Generator | None = None) -> Tensor:
+    """n codes, [n, k]: z = z_hat(u) + gamma_z eps with u ~ N(0, I); a flow's or a mixture's draws."""
+    if isinstance(second, VAE):
+        return _decode(second, second.prior(n, generator), generator)
+    return second.sample(n, generator)
+
+
+def recode(second: SecondStage, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Codes z [B, k] passed through the second stage: u of z (`latents_of`), and codes of u."""
+    u = latents_of(second, z, generator)
+    return _decode(second, u, generator) if isinstance(second, VAE) else second.decode(u)
 
 
 def _decode(second: VAE, u: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -23,10 +23,12 @@ from vaefast.nets.infogan import InfoGANDecoder, InfoGANEncoder
 from vaefast.nets.layers import BatchNorm
 from vaefast.nets.patchgan import PatchGAN
 from vaefast.nets.pixelcnn import GatedPixelCNN, PixelCNNPlusPlus
+from vaefast.nets.residual import ResidualDecoder, ResidualEncoder
 from vaefast.nets.resnet import ResNetDecoder, ResNetEncoder
 from vaefast.nets.same import SameConv2d, SameConvTranspose2d
 from vaefast.nets.second_stage import SecondStageDecoder, SecondStageEncoder
 from vaefast.nets.sequential import LatentPredictor, SequentialDecoder, SequentialEncoder
+from vaefast.nets.velocity import VelocityNet
 from vaefast.nets.wae import WAEDecoder, WAEEncoder, stride2_decoder, stride2_encoder
 from vaefast.nets.weight_norm import initialise_from_data
 from vaefast.nets.zhao import ZhaoEncoder, zhao_cifar_encoder
@@ -35,15 +37,16 @@ __all__ = ["FLOWS", "NETS", "BEGANDiscriminator", "BatchNorm", "BigGANDiscrimina
            "Flow", "GAMIXDecoder", "GAMIXEncoder", "GatedPixelCNN", "HinrichsenDecoder", "HinrichsenEncoder", "InfoGANDecoder",
            "InfoGANDiscriminator", "InfoGANEncoder", "InfoGANGenerator", "InverseAutoregressiveFlow", "LatentAdversary",
            "LatentPredictor", "PatchGAN", "PixelCNNPlusPlus", "PlanarFlow", "RadialFlow", "ResNetDecoder", "ResNetEncoder",
+           "ResidualDecoder", "ResidualEncoder",
            "SameConv2d", "SameConvTranspose2d", "SecondStageDecoder", "SecondStageEncoder", "SequentialDecoder",
-           "SequentialEncoder", "WAEDecoder", "WAEEncoder", "ZhaoEncoder", "initialise_from_data", "use_global_batch",
-           "zhao_cifar_encoder"]
+           "SequentialEncoder", "VelocityNet", "WAEDecoder", "WAEEncoder", "ZhaoEncoder", "initialise_from_data",
+           "use_global_batch", "zhao_cifar_encoder"]
 
 NETS = {"infogan": (InfoGANEncoder, InfoGANDecoder), "wae": (WAEEncoder, WAEDecoder),
         "wae-stride2": (stride2_encoder, stride2_decoder), "resnet": (ResNetEncoder, ResNetDecoder),
         "biggan": (partial(BigGANEncoder, arch="normal"), partial(biggan_decoder, arch="normal")),
         "biggan-deep": (BigGANEncoder, biggan_decoder), "hinrichsen": (HinrichsenEncoder, HinrichsenDecoder),
-        "gamix": (GAMIXEncoder, GAMIXDecoder)}
+        "gamix": (GAMIXEncoder, GAMIXDecoder), "residual": (ResidualEncoder, ResidualDecoder)}
 """Encoder and decoder by name; each is built from (image_shape, latent_dim) and takes its own options by name.
 
 Every encoder knows `deterministic`. "wae" is Dai & Wipf's version of the WAE networks, "wae-stride2" Tolstikhin et al.'s own.

@@ -25,6 +25,9 @@ SUFFIXES = (".safetensors", ".json")
 
 def load_weights(module: nn.Module, tensors: dict[str, Tensor], origin: Path) -> None:
     """Copy `tensors` into `module`; `CheckpointError` naming the differences if they belong to another model."""
+    for name, part in module.named_modules():
+        if hasattr(part, "make_room"):  # whose size is what was saved
+            part.make_room({key.removeprefix(f"{name}."): value for key, value in tensors.items()})
     own = module.state_dict()
     problems = [f"{name} is missing" for name in own if name not in tensors]
     problems += [f"{name} is unknown" for name in tensors if name not in own]

@@ -10,6 +10,7 @@ from torch import Tensor
 from vaefast import api
 from vaefast.models import TwoStageVAE
 from vaefast.models.mode import evaluating
+from vaefast.models.second_stage import latents_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,5 +69,5 @@ def two_stage_codes(model: TwoStageVAE, images: Tensor, n: int, *, seed: int, de
     with evaluating(model):
         for index in chosen.split(batch_size):
             z.append(model.encode(images[index].to(device)).sample(generator))
-            u.append(model.second.encode(z[-1]).sample(generator))
+            u.append(latents_of(model.second, z[-1], generator))
     return torch.cat(z), torch.cat(u)

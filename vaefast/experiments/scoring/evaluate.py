@@ -27,6 +27,7 @@ from vaefast.metrics.classifier import LARGEST, SMALLEST
 from vaefast.metrics.features import extractor_name
 from vaefast.metrics.inception_weights import cached_file
 from vaefast.models.mode import evaluating
+from vaefast.models.second_stage import has_latents, latents_of
 from vaefast.training.device import resolve_device
 from vaefast.training.storage import write_json
 
@@ -276,7 +277,7 @@ def _reconstruct(model: api.ImageAutoencoder, images: Tensor, seed: int) -> tupl
         x_hat = model.decode(z, generator)
         error += (x - x_hat).square().sum().item()
         once.append(to_uint8(x_hat))
-        if "second" in model.samplers():
+        if has_latents(getattr(model, "second", None)):
             twice.append(to_uint8(model.decode(model.recode(z, generator))))
     return torch.cat(once), torch.cat(twice) if twice else None, error / images.numel()
 
@@ -288,10 +289,9 @@ def _latents(model: api.ImageAutoencoder, found: Aggregate, samples: int, seed: 
     z = found.codes[chosen.to(model.device)]
     codes = {"stage1": z / getattr(model.first, "prior_std", 1.0)}  # a WAE's prior may have another deviation than 1
     gammas = {"gamma_x": model.first.gamma} if getattr(model.first, "likelihood", None) == "gaussian" else {}
-    if "second" in model.samplers():
-        with evaluating(model.second):
-            codes["stage2"] = model.second.encode(z).sample(torch.Generator(model.device).manual_seed(seed))
-        gammas["gamma_z"] = model.second.gamma
+    if has_latents(getattr(model, "second", None)):
+        codes["stage2"] = latents_of(model.second, z, torch.Generator(model.device).manual_seed(seed))
+        gammas |= {"gamma_z": model.second.gamma} if hasattr(model.second, "gamma") else {}
     result: dict[str, Any] = {}
     for stage, draws in codes.items():
         mmd = metrics.latent_mmd(draws, seed=seed)

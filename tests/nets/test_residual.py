@@ -1,0 +1,57 @@
+"""The small residual networks, and the velocity's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vaefast.errors import ArgumentError
+from vaefast.nets import NETS, ResidualDecoder, ResidualEncoder, VelocityNet
+from vaefast.nets.residual import Grid
+from vaefast.nets.velocity import time_features
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 5, 9), (3, 33, 70), (2, 64, 48), (3, 128, 128)])
+def test_images_of_any_size(shape):
+    encoder, decoder = (make(shape, 6, width=4, depth=1, hidden=8) for make in NETS["residual"])
+    mean, logstd = encoder(torch.rand(3, *shape))
+    assert mean.shape == logstd.shape == (3, 6) and encoder.scale_param == "logstd"
+    assert decoder(torch.randn(2, 6)).shape == (2, *shape) and decoder.output == "logits"
+    x = torch.rand(2, *shape)
+    assert torch.equal(Grid(shape).join(Grid(shape).cut(x)), x)
+    assert ResidualEncoder(shape, 6, width=4, depth=1, hidden=8, deterministic=True)(x).shape == (2, 6)
+
+
+def test_every_pixel_counts():
+    encoder = ResidualEncoder((1, 7, 10), 3, width=4, depth=1, hidden=16)
+    x = torch.rand(1, 1, 7, 10, requires_grad=True)
+    encoder(x)[0].sum().backward()
+    assert (x.grad != 0).float().mean() > 0.8
+
+
+def test_sizes_stay_small():
+    count = [sum(p.numel() for make in NETS["residual"] for p in make(shape, 16).parameters()) for shape in
+             ((1, 28, 28), (3, 64, 64))]
+    assert count[0] < 2.2e6 and count[1] < 5.5e6
+
+
+@pytest.mark.parametrize("options", [{"width": 0}, {"depth": 0}, {"hidden": 1.5}])
+def test_settings_that_cannot_work_are_refused(options):
+    for make in (ResidualEncoder, ResidualDecoder):
+        with pytest.raises(ArgumentError):
+            make((1, 28, 28), 4, **options)
+
+
+def test_times_are_told_apart():
+    t = torch.linspace(0, 1, 1000, dtype=torch.float64)
+    features = time_features(t)
+    assert features.shape == (1000, 64) and (torch.cdist(features, features) + 9 * torch.eye(1000)).min() > 0.05
+
+
+def test_a_velocity_is_0_at_first_and_knows_its_label():
+    net = VelocityNet(3, 8, 2, classes=2)
+    x, t = torch.randn(4, 3), torch.rand(4)
+    assert not net(x, t).any()
+    for layer in (net.out, net.blocks[0].outer):
+        torch.nn.init.normal_(layer.weight)
+    assert not torch.equal(net(x, t, torch.tensor([0, 1, 0, 1])), net(x, t))

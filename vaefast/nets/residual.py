@@ -1,0 +1,119 @@
+"""A small residual encoder and decoder for images of any size, made for CPUs: most of the work is at a quarter of the image's
+side and below, in few channels, without norms.
+
+The image is cut into p x p patches (pixel unshuffle), p = 2 up to a side of 32 and 4 beyond, so that no convolution runs at the
+image's own resolution. Blocks are pre-activation (He et al. 2016) and begin as the identity (the last convolution of each is
+0, as in SkipInit, De & Smith 2020), which makes up for norms.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaefast.nets.shapes import checked_image_shape, whole_number
+
+
+class ResidualBlock(nn.Module):
+    """[B, width, H, W] -> the same: x + conv(relu(conv(relu(x)))), the identity at first."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Conv2d(width, width, 3, padding=1)
+        self.outer = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.outer.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.outer(F.relu(self.inner(F.relu(x))))
+
+
+class Grid:
+    """How an image is cut: `patch` pixels a side of a cell, and `height` x `width` cells at the lower of two resolutions.
+
+    Images whose sides are no multiples of 2 * patch are padded at the bottom and right by their last pixels, and cut again.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int]) -> None:
+        self.channels, self.rows, self.columns = checked_image_shape(image_shape)
+        self.patch = 2 if max(self.rows, self.columns) <= 32 else 4
+        step = 2 * self.patch
+        self.height, self.width = -(-self.rows // step), -(-self.columns // step)
+        self.padding = (0, step * self.width - self.columns, 0, step * self.height - self.rows)
+
+    def cut(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C patch^2, 2 height, 2 width]."""
+        return F.pixel_unshuffle(F.pad(x, self.padding, "replicate") if any(self.padding) else x, self.patch)
+
+    def join(self, x: Tensor) -> Tensor:
+        """The way back."""
+        return F.pixel_shuffle(x, self.patch)[..., :self.rows, :self.columns]
+
+
+def _sizes(width: int | None, depth: int, hidden: int | None, grid: Grid) -> tuple[int, int, int]:
+    """Channels at the higher resolution, blocks at each, and the width of the dense layer."""
+    small = grid.patch == 2
+    width = whole_number("width", width if width is not None else 32)
+    return width, whole_number("depth", depth), whole_number("hidden", hidden if hidden is not None else 256 if small else 512)
+
+
+class ResidualEncoder(nn.Module):
+    """Image [B, C, H, W] in [0, 1] -> (mu, log std), [B, latent_dim] each; mu alone if `deterministic`.
+
+    Args:
+        image_shape: (channels, height, width), of any size.
+        latent_dim: k.
+        deterministic: one head, mu, and that alone is returned.
+        width: channels at the side of H / patch, and half as many as at H / (2 patch); 32 if None.
+        depth: residual blocks at each of the two resolutions.
+        hidden: width of the dense layer; 256 if None, 512 for sides above 32.
+
+    Raises:
+        ArgumentError: an image shape or setting that cannot work.
+    """
+
+    scale_param = "logstd"
+
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int, *, deterministic: bool = False,
+                 width: int | None = None, depth: int = 2, hidden: int | None = None) -> None:
+        super().__init__()
+        self.grid = grid = Grid(image_shape)
+        width, depth, hidden = _sizes(width, depth, hidden, grid)
+        self.trunk = nn.Sequential(
+            nn.Conv2d(grid.channels * grid.patch**2, width, 3, padding=1), *(ResidualBlock(width) for _ in range(depth)),
+            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1), *(ResidualBlock(2 * width) for _ in range(depth)))
+        self.dense = nn.Linear(2 * width * grid.height * grid.width, hidden)
+        self.mean = nn.Linear(hidden, latent_dim)
+        self.deterministic = deterministic
+        if not deterministic:
+            self.logstd = nn.Linear(hidden, latent_dim)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        h = F.relu(self.dense(F.relu(self.trunk(self.grid.cut(x))).flatten(1)))
+        return self.mean(h) if self.deterministic else (self.mean(h), self.logstd(h))
+
+
+class ResidualDecoder(nn.Module):
+    """Code [B, latent_dim] -> logits [B, C, H, W]; the image is their sigmoid. The encoder's way back.
+
+    Args:
+        image_shape, latent_dim, width, depth, hidden: as in `ResidualEncoder`.
+    """
+
+    output = "logits"
+
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int, *, width: int | None = None, depth: int = 2,
+                 hidden: int | None = None) -> None:
+        super().__init__()
+        self.grid = grid = Grid(image_shape)
+        width, depth, hidden = _sizes(width, depth, hidden, grid)
+        self.dense = nn.Sequential(nn.Linear(latent_dim, hidden), nn.ReLU(),
+                                   nn.Linear(hidden, 2 * width * grid.height * grid.width),
+                                   nn.Unflatten(1, (2 * width, grid.height, grid.width)))
+        # up by a convolution to four times the channels, which is a quarter of the work of one after a doubling of pixels
+        self.trunk = nn.Sequential(
+            *(ResidualBlock(2 * width) for _ in range(depth)), nn.Conv2d(2 * width, 4 * width, 3, padding=1), nn.PixelShuffle(2),
+            *(ResidualBlock(width) for _ in range(depth)), nn.ReLU(),
+            nn.Conv2d(width, grid.channels * grid.patch**2, 3, padding=1))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.grid.join(self.trunk(self.dense(z)))

@@ -1,0 +1,72 @@
+"""The velocity of a flow on codes: a residual network that is told the time, and the class where there is one."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaefast.nets.shapes import whole_number
+
+TIME_FEATURES = 64
+
+
+def time_features(t: Tensor, count: int = TIME_FEATURES) -> Tensor:
+    """Sines and cosines of times t [B] in [0, 1] at frequencies from 1 to 1,000 by equal ratios, [B, count]."""
+    frequencies = torch.exp(torch.linspace(0, math.log(1000.0), count // 2, device=t.device, dtype=t.dtype))
+    angles = t[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], 1)
+
+
+class VelocityBlock(nn.Module):
+    """h + W2 silu(W1 norm(h) + condition), the identity at first."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.inner, self.condition, self.outer = (nn.Linear(width, width) for _ in range(3))
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)
+
+    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        return h + self.outer(F.silu(self.inner(self.norm(h)) + self.condition(condition)))
+
+
+class VelocityNet(nn.Module):
+    """Points x [B, k] and times t [B] (and classes [B]) -> velocities, [B, k]; 0 at first.
+
+    Args:
+        dim: k.
+        width: of the hidden layers.
+        depth: residual blocks.
+        classes: number of classes; class `classes` stands for none (where a label is left out). 0: no classes.
+
+    Raises:
+        ArgumentError: a number that cannot work.
+    """
+
+    def __init__(self, dim: int, width: int = 512, depth: int = 4, classes: int = 0) -> None:
+        super().__init__()
+        dim, width = whole_number("dim", dim), whole_number("width", width)
+        depth = whole_number("depth", depth)
+        self.classes = classes
+        self.embed = nn.Linear(dim, width)
+        self.time = nn.Sequential(nn.Linear(TIME_FEATURES, width), nn.SiLU(), nn.Linear(width, width))
+        self.label = nn.Embedding(classes + 1, width) if classes else None
+        self.blocks = nn.ModuleList(VelocityBlock(width) for _ in range(depth))
+        self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, dim)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+        condition = self.time(time_features(t).to(self.embed.weight.dtype))
+        if self.label is not None:
+            none = torch.full(t.shape, self.classes, device=t.device, dtype=torch.long)
+            condition = condition + self.label(none if labels is None else labels)
+        condition = F.silu(condition)
+        h = self.embed(x)
+        for block in self.blocks:
+            h = block(h, condition)
+        return self.out(F.silu(self.norm(h)))
