@@ -12,6 +12,7 @@ from vaefast import models
 from vaefast.api.base import Model, Part
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.mode import evaluating
+from vaefast.models.noise_level import Gamma
 from vaefast.models.posterior import DiagonalGaussian
 from vaefast.models.second_stage import draw_codes, recode
 from vaefast.nets import SecondStageDecoder, SecondStageEncoder
@@ -26,7 +27,7 @@ USUAL_OFFSET = 5.0
 """Most that the mean of a dimension may lie from 0, in mean standard deviations of a dimension."""
 
 
-def build_second(latent_dim: int, width: int, depth: int, *, gamma: str | float = "learned",
+def build_second(latent_dim: int, width: int, depth: int, *, gamma: Gamma = "learned",
                  gamma_init: float = 1.0) -> models.VAE:
     """The second stage's VAE: codes z [k] with latents u [k]."""
     return models.VAE(SecondStageEncoder(latent_dim, latent_dim, width, depth),
@@ -66,7 +67,7 @@ class SecondStage(Model):
     kind = "second-stage"
     defaults = (StageSettings(epochs=800),)
 
-    def __init__(self, latent_dim: int, *, gamma: str | float = "learned", gamma_init: float = 1.0, width: int = 1024,
+    def __init__(self, latent_dim: int, *, gamma: Gamma = "learned", gamma_init: float = 1.0, width: int = 1024,
                  depth: int = 3) -> None:
         super().__init__()
         latent_dim = whole_number("latent_dim", latent_dim)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -70,6 +71,7 @@ def _hinge(a: Tensor, b: Tensor) -> Tensor:
 
 
 # of named functions, as a model that keeps one can then be pickled
+LossName = Literal["mm", "ns", "lsgan", "wgan", "wgan-gp", "dragan", "began", "hinge"]
 LOSSES = {
     "mm": Loss(_cross_entropy, _saturating),
     "ns": Loss(_cross_entropy, _non_saturating),
