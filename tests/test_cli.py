@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import re
@@ -15,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from vaefast import cli
 from vaefast.cli import main
 from vaefast.cli.wording import for_command
 
@@ -194,14 +194,20 @@ def test_paths_that_are_no_utf8(tmp_path, capsys):
     ("evaluate", 'pass on_bad="skip" to', "pass --on-bad skip to"),
     ("sample", 'pass on_bad="skip" to', 'pass on_bad="skip" to'),
     ("train", "crop=(1, 2) and a=b stay", "crop=(1, 2) and a=b stay"),
-    ("train", "build it with classes=None.", "build it with --model-option classes=none."),
-    ("train", '3 images lie outside; split="all" has all images.', "3 images lie outside."),
-    ("train", 'no files; pass split="all" or another test_fraction.', "no files; pass another test_fraction."),
+    ("train", "build it with classes=None.", "build it with --classes none."),
+    ("train", "build it with spectral_norm=False.", "build it with --no-spectral-norm."),
     ("train", "build it with no_such=3.", "build it with no_such=3."),
+    ("train", "go on with it (resume=True), or choose another out.", "go on with it (--resume), or choose another --out."),
+    ("evaluate", "go on with it first (resume=True).", "go on with it first (--resume)."),
+    ("train", "start a run with start_from='a b/last-good'.", "start a run with --start-from 'a b/last-good'."),
+    ("train", "lr is 0.0; expected", "--lr is 0.0; expected"), ("train", "steps is -1; expected", "--steps is -1; expected"),
+    ("train", "embedding_dim is -1; expected", "--embedding-dim is -1; expected"),
+    ("train", "lambda_ is -1; expected", "--lambda is -1; expected"), ("evaluate", "loss is 3;", "loss is 3;"),
 ])
 def test_wording(command, text, right):
-    trains = {"data": "cifar10", "data_option": [], "model": "biggan", "model_option": []} if command == "train" else {}
-    assert for_command(text, argparse.Namespace(command=command, **trains)) == right
+    words = {"train": ["train", "biggan", "--data", "cifar10", "--out", "x"], "fid": ["fid", "a", "b"], "sample":
+             ["sample", "x", "--out", "y"]}.get(command, [command, "x"])
+    assert for_command(text, cli._parsed(words)) == right
 
 
 def test_images_that_the_network_cannot_take(tmp_path, capsys):

@@ -15,11 +15,14 @@ import torch
 import vaefast.__main__
 from vaefast import api, cli
 from vaefast.cli import main
-from vaefast.cli.arguments import as_declared, by_name, option
-from vaefast.cli.wording import for_command
+from vaefast.cli.arguments import named, value_of
+from vaefast.cli.signature import described, hints_of
+from vaefast.cli.training import model_of, ramp, read_options
+from vaefast.cli.wording import flags_of, for_command
 from vaefast.errors import ArgumentError
 from vaefast.experiments.demo import verdict
 from vaefast.experiments.presets import PRESETS
+from vaefast.training.schedule import Ramp
 
 TRAIN = ("train", "vae", "--data", "digits", "--out", "nowhere")
 
@@ -39,7 +42,11 @@ def said(capsys, *words: str) -> str:
     ((*TRAIN, "--lr", "nan"), "--lr is 'nan'; expected a number."),
     ((*TRAIN, "--batch-size", "1.5"), "--batch-size is '1.5'; expected a whole number."),
     ((*TRAIN, "--epochs", "3,x"), "--epochs is '3,x'; expected a number, or one for each stage, separated by commas."),
-    ((*TRAIN, "--width", "wide"), "--width is 'wide'; expected a number."),
+    (("train", "gamix", *TRAIN[2:], "--width", "wide"), "--width is 'wide'; expected a whole number."),
+    ((*TRAIN, "--width", "3"), "there is no argument --width"),
+    ((*TRAIN, "--likelihood", "gausian"), "expected one of gaussian, bernoulli, squared; did you mean gaussian?"),
+    ((*TRAIN, "--ramp", "beta=0:1"), "expected NAME=START:END:STEPS, such as beta=0:1:10000."),
+    ((*TRAIN, "--ramp", "beta=0:1:0"), "a ramp has steps 0"),
     ((*TRAIN, "--model-option", "beta"), "--model-option is 'beta'; expected NAME=VALUE."),
     ((*TRAIN, "--latentdim", "3"), "there is no argument --latentdim; did you mean --latent-dim?"),
     ((*TRAIN, "--steps", "3", "--epochs", "1"), "argument --epochs: not allowed with argument --steps."),
@@ -59,36 +66,71 @@ def test_a_mistake_gets_a_line_of_usage_and_a_sentence(words, sentence, capsys):
 
 @pytest.mark.parametrize("kind", PRESETS)
 def test_numbers_become_what_each_model_declares(kind):
-    model = api.MODELS[next(iter(PRESETS[kind].values())).kind]
-    annotations = {name: str(hint) for name, hint in model.__init__.__annotations__.items()}
-    for name, hint in annotations.items():
-        kinds = [one.strip() for one in hint.split("|")]
-        if "int" in kinds:
-            for value in (16, 16.0):
-                found = as_declared(kind, {name: value})[name]
+    for name, hint in hints_of(model_of(kind)).items():
+        if int in hint.plain:
+            for value in ("16", "16.0"):
+                found = read_options(kind, [(name, value)])[name]
                 assert found == 16 and type(found) is int
-            with pytest.raises(ArgumentError, match=f"{name.rstrip('_')} is 16.5; expected .*a whole number"):
-                as_declared(kind, {name: 16.5})
-        elif "float" in kinds:
-            found = as_declared(kind, {name: 4})[name]
+            with pytest.raises(ArgumentError, match=f"{name.rstrip('_')} is '16.5'; expected .*a whole number"):
+                read_options(kind, [(name, "16.5")])
+        elif float in hint.plain:
+            found = read_options(kind, [(name, "4")])[name]
             assert found == 4.0 and type(found) is float
-        elif kinds == ["bool"]:
+        elif bool in hint.plain:
             with pytest.raises(ArgumentError, match="expected true or false"):
-                as_declared(kind, {name: 1})
+                read_options(kind, [(name, "1")])
 
 
 def test_options_of_several_values():
-    given = by_name([option("net_options.width=32"), option("net_options.norm=group"), option("beta=2")])
-    assert given == {"net_options": {"width": 32, "norm": "group"}, "beta": 2}
-    assert as_declared("vae", given) == {"net_options": {"width": 32, "norm": "group"}, "beta": 2.0}
-    assert as_declared("sequential", {"rungs": "2,3,4,5"}) == {"rungs": [2, 3, 4, 5]}
-    assert as_declared("wae-mmd", {"image_range": "-1,1"}) == {"image_range": [-1.0, 1.0]}
-    for kind, wrong, words in (("vae", {"net_options": 3}, r"net_options.KEY=VALUE"), ("vae", {"encoder": "resnet18"}, "Python"),
-                               ("sequential", {"rungs": "a,b"}, "separated by commas"), ("vae", {"beta": "high"}, "a number"),
-                               ("vae", {"latent_dim": None}, "a whole number"),
-                               ("gan", {"spectral_norm": "yes"}, "true or false")):
+    assert read_options("vae", [("net_options.width", "32"), ("net_options.norm", "group"), ("beta", "2")]) == {
+        "net_options": {"width": 32, "norm": "group"}, "beta": 2.0}
+    assert read_options("sequential", [("rungs", "2,3,4,5")]) == {"rungs": [2, 3, 4, 5]}
+    assert read_options("wae-mmd", [("image_range", "-1,1")]) == {"image_range": [-1.0, 1.0]}
+    assert read_options("general-vae", [("regularizer", "none"), ("family", "none")]) == {"regularizer": "none", "family": None}
+    assert read_options("vae", [("gamma", "optimal")]) == {"gamma": "optimal"}
+    assert read_options("vae", [("gamma", "2")]) == {"gamma": 2.0}
+    for kind, name, text, words in (
+            ("vae", "net_options", "3", r"net_options.KEY=VALUE"), ("vae", "encoder", "resnet18", "Python"),
+            ("sequential", "rungs", "a,b", "separated by commas"), ("vae", "beta", "high", "a number"),
+            ("vae", "latent_dim", "none", "a whole number"), ("gan", "spectral_norm", "yes", "true or false"),
+            ("vae", "likelihood", "gausian", "gaussian, bernoulli, squared"),
+            ("vae", "gamma", "x", "learned, optimal or a number")):
         with pytest.raises(ArgumentError, match=words):
-            as_declared(kind, wrong)
+            read_options(kind, [(name, text)])
+
+
+def test_the_model_is_found_among_the_words():
+    names, switches = ("vae", "gan"), ("--flip",)
+    for words, right in ((["train", "--data", "gan", "vae"], "vae"), (["train", "--data=gan", "vae"], "vae"),
+                         (["train", "--flip", "gan"], "gan"), (["train", "--no-flip", "gan"], "gan"), (["--out", "vae"], None)):
+        assert named(words, names, switches) == right
+    assert value_of(["--preset", "paper"], "--preset") == value_of(["--preset=paper"], "--preset") == "paper"
+    assert value_of(["--preset"], "--preset") == "" and value_of([], "--preset") is None
+
+
+def test_ramps_are_read():
+    assert ramp("beta=0:4:100") == ("beta", Ramp(0.0, 4.0, 100))
+    assert ramp("kl_weight=1:0:10:exponential:50") == ("kl_weight", Ramp(1.0, 0.0, 10, 50, "exponential"))
+    assert ramp("beta=0:1:10:20") == ("beta", Ramp(0.0, 1.0, 10, 20))
+
+
+@pytest.mark.parametrize("kind", api.MODELS)
+def test_every_argument_is_in_the_docstring(kind):
+    model = api.MODELS[kind]
+    missing = [name for name, hint in hints_of(model).items() if hint.given and not described(model).get(name)]
+    assert not missing
+
+
+@pytest.mark.parametrize(("words", "shown"), [
+    (["train", "gamix", "--help"], ["--width N", "(default: 32)", "--kl-weight X", "--nets", "preset quick", "--ramp"]),
+    (["train", "--preset", "paper", "gan", "--help"], ["--disc-iters", "preset paper", "--loss", "--z {uniform,normal}"]),
+    (["train", "two-stage", "--help"], ["--second-width N", "(default: 512)", "--lr X", "--adversary", "--epochs"]),
+    (["train", "--help"], ["two-stage", "vaefast train MODEL --help", "--dry-run"])])
+def test_help_is_of_the_model_with_the_presets_defaults(words, shown, capsys):
+    with pytest.raises(SystemExit):
+        main(words)
+    said = " ".join(capsys.readouterr().out.split())
+    assert all(one in said for one in shown), said
 
 
 @pytest.mark.parametrize(("kind", "words"), [
@@ -171,8 +213,12 @@ def test_settings_are_named_as_flags_and_a_refused_run_leaves_no_folder(tmp_path
     assert main([*words, "--batch-size", "100000", "--resume"]) == 2 and (out / "model.safetensors").exists()
 
 
+def flags(*words):
+    return flags_of(next(a for a in cli.parser(words)._actions if isinstance(a, argparse._SubParsersAction)).choices[words[0]])
+
+
 def test_names_of_settings_in_paths_stay():
-    args = argparse.Namespace(command="train", batch_size=3, data_root=None)
+    args = argparse.Namespace(command="train", flags=flags("train", "vae"))
     for text in ("/x/batch_size/a.png is bad", "batch_size.png", "my-batch_size", "--data-root batch_size/"):
         assert for_command(text, args) == text
     assert for_command("lower batch_size, or data_root.", args) == "lower --batch-size, or --data-root."

@@ -42,7 +42,7 @@ def test_all_are_all_and_splits_say_what_they_leave_out(tmp_path, form, third):
     for split in ("train", "test"):
         part, said = told("folder", where, split, cache=False)
         assert len(part) == 4 and part.classes == ("cat", "dog") and len(said) == 1
-        assert f"4 images lie outside Train/ and test/ (in {third}/)" in said[0] and 'split="all"' in said[0]
+        assert f"4 images lie outside Train/ and test/ (in {third}/)" in said[0] and 'the split "all" has all images' in said[0]
     make(tmp_path / "in", "preview.png", "d/loose.png")  # the splits lie a folder down, and stay
     train, said = told("folder", tmp_path / "in", "train", cache=False)
     assert len(train) == 4 and train.classes == ("cat", "dog") and "6 images lie outside" in said[0]

@@ -416,6 +416,6 @@ def test_a_run_that_an_earlier_version_finished_loads_and_is_not_made_longer(tmp
     # a stage's end was kept as the next one's start, without an optimizer
     store.save_tensors(stem.with_name("stage2-00000000"), {**held, **rest}, {**meta, "stage": 1, "step": 0, "turns": {}})
     assert same(fitted(run, resume=True), model) and same(vaefast.load(run), model)
-    with pytest.raises(RunFolderError, match=f"finished by an earlier version.*--start-from {run}"):
+    with pytest.raises(RunFolderError, match=f"finished by an earlier version.*start_from='{run}"):
         fitted(run, steps=20, resume=True)
     assert json.loads((run / "config.json").read_text())["stages"][0]["steps"] == 10

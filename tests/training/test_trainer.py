@@ -169,7 +169,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, caps
     for file in (tmp_path / "run" / "checkpoints").glob("stage*.safetensors"):
         file.unlink()
         file.write_bytes(b"nothing")
-    with pytest.raises(CheckpointError, match="no checkpoint of this run can be read.* --start-from .*last-good"):
+    with pytest.raises(CheckpointError, match="no checkpoint of this run can be read.* start_from=.*last-good"):
         fit(make(), out=tmp_path / "run", resume=True)
 
 

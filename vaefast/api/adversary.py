@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 from torch import nn
 
 from vaefast.errors import ArgumentError
 from vaefast.nets import PatchGAN
 
-ADVERSARIES = ("patchgan",)
+AdversaryName = Literal["patchgan"]
+ADVERSARIES: tuple[AdversaryName, ...] = get_args(AdversaryName)
 """Discriminators by name."""
 
 
-def image_adversary(adversary: str | nn.Module | None, channels: int, **options: Any) -> nn.Module | None:
+def image_adversary(adversary: AdversaryName | nn.Module | None, channels: int, **options: Any) -> nn.Module | None:
     """The user's own discriminator, or the one by that name (built with `options`), or none."""
     if adversary is None or isinstance(adversary, nn.Module):
         return adversary

@@ -25,14 +25,14 @@ from vaefast.models.draws import Draws
 from vaefast.training import distributed
 from vaefast.training.callbacks import Callback
 from vaefast.training.checkpoint import load_weights, saved_weights
-from vaefast.training.device import resolve_device, resolve_precision
+from vaefast.training.device import Mode, Precision, resolve_device, resolve_precision
 from vaefast.training.progress import make_progress
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.settings import StageSettings, override
 from vaefast.training.sources import Source
 from vaefast.training.stage import History, Stage
 from vaefast.training.storage import save_tensors
-from vaefast.training.trainer import Trainer
+from vaefast.training.trainer import CHECKPOINT_SECONDS, LOG_EVERY, Trainer
 
 FORMAT = 1
 FILE_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".safetensors", ".json", ".npz", ".npy", ".h5", ".hdf5",
@@ -115,9 +115,9 @@ class Model(Draws, nn.Module):
     def fit(self, data: Any, *, epochs: Any = None, steps: Any = None, batch_size: Any = None, lr: Any = None,
             schedule: Any = None, gamma_lr_factor: Any = None, ema: Any = None,
             settings: StageSettings | Sequence[StageSettings] | None = None, out: str | os.PathLike | None = None,
-            resume: bool | str = False, seed: int = 0, device: str | torch.device | None = "auto", precision: str = "auto",
-            progress: bool = True, callbacks: Sequence[Callback] = (), compile: str = "auto", channels_last: str = "auto",
-            sync: bool = False, log_every: int = 50, checkpoint_seconds: float = 120.0,
+            resume: bool | str = False, seed: int = 0, device: str | torch.device | None = "auto", precision: Precision = "auto",
+            progress: bool = True, callbacks: Sequence[Callback] = (), compile: Mode = "auto", channels_last: Mode = "auto",
+            sync: bool = False, log_every: int = LOG_EVERY, checkpoint_seconds: float = CHECKPOINT_SECONDS,
             evaluate: Callable[[str], dict[str, float]] | None = None, evaluate_every: float | None = None,
             best: str | None = None, keep_best: bool = False, start_from: str | os.PathLike | None = None,
             info: dict[str, Any] | None = None) -> History:

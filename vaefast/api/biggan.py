@@ -9,16 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from vaefast import models
-from vaefast.api.adversary import image_adversary
+from vaefast.api.adversary import AdversaryName, image_adversary
 from vaefast.api.base import Part
 from vaefast.api.gan import Adversarial
 from vaefast.api.images import OneStage
 from vaefast.data import ImageSet
 from vaefast.errors import DataError
+from vaefast.models.gan import Order
+from vaefast.models.gan_losses import LossName
+from vaefast.models.gradient_penalty import PenaltyName
 from vaefast.models.mode import evaluating
 from vaefast.nets import BigGANDiscriminator, BigGANEncoder, BigGANGenerator
+from vaefast.nets.biggan.discriminator import EncoderRule
 from vaefast.nets.biggan.options import check_choice
-from vaefast.nets.biggan.plan import ARCHS
+from vaefast.nets.biggan.parts import Activation, Init
+from vaefast.nets.biggan.plan import ARCHS, Arch, Rule
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.settings import PlayerSettings, StageSettings
 from vaefast.training.sources import ImageSource
@@ -76,8 +81,8 @@ class BigGAN(Adversarial):
         rule: of widths and details, "code", "paper" or "original" (see `vaefast.nets.BigGANGenerator`).
         activation: "relu" or "leaky_relu".
         classes: number of classes, if both networks are to be conditioned on the data's labels (0 to classes - 1).
-        embedding_dim, hierarchical: of the generator; attention, spectral_norm, init: of both networks (see
-            `vaefast.nets.BigGANGenerator`).
+        embedding_dim, hierarchical: of the generator, as for `vaefast.nets.BigGANGenerator`.
+        attention, spectral_norm, init: of both networks, as for `vaefast.nets.BigGANGenerator`.
         loss, penalty, lambda_: "ns" is the source's, "hinge" Brock et al.'s (see `vaefast.models.GAN`).
         order: "dgd", an iteration is D, G, and D again on the same images; or "dg".
         disc_iters: iterations in which D alone has its turn, for each one in which G has, too.
@@ -96,12 +101,12 @@ class BigGAN(Adversarial):
     first: models.BigGAN
     defaults = (gan_stage(epochs=PUBLISHED["deep"].gan_epochs, batch_size=PUBLISHED["deep"].batch_size),)
 
-    def __init__(self, image_shape: tuple[int, int, int], arch: str = "deep", ch: int | None = None, latent_dim: int = 256, *,
-                 rule: str = "code", activation: str = "relu", classes: int | None = None, embedding_dim: int | None = 128,
-                 hierarchical: bool = False, attention: int | None = None, spectral_norm: bool | None = None,
-                 init: str | None = None, loss: str = "ns", penalty: str | None = None,
-                 lambda_: float = models.gan.PENALTY_WEIGHT, order: str = "dgd", disc_iters: int = 1,
-                 orthogonal_weight: float = 0.0) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], arch: Arch = "deep", ch: int | None = None, latent_dim: int = 256, *,
+                 rule: Rule = "code", activation: Activation = "relu", classes: int | None = None,
+                 embedding_dim: int | None = 128, hierarchical: bool = False, attention: int | None = None,
+                 spectral_norm: bool | None = None, init: Init | None = None, loss: LossName = "ns",
+                 penalty: PenaltyName | None = None, lambda_: float = models.gan.PENALTY_WEIGHT, order: Order = "dgd",
+                 disc_iters: int = 1, orthogonal_weight: float = 0.0) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         source = published(arch)
         ch = source.ch if ch is None else ch
@@ -185,9 +190,9 @@ class BigGANVAE(OneStage):
     channels_last_on_cpu = True  # an iteration takes 0.7 of the time (ch 16 and 32, fp32, one thread)
     defaults = (vae_stage(epochs=PUBLISHED["deep"].vae_epochs, batch_size=PUBLISHED["deep"].batch_size),)
 
-    def __init__(self, image_shape: tuple[int, int, int], arch: str = "deep", ch: int | None = None, latent_dim: int = 256, *,
-                 beta: float = 0.1, rule: str = "code", activation: str = "relu", attention: int | None = None,
-                 spectral_norm: bool | None = None, init: str | None = None, adversary: str | nn.Module | None = None,
+    def __init__(self, image_shape: tuple[int, int, int], arch: Arch = "deep", ch: int | None = None, latent_dim: int = 256, *,
+                 beta: float = 0.1, rule: EncoderRule = "code", activation: Activation = "relu", attention: int | None = None,
+                 spectral_norm: bool | None = None, init: Init | None = None, adversary: AdversaryName | nn.Module | None = None,
                  adversarial_weight: float = 100.0) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         source = published(arch)

@@ -30,7 +30,7 @@ def footprint(model: nn.Module, data: Any, device: torch.device) -> str:
     held = images.nbytes if isinstance(images, torch.Tensor) else 0
     need = BYTES * sum(p.numel() for p in model.parameters() if p.requires_grad)
     free, total = memory_of(device)
-    about = f"{_short(count)} parameters; with gradients and Adam's moments about {size_in_words(need)}"
+    about = f"{count_in_words(count)} parameters; with gradients and Adam's moments about {size_in_words(need)}"
     if total and need > total:
         raise ArgumentError(f"the model has {about}, and {device} has {size_in_words(total)} of memory; choose a smaller model "
                             "(fewer latent dimensions, narrower networks).")
@@ -53,7 +53,8 @@ def memory_of(device: torch.device) -> tuple[int, int]:
     return available_bytes() or 0, min(totals, default=0)
 
 
-def _short(count: int) -> str:
+def count_in_words(count: int) -> str:
+    """Such as "17.1 million"."""
     for unit, size in (("billion", 10**9), ("million", 10**6)):
         if count >= size:
             return f"{count / size:.3g} {unit}"

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import nn
 
 from vaefast import models
-from vaefast.api.adversary import image_adversary
+from vaefast.api.adversary import AdversaryName, image_adversary
 from vaefast.api.base import Part
 from vaefast.api.images import OneStage, networks
-from vaefast.api.second_stage import build_second, conclude_second, second_defaults, second_parts, second_sizes
+from vaefast.api.second_stage import (
+    SecondKind,
+    build_second,
+    conclude_second,
+    second_defaults,
+    second_parts,
+    second_sizes,
+)
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
+from vaefast.models.gamix import Reconstruction
+from vaefast.models.noise_level import Gamma
 from vaefast.models.second_stage import SecondStage, TwoStages
+from vaefast.nets import NetsName
+from vaefast.nets.norms import NormName
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.device import crashing_convolution
 from vaefast.training.settings import StageSettings
@@ -62,14 +75,13 @@ class GAMIXVAE(TwoStages, OneStage):
     kind = "gamix"
     defaults = (PAPER,)
 
-    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 512, *, nets: str = "gamix",
-                 encoder: nn.Module | None = None, decoder: nn.Module | None = None, width: int = 128, norm: str = "batch",
-                 checkpoint: bool = False, input_norm: bool = True, var: str = "means", memory: int = 0,
-                 reconstruction: str = "l1", reconstruction_weight: float = 5000.0, global_weight: float = 1.0,
-                 individual_weight: float = 0.2, kl_weight: float = 0.0, adversary: str | nn.Module | None = "patchgan",
-                 adversarial_weight: float = 100.0, second_stage: bool = False, second: str = "vae",
-                 second_gamma: str | float = "learned", second_width: int | None = None,
-                 second_depth: int | None = None) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 512, *, nets: NetsName = "gamix",
+                 encoder: nn.Module | None = None, decoder: nn.Module | None = None, width: int = 128, norm: NormName = "batch",
+                 checkpoint: bool = False, input_norm: bool = True, var: Literal["means", "mixture"] = "means", memory: int = 0,
+                 reconstruction: Reconstruction = "l1", reconstruction_weight: float = 5000.0, global_weight: float = 1.0,
+                 individual_weight: float = 0.2, kl_weight: float = 0.0, adversary: AdversaryName | nn.Module | None = "patchgan",
+                 adversarial_weight: float = 100.0, second_stage: bool = False, second: SecondKind = "vae",
+                 second_gamma: Gamma = "learned", second_width: int | None = None, second_depth: int | None = None) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         for name, value in (("checkpoint", checkpoint), ("input_norm", input_norm), ("second_stage", second_stage)):
             if not isinstance(value, bool):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,9 @@ from vaefast.api.images import ImageModel
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
 from vaefast.models.doors import no_loss
-from vaefast.models.gan_losses import LOSSES, Authors
+from vaefast.models.gan import Codes, Order
+from vaefast.models.gan_losses import LOSSES, Authors, LossName
+from vaefast.models.gradient_penalty import PenaltyName
 from vaefast.models.images import clipped
 from vaefast.models.mode import evaluating
 from vaefast.nets import BEGANDiscriminator, InfoGANDiscriminator, InfoGANGenerator
@@ -108,11 +110,12 @@ class GAN(Adversarial):
     kind = "gan"
     defaults = (StageSettings(steps=STEPS),)
 
-    def __init__(self, image_shape: tuple[int, int, int], loss: str = "ns", latent_dim: int = 64, *, nets: str = "infogan",
-                 generator: nn.Module | None = None, discriminator: nn.Module | None = None, penalty: str | None = None,
-                 lambda_: float = models.gan.PENALTY_WEIGHT, disc_iters: int | None = None, batch_norm: bool | None = None,
-                 spectral_norm: bool = False, weight_penalty: float = 0.0, weight_clip: float | None = None, order: str = "dg",
-                 same_z: bool | None = None, z: str = "uniform", image_range: tuple[float, float] | None = None,
+    def __init__(self, image_shape: tuple[int, int, int], loss: LossName = "ns", latent_dim: int = 64, *,
+                 nets: Literal["infogan"] = "infogan", generator: nn.Module | None = None, discriminator: nn.Module | None = None,
+                 penalty: PenaltyName | None = None, lambda_: float = models.gan.PENALTY_WEIGHT,
+                 disc_iters: int | None = None, batch_norm: bool | None = None,
+                 spectral_norm: bool = False, weight_penalty: float = 0.0, weight_clip: float | None = None, order: Order = "dg",
+                 same_z: bool | None = None, z: Codes = "uniform", image_range: tuple[float, float] | None = None,
                  began_lambda: float = 1e-3, began_gamma: float = 0.75, began_clip: bool = False) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         if loss not in LOSSES:

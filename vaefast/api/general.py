@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,16 @@ from vaefast.api.images import OneStage, networks
 from vaefast.api.wae import against_adversary
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
-from vaefast.nets import NETS, GatedPixelCNN, LatentAdversary, PixelCNNPlusPlus, ZhaoEncoder, zhao_cifar_encoder
+from vaefast.models.families import FamilyName
+from vaefast.models.latent_model import Posterior
+from vaefast.models.noise_level import Gamma
+from vaefast.models.prior_penalty import Kernel
+from vaefast.models.regularizers import RegularizerName
+from vaefast.nets import NETS, GatedPixelCNN, LatentAdversary, NetsName, PixelCNNPlusPlus, ZhaoEncoder, zhao_cifar_encoder
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.settings import StageSettings
 
+PixelNets = Literal["pixelcnn", "pixelcnn++"]
 PIXEL_NETS = {"pixelcnn": (ZhaoEncoder, GatedPixelCNN), "pixelcnn++": (zhao_cifar_encoder, PixelCNNPlusPlus)}
 """Encoders with autoregressive decoders, by name: of binarised images, and of those of 256 levels."""
 
@@ -64,12 +70,13 @@ class GeneralVAE(OneStage):
     kind = "general"
     defaults = (StageSettings(epochs=400),)
 
-    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: str = "infogan",
-                 encoder: nn.Module | None = None, decoder: nn.Module | None = None, family: str | None = None,
-                 regularizer: str | Callable[[Tensor, Tensor, Tensor], Tensor] = "elbo", beta: float | None = None,
-                 alpha: float | None = None, lambda_: float | None = None, kernel: str | None = None,
-                 gamma: str | float = "learned", gamma_init: float = 1.0, posterior: str = "gaussian", reduction: str = "sum",
-                 adversary_width: int = 1024, adversary_depth: int = 4, decoder_options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: NetsName | PixelNets = "infogan",
+                 encoder: nn.Module | None = None, decoder: nn.Module | None = None, family: FamilyName | None = None,
+                 regularizer: RegularizerName | Callable[[Tensor, Tensor, Tensor], Tensor] = "elbo", beta: float | None = None,
+                 alpha: float | None = None, lambda_: float | None = None, kernel: Kernel | None = None,
+                 gamma: Gamma = "learned", gamma_init: float = 1.0, posterior: Posterior = "gaussian",
+                 reduction: Literal["sum", "mean"] = "sum", adversary_width: int = 1024, adversary_depth: int = 4,
+                 decoder_options: Mapping[str, Any] | None = None) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         made = models.make_family(family or "bernoulli", image_shape[0], gamma=gamma, gamma_init=gamma_init)
         if nets in PIXEL_NETS and encoder is None and family is not None:

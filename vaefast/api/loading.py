@@ -58,7 +58,7 @@ def load(path: str | os.PathLike, *, device: str | torch.device | None = "cpu", 
     path = Path(path)
     if not (path / "model.json").is_file():
         if (path / "config.json").is_file():
-            raise CheckpointError(f"{path} holds a run that has not finished; go on with it first (--resume).")
+            raise CheckpointError(f"{path} holds a run that has not finished; go on with it first (resume=True).")
         raise CheckpointError(f"{path} holds no model (no model.json in it); name a folder that model.save or "
                               "vaefast train wrote.")
     tensors, meta = load_tensors(path / "model", "a model")
@@ -103,5 +103,5 @@ def _needs_networks(path: Path, kind: type[Model], source: Mapping[str, Any]) ->
     made = source.get("from")
     known = made or ", ".join(f"{name} {source[name]}" for name in kind.networks if name in source)
     spec = made or FORM
-    return (f"{path} was built with its own networks{f' ({known})' if known else ''}; pass {names}, or networks={spec!r} "
-            f"(--networks {spec} on the command line), which imports and runs that module, to load it.")
+    return (f"{path} was built with its own networks{f' ({known})' if known else ''}; pass {names}, or networks={spec!r}, which "
+            "imports and runs that module, to load it.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from vaefast.api.base import Model, Part
 from vaefast.errors import ArgumentError
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.mode import evaluating
+from vaefast.models.noise_level import Gamma
 from vaefast.models.posterior import DiagonalGaussian
 from vaefast.models.second_stage import draw_codes, latents_of, recode
 from vaefast.nets import SecondStageDecoder, SecondStageEncoder, VelocityNet
@@ -30,7 +31,8 @@ USUAL_OFFSET = 5.0
 """Most that the mean of a dimension may lie from 0, in mean standard deviations of a dimension."""
 
 
-KINDS = ("vae", "flow", "mixture")
+SecondKind = Literal["vae", "flow", "mixture"]
+KINDS: tuple[SecondKind, ...] = get_args(SecondKind)
 """What a second stage may be."""
 SIZES = {"vae": (1024, 3), "flow": (512, 4)}
 """Width and depth of its networks, where none are given."""
@@ -53,7 +55,7 @@ def second_defaults(kind: str, vae: StageSettings) -> tuple[StageSettings, ...]:
     return {"vae": (vae,), "flow": (FLOW,), "mixture": ()}[kind]
 
 
-def build_second(latent_dim: int, width: int, depth: int, *, kind: str = "vae", gamma: str | float = "learned",
+def build_second(latent_dim: int, width: int, depth: int, *, kind: SecondKind = "vae", gamma: Gamma = "learned",
                  gamma_init: float = 1.0) -> models.VAE | models.FlowMatching | models.Mixture:
     """The second stage on codes z [k]: the VAE with latents u [k], a flow, or a mixture of Gaussians."""
     if kind == "flow":
@@ -136,7 +138,7 @@ class SecondStage(Model):
     kind = "second-stage"
     defaults: tuple[StageSettings, ...] = (StageSettings(epochs=800),)
 
-    def __init__(self, latent_dim: int, *, kind: str = "vae", gamma: str | float = "learned", gamma_init: float = 1.0,
+    def __init__(self, latent_dim: int, *, kind: SecondKind = "vae", gamma: Gamma = "learned", gamma_init: float = 1.0,
                  width: int | None = None, depth: int | None = None) -> None:
         super().__init__()
         latent_dim = whole_number("latent_dim", latent_dim)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -29,7 +30,8 @@ KL_RAMP = Ramp(0.0, 1.0, 10_000, shape="exponential")
 """c(n) = 1 - exp(-n / 10000), the weight of the KL at iteration n."""
 PAPER = StageSettings(steps=150_000, batch_size=100, lr=2e-4, schedule="constant", ramps={"kl_weight": KL_RAMP})
 """The authors' settings. They name no end; two days on their GPU, by which they made their figures, are about so many steps."""
-INFERENCES = ("learned", "infusion")
+Inference = Literal["learned", "infusion"]
+INFERENCES: tuple[Inference, ...] = get_args(Inference)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Variant:
     predictor: bool = False
 
 
+VariantName = Literal["celeba", "celeba-pred", "lsun", "lsun-final", "lsun-pred", "single"]
 VARIANTS = {
     "celeba": Variant(),
     "celeba-pred": Variant(predictor=True),
@@ -90,9 +93,9 @@ class SequentialVAE(OneStage):
     stepwise = True
     defaults = (PAPER,)
 
-    def __init__(self, image_shape: tuple[int, int, int], steps: int | None = None, *, variant: str = "celeba",
+    def __init__(self, image_shape: tuple[int, int, int], steps: int | None = None, *, variant: VariantName = "celeba",
                  width: float = 1.0, rungs: Sequence[int] | None = None, shared: bool = False, gated: bool = True,
-                 denoise_train: bool = False, inference: str = "learned", reveal: float = 0.05) -> None:
+                 denoise_train: bool = False, inference: Inference = "learned", reveal: float = 0.05) -> None:
         image_shape = checked_image_shape(image_shape)
         if variant not in VARIANTS:
             raise ArgumentError(f"variant is {variant!r}; expected one of {', '.join(VARIANTS)}.")

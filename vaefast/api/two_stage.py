@@ -9,11 +9,21 @@ import torch
 from torch import nn
 
 from vaefast import models
-from vaefast.api.adversary import image_adversary
+from vaefast.api.adversary import AdversaryName, image_adversary
 from vaefast.api.base import Part
 from vaefast.api.images import ImageAutoencoder, networks
-from vaefast.api.second_stage import build_second, conclude_second, second_defaults, second_parts, second_sizes
+from vaefast.api.second_stage import (
+    SecondKind,
+    build_second,
+    conclude_second,
+    second_defaults,
+    second_parts,
+    second_sizes,
+)
 from vaefast.data import ImageSet
+from vaefast.models.noise_level import Gamma
+from vaefast.models.vae import Likelihood
+from vaefast.nets import NetsName
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.settings import StageSettings
 from vaefast.training.sources import ImageSource
@@ -57,11 +67,11 @@ class TwoStageVAE(ImageAutoencoder, models.TwoStageVAE):
     kind = "two-stage"
     defaults: tuple[StageSettings, ...] = (StageSettings(epochs=400), StageSettings(epochs=800))
 
-    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: str = "infogan",
-                 encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: str | float = "learned",
-                 gamma_init: float = 1.0, likelihood: str = "gaussian", second: str = "vae",
-                 second_gamma: str | float = "learned", second_width: int | None = None, second_depth: int | None = None,
-                 adversary: str | nn.Module | None = None, adversarial_weight: float = 100.0,
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: NetsName = "infogan",
+                 encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: Gamma = "learned",
+                 gamma_init: float = 1.0, likelihood: Likelihood = "gaussian", second: SecondKind = "vae",
+                 second_gamma: Gamma = "learned", second_width: int | None = None, second_depth: int | None = None,
+                 adversary: AdversaryName | nn.Module | None = None, adversarial_weight: float = 100.0,
                  net_options: Mapping[str, Any] | None = None) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         encoder, decoder = networks(nets, encoder, decoder, image_shape, latent_dim, options=net_options)

@@ -8,10 +8,13 @@ from typing import Any
 from torch import nn
 
 from vaefast import models
-from vaefast.api.adversary import image_adversary
+from vaefast.api.adversary import AdversaryName, image_adversary
 from vaefast.api.images import OneStage, networks
 from vaefast.errors import ArgumentError
-from vaefast.nets import FLOWS, Flow
+from vaefast.models.noise_level import Gamma
+from vaefast.models.vae import Likelihood
+from vaefast.nets import FLOWS, Flow, NetsName
+from vaefast.nets.flows import FlowName
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.settings import StageSettings
 
@@ -49,10 +52,10 @@ class VAE(OneStage):
     kind = "vae"
     defaults = (StageSettings(epochs=400),)
 
-    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: str = "infogan",
-                 encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: str | float = "learned",
-                 gamma_init: float = 1.0, likelihood: str = "gaussian", beta: float = 1.0, flow: str | None = None,
-                 flow_depth: int = 10, adversary: str | nn.Module | None = None, adversarial_weight: float = 100.0,
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: NetsName = "infogan",
+                 encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: Gamma = "learned",
+                 gamma_init: float = 1.0, likelihood: Likelihood = "gaussian", beta: float = 1.0, flow: FlowName | None = None,
+                 flow_depth: int = 10, adversary: AdversaryName | nn.Module | None = None, adversarial_weight: float = 100.0,
                  net_options: Mapping[str, Any] | None = None) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         encoder, decoder = networks(nets, encoder, decoder, image_shape, latent_dim, options=net_options)

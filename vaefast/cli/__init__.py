@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from vaefast import __version__
 from vaefast.cli import demo, evaluate, fid, info, reproduce, sample, sweep, train
 from vaefast.cli.arguments import machine
 from vaefast.cli.parser import Parser
-from vaefast.cli.wording import for_command
+from vaefast.cli.wording import flags_of, for_command
 from vaefast.errors import VaefastError
 
 COMMANDS = {"train": train, "sweep": sweep, "sample": sample, "evaluate": evaluate, "fid": fid, "reproduce": reproduce,
@@ -25,17 +25,18 @@ STOPPED, BROKEN_PIPE = 130, 141
 """Exit statuses of a shell's commands after Ctrl-C, and where nobody reads on."""
 
 
-def parser(command: str | None = None) -> Parser:
-    """The parser of all commands, with the arguments of `command` alone: what these offer may take seconds to import.
+def parser(words: Sequence[str] = ()) -> Parser:
+    """The parser of all commands, with the arguments of the one that `words` name alone: these may take seconds to import.
 
     `args.call` of what it returns runs a command.
     """
     made = Parser(prog="vaefast", description="Train, sample and score VAEs and small GANs.")
     made.add_argument("--version", action="version", version=f"vaefast {__version__}")
     commands = made.add_subparsers(dest="command", required=True, metavar=f"{{{','.join(COMMANDS)}}}")
+    command = next((word for word in words if not word.startswith("-")), None)
     for name, module in COMMANDS.items():
         if name == command:
-            module.add(commands, machine())
+            module.add(commands, machine(), *([words] if module is train else []))
         else:
             commands.add_parser(name, help=module.HELP)
     return made
@@ -88,12 +89,12 @@ def silence() -> None:
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
-    command = next((word for word in words if not word.startswith("-")), None)
-    made = parser(command)
+    made = parser(words)
     args, unknown = made.parse_known_args(words)
+    own = next(action for action in made._actions if isinstance(action, argparse._SubParsersAction)).choices[args.command]
     if unknown:
-        own = next(action for action in made._actions if isinstance(action, argparse._SubParsersAction))
-        own.choices[args.command].unrecognized(unknown)
+        own.unrecognized(unknown)
+    args.flags = flags_of(own)
     return args
 
 
@@ -108,6 +109,7 @@ def _hint(args: argparse.Namespace | None) -> str:
     """How to go on after Ctrl-C."""
     if args is None:
         return ""
-    if args.command == "train" and any((Path(args.out) / name).exists() for name in ("config.json", "trials.json")):
-        return f"; everything is saved, go on with: {args.line if args.resume else args.line + ' --resume'}"
+    out = Path(getattr(args, "request.out", ""))
+    if args.command == "train" and any((out / name).exists() for name in ("config.json", "trials.json")):
+        return f"; everything is saved, go on with: {args.line if 'request.resume' in args else args.line + ' --resume'}"
     return "; what is done is kept, the same command goes on" if args.command == "sweep" else ""

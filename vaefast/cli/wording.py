@@ -3,43 +3,58 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import re
+import shlex
 
-_VALUE = r"""(?:(?P<quote>["'])(?P<text>[\w.]+)(?P=quote)|(?P<plain>True|False|None|\d[\d.]*))?"""
+_VALUE = r"""(?:(?P<quote>["'])(?P<text>[^"']+)(?P=quote)|(?P<plain>True|False|None|\d[\d.]*))?"""
 _ARGUMENT = re.compile(rf"\b(?P<lead>with )?(?P<name>[a-z_]+)={_VALUE}(?=[\s;,.:)]|$)")
 _SETTING = re.compile(r"(?<![\w./\\-])[a-z]+(?:_[a-z]+)+(?![\w/\\=-]|\.\w)")  # batch_size, and not where it is part of a path
-_SPLIT = re.compile(r'; (?:pass )?split="all"(?: has all images| to take it [^;.]*)?(?: or)?')
-"""Which images of a set are taken is the command's own choice."""
-_FLAGS = {
-    "fid": {"size": "--size", "on_bad": "--on-bad"},
-    "train": {"size": "--image-size", "on_bad": "--on-bad"},
-    "sweep": {"size": "--image-size", "on_bad": "--on-bad"},
-    "evaluate": {"on_bad": "--on-bad"},
-}
+_FOLDER = re.compile(r"\b(another|an) out\b")
+_SUBJECT = re.compile(r"^([a-z_]+)(?= (?:is|has) )")
+
+Flags = dict[str, argparse.Action]
+"""By what Python calls the argument."""
+_OF_TRAIN = {"resume": "--resume", "start_from": "--start-from"}
+"""What other commands have to say of `vaefast train`."""
+
+
+def flags_of(parser: argparse.ArgumentParser) -> Flags:
+    """A command's flags; of two of one name, the first."""
+    found: Flags = {}
+    for action in parser._actions:
+        if action.option_strings and action.option_strings[-1].startswith("--"):
+            found.setdefault(action.dest.rpartition(".")[2], action)
+    return found
 
 
 def for_command(text: str, args: argparse.Namespace) -> str:
-    """`text` with the arguments of data sets' loaders and of models that it names written as the command of `args` takes them."""
-    flags, loaders, models = _FLAGS.get(args.command, {}), _loaders(args), _of_model(args)
+    """`text` with the arguments that it names written as the command of `args` takes them."""
+    flags, loaders = args.flags, _loaders(args)
+
+    def named(name: str) -> str:
+        return flags[name].option_strings[0] if name in flags else _OF_TRAIN.get(name, name)
 
     def written(found: re.Match[str]) -> str:
         name, lead, value = found["name"], found["lead"] or "", found["text"] or found["plain"]
-        if flag := flags.get(name):
-            return f"{lead}{flag} {value or 'N'}"
-        value = value.lower() if value in ("True", "False", "None") else value
-        if value and name in models and (lead or name not in loaders):  # a model is built with it, a loader is passed it
-            return f"{lead}--model-option {name}={value}"
-        return f"{lead}--data-option {name}={value}" if value and name in loaders else found[0]
+        model = name in flags and flags[name].dest.startswith("model.")
+        if name in loaders and not (model and lead) and name not in flags:  # a model is built with it, a loader is passed it
+            return f"{lead}--data-option {name}={_low(value)}" if value else found[0]
+        if named(name) == name:
+            return found[0]
+        switch = name in flags and isinstance(flags[name], argparse.BooleanOptionalAction)
+        if value == "True" or value == "False" and switch:
+            return lead + named(name).replace("--", "--no-" if value == "False" else "--", 1)
+        return f"{lead}{named(name)} {shlex.quote(_low(value)) if value else 'N'}"
 
-    def named(found: re.Match[str]) -> str:
-        return f"--{found[0].replace('_', '-')}" if hasattr(args, found[0]) else found[0]
+    def bare(found: re.Match[str]) -> str:
+        return named(found[0])
 
-    return _SETTING.sub(named, _ARGUMENT.sub(written, _SPLIT.sub(_other_way, text)))
+    text = _SUBJECT.sub(lambda found: named(found[1]) if found[1] not in _OF_TRAIN else found[0], text)
+    return _SETTING.sub(bare, _ARGUMENT.sub(written, _FOLDER.sub(r"\1 --out", text)))
 
 
-def _other_way(found: re.Match[str]) -> str:
-    return "; pass" if found[0].endswith(" or") else ""
+def _low(value: str) -> str:
+    return value.lower() if value in ("True", "False", "None") else value
 
 
 def _loaders(args: argparse.Namespace) -> set[str]:
@@ -47,19 +62,10 @@ def _loaders(args: argparse.Namespace) -> set[str]:
     from vaefast.data.catalog import options_of
     from vaefast.errors import VaefastError
 
-    if not hasattr(args, "data_option") or not isinstance(getattr(args, "data", None), str):
+    name = getattr(args, "request.data_name", None)
+    if not hasattr(args, "data_option") or not isinstance(name, str):
         return set()
     try:
-        return {*options_of(args.data), "classes", "held_out", "binarize"}
+        return {*options_of(name), "classes", "held_out", "binarize"}
     except VaefastError:  # no such data set
         return set()
-
-
-def _of_model(args: argparse.Namespace) -> set[str]:
-    """Arguments of the model that the command trains, as --model-option takes them."""
-    if not hasattr(args, "model_option"):
-        return set()
-    from vaefast import api
-    from vaefast.experiments.presets import PRESETS
-
-    return set(inspect.signature(api.MODELS[next(iter(PRESETS[args.model].values())).kind]).parameters)

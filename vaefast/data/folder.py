@@ -68,7 +68,7 @@ def load_folder(
     layout = _Layout.of(every)
     files, left_out = layout.select(every, split, test_fraction)
     if not files:
-        raise DataError(f'{source.where} has no files for split {split!r}; pass split="all" or another test_fraction.')
+        raise DataError(f'{source.where} has no files for split {split!r}; choose another test_fraction, or put some there.')
     decoded = decode_files(source, files, options, cache=cache, progress=progress)
     labels, classes, unlabelled = layout.labels(every, decoded.files)
     return ImageSet(
@@ -135,7 +135,7 @@ class _Layout:
         named = ", ".join(places[:4]) + ", ..." * (len(places) > 4)
         splits = " and ".join(f"{names[0]}/" for names in self.folders.values())
         verb = "images lie" if len(rest) > 1 else "image lies"
-        return f'{len(rest):,} {verb} outside {splits} (in {named}) and in neither split; split="all" has all images.'
+        return f'{len(rest):,} {verb} outside {splits} (in {named}) and in neither split; the split "all" has all images.'
 
     def labels(
         self, files: list[SourceFile], chosen: list[SourceFile]

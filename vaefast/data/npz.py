@@ -76,7 +76,7 @@ def load_npz(
     result = replace(whole[0] if len(whole) == 1 else _joined(whole, path), note=" ".join(notes))
     if split != "all" and not arrays.parted:
         if len(result) < 2:
-            raise DataError(f'{path} holds one image, which cannot be split; pass split="all".')
+            raise DataError(f'{path} holds one image, which cannot be parted; the split "all" has it.')
         test = np.array(held_out([str(i) for i in range(len(result))], test_fraction))
         result = result.subset(np.flatnonzero(test == (split == "test")))
     if as_size(size) not in (None, result.image_shape[1:]):

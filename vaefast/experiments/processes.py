@@ -60,7 +60,7 @@ def train_in_processes(runs: Sequence[Request], at_once: int) -> None:
                 if running.pop(name).returncode:
                     failed.append(name)
     if failed:
-        raise TrainingError(f"{', '.join(failed)} failed (what they said is above); the others are done. Go on with --resume.")
+        raise TrainingError(f"{', '.join(failed)} failed (what they said is above); the others are done. Go on with resume=True.")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 from vaefast.errors import ArgumentError
 from vaefast.experiments.presets import Preset, preset
+from vaefast.training.device import Precision
 from vaefast.training.settings import StageSettings, override
 
 
@@ -22,18 +23,21 @@ class Request:
         out: the run folder.
         preset_name: of `kind`.
         epochs, steps: a value for all stages, or one each.
-        stages: of config.json, or parts of them: what stands in the place of the preset's, one mapping a stage.
+        stages: as in a run's config.json, or parts of them, in the place of the preset's; of all stages, or one mapping each.
         stage_overrides: settings that replace those, of all stages or one mapping each.
         model_overrides: arguments of the model that replace the preset's; `networks` among them names what makes networks of the
             user's own, with `network_options`.
-        seed, device, precision, resume, start_from: as for `Model.fit`.
+        seed, device, resume: as for `Model.fit`.
+        precision: "auto", "fp32", "bf16" (autocast of the networks) or "tf32".
+        start_from: weights to begin with: a run folder, or RUN/checkpoints/last-good.
         trainer: options of `vaefast.Trainer`.
         command: the command line, for config.json.
         sample_every: epochs between pictures of samples.
         score_every: epochs between scores of samples; the best weights are kept as checkpoints/best-STAGE.
-        keep_best: they are the model's in the end, too.
-        mi_every: epochs between estimates of the information in codes.
-        tensorboard, wandb: loggers; the second is a project's name.
+        keep_best: end with the best weights that `score_every` found.
+        mi_every: epochs between estimates of the mutual information of images and codes, and its ceiling log N.
+        tensorboard: write RUN/tensorboard, too.
+        wandb: send records to this Weights & Biases project, too.
         coded: images of the latents page, spread over the set; None: up to 10,000.
 
     Raises:
@@ -48,12 +52,12 @@ class Request:
     preset_name: str = "quick"
     epochs: Sequence[float] | None = None
     steps: Sequence[int] | None = None
-    stages: Sequence[Mapping[str, Any]] | None = None
+    stages: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
     stage_overrides: Mapping[str, Any] | Sequence[Mapping[str, Any]] = field(default_factory=dict)
     model_overrides: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     device: str = "auto"
-    precision: str = "auto"
+    precision: Precision = "auto"
     resume: bool | str = False
     start_from: str | None = None
     trainer: Mapping[str, Any] = field(default_factory=dict)
@@ -84,21 +88,24 @@ class Request:
     def stages_from(self, base: Sequence[StageSettings]) -> tuple[StageSettings, ...]:
         """The stages' settings, from the preset's; `ArgumentError` where there are other numbers of them."""
         count = len(base)
-        for name, values in (("epochs", self.epochs), ("steps", self.steps), ("stages", self.stages),
-                             ("stage_overrides", None if isinstance(self.stage_overrides, Mapping) else self.stage_overrides)):
-            if values is not None and len(values) not in ((1, count) if name in ("epochs", "steps") else (count,)):
+        for name in ("epochs", "steps", "stages", "stage_overrides"):
+            values, least = getattr(self, name), 1 if name in ("epochs", "steps") else count
+            if not isinstance(values, Mapping | None) and len(values) not in (least, count):
                 raise ArgumentError(f"{name} has {len(values)} values; {self.kind} has {count} stage{'s' * (count > 1)}: give "
-                                    + (f"1 or {count}." if name in ("epochs", "steps") and count > 1 else f"{count}."))
-        found = [override(s, dict(own)) for s, own in zip(base, self.stages or [{}] * count)]
-        return tuple(override(s, {**self._overrides(i), **self.budget(i)}) for i, s in enumerate(found))
-
-    def _overrides(self, stage: int) -> dict[str, Any]:
-        """Overrides that concern a stage: images, which are mirrored, are the first one's alone."""
-        if not isinstance(self.stage_overrides, Mapping):
-            return dict(self.stage_overrides[stage])
-        return {name: value for name, value in self.stage_overrides.items() if stage == 0 or name != "flip"}
+                                    f"{least}{f' or {count}' * (count > least)}.")
+        found = [override(s, _of_stage(i, self.stages or {})) for i, s in enumerate(base)]
+        own = [_of_stage(i, self.stage_overrides) | self.budget(i) for i in range(count)]
+        return tuple(override(s, {**one, "ramps": {**s.ramps, **one["ramps"]}} if "ramps" in one else one)
+                     for s, one in zip(found, own))
 
     def budget(self, stage: int) -> dict[str, Any]:
         """`epochs` or `steps` of a stage, where they are given."""
         given = {"epochs": self.epochs, "steps": self.steps}
         return {name: values[stage if len(values) > 1 else 0] for name, values in given.items() if values is not None}
+
+
+def _of_stage(stage: int, given: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What concerns a stage of what is given for all, or for each: images and their losses' weights are the first one's alone."""
+    if not isinstance(given, Mapping):
+        return dict(given[stage])
+    return {name: value for name, value in given.items() if stage == 0 or name not in ("flip", "ramps")}

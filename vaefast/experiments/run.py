@@ -135,7 +135,7 @@ def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], override
     overrides = dict(overrides)
     spec, options = overrides.pop("networks", None), overrides.pop("network_options", None)
     if spec is None and options is not None:
-        raise ArgumentError("network_options were given without networks; name what makes them (--networks MODULE:FUNCTION).")
+        raise ArgumentError("network_options were given without networks; name what makes them, as networks=\"MODULE:FUNCTION\".")
     if spec is not None:
         if not model.networks or model.networks[0] not in taken:
             raise ArgumentError(f"networks is {spec!r}; {kind} takes none of your own.")
@@ -218,7 +218,7 @@ def finished(path: str) -> RunFolder:
     """The run folder at `path`, if its training has ended; `RunFolderError` otherwise."""
     run = RunFolder.open(path)
     if not (run.path / "model.json").is_file():
-        raise RunFolderError(f"{path} has not finished training; go on with it first (--resume).")
+        raise RunFolderError(f"{path} has not finished training; go on with it first (resume=True).")
     return run
 
 
@@ -250,7 +250,7 @@ def run_data(run: RunFolder, data_root: str | None = None, more: dict[str, Any] 
         images = load_data(name, root, which, **options)
         if which == "train" and images.digest != run.config["data"]["digest"]:
             raise DataError(f"{name} in {root} is not the data that {run.path} was trained on (its digest differs); "
-                            "name the right folder with --data-root.")
+                            "name the right folder as data_root.")
         return images
 
     return split

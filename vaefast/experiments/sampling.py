@@ -46,9 +46,9 @@ def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, d
     files = [out] if out == grid_path else [out, grid_path]
     for path in files:
         if path.exists():
-            raise RunFolderError(f"{path} exists already; choose another --out.")
+            raise RunFolderError(f"{path} exists already; choose another out.")
     if chain is None and (start is not None or pixel_noise):
-        raise ArgumentError(f"{'start' if start else 'pixel-noise'} was given without a chain; say how long it is (--chain).")
+        raise ArgumentError(f"{'start' if start else 'pixel_noise'} was given without a chain; say how long it is.")
     model = image_model(run, resolve_device(device), networks)
 
     def training_images() -> Tensor:

@@ -46,7 +46,7 @@ def run_trials(asked: Request, trials: int, *, at_once: int = 1) -> dict[str, An
     folder = Path(asked.out)
     folder.mkdir(parents=True, exist_ok=True)
     if not asked.resume and world().writes and folder.exists() and any(folder.iterdir()):
-        raise RunFolderError(f"{folder} is not empty; go on with its trials (--resume), or choose another --out.")
+        raise RunFolderError(f"{folder} is not empty; go on with its trials (resume=True), or choose another out.")
     paths = [folder / f"trial-{trial:02d}" for trial in range(1, trials + 1)]
     todo = [replace(asked, out=str(path), seed=seed_of(asked.seed, trial),
                     resume=bool(asked.resume) and (path / "config.json").exists())

@@ -7,6 +7,7 @@ Everywhere: `raw` is what the decoder returns, [B, `channels_out(c)`, *space] fo
 from __future__ import annotations
 
 import math
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -181,7 +182,8 @@ class LogisticMixture(Family):
         return logistic_mixture.sample(raw, u)
 
 
-FAMILIES = ("bernoulli", "gaussian", "laplace", "logistic-mixture", "categorical")
+FamilyName = Literal["bernoulli", "gaussian", "laplace", "logistic-mixture", "categorical"]
+FAMILIES: tuple[FamilyName, ...] = get_args(FamilyName)
 
 
 def make_family(name: str, channels: int, decoder: nn.Module | None = None, *, gamma: str | float = "learned",

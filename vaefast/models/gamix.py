@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,8 @@ from vaefast.models.posterior import DiagonalGaussian
 from vaefast.nets.own import own_network
 from vaefast.nets.recompute import without_traces
 
-RECONSTRUCTIONS = ("l1", "l2")
+Reconstruction = Literal["l1", "l2"]
+RECONSTRUCTIONS: tuple[Reconstruction, ...] = get_args(Reconstruction)
 
 
 class GAMIXVAE(Draws, nn.Module):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +23,10 @@ from vaefast.nets.layers import in_parts
 from vaefast.nets.own import own_network
 from vaefast.nets.shapes import whole_number
 
-ORDERS = ("dg", "dgd")
-CODES = ("uniform", "normal")
+Order = Literal["dg", "dgd"]
+ORDERS: tuple[Order, ...] = get_args(Order)
+Codes = Literal["uniform", "normal"]
+CODES: tuple[Codes, ...] = get_args(Codes)
 PENALTY_WEIGHT = 10.0
 
 Net = Callable[[Tensor], Tensor]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -126,6 +127,7 @@ def _less_real(a: Tensor, b: Tensor) -> Tensor:
 
 
 # of named functions, as a model that keeps one can then be pickled
+LossName = Literal["mm", "ns", "lsgan", "wgan", "wgan-gp", "dragan", "began", "hinge"]
 LOSSES = {
     "mm": Loss(_cross_entropy, _saturating, Authors(5e-5, 0.0)),
     "ns": Loss(_cross_entropy, _non_saturating, Authors(5e-5, 0.0)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -71,6 +72,7 @@ class Penalty:
     of_probability: bool = False
 
 
+PenaltyName = Literal["none", "gp", "dragan", "dragan-v3", "r1"]
 PENALTIES: dict[str, Penalty | None] = {
     "none": None,
     "gp": Penalty(_between),

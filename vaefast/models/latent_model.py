@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.draws import Draws
 from vaefast.models.images import full_precision, gives_logits, in_dtype, wrong_output
 from vaefast.models.posterior import DiagonalGaussian, PointMass
+
+Posterior = Literal["gaussian", "deterministic"]
 
 
 class LatentModel(Draws, nn.Module):
@@ -24,7 +26,7 @@ class LatentModel(Draws, nn.Module):
     decoder: nn.Module
     data_shape: tuple[int, ...]
     latent_dim: int
-    posterior = "gaussian"
+    posterior: str = "gaussian"
     prior_std = 1.0
 
     @property

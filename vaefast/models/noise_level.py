@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,10 @@ from vaefast.models.likelihood import gaussian_nll, laplace_nll, optimally_scale
 
 GAMMA_DECAY = 0.99
 """Decay of the moving mean of the closed-form gamma, which is what evaluation uses."""
+
+
+Gamma = Literal["learned", "optimal"] | float
+"""How large a decoder's noise is: learned by gradient, the optimum for the weights as they are, or a number."""
 
 
 class NoiseLevel(nn.Module):

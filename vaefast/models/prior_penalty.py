@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,8 @@ from vaefast.models.images import full_precision
 from vaefast.nets import LatentAdversary
 from vaefast.nets.global_batch import global_rows, processes
 from vaefast.ops.mmd import IMQ_SCALES
+
+Kernel = Literal["imq", "rbf"]
 
 
 def choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -203,6 +203,7 @@ class Custom(Regularizer):
         return value, {}
 
 
+RegularizerName = Literal["elbo", "none", "l2norm", "center", "mmd", "adversarial", "tc", "info"]
 _BUILDERS: dict[str, tuple[Callable[..., Regularizer], tuple[str, ...]]] = {
     "elbo": (lambda k, **o: Elbo(**o), ("beta",)),
     "none": (lambda k: Unregularized(), ()),

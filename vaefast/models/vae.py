@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,8 @@ from vaefast.models.player import Player, trainable
 from vaefast.models.posterior import DiagonalGaussian, FlowPosterior
 from vaefast.nets.own import own_network
 
-LIKELIHOODS = ("gaussian", "bernoulli", "squared")
+Likelihood = Literal["gaussian", "bernoulli", "squared"]
+LIKELIHOODS: tuple[Likelihood, ...] = get_args(Likelihood)
 
 
 class VAE(LatentModel, NoiseLevel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from vaefast.models.posterior import DiagonalGaussian
 from vaefast.models.prior_penalty import PriorPenalty, choice
 from vaefast.nets.own import own_network
 
+Cost = Literal["l2sq", "l2", "l1"]
 COST_FACTORS = {"l2sq": 0.05, "l2": 0.2, "l1": 0.02}
 """What each reconstruction cost is multiplied by in Tolstikhin et al.'s code."""
 

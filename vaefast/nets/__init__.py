@@ -1,3 +1,4 @@
+
 """Architectures as `nn.Module`s: tensors in, tensors out; no losses, no sampling.
 
 An encoder returns `(mu, raw)` and says in its attribute `scale_param` how `raw` gives the posterior's standard
@@ -11,6 +12,7 @@ which lets real and fake images pass it together.
 """
 
 from functools import partial
+from typing import Literal
 
 from vaefast.nets.adversary import LatentAdversary
 from vaefast.nets.biggan import BigGANDiscriminator, BigGANEncoder, BigGANGenerator, biggan_decoder
@@ -42,6 +44,7 @@ __all__ = ["FLOWS", "NETS", "BEGANDiscriminator", "BatchNorm", "BigGANDiscrimina
            "SequentialEncoder", "VelocityNet", "WAEDecoder", "WAEEncoder", "ZhaoEncoder", "initialise_from_data",
            "use_global_batch", "zhao_cifar_encoder"]
 
+NetsName = Literal["infogan", "wae", "wae-stride2", "resnet", "biggan", "biggan-deep", "hinrichsen", "gamix", "residual"]
 NETS = {"infogan": (InfoGANEncoder, InfoGANDecoder), "wae": (WAEEncoder, WAEDecoder),
         "wae-stride2": (stride2_encoder, stride2_decoder), "resnet": (ResNetEncoder, ResNetDecoder),
         "biggan": (partial(BigGANEncoder, arch="normal"), partial(biggan_decoder, arch="normal")),

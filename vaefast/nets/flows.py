@@ -6,6 +6,7 @@ Their parameters are shared by all inputs (they are not amortised). All begin as
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -112,6 +113,7 @@ class InverseAutoregressiveFlow(nn.Module):
         return torch.addcmul(m, 2 * torch.sigmoid(a), z), (F.logsigmoid(a) + math.log(2)).sum(1)
 
 
+FlowName = Literal["planar", "radial", "iaf"]
 FLOWS = {"planar": PlanarFlow, "radial": RadialFlow, "iaf": InverseAutoregressiveFlow}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,8 @@ class ChannelAffine(nn.Module):
         return torch.addcmul(shift.to(x.dtype).view(-1, 1, 1), x, scale.to(x.dtype).view(-1, 1, 1))
 
 
-NORMS = ("batch", "affine", "group")
+NormName = Literal["batch", "affine", "group"]
+NORMS: tuple[NormName, ...] = get_args(NormName)
 """Batch norm with Keras' decay and eps; `ChannelAffine`; group norm with at most 32 groups."""
 
 

@@ -244,7 +244,7 @@ class Checkpoints:
                 load_checkpoint(stem)
             except CheckpointError:
                 continue
-            return f" But {stem} is whole: to begin with its weights, start a run of its own with --start-from {stem}."
+            return f" But {stem} is whole: to begin with its weights, start a run of its own with start_from={str(stem)!r}."
         return ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Literal, get_args
 
 import torch
 from torch import nn
@@ -12,8 +13,11 @@ from torch import nn
 from vaefast.errors import ArgumentError, DeviceError
 from vaefast.float32 import float32_products
 
-PRECISIONS = ("auto", "fp32", "bf16", "tf32")
-CHANNELS_LAST = ("auto", "on", "off")
+Precision = Literal["auto", "fp32", "bf16", "tf32"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+Mode = Literal["auto", "on", "off"]
+"""Of what is done where it gains something: compilation, NHWC order."""
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 def resolve_device(device: str | torch.device | None) -> torch.device:
@@ -33,7 +37,7 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
         raise ArgumentError(f"device is {device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'.")
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
         raise DeviceError(f"device is {str(device)!r}, but torch sees {torch.cuda.device_count()} CUDA devices here; "
-                          "use --device cpu, or install a torch build and a driver that match the GPU.")
+                          "use device='cpu', or install a torch build and a driver that match the GPU.")
     return resolved
 
 
@@ -64,8 +68,8 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 def memory_format(channels_last: str, device: torch.device, precision: str) -> torch.memory_format:
     """Order of convolutions' weights. "auto" is NHWC for the tensor cores of a GPU, NCHW for float32 and on a CPU, where
     it was measured to gain nothing."""
-    if channels_last not in CHANNELS_LAST:
-        raise ArgumentError(f"channels_last is {channels_last!r}; expected one of {', '.join(CHANNELS_LAST)}.")
+    if channels_last not in MODES:
+        raise ArgumentError(f"channels_last is {channels_last!r}; expected one of {', '.join(MODES)}.")
     gains = device.type == "cuda" and precision != "fp32"
     return torch.channels_last if channels_last == "on" or channels_last == "auto" and gains else torch.contiguous_format
 

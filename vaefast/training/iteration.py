@@ -14,14 +14,13 @@ from vaefast.models.doors import inside
 from vaefast.models.player import COMPILED, Player
 from vaefast.training.batches import Batches
 from vaefast.training.dense import fast_dense
-from vaefast.training.device import autocast
+from vaefast.training.device import MODES, autocast
 from vaefast.training.distributed import World, averaged_over_processes
 from vaefast.training.settings import StageSettings
 from vaefast.training.turn import Turn
 
 Pattern = tuple[bool, ...]
 """Which of the turns come in an iteration."""
-MODES = ("auto", "on", "off")
 COMPILE_FROM = {"cpu": math.inf, "cuda": 30_000}
 """Iterations from which "auto" compiles. On a CPU the compiled step of the 28x28 networks is slower (73 ms, 66 without:
 docs/performance.md), so no run is long enough. On an H100 compiling took about 8 s and saves 0.45 ms of a step of stage 1 and

@@ -66,16 +66,16 @@ class RunFolder:
         """
         path = Path(path)
         if path.exists() and not path.is_dir():
-            raise RunFolderError(f"{path} is a file; a run needs a folder of its own. Choose another --out.")
+            raise RunFolderError(f"{path} is a file; a run needs a folder of its own. Choose another out.")
         if (path / "config.json").exists():
-            raise RunFolderError(f"{path} already holds a run; go on with it (--resume), or choose another --out.")
+            raise RunFolderError(f"{path} already holds a run; go on with it (resume=True), or choose another out.")
         try:
             path.mkdir(parents=True, exist_ok=True)
             remove_leftovers(path)
             if any(path.iterdir()):
-                raise RunFolderError(f"{path} is not empty and holds no run; choose another --out.")
+                raise RunFolderError(f"{path} is not empty and holds no run; choose another out.")
         except OSError as error:
-            raise RunFolderError(f"cannot use {path} as a run folder: {error.strerror or error}; choose an --out "
+            raise RunFolderError(f"cannot use {path} as a run folder: {error.strerror or error}; choose an out "
                                  "that you may write to.") from error
         write_json(path / "config.json", config)
         return cls(path, config)
@@ -117,16 +117,16 @@ class RunFolder:
         if differing:
             more = f"; and {len(differing) - 5} more" if len(differing) > 5 else ""
             raise RunFolderError(f"{self.path} was started with other settings ({'; '.join(differing[:5])}{more}); resume with "
-                                 "the same, or choose another --out.")
+                                 "the same, or choose another out.")
         at_work = self.checkpoints.stage_at_work()
         for stage in longer:
             if at_work == len(mine["stages"]):
                 raise RunFolderError(f"{self.path} was finished by an earlier version, whose last checkpoint keeps no optimizer; "
                                      "it cannot be made longer. To begin with its weights, start a run of its own with "
-                                     f"--start-from {self.path}.")
+                                     f"start_from={str(self.path)!r}.")
             if stage < at_work:
                 raise RunFolderError(f"stage {stage + 1} of {self.path} has ended, and stage {at_work + 1} was trained on what "
-                                     f"it left; only stage {at_work + 1} and later ones can be longer. Choose another --out.")
+                                     f"it left; only stage {at_work + 1} and later ones can be longer. Choose another out.")
         if longer:
             self.config = {**self.config, "stages": mine["stages"]}
             write_json(self.path / "config.json", self.config)

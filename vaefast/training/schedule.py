@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from vaefast.errors import ArgumentError
 
-SCHEDULES = ("halving", "cosine", "linear", "exponential", "wae-manual", "constant", "plateau")
+Schedule = Literal["halving", "cosine", "linear", "exponential", "wae-manual", "constant", "plateau"]
+SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 WAE_MANUAL = ((30, 2), (50, 5), (100, 10))
 """Epochs at which "wae-manual" divides the learning rate, and by what."""
 EXPONENTIAL_END = 0.01
-RAMP_SHAPES = ("linear", "exponential")
+RampShape = Literal["linear", "exponential"]
+RAMP_SHAPES: tuple[RampShape, ...] = get_args(RampShape)
 PLATEAU_THRESHOLD = 1e-4
 
 
@@ -85,7 +87,7 @@ class Ramp:
     end: float = 1.0
     steps: int = 1
     cycle: int | None = None
-    shape: str = "linear"
+    shape: RampShape = "linear"
 
     def __post_init__(self) -> None:
         if self.shape not in RAMP_SHAPES:

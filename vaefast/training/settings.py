@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from vaefast.errors import ArgumentError
-from vaefast.training.schedule import SCHEDULES, Ramp, lr_factor
+from vaefast.training.schedule import SCHEDULES, Ramp, Schedule, lr_factor
 
-OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
+OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd"]
+OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
 
 
 def _is_positive(value: Any) -> bool:
@@ -54,10 +55,10 @@ class PlayerSettings:
     """
 
     lr: float = 1e-4
-    schedule: str = "halving"
+    schedule: Schedule = "halving"
     halve_every: float | None = None
     warmup_steps: int = 0
-    optimizer: str = "adam"
+    optimizer: OptimizerName = "adam"
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0

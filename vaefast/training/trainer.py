@@ -21,6 +21,8 @@ from vaefast.training.batches import Batches
 from vaefast.training.callbacks import Callback
 from vaefast.training.checkpoint import load_weights, random_state, set_random_state
 from vaefast.training.device import (
+    Mode,
+    Precision,
     crashing_convolution,
     matmul_precision,
     memory_format,
@@ -40,6 +42,10 @@ from vaefast.training.watch import TroubleWatch
 
 SHOW_SECONDS = 0.1
 PATIENCE_SECONDS = 5.0
+LOG_EVERY = 50
+"""Iterations a record, where nothing is said."""
+CHECKPOINT_SECONDS = 120.0
+"""Between two checkpoints, where nothing is said."""
 ASK_EVERY = 50
 """Iterations after which processes that train together ask each other whether to stop."""
 ADVICE = "Lower lr, clip the gradient (clip_norm), or look for bad values in the data."
@@ -67,10 +73,10 @@ class Trainer:
     """
 
     def __init__(self, model: nn.Module, stages: Sequence[Stage], *, device: str | torch.device | None = "auto",
-                 precision: str = "auto", seed: int = 0, run: RunFolder | None = None, progress: Progress | None = None,
-                 callbacks: Sequence[Callback] = (), compile: str = "auto", channels_last: str = "auto",
-                 cuda_graphs: bool | None = None, sync: bool = False, log_every: int = 50,
-                 checkpoint_seconds: float = 120.0) -> None:
+                 precision: Precision = "auto", seed: int = 0, run: RunFolder | None = None, progress: Progress | None = None,
+                 callbacks: Sequence[Callback] = (), compile: Mode = "auto", channels_last: Mode = "auto",
+                 cuda_graphs: bool | None = None, sync: bool = False, log_every: int = LOG_EVERY,
+                 checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
         self.model, self.stages = model, list(stages)
         self.device = distributed.join(resolve_device(device))
         self.precision, self.seed = resolve_precision(precision, self.device), seed

@@ -182,7 +182,7 @@ class TroubleWatch(Callback):
             return " There is no checkpoint from before it (checkpoint_seconds says how often one is written)."
         of = f" ({self.kept.name})" if self.kept else ""
         return (f" The last good checkpoint{of} is kept; to go on from its weights with other settings, start a run with "
-                f"--start-from {path}")
+                f"start_from={str(path)!r}")
 
     def _or_say(self, write: Callable[[], None]) -> None:
         """Write to the run folder; a full disk is told of, and does not end the training."""

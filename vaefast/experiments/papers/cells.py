@@ -142,7 +142,7 @@ def run_cell(study: Study, path: Path, settings: dict[str, Any], samples: int, *
     asked = json.loads(json.dumps(said, default=str))
     cell = path.parent / f"{path.name}.json"
     if cell.is_file() and json.loads(cell.read_text()) != asked:
-        raise RunFolderError(f"{path} was made with other settings (see {cell}); choose another --out, or remove it.")
+        raise RunFolderError(f"{path} was made with other settings (see {cell}); choose another out, or remove it.")
     cell.parent.mkdir(parents=True, exist_ok=True)
     write_json(cell, asked)
     name = "/".join(path.relative_to(study.out).parts)

@@ -71,11 +71,11 @@ class Machines:
 
     def __post_init__(self) -> None:
         if not 0 < self.cpus < math.inf:
-            raise ArgumentError(f"cpus-per-trial is {self.cpus!r}; expected a number above 0.")
+            raise ArgumentError(f"cpus is {self.cpus!r}; expected a number above 0.")
         if self.gpus is not None and not 0 <= self.gpus < math.inf:
-            raise ArgumentError(f"gpus-per-trial is {self.gpus!r}; expected 0 or more, such as 0.25.")
+            raise ArgumentError(f"gpus is {self.gpus!r}; expected 0 or more, such as 0.25.")
         if self.at_once is not None and self.at_once < 1:
-            raise ArgumentError(f"at-once is {self.at_once!r}; expected 1 or more.")
+            raise ArgumentError(f"at_once is {self.at_once!r}; expected 1 or more.")
 
 
 def run_jobs(jobs: Sequence[Job], machines: Machines, folder: Path, *, early_stop: bool = False,
@@ -236,4 +236,4 @@ def _require_room(cpus: float, gpus: float) -> None:
     if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
         most = ", ".join(f"{n.get('CPU', 0):g} cores and {n.get('GPU', 0):g} GPUs" for n in nodes)
         raise DeviceError(f"a trial was to get {cpus:g} cores and {gpus:g} GPUs; the machines have {most}. Ask for less "
-                          "(--cpus-per-trial, --gpus-per-trial).")
+                          "(cpus, gpus).")

@@ -167,10 +167,10 @@ def _claim(out: Path, config: dict[str, Any]) -> None:
         if differing := [key for key in config if was.get(key) != config[key]]:
             key = differing[0]
             raise RunFolderError(f"{out} holds a sweep with other settings ({key} was {was.get(key)!r}, now {config[key]!r}); "
-                                 "go on with the same, or choose another --out.")
+                                 "go on with the same, or choose another out.")
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunFolderError(f"{out} is not empty and holds no sweep; choose another --out.")
+        raise RunFolderError(f"{out} is not empty and holds no sweep; choose another out.")
     write_json(file, config)
 
 

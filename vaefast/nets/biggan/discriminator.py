@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from torch import Tensor, nn
 
 from vaefast.nets.biggan.attention import SelfAttention
@@ -12,7 +14,8 @@ from vaefast.nets.biggan.parts import Parts, initialise
 from vaefast.nets.biggan.plan import ARCHS, RULES, attended, checked_ch, discriminator_stages, square_side
 from vaefast.nets.shapes import whole_number
 
-ENCODER_RULES = ("code", "paper")
+EncoderRule = Literal["code", "paper"]
+ENCODER_RULES: tuple[EncoderRule, ...] = get_args(EncoderRule)
 
 
 class BigGANDiscriminator(nn.Module):

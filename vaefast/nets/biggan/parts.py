@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,8 @@ from vaefast.nets.layers import SpectralConv2d, SpectralLinear
 
 LEAK = 0.2
 """Slope of the leaky ReLU; Hinrichsen does not say which he tried."""
-INITS = ("torch", "orthogonal", "normal")
+Init = Literal["torch", "orthogonal", "normal"]
+INITS: tuple[Init, ...] = get_args(Init)
 
 
 def leaky_relu(x: Tensor) -> Tensor:
@@ -23,6 +25,7 @@ def leaky_relu(x: Tensor) -> Tensor:
     return F.leaky_relu(x, LEAK)
 
 
+Activation = Literal["relu", "leaky_relu"]
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "leaky_relu": leaky_relu}
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from vaefast.errors import ArgumentError
 from vaefast.nets.shapes import checked_image_shape, whole_number
 
-ARCHS = ("normal", "deep")
-RULES = ("code", "paper", "original")
+Arch = Literal["normal", "deep"]
+ARCHS: tuple[Arch, ...] = get_args(Arch)
+Rule = Literal["code", "paper", "original"]
+RULES: tuple[Rule, ...] = get_args(Rule)
 START = 4
 """Side of the generator's first map."""
 WIDEST = 16

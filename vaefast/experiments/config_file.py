@@ -1,0 +1,89 @@
+"""What a run's config.json asks for, so that another run can be asked for the same."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vaefast.api.arguments import CUSTOM
+from vaefast.errors import ArgumentError
+from vaefast.experiments.presets import PRESETS
+from vaefast.training.settings import FIELDS
+
+_AS_THEY_ARE = ("data_name", "data_root", "data_options", "seed", "precision", "start_from")
+_TRAINER = ("compile", "channels_last", "sync")
+_READ = (*_AS_THEY_ARE, *_TRAINER, "kind", "model", "stages", "preset", "networks")
+_LEFT = ("format", "data", "command", "versions", "device", "processes", "keep_best")
+"""What a run notes of itself, or of its machine."""
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """Arguments of a `Request`, of a file that is a run's config.json or holds some of its entries; a folder is a run's.
+
+    Raises:
+        ArgumentError: no such file, or one that says something else.
+    """
+    file = Path(path) / "config.json" if Path(path).is_dir() else Path(path)
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArgumentError(f"config is {path!r}; expected a run's config.json, or a part of one ({error}).") from None
+    if not isinstance(config, Mapping):
+        raise ArgumentError(f"config is {path!r}, which holds {type(config).__name__}; expected an object.")
+    _known(path, config, [*_READ, *_LEFT])
+    stages = config.get("stages")
+    for stage in [stages] if isinstance(stages, Mapping) else stages or []:
+        _known(f"stages of {path}", stage, sorted(FIELDS))
+    found = {name: config[name] for name in _AS_THEY_ARE if config.get(name) is not None}
+    found |= {name: config[key] for key, name in (("preset", "preset_name"), ("stages", "stages")) if key in config}
+    if trainer := {name: config[name] for name in _TRAINER if name in config}:
+        found["trainer"] = trainer
+    if model := _model(path, config):
+        found["model_overrides"] = model
+    if "kind" in config:
+        found["kind"] = _kind(path, config)
+    return found
+
+
+def _known(where: str, given: Mapping[str, Any], names: list[str]) -> None:
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            raise ArgumentError(f"{where} has {name!r}; " + (f"did you mean {near[0]!r}?" if near else
+                                                             f"expected some of {', '.join(names)}."))
+
+
+def _model(path: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The model's arguments; its images' shape is that of the data."""
+    found = {name: value for name, value in config.get("model", {}).items() if name != "image_shape"}
+    if found.get("nets") == CUSTOM:
+        source = config.get("networks", {})
+        if "from" not in source:
+            raise ArgumentError(f"{path} is of a model with networks of its own, and does not say what makes them; train it in "
+                                "Python, or leave nets out of the file and name what does as networks.")
+        del found["nets"]
+        found |= {"networks": source["from"], "network_options": source.get("options") or None}
+    if custom := [name for name, value in found.items() if value == CUSTOM]:
+        raise ArgumentError(f"{path} is of a model with a {custom[0]} of its own, which is not in the file; leave it out, or "
+                            "train the model in Python.")
+    return {name: value for name, value in found.items() if name != "network_options" or value}
+
+
+def _kind(path: str, config: Mapping[str, Any]) -> str:
+    """What `vaefast train` calls the model: of the kinds that the class serves, that whose preset is nearest."""
+    name, model = config.get("preset", "quick"), config.get("model", {})
+    stages = config.get("stages") if isinstance(config.get("stages"), list) else None
+
+    def likeness(kind: str) -> tuple[bool, int]:
+        chosen = PRESETS[kind].get(name, next(iter(PRESETS[kind].values())))
+        same = [model.get(key) == value for key, value in chosen.model.items() if key in model]
+        return not (stages and chosen.stages) or len(stages) == len(chosen.stages), sum(same) - same.count(False)
+
+    known = config["kind"]
+    found = [kind for kind, presets in PRESETS.items() if known in (kind, next(iter(presets.values())).kind)]
+    if not found:
+        raise ArgumentError(f"{path} is of kind {known!r}, which vaefast train does not train; it has {', '.join(PRESETS)}.")
+    return known if known in PRESETS and len(found) == 1 else max(found, key=likeness)
