@@ -127,7 +127,7 @@ def _less_real(a: Tensor, b: Tensor) -> Tensor:
 
 
 # of named functions, as a model that keeps one can then be pickled
-LossName = Literal["mm", "ns", "lsgan", "wgan", "wgan-gp", "dragan", "began", "hinge"]
+LossName = Literal["mm", "ns", "lsgan", "wgan", "wgan-gp", "dragan", "began", "hinge", "relativistic"]
 LOSSES = {
     "mm": Loss(_cross_entropy, _saturating, Authors(5e-5, 0.0)),
     "ns": Loss(_cross_entropy, _non_saturating, Authors(5e-5, 0.0)),
