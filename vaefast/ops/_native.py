@@ -104,6 +104,11 @@ def run(name: str, x: torch.Tensor, *fields: object) -> None:
         getattr(_C, name + "_cpu")(*values(fields), torch.get_num_threads())
 
 
+def on_gpu(x: torch.Tensor) -> bool:
+    """Whether `run` takes x to a GPU's kernels."""
+    return x.is_cuda
+
+
 def unit_rows(x: torch.Tensor) -> torch.Tensor:
     """`x` [..., k] itself where its rows have unit stride, as the kernels need, else a contiguous copy."""
     return x if x.stride(-1) == 1 or x.shape[-1] <= 1 else x.contiguous()
