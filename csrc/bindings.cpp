@@ -114,6 +114,8 @@ PYBIND11_MODULE(_C, m) {
     VAEFAST_DEF(reparam_kl_forward);
     VAEFAST_DEF(reparam_kl_backward);
 #if defined(VAEFAST_WITH_CUDA)
+    def_cuda(m, "mixture_density_forward_products", &mixture_density_forward_products_cuda);
+    def_cuda(m, "mixture_density_backward_products", &mixture_density_backward_products_cuda);
     def_cuda(m, "mixture_kl_forward", &mixture_kl_forward_cuda);
     def_cuda(m, "mixture_kl_backward", &mixture_kl_backward_cuda);
     def_cuda(m, "mmd_products", &mmd_products_cuda);

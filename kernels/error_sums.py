@@ -90,8 +90,8 @@ def _load(x_ptr, offset, mask, IS_BYTES: tl.constexpr, F: tl.constexpr):
 @triton.jit
 def forward_kernel(
     x_ptr, x_hat_ptr, weight_ptr, sums_ptr, weighted_ptr, constant, rows, k, chunks, chunk, x_stride, x_hat_stride,
-    IS_BYTES: tl.constexpr, HAS_WEIGHT: tl.constexpr, HAS_GAMMA: tl.constexpr, KIND: tl.constexpr, LOGITS: tl.constexpr, F: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    IS_BYTES: tl.constexpr, HAS_WEIGHT: tl.constexpr, HAS_GAMMA: tl.constexpr, KIND: tl.constexpr, LOGITS: tl.constexpr,
+    F: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     block = tl.program_id(0).to(tl.int64)
     of_row = block % chunks

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vaefast.ops import _mmd_reference as reference
-from vaefast.ops import _native
+from vaefast.ops import _native, _rounds
 from vaefast.ops._precision import compute_dtype
 
 _BLOCKS = 512  # of threads that keep a large GPU busy
@@ -21,13 +21,12 @@ def tiles(rows: int, dtype: torch.dtype) -> int:
 
 
 def splits(problems: int, tiles: int, on_gpu: bool) -> int:
-    """Into how many parts a GPU cuts the sum over a row's partners, where there are few rows. The shape alone decides: the
-    least time of all parts' rounds of blocks, where a part costs a hundredth more."""
+    """Into how many parts a GPU cuts the sum over a row's partners, where there are few rows. The shape alone decides."""
     blocks = max(1, problems * tiles)
     if not on_gpu:
         return max(1, min(tiles, -(-_BLOCKS // blocks)))
     most = max(1, min(tiles, 8 if blocks >= _BLOCKS // 8 else -(-_BLOCKS // blocks)))
-    return min(range(1, most + 1), key=lambda parts: -(-blocks * parts // _AT_A_TIME) / parts * (1 + 0.01 * parts))
+    return _rounds.parts(blocks, most, _AT_A_TIME)
 
 
 class Prepared:

@@ -3,7 +3,7 @@
 // shuffles. A barrier that not all threads reach, and a shuffle that not all lanes of its mask reach, abort.
 //
 // What kernels may use: threadIdx.x, blockIdx.{x,y,z}, blockDim.x, gridDim.{x,y,z}, static __shared__ arrays,
-// __syncthreads, __shfl_{xor,down,up}_sync and __shfl_sync, __ldg, __ballot_sync, mma_m16n8k16, atomicAdd of unsigned, __threadfence, float2/float4, and cmath.
+// __syncthreads, __shfl_{xor,down,up}_sync and __shfl_sync, __ldg, __ballot_sync, mma_m16n8k16, atomicAdd and atomicMax of unsigned, __threadfence, float2/float4, and cmath.
 #pragma once
 
 #include <ucontext.h>
@@ -222,6 +222,7 @@ inline unsigned __ballot_sync(unsigned mask, bool x) {
 }
 inline void __threadfence() {}
 inline unsigned atomicAdd(unsigned* p, unsigned x) { return *p += x, *p - x; }
+inline unsigned atomicMax(unsigned* p, unsigned x) { const unsigned old = *p; return *p = std::max(old, x), old; }
 template <class T>
 T __ldg(const T* p) {
     return *p;
