@@ -1,8 +1,8 @@
 """What the GPU kernels will take, without a GPU: `python -m benchmarks.predict [--results FILE.json] [--out FILE.json]`.
 
-Compiles csrc/cuda and kernels/ for sm_90, reads registers, spills and shared memory of every kernel, counts the machine
-instructions of the loops over pairs, and prints a table of limit, prediction and, where the results file of benchmarks.gpu has the
-case, the measured time in a graph. Needs nvcc, and cuobjdump (CUDA's or the one that comes with Triton).
+Compiles csrc/cuda for sm_90, reads registers, spills and shared memory of every kernel, counts the machine instructions of
+the loops over pairs, and prints a table of limit, prediction and, where the results file of benchmarks.gpu has the case, the
+measured time in a graph. Needs nvcc, and cuobjdump (CUDA's or the one that comes with Triton).
 
 A prediction is the largest of what the kernels' memory traffic, issued instructions and tensor products take at the rates below,
 which a real kernel reaches to some 80 %, and a launch's price for each kernel.
@@ -79,7 +79,7 @@ def plain_name(mangled: str) -> str:
 
 
 def main_loop(sass: str) -> dict[str, int]:
-    """Instructions by their first word of the loop with the most tensor products, or the most instructions; loops within left out."""
+    """Instructions, by first word, of the loop with the most tensor products, or else the longest; without loops in it."""
     code = [(int(at, 16), text) for at, text in re.findall(r"/\*([0-9a-f]{4,})\*/\s+([^;]+);", sass)]
     loops = []
     for at, text in code:
@@ -103,8 +103,8 @@ def compiled(source: Path, folder: Path) -> list[Kernel]:
     binary = folder / f"{source.stem}.cubin"
     said = _run(nvcc() or "nvcc", "-std=c++17", "-O3", "-DNDEBUG", f"-arch={ARCH}", "-Xptxas", "-v", "-cubin", str(source), "-o",
                 str(binary))
-    pattern = re.compile(
-        r"Compiling entry function '(\S+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads.*?Used (\d+) registers([^\n]*)", re.S)
+    pattern = re.compile(r"Compiling entry function '(\S+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads"
+                         r".*?Used (\d+) registers([^\n]*)", re.S)
     tool = cuobjdump()
     code = _run(tool, "-sass", str(binary)) if tool else ""
     bodies = {body.split("\n", 1)[0].strip(): body for body in code.split("Function : ")[1:]}
@@ -176,22 +176,26 @@ def measured(results: Path | None, work: Work) -> float | None:
 
 
 def report(kernels: list[Kernel], results: Path | None) -> str:
-    lines = ["| op, forward + backward | size | limit, µs | predicted, µs | measured, µs | instructions a pair |", "|---|---|---:|---:|---:|---:|"]
+    lines = ["| op, forward + backward | size | limit, µs | predicted, µs | measured, µs | instructions a pair |",
+             "|---|---|---:|---:|---:|---:|"]  # fmt: skip
     for work in WORKS:
         limit, seconds, each = predicted(work, kernels)
         real = measured(results, work)
-        lines.append(f"| {work.op} | {work.size} | {1e6 * limit:.0f} | {1e6 * seconds:.0f} | {f'{real:.0f}' if real else ''} | {each or ''} |")
+        times = (f"{us:.0f}" if us else "" for us in (1e6 * limit, 1e6 * seconds, real))
+        cells = [work.op, work.size, *times, str(each or "")]
+        lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "| kernel | file | registers | spilled, bytes | shared, bytes | tensor products | instructions of the main loop |",
               "|---|---|---:|---:|---:|---:|---:|"]  # fmt: skip
     for k in kernels:
-        products = k.loop.get("HMMA", 0) or ""
-        lines.append(f"| {k.name} | {k.source} | {k.registers} | {k.spilled} | {k.shared} | {products} | {sum(k.loop.values()) or ''} |")
+        cells = [k.name, k.source, k.registers, k.spilled, k.shared, k.loop.get("HMMA", ""), sum(k.loop.values()) or ""]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks/results/ops-h100.json", help="measured by benchmarks.gpu")
+    measured_file = ROOT / "benchmarks/results/ops-h100.json"
+    parser.add_argument("--results", type=Path, default=measured_file, help="measured by benchmarks.gpu")
     parser.add_argument("--out", type=Path, help="write the kernels there, as JSON")
     options = parser.parse_args()
     if nvcc() is None or cuobjdump() is None:

@@ -110,6 +110,16 @@ def on_gpu(x: torch.Tensor) -> bool:
     return x.is_cuda
 
 
+def has_products(x: torch.Tensor) -> bool:
+    """Whether `run` takes x to a GPU whose tensor cores multiply as csrc/cuda/mma.h does."""
+    return on_gpu(x) and (not x.is_cuda or _capability(x.device.index) >= (8, 0))
+
+
+@cache
+def _capability(device: int) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(device)
+
+
 def unit_rows(x: torch.Tensor) -> torch.Tensor:
     """`x` [..., k] itself where its rows have unit stride, as the kernels need, else a contiguous copy."""
     return x if x.stride(-1) == 1 or x.shape[-1] <= 1 else x.contiguous()

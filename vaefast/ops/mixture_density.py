@@ -49,7 +49,7 @@ def mixture_log_density(
 
     Differentiable once, to z, mu and scale. No array of M x N elements is ever made and only the inputs and the
     result's log-sum-exp are kept: the backward pass computes the distances again. They are computed from differences
-    z - mu, so that means of 100 and widths of 1e-4 keep their digits. A component whose share in a row is below
+    z - mu wherever products would lose digits, so that means of 100 and widths of 1e-4 keep theirs. A component whose share in a row is below
     2^-100 (float32; e^-690 in float64) counts as absent from that row. Gradients do not depend on the number of
     threads.
 
@@ -206,7 +206,7 @@ differences are frequent, and the differences of all are not much work."""
 
 
 def _by_products(points: Tensor, per_dimension: bool) -> bool:
-    return points.dtype == torch.float32 and not per_dimension and points.shape[1] in PRODUCTS and _native.on_gpu(points)
+    return points.dtype == torch.float32 and not per_dimension and points.shape[1] in PRODUCTS and _native.has_products(points)
 
 
 def _room(points: Tensor, means: Tensor, orders: int) -> tuple[Tensor, ...]:

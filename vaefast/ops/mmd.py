@@ -275,6 +275,7 @@ def reference_forward(x, y, wx, wy, bandwidth, spec, grad_x, grad_y):
 
 PRODUCTS = range(16, 65)
 """Columns of float rows that go to the tensor cores. Below, pairs whose distance must come from differences are frequent."""
+PRODUCT_ROWS = 64  # of a problem: with fewer most of a tile would be padding
 
 
 def native_forward(x, y, wx, wy, bandwidth, spec, grad_x, grad_y):
@@ -284,7 +285,7 @@ def native_forward(x, y, wx, wy, bandwidth, spec, grad_x, grad_y):
 
 def _native_pairs(name, x, z, *fields):
     problems, rows, k = *z.shape[:2], fields[11]
-    if z.dtype == torch.float64 or k not in PRODUCTS or not _native.on_gpu(x):
+    if z.dtype == torch.float64 or k not in PRODUCTS or rows < PRODUCT_ROWS or not _native.has_products(x):
         return _native.run(name, x, z, *fields)
     padded, depth = -(-rows // 64) * 64, -(-k // 32) * 32
     packed = z.new_empty((2, problems, padded, max(depth, 64)))  # two halves take the room of a float
