@@ -1,6 +1,7 @@
 """Measures every op on a GPU, forward and backward: plain PyTorch, torch.compile of it, and each GPU backend in turns.
 
-    python -m benchmarks.gpu --out FILE.json [--ops NAME ...] [--quick] [--budget SECONDS]
+    python -m benchmarks.gpu --out FILE.json [--ops NAME ...] [--quick] [--kernels]
+        [--budget SECONDS]
     python -m benchmarks.gpu --out FILE.json --markdown     the table of a file that is there
 
 The file grows with every case. Times are those of CUDA events; "graph" is the same work replayed as a CUDA graph, without what
@@ -67,9 +68,9 @@ def copy_bandwidth(device: str, size: int) -> float:
     return 2 * size / statistics.median(clock(lambda: b.copy_(a), 3) for _ in range(7))
 
 
-def steps_of(case: Case, device: str) -> dict[str, Callable[[], object]]:
-    """Plain PyTorch, compiled, and the op under every backend that runs on the device."""
-    steps = {name: step for name, step in case.steps.items() if name != "vaefast"}
+def steps_of(case: Case, device: str, alone: bool = False) -> dict[str, Callable[[], object]]:
+    """Plain PyTorch, compiled, and the op under every backend that runs on the device; the last `alone`."""
+    steps = {} if alone else {name: step for name, step in case.steps.items() if name != "vaefast"}
 
     def forced(name: str) -> Callable[[], object]:
         def step() -> object:
@@ -111,9 +112,9 @@ def peak_bytes(step: Callable[[], object]) -> int:
     return torch.cuda.max_memory_allocated() - before
 
 
-def measure(case: Case, device: str, seconds: float) -> dict:
+def measure(case: Case, device: str, seconds: float, alone: bool = False) -> dict:
     """Median and minimum time and peak memory of every variant; an error of memory or of time is a result, too."""
-    clock, steps, result, first = Clock(device), steps_of(case, device), {}, {}
+    clock, steps, result, first = Clock(device), steps_of(case, device, alone), {}, {}
     for name in list(steps):
         try:
             first[name] = warm(name, steps[name], clock)
@@ -146,9 +147,9 @@ def measure(case: Case, device: str, seconds: float) -> dict:
     return result
 
 
-def entry(case: Case, device: str, bandwidth: float, seconds: float) -> dict:
+def entry(case: Case, device: str, bandwidth: float, seconds: float, alone: bool = False) -> dict:
     """The measurement of one case, with what follows from it."""
-    variants = measure(case, device, seconds)
+    variants = measure(case, device, seconds, alone)
     timed = {name: v["median_us"] for name, v in variants.items() if "median_us" in v}
     if case.traffic:
         for name, us in timed.items():
@@ -179,7 +180,9 @@ def in_order(names: list[str]) -> list[tuple[str, Callable[[str], Case]]]:
     return sorted(cases, key=lambda c: "100,000" in c[0])
 
 
-def run(names: list[str], device: str, quick: bool, budget: float, write: Callable[[dict], None]) -> dict:
+def run(
+    names: list[str], device: str, quick: bool, budget: float, write: Callable[[dict], None], alone: bool = False
+) -> dict:
     """All GPU cases of the ops `names` that are begun within `budget` seconds; `write` is given the report after each."""
     began = time.monotonic()
     bandwidth = copy_bandwidth(device, 2**24 if quick else COPY_BYTES)
@@ -193,7 +196,7 @@ def run(names: list[str], device: str, quick: bool, budget: float, write: Callab
         case = make(device)
         if quick and not case.small:
             continue
-        report["results"].append(entry(case, device, bandwidth, 0.2 if quick else 1.0))
+        report["results"].append(entry(case, device, bandwidth, 0.2 if quick else 1.0, alone))
         write(report)
         r = report["results"][-1]
         times = ", ".join(f"{n} {v.get('median_us', v.get('error'))}" for n, v in r["variants"].items())
@@ -242,6 +245,7 @@ def main() -> None:
     parser.add_argument("--ops", nargs="+", choices=ops.GPU, default=list(ops.GPU))
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: to see that it works")
     parser.add_argument("--quick", action="store_true", help="small sizes only")
+    parser.add_argument("--kernels", action="store_true", help="the ops' own backends alone, without eager and compiled PyTorch")
     parser.add_argument("--budget", type=float, default=float("inf"), metavar="SECONDS", help="begin no case after so long")
     parser.add_argument("--markdown", action="store_true", help="print the table of the file, measure nothing")
     options = parser.parse_args()
@@ -249,7 +253,7 @@ def main() -> None:
         if options.device == "cuda" and not torch.cuda.is_available():
             parser.error("PyTorch sees no CUDA GPU here; --device cpu --quick shows that the benchmark works")
         write = partial(save, options.out)
-        write(run(options.ops, options.device, options.quick, options.budget, write))
+        write(run(options.ops, options.device, options.quick, options.budget, write, options.kernels))
     print(markdown(json.loads(options.out.read_text())), end="")
 
 

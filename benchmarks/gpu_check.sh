@@ -68,9 +68,9 @@ for step in $([ "$1" = all ] && echo "$every" || echo "${1//,/ }"); do
             else run exercise 120 "$python" -m benchmarks.exercise $backend; fi
             ;;
         training)
-            run "tests of training" 240 bash -c "tests -m gpu -n $((workers / 2)) tests/training tests/nets tests/metrics"
+            run "tests of training" 240 bash -c "tests -m 'gpu and not exhaustive' -n $((workers / 2)) tests/training tests/nets tests/metrics"
             ;;
-        ops) run "tests of the ops" 400 bash -c "tests -m gpu -n $workers --deselect tests/ops/test_gpu_smoke.py tests/ops" ;;
+        ops) run "tests of the ops" 400 bash -c "tests -m 'gpu and not exhaustive' -n $workers --deselect tests/ops/test_gpu_smoke.py tests/ops" ;;
         measure)
             run measurements 400 "$python" -m benchmarks.gpu --device "$device" "${quick[@]}" --budget "${BUDGET:-240}" \
                 --out "$out/ops-gpu.json"

@@ -17,6 +17,7 @@
 #include "cuda/mixture_moments.h"
 #include "cuda/mmd.h"
 #include "cuda/reparam_kl.h"
+#include "cuda/scaled_nll.h"
 #endif
 
 namespace py = pybind11;
@@ -108,4 +109,13 @@ PYBIND11_MODULE(_C, m) {
     VAEFAST_DEF(mmd_pairs);
     VAEFAST_DEF(reparam_kl_forward);
     VAEFAST_DEF(reparam_kl_backward);
+#if defined(VAEFAST_WITH_CUDA)
+    def_cuda(m, "mixture_density_forward_products", &mixture_density_forward_products_cuda);
+    def_cuda(m, "mixture_density_backward_products", &mixture_density_backward_products_cuda);
+    def_cuda(m, "mixture_kl_forward", &mixture_kl_forward_cuda);
+    def_cuda(m, "mixture_kl_backward", &mixture_kl_backward_cuda);
+    def_cuda(m, "mmd_products", &mmd_products_cuda);
+    def_cuda(m, "scaled_nll_forward", &scaled_nll_forward_cuda);
+    def_cuda(m, "scaled_nll_backward", &scaled_nll_backward_cuda);
+#endif
 }

@@ -70,6 +70,17 @@ def _slopes(x, a, KIND: tl.constexpr, LOGITS: tl.constexpr):
 
 
 @triton.jit
+def _weight(log_gamma, KIND: tl.constexpr):
+    """What a row's error is multiplied by in a likelihood of scale gamma. In float64, whose exp keeps all digits."""
+    wide = log_gamma.to(tl.float64)
+    if KIND == SQUARED:
+        weight = 0.5 * tl.exp(-2.0 * wide)
+    else:
+        weight = tl.exp(-wide)
+    return weight
+
+
+@triton.jit
 def _load(x_ptr, offset, mask, IS_BYTES: tl.constexpr, F: tl.constexpr):
     """Data as floats; bytes are scaled to [0, 1]."""
     x = tl.load(x_ptr + offset, mask, other=0).to(F)
@@ -78,9 +89,9 @@ def _load(x_ptr, offset, mask, IS_BYTES: tl.constexpr, F: tl.constexpr):
 
 @triton.jit
 def forward_kernel(
-    x_ptr, x_hat_ptr, weight_ptr, sums_ptr, weighted_ptr, rows, k, chunks, chunk, x_stride, x_hat_stride,
-    IS_BYTES: tl.constexpr, HAS_WEIGHT: tl.constexpr, KIND: tl.constexpr, LOGITS: tl.constexpr, F: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    x_ptr, x_hat_ptr, weight_ptr, sums_ptr, weighted_ptr, constant, rows, k, chunks, chunk, x_stride, x_hat_stride,
+    IS_BYTES: tl.constexpr, HAS_WEIGHT: tl.constexpr, HAS_GAMMA: tl.constexpr, KIND: tl.constexpr, LOGITS: tl.constexpr,
+    F: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     block = tl.program_id(0).to(tl.int64)
     of_row = block % chunks
@@ -103,17 +114,38 @@ def forward_kernel(
     tl.store(sums_ptr + row * chunks + of_row, sums, live)
     if HAS_WEIGHT:
         tl.store(weighted_ptr + row * chunks + of_row, weighted, live)
+    if HAS_GAMMA:  # a row is one chunk, weight_ptr is that of log gamma, and the likelihood goes to weighted_ptr
+        log_gamma = tl.load(weight_ptr)
+        nll = k * (log_gamma.to(tl.float64) + constant) + _weight(log_gamma, KIND) * sums.to(tl.float64)
+        tl.store(weighted_ptr + row, nll.to(F), live)
 
 
 @triton.jit
 def backward_kernel(
-    grad_sums_ptr, grad_weighted_ptr, x_ptr, x_hat_ptr, weight_ptr, grad_x_ptr, grad_x_hat_ptr, parts_ptr, rows, k,
+    grad_sums_ptr, grad_weighted_ptr, x_ptr, x_hat_ptr, weight_ptr, sums_ptr, grad_x_ptr, grad_x_hat_ptr, parts_ptr, rows, k,
     rows_a_part, grad_sums_stride, grad_weighted_stride, x_stride, x_hat_stride, IS_BYTES: tl.constexpr,
-    HAS_SUMS: tl.constexpr, HAS_WEIGHTED: tl.constexpr, TO_X: tl.constexpr, TO_X_HAT: tl.constexpr,
+    HAS_SUMS: tl.constexpr, HAS_WEIGHTED: tl.constexpr, HAS_GAMMA: tl.constexpr, TO_X: tl.constexpr, TO_X_HAT: tl.constexpr,
     TO_WEIGHT: tl.constexpr, KIND: tl.constexpr, LOGITS: tl.constexpr, F: tl.constexpr, ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):  # fmt: skip
+    """With HAS_GAMMA, weight_ptr is that of log gamma, the gradient to `weighted` is that to the likelihood, and with TO_WEIGHT
+    the first program has the gradient to log gamma, from the rows' sums."""
     block = tl.program_id(0).to(tl.int64)  # one axis: the others end at 65,535
+    if HAS_GAMMA:
+        gamma_weight = _weight(tl.load(weight_ptr), KIND)
+        if TO_WEIGHT:
+            if block == 0:
+                plain = tl.zeros([1024], tl.float64)
+                scaled = tl.zeros([1024], tl.float64)
+                for start in range(0, rows, 1024):
+                    row = start + tl.arange(0, 1024)
+                    g = tl.load(grad_weighted_ptr + row.to(tl.int64) * grad_weighted_stride, row < rows, other=0.0).to(tl.float64)
+                    plain += g
+                    scaled += g * tl.load(sums_ptr + row, row < rows, other=0.0).to(tl.float64)
+                power = 2.0 if KIND == SQUARED else 1.0
+                tl.store(parts_ptr, (k * tl.sum(plain, 0) - power * gamma_weight * tl.sum(scaled, 0)).to(F))
+                return
+            block -= 1
     tiles = tl.cdiv(k, COLUMNS)
     part = block // tiles
     column = block % tiles * COLUMNS + tl.arange(0, COLUMNS)
@@ -130,7 +162,11 @@ def backward_kernel(
         factor = tl.zeros([ROWS, COLUMNS], F)
         if HAS_SUMS:
             factor += tl.load(grad_sums_ptr + row * grad_sums_stride, live, other=0.0)[:, None]
-        if HAS_WEIGHTED:
+        if HAS_GAMMA:
+            if HAS_WEIGHTED:
+                g = tl.load(grad_weighted_ptr + row * grad_weighted_stride, live, other=0.0)
+                factor += (gamma_weight.to(F) * g)[:, None]
+        elif HAS_WEIGHTED:
             g = tl.load(grad_weighted_ptr + row * grad_weighted_stride, live, other=0.0)[:, None]
             factor += g * tl.load(weight_ptr + column, in_row, other=0.0)[None, :]
             if TO_WEIGHT:
@@ -142,7 +178,7 @@ def backward_kernel(
             tl.store(grad_x_ptr + offset, (factor * to_x).to(grad_x_ptr.dtype.element_ty), mask)
         if TO_X_HAT:
             tl.store(grad_x_hat_ptr + offset, (factor * to_a).to(grad_x_hat_ptr.dtype.element_ty), mask)
-    if TO_WEIGHT:
+    if TO_WEIGHT and not HAS_GAMMA:
         tl.store(parts_ptr + part * k + column, total, in_row)
 
 
@@ -150,6 +186,15 @@ def _tile(k: int, most: int) -> dict[str, int]:
     """Tile of about 1,024 elements: whole rows where they are short."""
     columns = min(triton.next_power_of_2(max(k, 1)), most)
     return {"ROWS": max(1, 1024 // columns), "COLUMNS": columns}
+
+
+FEW_ROWS = 264  # two programs a multiprocessor: with fewer rows a long row gets more threads
+
+
+def _row_tile(rows: int, k: int) -> dict[str, int]:
+    if rows < FEW_ROWS and k >= 4096:
+        return {"ROWS": 1, "COLUMNS": 4096, "num_warps": 16}
+    return _tile(k, 1024)
 
 
 def _launch(kernel, programs: int, x: torch.Tensor, x_hat: torch.Tensor, *args: object, **constants) -> None:
@@ -170,8 +215,21 @@ def forward(
     tile = _tile(k, 1024)
     _launch(
         forward_kernel, triton.cdiv(rows, tile["ROWS"]) * chunks, x, x_hat, x, x_hat,
-        sums if weight is None else weight, sums, weighted, rows, k, chunks, chunk, x.stride(0), x_hat.stride(0),
-        HAS_WEIGHT=weight is not None, KIND=kind, LOGITS=from_logits, **tile,
+        sums if weight is None else weight, sums, weighted, 0.0, rows, k, chunks, chunk, x.stride(0), x_hat.stride(0),
+        HAS_WEIGHT=weight is not None, HAS_GAMMA=False, KIND=kind, LOGITS=from_logits, **tile,
+    )  # fmt: skip
+
+
+def scaled_forward(
+    x: torch.Tensor, x_hat: torch.Tensor, log_gamma: torch.Tensor, nll: torch.Tensor, error: torch.Tensor, constant: float,
+    kind: int, from_logits: bool,
+) -> None:  # fmt: skip
+    """Fill nll and error [rows] of ScaledNllForward in csrc/core/scaled_nll_args.h."""
+    rows, k = x_hat.shape
+    tile = _row_tile(rows, k)
+    _launch(
+        forward_kernel, triton.cdiv(rows, tile["ROWS"]), x, x_hat, x, x_hat, log_gamma, error, nll, constant, rows, k, 1, k,
+        x.stride(0), x_hat.stride(0), HAS_WEIGHT=False, HAS_GAMMA=True, KIND=kind, LOGITS=from_logits, **tile,
     )  # fmt: skip
 
 
@@ -181,18 +239,43 @@ def backward(
     grad_weight: torch.Tensor | None, parts: torch.Tensor | None, kind: int, from_logits: bool,
 ) -> None:  # fmt: skip
     """Fill the gradients that are given room, and parts [parts, k], whose sum is the gradient to the weights."""
+    rows_a_part = None if parts is None else max(1, triton.cdiv(x_hat.shape[0], parts.shape[0]))
+    _backward(
+        grad_sums, grad_weighted, x, x_hat, weight, None, grad_x, grad_x_hat, parts, rows_a_part,
+        None if parts is None else parts.shape[0], kind, from_logits, False,
+    )  # fmt: skip
+
+
+def scaled_backward(
+    grad_nll: torch.Tensor | None, grad_error: torch.Tensor | None, x: torch.Tensor, x_hat: torch.Tensor,
+    log_gamma: torch.Tensor, error: torch.Tensor, grad_x: torch.Tensor | None, grad_x_hat: torch.Tensor | None,
+    grad_log_gamma: torch.Tensor | None, kind: int, from_logits: bool,
+) -> None:  # fmt: skip
+    """Fill the gradients of ScaledNllBackward in csrc/core/scaled_nll_args.h that are given room."""
+    _backward(
+        grad_error, grad_nll, x, x_hat, log_gamma, error, grad_x, grad_x_hat, grad_log_gamma, None,
+        None if grad_x is not None or grad_x_hat is not None else 0, kind, from_logits, True,
+    )  # fmt: skip
+
+
+def _backward(
+    grad_sums: torch.Tensor | None, grad_weighted: torch.Tensor | None, x: torch.Tensor, x_hat: torch.Tensor,
+    weight: torch.Tensor | None, sums: torch.Tensor | None, grad_x: torch.Tensor | None, grad_x_hat: torch.Tensor | None,
+    to_weight: torch.Tensor | None, rows_a_part: int | None, parts: int | None, kind: int, from_logits: bool, gamma: bool,
+) -> None:  # fmt: skip
     rows, k = x_hat.shape
     tile = _tile(k, 256)
-    rows_a_part = 4 * tile["ROWS"] if parts is None else max(1, triton.cdiv(rows, parts.shape[0]))
-    count = triton.cdiv(rows, rows_a_part) if parts is None else parts.shape[0]
+    rows_a_part = rows_a_part or 4 * tile["ROWS"]
+    parts = triton.cdiv(rows, rows_a_part) if parts is None else parts
     none = x_hat  # stands for a tensor that is not there
+    programs = triton.cdiv(k, tile["COLUMNS"]) * parts + (gamma and to_weight is not None)
     _launch(
-        backward_kernel, triton.cdiv(k, tile["COLUMNS"]) * count, x, x_hat,
+        backward_kernel, programs, x, x_hat,
         none if grad_sums is None else grad_sums, none if grad_weighted is None else grad_weighted, x, x_hat,
-        none if weight is None else weight, none if grad_x is None else grad_x,
-        none if grad_x_hat is None else grad_x_hat, none if parts is None else parts, rows, k, rows_a_part,
+        none if weight is None else weight, none if sums is None else sums, none if grad_x is None else grad_x,
+        none if grad_x_hat is None else grad_x_hat, none if to_weight is None else to_weight, rows, k, rows_a_part,
         0 if grad_sums is None else grad_sums.stride(0), 0 if grad_weighted is None else grad_weighted.stride(0),
         x.stride(0), x_hat.stride(0), HAS_SUMS=grad_sums is not None, HAS_WEIGHTED=grad_weighted is not None,
-        TO_X=grad_x is not None, TO_X_HAT=grad_x_hat is not None, TO_WEIGHT=grad_weight is not None, KIND=kind,
+        HAS_GAMMA=gamma, TO_X=grad_x is not None, TO_X_HAT=grad_x_hat is not None, TO_WEIGHT=to_weight is not None, KIND=kind,
         LOGITS=from_logits, **tile,
     )  # fmt: skip

@@ -121,6 +121,19 @@ VAEFAST_HD F log1p_poly(F t) {
     return log_near_one(halve ? F(0.5) * t - F(0.5) : t, halve ? F(1) : F(0));
 }
 
+// 1 / x for a normal x. On the GPU in float within an ulp, at an eighth of a division's price.
+template <class F>
+VAEFAST_HD F reciprocal_of(F x) {
+#if defined(__CUDA_ARCH__)
+    if constexpr (sizeof(F) == 4) {
+        F y;
+        asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+        return y;
+    }
+#endif
+    return F(1) / x;
+}
+
 #if defined(__CUDA_ARCH__)
 VAEFAST_HD float exp_of(float x) { return ::expf(x); }
 VAEFAST_HD double exp_of(double x) { return ::exp(x); }
@@ -130,7 +143,11 @@ VAEFAST_HD float log_finite_of(float x) { return log_finite_poly(x); }
 VAEFAST_HD double log_finite_of(double x) { return ::log(x); }
 VAEFAST_HD float log1p_of(float x) { return ::log1pf(x); }
 VAEFAST_HD double log1p_of(double x) { return ::log1p(x); }
-VAEFAST_HD float sqrt_of(float x) { return ::sqrtf(x); }
+VAEFAST_HD float sqrt_of(float x) {  // within an ulp, and 0 for subnormal numbers
+    float y;
+    asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
 VAEFAST_HD double sqrt_of(double x) { return ::sqrt(x); }
 #else
 template <class F>

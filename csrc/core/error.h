@@ -10,7 +10,9 @@ enum class ErrorKind : int { squared = 0, absolute = 1, cross_entropy = 2 };
 // x / 255 for a whole x below 256, rounded as a division rounds: 1 / 255 in two parts, where multiply-adds are fused.
 template <class F>
 VAEFAST_HD F unit_of(F x) {
-#if defined(__FMA__) && !defined(__CUDACC__)
+#if defined(__CUDA_ARCH__)
+    if constexpr (sizeof(F) == 4) return __fmaf_rn(x, 0x1.010102p-8f, x * -0x1.fdfdfep-33f);
+#elif defined(__FMA__) && !defined(__CUDACC__)
     if constexpr (sizeof(F) == 4) return __builtin_fmaf(x, 0x1.010102p-8f, x * -0x1.fdfdfep-33f);
 #endif
     return x / F(255);

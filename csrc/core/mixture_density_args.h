@@ -38,4 +38,34 @@ struct MixtureDensityBackward {
                    components, k, splits_z, splits_components, per_dimension, exclude_self, dtype)
 };
 
+// What the joint density takes besides on tensor cores, on the GPU alone, for float and k <= 64. center[k] is taken from z and
+// mu, so that what their squares share cancels nowhere; largest[3] begins as zeros. The rest is room: squares[components], and
+// for the packed numbers (4 bytes each) two of [padded rows, 64] in rows_packed, two of [padded components, 64] in
+// components_packed, and, for gradients, as many in the other order. padded: rounded up to 64.
+struct DensityRoom {
+    const float* center;
+    float *largest, *squares;
+    void *rows_packed, *components_packed;
+};
+
+struct MixtureDensityForwardProducts {
+    MixtureDensityForward density;
+    DensityRoom room;
+
+    VAEFAST_FIELDS(density.z, density.mu, density.inverse, density.constant, density.out, density.scratch, density.rows,
+                   density.components, density.k, density.splits, density.per_dimension, density.exclude_self, density.dtype,
+                   room.center, room.largest, room.squares, room.rows_packed, room.components_packed)
+};
+
+struct MixtureDensityBackwardProducts {
+    MixtureDensityBackward density;
+    DensityRoom room;
+
+    VAEFAST_FIELDS(density.grad, density.log_sum, density.z, density.mu, density.inverse, density.constant, density.grad_z,
+                   density.s0, density.s1, density.s2, density.scratch_z, density.scratch_components, density.rows,
+                   density.components, density.k, density.splits_z, density.splits_components, density.per_dimension,
+                   density.exclude_self, density.dtype, room.center, room.largest, room.squares, room.rows_packed,
+                   room.components_packed)
+};
+
 }  // namespace vaefast

@@ -56,4 +56,28 @@ struct MixtureMomentsBackward {
                    scale_stride, dtype, param)
 };
 
+// The moments and kl[1] = 0.5 sum_k (mean^2 + variance - log max(variance, eps) - 1), in float or, for float64, double, of
+// variance = between + within. moments.part_sums has room for parts x 3 x k sums, one number for every eight columns, and
+// one more. The GPU alone has it.
+struct MixtureKlForward {
+    MixtureMomentsForward moments;
+    void* kl;
+    double eps;
+
+    VAEFAST_FIELDS(moments.mu, moments.scale, moments.part_sums, moments.mean, moments.between, moments.within, kl,
+                   moments.rows, moments.k, moments.parts, moments.mu_stride, moments.scale_stride, eps, moments.dtype,
+                   moments.param)
+};
+
+// Its gradients, from that to kl [1] and the moments; as of MixtureMomentsBackward, whose own incoming gradients are null.
+struct MixtureKlBackward {
+    MixtureMomentsBackward moments;
+    const void* grad;
+    const double *between, *within;
+    double eps;
+
+    VAEFAST_FIELDS(grad, moments.mean, between, within, moments.mu, moments.scale, moments.grad_mu, moments.grad_scale,
+                   moments.rows, moments.k, moments.mu_stride, moments.scale_stride, eps, moments.dtype, moments.param)
+};
+
 }  // namespace vaefast

@@ -46,4 +46,17 @@ struct MmdPairs {
                    dtype, kernel, paired, grad)
 };
 
+// The same for float rows of at most 64 columns on tensor cores, on the GPU alone. `largest`[P] is max |z|; packed_rows
+// [P, padded, depth] and packed_columns[P, depth, padded] have room for z as pairs of halves (4 bytes a number), padded: n + m
+// rounded up to 64, depth: k rounded up to 32.
+struct MmdProducts {
+    MmdPairs pairs;
+    const float* largest;
+    void *packed_rows, *packed_columns;
+
+    VAEFAST_FIELDS(pairs.z, pairs.e, pairs.w, pairs.factors, pairs.offset, pairs.scales, pairs.value, pairs.rows, pairs.out,
+                   pairs.problems, pairs.n, pairs.m, pairs.k, pairs.z_stride, pairs.splits, pairs.count, pairs.dtype,
+                   pairs.kernel, pairs.paired, pairs.grad, largest, packed_rows, packed_columns)
+};
+
 }  // namespace vaefast

@@ -87,25 +87,31 @@ static inline MmdCoefs<F> mmd_coefs(MmdKernel kernel, const double* scales, int 
     return c;
 }
 
+// COUNT: the number of scales, where it is known when this is compiled; else 0.
+template <int COUNT = 0, class F>
+VAEFAST_HD void imq_rational_of(F u, const MmdCoefs<F>& c, F& f, F& g) {
+    const int s = COUNT ? COUNT : c.count;
+    F top = c.top[s - 1], bottom = u + c.bottom[s - 1], slope = c.slope[2 * s - 2];
+    for (int i = s - 2; i >= 0; --i) {
+        top = top * u + c.top[i];
+        bottom = bottom * u + c.bottom[i];
+        slope = slope * u + c.slope[2 * i + 1];
+        slope = slope * u + c.slope[2 * i];
+    }
+    const F inverse = reciprocal_of(bottom);
+    f = top * inverse;
+    g = -(slope * inverse) * inverse;
+}
+
 template <class F>
 VAEFAST_HD void imq_of(F u, const MmdCoefs<F>& c, F& f, F& g) {
     if (u <= c.limit) {
-        const int s = c.count;
-        F top = c.top[s - 1], bottom = u + c.bottom[s - 1], slope = c.slope[2 * s - 2];
-        for (int i = s - 2; i >= 0; --i) {
-            top = top * u + c.top[i];
-            bottom = bottom * u + c.bottom[i];
-            slope = slope * u + c.slope[2 * i + 1];
-            slope = slope * u + c.slope[2 * i];
-        }
-        const F inverse = F(1) / bottom;
-        f = top * inverse;
-        g = -(slope * inverse) * inverse;
+        imq_rational_of(u, c, f, g);
         return;
     }
     f = F(0), g = F(0);
     for (int s = 0; s < c.count; ++s) {
-        const F inverse = F(1) / (c.a[s] + u);
+        const F inverse = reciprocal_of(c.a[s] + u);
         f += c.a[s] * inverse;
         g -= c.a[s] * inverse * inverse;
     }
@@ -123,7 +129,7 @@ VAEFAST_HD void rbf_of(F u, const MmdCoefs<F>& c, F& f, F& g) {
 
 template <class F>
 VAEFAST_HD void laplacian_of(F u, const MmdCoefs<F>& c, F& f, F& g) {
-    const F d = sqrt_of(u), half = u > F(0) ? F(-0.5) / d : F(0);
+    const F d = sqrt_of(u), half = d > F(0) ? F(-0.5) * reciprocal_of(d) : F(0);
     f = F(0), g = F(0);
     for (int s = 0; s < c.count; ++s) {
         const F e = exp_of(-d * c.a[s]);
@@ -135,7 +141,7 @@ VAEFAST_HD void laplacian_of(F u, const MmdCoefs<F>& c, F& f, F& g) {
 template <class F>
 VAEFAST_HD void energy_of(F u, const MmdCoefs<F>&, F& f, F& g) {
     f = -sqrt_of(u);
-    g = u > F(0) ? F(0.5) / f : F(0);
+    g = f < F(0) ? F(0.5) * reciprocal_of(f) : F(0);
 }
 
 // Without what cancels over all pairs, or is summed apart: f lacks the terms of degree one that are not `dot`, the

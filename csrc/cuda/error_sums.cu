@@ -78,26 +78,28 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(ErrorSumsForward a, i
 }
 
 // Thread by thread four columns of the rows of one part: with weights a part is many rows, whose share of the gradient
-// to the weights the thread sums up; without, it is one row.
+// to the weights the thread sums up; without, it is one row. A block has `width` threads side by side, and `tiles` such blocks
+// have a row.
 template <class X, class T>
-__global__ void __launch_bounds__(kThreads) backward_kernel(ErrorSumsBackward a, bool packed) {
+__global__ void __launch_bounds__(kThreads) backward_kernel(ErrorSumsBackward a, int width, unsigned tiles, bool packed) {
     using C = typename ComputeType<T>::type;
-    const int64_t columns = (a.k + 3) / 4;
     const X* x = static_cast<const X*>(a.x);
     const T* h = static_cast<const T*>(a.x_hat);
     const C *grad_sums = static_cast<const C*>(a.grad_sums), *grad_weighted = static_cast<const C*>(a.grad_weighted);
     const C* weight = static_cast<const C*>(a.weight);
     X* grad_x = static_cast<X*>(a.grad_x);
     T* grad_x_hat = static_cast<T*>(a.grad_x_hat);
-    for (int64_t unit = int64_t(blockIdx.x) * kThreads + threadIdx.x; unit < columns * a.parts;
-         unit += int64_t(gridDim.x) * kThreads) {
-        const int64_t j = unit % columns * 4, part = unit / columns;
+    const int64_t j = (int64_t(blockIdx.x % tiles) * width + threadIdx.x % width) * 4;
+    const int64_t part = int64_t(blockIdx.x / tiles) * (kThreads / width) + threadIdx.x / width;
+    if (j < a.k && part < a.parts) {
         const int live = a.k - j < 4 ? int(a.k - j) : 4;
+        const int64_t begin = a.grad_weight ? a.rows * part / a.parts : part;
+        const int64_t end = a.grad_weight ? a.rows * (part + 1) / a.parts : part + 1;
         C w[4] = {C(0), C(0), C(0), C(0)};
         double total[4] = {0, 0, 0, 0};
         if (weight)
             for (int i = 0; i < live; ++i) w[i] = weight[j + i];
-        for (int64_t row = a.rows * part / a.parts; row < a.rows * (part + 1) / a.parts; ++row) {
+        for (int64_t row = begin; row < end; ++row) {
             const C plain = grad_sums ? grad_sums[row * a.grad_sums_stride] : C(0);
             const C g = grad_weighted ? grad_weighted[row * a.grad_weighted_stride] : C(0);
             C xs[4], hs[4], to_x[4], to_h[4];
@@ -148,8 +150,10 @@ void launch_typed(const ErrorSumsBackward& given, cudaStream_t stream) {
                         packable(static_cast<const X*>(a.grad_x), a.k) &&
                         packable(static_cast<const T*>(a.grad_x_hat), a.k);
     if (!a.grad_weight) a.parts = a.rows;
-    const int64_t threads = (a.k + 3) / 4 * a.parts;
-    if (threads > 0) launch_kernel(backward_kernel<X, T>, blocks_for(threads, kThreads), kThreads, stream, a, packed);
+    int width = 1;
+    while (width < kThreads && 4 * int64_t(width) < a.k) width *= 2;
+    const unsigned tiles = blocks_for(a.k, 4 * width), blocks = tiles * blocks_for(a.parts, kThreads / width);
+    if (blocks > 0) launch_kernel(backward_kernel<X, T>, blocks, kThreads, stream, a, width, tiles, packed);
     if (a.grad_weight && a.k > 0)
         launch_kernel(merge_kernel<typename ComputeType<T>::type>, blocks_for(a.k, kThreads), kThreads, stream, a);
 }

@@ -9,4 +9,8 @@ namespace vaefast {
 void mixture_density_forward_cuda(const MixtureDensityForward& args, CudaTarget target);
 void mixture_density_backward_cuda(const MixtureDensityBackward& args, CudaTarget target);
 
+// The same by csrc/cuda/mixture_density_products.cu.
+void mixture_density_forward_products_cuda(const MixtureDensityForwardProducts& args, CudaTarget target);
+void mixture_density_backward_products_cuda(const MixtureDensityBackwardProducts& args, CudaTarget target);
+
 }  // namespace vaefast

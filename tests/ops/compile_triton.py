@@ -72,14 +72,20 @@ def error_sums() -> None:
         ("u8", "fp32", "fp32", 0, True, 80), ("fp32", "bf16", "fp32", 1, True, 90), ("bf16", "bf16", "fp32", 2, True, 80),
         ("fp64", "fp64", "fp64", 2, False, 90), ("fp32", "fp32", "fp32", 0, False, 90),
     ]:  # fmt: skip
-        types = {"x_ptr": "*" + data, "grad_x_ptr": "*" + data, "parts_ptr": "*fp64"}
+        types = {"x_ptr": "*" + data, "grad_x_ptr": "*" + data, "parts_ptr": "*fp64", "constant": "fp32"}
         types |= {n: "*" + element for n in ("x_hat_ptr", "grad_x_hat_ptr")}
         types |= {n: "*" + compute for n in ("weight_ptr", "sums_ptr", "weighted_ptr", "grad_sums_ptr", "grad_weighted_ptr")}
         f = tl.float64 if compute == "fp64" else tl.float32
         constants = {"IS_BYTES": data == "u8", "KIND": kind, "LOGITS": logits, "F": f}
-        compile(k.forward_kernel, arch, types, HAS_WEIGHT=logits, ROWS=1, COLUMNS=1024, **constants)
+        gamma = {"HAS_GAMMA": False}
+        compile(k.forward_kernel, arch, types, HAS_WEIGHT=logits, ROWS=1, COLUMNS=1024, **gamma, **constants)
         compile(k.backward_kernel, arch, types, HAS_SUMS=True, HAS_WEIGHTED=logits, TO_X=data != "u8", TO_X_HAT=True,
-                TO_WEIGHT=logits, ROWS=4, COLUMNS=256, **constants)  # fmt: skip
+                TO_WEIGHT=logits, ROWS=4, COLUMNS=256, **gamma, **constants)  # fmt: skip
+        if kind < 2 and compute == "fp32":  # of one scale gamma, whose gradient takes the place of the parts
+            gamma, types["parts_ptr"] = {"HAS_GAMMA": True}, "*fp32"
+            compile(k.forward_kernel, arch, types, HAS_WEIGHT=False, ROWS=1, COLUMNS=1024, **gamma, **constants)
+            compile(k.backward_kernel, arch, types, HAS_SUMS=True, HAS_WEIGHTED=True, TO_X=data != "u8", TO_X_HAT=True,
+                    TO_WEIGHT=True, ROWS=4, COLUMNS=256, **gamma, **constants)  # fmt: skip
 
 
 def mixture_moments() -> None:

@@ -66,6 +66,7 @@ def cpu_backend(request, monkeypatch):
         if isinstance(core, str):
             pytest.skip(core)
         monkeypatch.setattr(_native, "run", lambda name, x, *f: getattr(core, name + "_cuda")(*_native.values(f), 0, 0))
+        monkeypatch.setattr(_native, "on_gpu", lambda x: True)
         backend = "cpp"  # its Python side is the same
     reason = _registry.why_not(backend, "cpu")
     if reason:

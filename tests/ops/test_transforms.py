@@ -14,12 +14,14 @@ from vaefast.ops import _registry
 X, H = torch.rand(2, 3, 5, generator=torch.Generator().manual_seed(0)).double()
 
 CALLS = {
-    "error_sums": lambda t: ops.gaussian_nll(X, t, -0.5),
+    "error_sums": lambda t: ops.squared_error(X, t),
+    "scaled_nll": lambda t: ops.gaussian_nll(X, t, -0.5),
     "error_sums, weighted": lambda t: ops.laplace_nll(X, t, torch.linspace(-1, 1, 5).double()),
     "reparam_kl": lambda t: torch.cat([r.flatten() for r in ops.reparam_kl(t, X, seed=3)]),
     "reparameterize": lambda t: ops.reparameterize(X, t, param="softplus", seed=3),
     "mmd2": lambda t: ops.mmd2(t, X, kernel="rbf", scales=(1.0, 2.0)),
     "mixture_log_density": lambda t: ops.mixture_log_density(t, X, H),
+    "mixture_kl": lambda t: ops.mixture_kl(t, X),
     "mixture_moments": lambda t: torch.cat([r.flatten() for r in ops.mixture_moments(t, X)]),
 }
 calls = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)

@@ -15,11 +15,12 @@ from vaefast.ops.aggregate_posterior import (
     mutual_information,
     total_correlation,
 )
+from vaefast.ops.divergence import mixture_kl
 from vaefast.ops.likelihood import HALF_LOG_2PI, bernoulli_nll, gaussian_nll, laplace_nll, squared_error
 from vaefast.ops.mixture_density import mixture_log_density
 from vaefast.ops.mmd import median_distance, mmd2
 from vaefast.ops.mmd_subsets import mmd2_subsets
-from vaefast.ops.moments import mixture_kl, mixture_moments
+from vaefast.ops.moments import mixture_moments
 from vaefast.ops.permutations import MMDTest, mmd_test
 from vaefast.ops.reparam import reparam_kl, reparameterize
 

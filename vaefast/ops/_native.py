@@ -82,10 +82,11 @@ def kernels(name: str) -> ModuleType:
 def values(fields: tuple) -> list:
     """Fields of an argument struct as vaefast._C takes them: tensors as addresses (None as null), dtypes as numbers."""
     return [
-        v if type(v) is int  # the most common, and isinstance(v, torch.Tensor) is slow where it is not so
-        else v.data_ptr() if isinstance(v, torch.Tensor)
+        v if (kind := type(v)) is int or kind is float or kind is bool
+        else v.data_ptr() if kind is torch.Tensor
         else 0 if v is None
-        else DTYPES[v] if isinstance(v, torch.dtype)
+        else DTYPES[v] if kind is torch.dtype
+        else v.data_ptr() if isinstance(v, torch.Tensor)
         else v
         for v in fields
     ]  # fmt: skip
@@ -98,10 +99,25 @@ def run(name: str, x: torch.Tensor, *fields: object) -> None:
     addresses go out only for the length of the call.
     """
     if x.is_cuda:
-        target = x.device.index, torch.cuda.current_stream(x.device).cuda_stream
-        getattr(_C, name + "_cuda")(*values(fields), *target)
+        device = x.device.index
+        getattr(_C, name + "_cuda")(*values(fields), device, torch._C._cuda_getCurrentRawStream(device))
     else:
         getattr(_C, name + "_cpu")(*values(fields), torch.get_num_threads())
+
+
+def on_gpu(x: torch.Tensor) -> bool:
+    """Whether `run` takes x to a GPU's kernels."""
+    return x.is_cuda
+
+
+def has_products(x: torch.Tensor) -> bool:
+    """Whether `run` takes x to a GPU whose tensor cores multiply as csrc/cuda/mma.h does."""
+    return on_gpu(x) and (not x.is_cuda or _capability(x.device.index) >= (8, 0))
+
+
+@cache
+def _capability(device: int) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(device)
 
 
 def unit_rows(x: torch.Tensor) -> torch.Tensor:

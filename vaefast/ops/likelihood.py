@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vaefast.ops import _check
 from vaefast.ops._error_sums import error_sums
+from vaefast.ops._scaled_nll import FACTOR_AND_POWER, scaled_nll
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 """0.918939 a dimension. Dai & Wipf's code truncates it to 0.91893."""
@@ -149,13 +150,12 @@ def _scaled_nll(
     """The likelihoods of scale gamma: the sum of error factor gamma^-power + log gamma + constant."""
     x, x_hat = _checked(x, x_hat)
     log_gamma = _log_gamma(log_gamma, x, torch.float64 if x_hat.dtype == torch.float64 else torch.float32)
-    factor, power = (0.5, 2) if kind == "squared" else (1.0, 1)
     rows, data = x.shape[0], x.shape[1:]
     dims = data.numel()
     if log_gamma.dim() == 0:
-        error = error_sums(x.reshape(rows, dims), x_hat.reshape(rows, dims), None, kind, from_logits)[0]
-        nll = torch.addcmul(log_gamma * dims + dims * constant, error, torch.exp(log_gamma * -power), value=factor)
+        nll, error = scaled_nll(x.reshape(rows, dims), x_hat.reshape(rows, dims), log_gamma, kind, from_logits, constant)
         return (nll, error) if return_error else nll
+    factor, power = FACTOR_AND_POWER[kind]
     # Trailing dimensions that share a gamma form segments, whose errors are summed before gamma is applied.
     lead = max(i + 1 for i, g in enumerate(log_gamma.shape) if g != 1)
     segment = data[lead:].numel()

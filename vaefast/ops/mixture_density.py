@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vaefast.ops import _check, _library, _native
+from vaefast.ops import _check, _library, _native, _rounds
 from vaefast.ops._precision import compute_dtype
 from vaefast.ops._registry import Kernels, Op
 from vaefast.ops._scale import PARAMS, scale_of
@@ -48,9 +48,9 @@ def mixture_log_density(
 
     Differentiable once, to z, mu and scale. No array of M x N elements is ever made and only the inputs and the
     result's log-sum-exp are kept: the backward pass computes the distances again. They are computed from differences
-    z - mu, so that means of 100 and widths of 1e-4 keep their digits. A component whose share in a row is below
-    2^-100 (float32; e^-690 in float64) counts as absent from that row. Gradients do not depend on the number of
-    threads.
+    z - mu wherever products would lose digits, so that means of 100 and widths of 1e-4 keep theirs. A component whose
+    share in a row is below 2^-100 (float32; e^-690 in float64) counts as absent from that row. Gradients do not depend
+    on the number of threads.
 
     Raises:
         ArgumentError: shapes, dtypes or devices that do not fit, no component, an unknown `param`.
@@ -199,6 +199,29 @@ def _operand(x: Tensor, per_dimension: bool) -> Tensor:
     return (x.t() if per_dimension and x.dim() == 2 else x).contiguous()
 
 
+PRODUCTS = range(32, 65)
+"""Dimensions of the joint density in float32 that go to the tensor cores. With fewer, pairs whose distance must come from
+differences are frequent, and the differences of all are not much work."""
+
+
+def _by_products(points: Tensor, per_dimension: bool) -> bool:
+    return points.dtype == torch.float32 and not per_dimension and points.shape[1] in PRODUCTS and _native.has_products(points)
+
+
+def _room(points: Tensor, means: Tensor, orders: int) -> tuple[Tensor, ...]:
+    """DensityRoom of csrc/core/mixture_density_args.h: the middle of the means, and room for the rest."""
+
+    def packed(x: Tensor) -> Tensor:
+        return x.new_empty(2 * orders, -(-x.shape[0] // 64) * 64, 64)  # two halves take the room of a float
+
+    center = means.nan_to_num(0.0, 0.0, 0.0).mean(0)
+    return center, points.new_zeros(3), means.new_empty(means.shape[0]), packed(points), packed(means)
+
+
+def _parts(owners: int, streamed: int, at_a_time: int) -> int:
+    return _rounds.parts(-(-owners // 64), min(8, -(-streamed // 64)), at_a_time)
+
+
 def native_forward(
     z: Tensor, mu: Tensor, scale: Tensor, param: str, per_dimension: bool, exclude_self: bool
 ) -> tuple[Tensor, Tensor]:
@@ -208,12 +231,14 @@ def native_forward(
     (m, k), n = z.shape, mu.shape[0]
     c = _components(scale, param, per_dimension, exclude_self)
     points, means, inverse, constant = (_operand(x, per_dimension) for x in (z, mu, c.inverse, c.constant))
-    splits = _splits(m, n, k if per_dimension else 1, z.device.type)
+    products = _by_products(points, per_dimension)
+    splits = _parts(m, n, 396) if products else _splits(m, n, k if per_dimension else 1, z.device.type)
     out = points.new_empty((k, m) if per_dimension else (m,))
     scratch = points.new_empty((2, splits, out.numel())) if splits > 1 else None
+    name, room = ("mixture_density_forward_products", _room(points, means, 1)) if products else ("mixture_density_forward", ())
     _native.run(
-        "mixture_density_forward", points, points, means, inverse, constant, out, scratch, m, n, k, splits,
-        per_dimension, exclude_self, points.dtype,
+        name, points, points, means, inverse, constant, out, scratch, m, n, k, splits, per_dimension, exclude_self, points.dtype,
+        *room,
     )  # fmt: skip
     log_sum = out.t().contiguous() if per_dimension else out
     return log_sum + c.offset, log_sum
@@ -231,16 +256,21 @@ def native_backward(
     operands = [_operand(x, per_dimension) for x in (grad, log_sum, z, mu, c.inverse, c.constant)]
     points = operands[2]
     dimensions = k if per_dimension else 1
-    splits_z = _splits(m, n, dimensions, z.device.type)
-    splits_components = _splits(n, m, dimensions, z.device.type)
+    products = _by_products(points, per_dimension)
+    if products:
+        splits_z, splits_components = _parts(m, n, 264), _parts(n, m, 264)
+    else:
+        splits_z, splits_components = _splits(m, n, dimensions, z.device.type), _splits(n, m, dimensions, z.device.type)
     to_z, s1, s2 = torch.empty_like(points), torch.empty_like(operands[3]), torch.empty_like(operands[3])
     s0 = torch.empty_like(operands[5])
     scratch_z = points.new_empty((splits_z, to_z.numel())) if splits_z > 1 else None
     per_split = s0.numel() + 2 * s1.numel()
     scratch_components = points.new_empty(splits_components * per_split) if splits_components > 1 else None
+    name = "mixture_density_backward_products" if products else "mixture_density_backward"
+    room = _room(points, operands[3], 2) if products else ()
     _native.run(
-        "mixture_density_backward", points, *operands, to_z, s0, s1, s2, scratch_z, scratch_components, m, n, k,
-        splits_z, splits_components, per_dimension, exclude_self, points.dtype,
+        name, points, *operands, to_z, s0, s1, s2, scratch_z, scratch_components, m, n, k, splits_z, splits_components,
+        per_dimension, exclude_self, points.dtype, *room,
     )  # fmt: skip
     if per_dimension:
         to_z, s0, s1, s2 = (x.t() for x in (to_z, s0, s1, s2))

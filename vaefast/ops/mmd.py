@@ -272,9 +272,24 @@ def reference_forward(x, y, wx, wy, bandwidth, spec, grad_x, grad_y):
     return reference.forward(x, y, wx, wy, bandwidth, spec, grad_x, grad_y)
 
 
+PRODUCTS = range(16, 65)
+"""Columns of float rows that go to the tensor cores. Below, pairs whose distance must come from differences are frequent."""
+PRODUCT_ROWS = 64  # of a problem: with fewer most of a tile would be padding
+
+
 def native_forward(x, y, wx, wy, bandwidth, spec, grad_x, grad_y):
-    """`reference_forward` by csrc/{cpu,cuda}/mmd."""
-    return _pairs(x, y, wx, wy, bandwidth, spec, grad_x, grad_y, lambda name, *a: _native.run(name, *a))
+    """`reference_forward` by csrc/{cpu,cuda}/mmd and, on tensor cores, csrc/cuda/mmd_products."""
+    return _pairs(x, y, wx, wy, bandwidth, spec, grad_x, grad_y, _native_pairs)
+
+
+def _native_pairs(name, x, z, *fields):
+    problems, rows, k = *z.shape[:2], fields[11]
+    if z.dtype == torch.float64 or k not in PRODUCTS or rows < PRODUCT_ROWS or not _native.has_products(x):
+        return _native.run(name, x, z, *fields)
+    padded, depth = -(-rows // 64) * 64, -(-k // 32) * 32
+    packed = z.new_empty((2, problems, padded, max(depth, 64)))  # two halves take the room of a float
+    largest = torch.linalg.vector_norm(z, math.inf, (1, 2))
+    return _native.run("mmd_products", x, z, *fields, largest, packed[0], packed[1])
 
 
 def triton_forward(x, y, wx, wy, bandwidth, spec, grad_x, grad_y):
@@ -287,7 +302,7 @@ def _pairs(x, y, wx, wy, bandwidth, spec, grad_x, grad_y, run):
     rows, count = ready.n + ready.m, spec.degree if ready.dot else len(spec.scales)
     # On a GPU one part of the value comes from every block of threads. The CPU's kernel writes the first part alone.
     blocks = tiles(rows, ready.dtype)
-    parts = splits(ready.problems, blocks)
+    parts = splits(ready.problems, blocks, x.is_cuda)
     value = x.new_zeros((parts * blocks, ready.problems), dtype=torch.float64)
     shape = (parts, ready.problems, rows) if grad_x or grad_y else (0, 0, 0)
     sums = x.new_zeros(shape, dtype=torch.float64)

@@ -1,13 +1,12 @@
-"""Moments of the aggregate posterior (1/N) sum_i N(mu_i, s_i^2) and the KL of its moment-matched Gaussian.
+"""Moments of the aggregate posterior (1/N) sum_i N(mu_i, s_i^2).
 
 The op takes three numbers a dimension in one pass: the mean of the means, the variance of the means ("between") and
 the mean of the variances ("within"). They come in float64 whatever the inputs are, because the backward pass
-subtracts the mean again; ranks are merged and the divergence is taken by arithmetic on k numbers.
+subtracts the mean again; ranks are merged by arithmetic on k numbers.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -58,40 +57,14 @@ def mixture_moments(
 
     Source: Rivera, "How to train your VAE" (2023, GAMIX), with the exact variance of a mixture.
     """
-    mean, variance, dtype = _moments(mu, scale, param, var, group)
+    mean, variance, dtype = wide_moments(mu, scale, param, var, group)
     return mean.to(dtype), variance.to(dtype)
 
 
-def mixture_kl(
-    mu: Tensor,
-    scale: Tensor,
-    *,
-    param: str = "logvar",
-    var: str = "mixture",
-    eps: float = 1e-8,
-    group: ProcessGroup | None = None,
-) -> Tensor:
-    """KL(N(mean, variance) || N(0, I)) of the moments of `mixture_moments`, in nats, a scalar.
-
-    0.5 sum_k (mean^2 + variance - log max(variance, eps) - 1): the variance inside the logarithm is raised to eps, and
-    where it is below, the logarithm has no gradient; so one row with var="means" gives a finite value.
-
-    It bounds the divergence of the mixture itself from below, and equals the mean over i of KL(N(mu_i, s_i^2) ||
-    N(0, I)) less 0.5 sum_k (log variance - mean_i log s_i^2). Arguments, gradients and errors are those of
-    `mixture_moments`.
-
-    Source: Rivera, "How to train your VAE" (2023, GAMIX); his release has var="means".
-    """
-    if isinstance(eps, bool) or not isinstance(eps, (int, float)) or not 0 <= eps < math.inf:
-        _check.fail("eps", repr(eps), "a number >= 0")
-    mean, variance, dtype = _moments(mu, scale, param, var, group)
-    return (0.5 * (mean * mean + variance - variance.clamp_min(eps).log() - 1)).sum().to(dtype)
-
-
-def _moments(
+def checked(
     mu: Tensor, scale: Tensor, param: str, var: str, group: ProcessGroup | None
-) -> tuple[Tensor, Tensor, torch.dtype]:
-    """Mean and variance in float64, and the dtype that results have."""
+) -> tuple[Tensor, Tensor | None]:
+    """mu [N, k] and, where it counts, scale [N, k], of one dtype."""
     _check.float_tensor("mu", mu)
     _check.float_tensor("scale", scale)
     _check.same_shape_and_device("scale", scale, "mu", mu)
@@ -103,9 +76,17 @@ def _moments(
     if mu.dtype != scale.dtype and var == "mixture":
         dtype = torch.promote_types(mu.dtype, scale.dtype)
         mu, scale = mu.to(dtype), scale.to(dtype)
-    moments = _mixture_moments(mu.reshape(rows, k), None if var == "means" else scale.reshape(rows, k), param)
-    mean, between, within = moments if group is None else _over_ranks(rows, *moments, group)
-    return mean, between if var == "means" else between + within, compute_dtype(mu.dtype)
+    return mu.reshape(rows, k), None if var == "means" else scale.reshape(rows, k)
+
+
+def wide_moments(
+    mu: Tensor, scale: Tensor, param: str, var: str, group: ProcessGroup | None
+) -> tuple[Tensor, Tensor, torch.dtype]:
+    """Mean and variance in float64, and the dtype that results have."""
+    mu, scale = checked(mu, scale, param, var, group)
+    moments = _mixture_moments(mu, scale, param)
+    mean, between, within = moments if group is None else _over_ranks(mu.shape[0], *moments, group)
+    return mean, between if scale is None else between + within, compute_dtype(mu.dtype)
 
 
 def _over_ranks(
@@ -185,14 +166,17 @@ def _gradients(mu: Tensor, scale: Tensor | None) -> tuple[Tensor, Tensor]:
     return mu.new_empty(mu.shape), mu.new_empty(0) if scale is None else scale.new_empty(scale.shape)
 
 
-def _parts(mu: Tensor) -> Tensor:
-    """Room for the sums of parts of the rows, whose number depends on the shape and the kind of device alone."""
+def part_count(mu: Tensor) -> int:
+    """Of the rows, by the shape and the kind of device alone."""
     rows, k = mu.shape
-    if mu.is_cuda:  # eight blocks of 128 columns a multiprocessor of an H200
-        parts = max(1, min(1056 // max(1, -(-k // 128)), -(-rows // 64)))
-    else:
-        parts = max(1, min(256, -(-rows // 1024)))
-    return mu.new_empty((parts, 3, k), dtype=_moment_dtype(mu))
+    if mu.is_cuda:  # three blocks of 128 columns a multiprocessor of an H200, as many as it holds at a time
+        return max(1, min(396 // max(1, -(-k // 128)), -(-rows // 64)))
+    return max(1, min(256, -(-rows // 1024)))
+
+
+def _parts(mu: Tensor) -> Tensor:
+    """Room for the sums of parts of the rows."""
+    return mu.new_empty((part_count(mu), 3, mu.shape[1]), dtype=_moment_dtype(mu))
 
 
 def native_forward(mu: Tensor, scale: Tensor | None, param: str) -> tuple[Tensor, Tensor, Tensor]:

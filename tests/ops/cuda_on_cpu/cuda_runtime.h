@@ -3,7 +3,7 @@
 // shuffles. A barrier that not all threads reach, and a shuffle that not all lanes of its mask reach, abort.
 //
 // What kernels may use: threadIdx.x, blockIdx.{x,y,z}, blockDim.x, gridDim.{x,y,z}, static __shared__ arrays,
-// __syncthreads, __shfl_{xor,down,up}_sync and __shfl_sync, __ldg, float2/float4, and cmath.
+// __syncthreads, __shfl_{xor,down,up}_sync and __shfl_sync, __ldg, __ballot_sync, atomicAdd and atomicMax of unsigned, __threadfence, float2/float4, and cmath.
 #pragma once
 
 #include <ucontext.h>
@@ -203,6 +203,24 @@ template <class T>
 T __shfl_sync(unsigned mask, T x, int source) {
     return cuda_on_cpu::exchange(mask, x, source % 32);
 }
+// The bits of all lanes of the mask for which x holds.
+inline unsigned __ballot_sync(unsigned mask, bool x) {
+    using namespace cuda_on_cpu;
+    Machine& m = machine();
+    const unsigned me = m.current, warp = me - me % kWarp;
+    m.fibers[me].value[0] = x;
+    m.fibers[me].mask = mask;
+    wait_as(Fiber::at_warp_barrier);
+    unsigned bits = 0;
+    for (unsigned lane = 0; lane < kWarp && warp + lane < m.fibers.size(); ++lane)
+        if (mask >> lane & 1u && m.fibers[warp + lane].value[0]) bits |= 1u << lane;
+    m.fibers[me].mask = mask;
+    wait_as(Fiber::at_warp_barrier);
+    return bits;
+}
+inline void __threadfence() {}
+inline unsigned atomicAdd(unsigned* p, unsigned x) { return *p += x, *p - x; }
+inline unsigned atomicMax(unsigned* p, unsigned x) { const unsigned old = *p; return *p = std::max(old, x), old; }
 template <class T>
 T __ldg(const T* p) {
     return *p;
