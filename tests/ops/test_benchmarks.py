@@ -28,7 +28,8 @@ def test_the_page_shows_the_file():
     assert shown == markdown(json.loads((ROOT / "benchmarks" / "results" / "ops-cpu.json").read_text()))
 
 
-@pytest.mark.parametrize("module, name", [("gpu", "ops-h100"), ("gpu", "kid-h100"), ("training", "training-h100")])
+@pytest.mark.parametrize("module, name", [("gpu", "ops-h100"), ("gpu", "ops-products-h100"), ("gpu", "kid-h100"),
+                                          ("training", "training-h100")])
 def test_the_page_of_the_gpu_shows_the_files(module, name):
     page = (ROOT / "docs" / "gpu.md").read_text()
     shown = page.partition(f"<!-- {name} -->\n")[2].partition("<!-- end -->")[0]
