@@ -196,8 +196,8 @@ _OP = Op(
     because={
         "cpu": "twice the eager formula and 0.87 times the compiled one at 64 x 3 x 64 x 64, forward and backward of "
         "gaussian_nll with logits and uint8 data (two AVX-512 threads); compiling at a user's first call would cost more",
-        "cuda": "forward and backward of gaussian_nll on an H100, in a graph: 9, 66 and 478 us at 64, 1,024 and 8,192 x 3 x 64 x 64 "
-        "(cuda 11, 76 and 546; compiled PyTorch 9, 65 and 472)",
+        "cuda": "forward and backward of gaussian_nll on an H100, in a graph: 9, 66 and 478 us at 64, 1,024 and 8,192 x 3 x 64 x "
+        "64 (cuda 11, 76 and 546; compiled PyTorch 9, 65 and 472)",
     },
 )
 

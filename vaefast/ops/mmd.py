@@ -328,8 +328,8 @@ _OP = Op(
     because={
         "cpu": "n = m = 10,000, k = 64, seven IMQ scales, forward and backward, 2 threads: 0.30 s, compiled PyTorch 1.4 s; "
         "the products alone take 0.21 s at the cores' peak. n = m = 64: 0.47 ms, compiled 0.29 ms, which is the calls' price",
-        "cuda": "forward and backward on an H100, n = m = 10,000, k = 64, seven IMQ scales, in a graph: 2.4 ms (triton 11.3; compiled "
-        "PyTorch 7.2, from 2.7 GB of matrices)",
+        "cuda": "forward and backward on an H100, n = m = 10,000, k = 64, seven IMQ scales, in a graph: 2.4 ms (triton 11.3; "
+        "compiled PyTorch 7.2, from 2.7 GB of matrices)",
     },
 )
 
