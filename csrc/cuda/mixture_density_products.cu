@@ -197,7 +197,7 @@ __global__ void __launch_bounds__(kBlock, 3) forward_products_kernel(MixtureDens
             const int h = x / 2 % 2, local = other_of(x, lane);
             const float terms = plain[x / 4][x % 4] + squares[local];
             float value = constant[local] - 0.5f * (l[x / 4][x % 4] + squares[local]), lower = value;
-            const bool absent = value == -INFINITY || (a.exclude_self && j0 + local == mine + own_of(x, lane));
+            const bool absent = constant[local] == -INFINITY || (a.exclude_self && j0 + local == mine + own_of(x, lane));
             if (!(terms <= kMost) && !absent) {
                 unsure |= 1u << x;
                 lower = value - kError * terms;

@@ -47,10 +47,10 @@ def mixture_log_density(
         has -inf, and no gradient.
 
     Differentiable once, to z, mu and scale. No array of M x N elements is ever made and only the inputs and the
-    result's log-sum-exp are kept: the backward pass computes the distances again. They are computed from differences
-    z - mu wherever products would lose digits, so that means of 100 and widths of 1e-4 keep theirs. A component whose
-    share in a row is below 2^-100 (float32; e^-690 in float64) counts as absent from that row. Gradients do not depend
-    on the number of threads.
+    result's log-sum-exp are kept: the backward pass computes the distances again. They come from differences z - mu
+    wherever products would lose digits, so that means of 100 and widths of 1e-4 keep theirs. A component whose share in
+    a row is below 2^-100 (float32; e^-690 in float64) counts as absent from that row. Gradients do not depend on the
+    number of threads.
 
     Raises:
         ArgumentError: shapes, dtypes or devices that do not fit, no component, an unknown `param`.
