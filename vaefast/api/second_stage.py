@@ -13,7 +13,7 @@ from vaefast.api.base import Model, Part
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.mode import evaluating
 from vaefast.models.noise_level import Gamma
-from vaefast.models.posterior import DiagonalGaussian
+from vaefast.models.posterior import DiagonalGaussian, Posterior
 from vaefast.models.second_stage import draw_codes, recode
 from vaefast.nets import SecondStageDecoder, SecondStageEncoder
 from vaefast.nets.shapes import whole_number
@@ -112,9 +112,10 @@ class SecondStage(Model):
 
     def forward(self, z: Any) -> dict[str, Tensor]:
         """Loss terms of a batch of latents [B, k], in nats per latent, for your own training loop."""
-        return self.second(z)
+        terms: dict[str, Tensor] = self.second(z)
+        return terms
 
-    def encode(self, z: Tensor) -> DiagonalGaussian:
+    def encode(self, z: Tensor) -> Posterior:
         """q(u|z) of latents [B, k]: `mean`, `std` and `sample()`, [B, k] each."""
         with evaluating(self.second):
             return self.second.encode(z)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -55,6 +55,10 @@ class TwoStageVAE(ImageAutoencoder, models.TwoStageVAE):
     """
 
     kind = "two-stage"
+    first: models.VAE
+    second: models.VAE
+    if TYPE_CHECKING:  # the second of two parents has it
+        sample = models.TwoStageVAE.sample  # type: ignore[assignment]  # its stage comes before its generator
     defaults = (StageSettings(epochs=400), StageSettings(epochs=800))
 
     def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: NetsName = "infogan",

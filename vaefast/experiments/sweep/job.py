@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from vaefast.api import ImageModel
 from vaefast.errors import DivergenceError, RunFolderError
 from vaefast.experiments.draws import sample_images
 from vaefast.experiments.evaluate import evaluate, own_network
@@ -133,6 +134,7 @@ class Milestones(Callback):
 
     def _score(self, trainer: Trainer) -> float:
         samples, seed = self.options["samples"], self.options["seed"]
+        assert trainer.run is not None and isinstance(trainer.model, ImageModel)
         if self.score is None:
             split = run_data(trainer.run, self.options["data_root"])
             test = split("test")
