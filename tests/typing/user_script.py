@@ -1,4 +1,4 @@
-"""What a user writes, for type checkers; `reveal_type` lines say what they have to find. Nothing runs it."""
+"""What a user writes, for type checkers; `assert_type` lines say what they have to find. Nothing runs it."""
 
 from __future__ import annotations
 

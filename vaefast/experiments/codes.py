@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -41,9 +41,9 @@ def stage_options(model: Any, stage: str) -> dict[str, int]:
     return {"stage": 1} if stage == "stage1" and has_second_stage(model) else {}
 
 
-def infers(model: api.ImageModel) -> bool:
+def infers(model: api.ImageModel) -> TypeGuard[api.ImageAutoencoder]:
     """Whether the model's codes have a density q(z|x): not those of a GAN, and not the pixels that infusion reveals."""
-    return isinstance(model, api.ImageAutoencoder) and getattr(model.first, "infers", True)
+    return isinstance(model, api.ImageAutoencoder) and bool(getattr(model.first, "infers", True))
 
 
 @dataclass(frozen=True, eq=False)
