@@ -206,6 +206,14 @@ def test_a_stop_returns_and_the_same_trainer_goes_on(Line, points, tmp_path, ema
     assert torch.equal(cut.layer.weight, whole.layer.weight) and not trainer.stopped
 
 
+def test_a_stop_before_the_fit_is_heard_once(Line, points, tmp_path):
+    stage = Stage("only", Line(), lambda: ImageSource(points(), CPU), StageSettings(steps=6, batch_size=8))
+    trainer = Trainer(stage.module, [stage], device="cpu", run=folder(tmp_path / "run"), log_every=1)
+    trainer.stop()
+    assert [r["step"] for r in trainer.fit().records] == [1] and trainer.stopped
+    assert [r["step"] for r in trainer.fit(resume=True).records] == list(range(1, 7)) and not trainer.stopped
+
+
 def test_a_stop_in_the_first_stage_leaves_a_model_and_a_run_that_goes_on(tmp_path):
     images = torch.randint(0, 256, (48, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
 

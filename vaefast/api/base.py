@@ -10,10 +10,10 @@ from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vaefast import __version__
 from vaefast.api.arguments import CUSTOM, recorded
@@ -74,6 +74,8 @@ class Model(Draws, nn.Module):
     """Whether channels_last="auto" is on, on a CPU."""
     defaults: tuple[StageSettings, ...]
     first: Any
+    if TYPE_CHECKING:
+        def __call__(self, x: Any) -> dict[str, Tensor]: ...
     _config: dict[str, Any]
     _settled: Mapping[str, Any] = {}
     """Arguments that a model has settled itself, where None or others were given."""
@@ -114,12 +116,12 @@ class Model(Draws, nn.Module):
 
     def fit(self, data: Any, *, epochs: Any = None, steps: Any = None, batch_size: Any = None, lr: Any = None,
             schedule: Any = None, gamma_lr_factor: Any = None, ema: Any = None,
-            settings: StageSettings | Sequence[StageSettings] | None = None, out: str | os.PathLike | None = None,
+            settings: StageSettings | Sequence[StageSettings] | None = None, out: str | os.PathLike[str] | None = None,
             resume: bool | str = False, seed: int = 0, device: str | torch.device | None = "auto", precision: Precision = "auto",
             progress: bool = True, callbacks: Sequence[Callback] = (), compile: Mode = "auto", channels_last: Mode = "auto",
             sync: bool = False, log_every: int = LOG_EVERY, checkpoint_seconds: float = CHECKPOINT_SECONDS,
             evaluate: Callable[[str], dict[str, float]] | None = None, evaluate_every: float | None = None,
-            best: str | None = None, keep_best: bool = False, start_from: str | os.PathLike | None = None,
+            best: str | None = None, keep_best: bool = False, start_from: str | os.PathLike[str] | None = None,
             info: dict[str, Any] | None = None) -> History:
         """Train every stage. Each training setting is one value for all stages or one each; the defaults are the paper's.
 
@@ -236,8 +238,8 @@ class Model(Draws, nn.Module):
         return [override(default, {k: v[i] if isinstance(v, (tuple, list)) else v for k, v in given.items()})
                 for i, default in enumerate(self.defaults)]
 
-    def _open_run(self, out: str | os.PathLike | None, config: dict[str, Any],
-                  resume: bool) -> tuple[RunFolder | None, list[str]]:
+    def _open_run(self, out: str | os.PathLike[str] | None, config: dict[str, Any],
+                  resume: bool | str) -> tuple[RunFolder | None, list[str]]:
         """The run's folder, and what of a resumed run is longer than before."""
         if out is None:
             if resume:
@@ -249,7 +251,7 @@ class Model(Draws, nn.Module):
         arguments = inspect.signature(type(self)).parameters.values()
         return run, run.require(config, {p.name: p.default for p in arguments if p.default is not p.empty})
 
-    def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the model into folder `path`: model.json (settings, checksum) and model.safetensors.
 
         Raises:

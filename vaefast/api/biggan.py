@@ -186,6 +186,7 @@ class BigGANVAE(OneStage):
     """
 
     kind = "biggan-vae"
+    first: models.VAE
     networks = ()
     channels_last_on_cpu = True  # an iteration takes 0.7 of the time (ch 16 and 32, fp32, one thread)
     defaults = (vae_stage(epochs=PUBLISHED["deep"].vae_epochs, batch_size=PUBLISHED["deep"].batch_size),)

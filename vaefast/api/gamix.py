@@ -73,7 +73,8 @@ class GAMIXVAE(TwoStages, OneStage):
     """
 
     kind = "gamix"
-    defaults = (PAPER,)
+    first: models.GAMIXVAE
+    defaults: tuple[StageSettings, ...] = (PAPER,)
 
     def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 512, *, nets: NetsName = "gamix",
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, width: int = 128, norm: NormName = "batch",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ class Adversarial(ImageModel):
     """
 
     first: models.GAN
-    networks = ("generator", "discriminator")
+    networks: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
 
     def __init__(self, first: models.GAN) -> None:
         super().__init__()

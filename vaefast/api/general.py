@@ -16,7 +16,7 @@ from vaefast.api.wae import against_adversary
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
 from vaefast.models.families import FamilyName
-from vaefast.models.latent_model import Posterior
+from vaefast.models.latent_model import PosteriorName
 from vaefast.models.noise_level import Gamma
 from vaefast.models.prior_penalty import Kernel
 from vaefast.models.regularizers import RegularizerName
@@ -68,13 +68,14 @@ class GeneralVAE(OneStage):
     """
 
     kind = "general"
-    defaults = (StageSettings(epochs=400),)
+    first: models.GeneralVAE
+    defaults: tuple[StageSettings, ...] = (StageSettings(epochs=400),)
 
     def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: NetsName | PixelNets = "infogan",
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, family: FamilyName | None = None,
                  regularizer: RegularizerName | Callable[[Tensor, Tensor, Tensor], Tensor] = "elbo", beta: float | None = None,
                  alpha: float | None = None, lambda_: float | None = None, kernel: Kernel | None = None,
-                 gamma: Gamma = "learned", gamma_init: float = 1.0, posterior: Posterior = "gaussian",
+                 gamma: Gamma = "learned", gamma_init: float = 1.0, posterior: PosteriorName = "gaussian",
                  reduction: Literal["sum", "mean"] = "sum", adversary_width: int = 1024, adversary_depth: int = 4,
                  decoder_options: Mapping[str, Any] | None = None) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from vaefast.api.base import Model, Part, describe_data
 from vaefast.data import ImageSet, as_image_set
 from vaefast.errors import ArgumentError
 from vaefast.models.autoencoder import Autoencoder
+from vaefast.models.posterior import Posterior
 from vaefast.nets import NETS
 from vaefast.nets.own import own_network
 from vaefast.training.sources import ImageSource
@@ -44,8 +45,8 @@ def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, im
     of_encoder, of_decoder = ([p for p in list(inspect.signature(builder).parameters)[2:] if p != "deterministic"]
                               for builder in (build_encoder, build_decoder))
     both = list(dict.fromkeys([*of_encoder, *of_decoder]))
-    for given, taken, what in ((options, both, "net_options"), (decoder_options, of_decoder, "decoder_options")):
-        for name in given or ():
+    for extra, taken, what in ((options, both, "net_options"), (decoder_options, of_decoder, "decoder_options")):
+        for name in extra or ():
             if name not in taken:
                 raise ArgumentError(f"{what} has {name!r}, which {nets!r} does not take; it has {', '.join(taken) or 'none'}.")
     encoder_options, own = ({k: v for k, v in (options or {}).items() if k in taken} for taken in (of_encoder, of_decoder))
@@ -63,6 +64,11 @@ class ImageModel(Model):
         """Whether its codes have a density q(z|x): not those of a GAN, and not the pixels that infusion reveals."""
         return self.encodes and getattr(self.first, "infers", True)
 
+    if TYPE_CHECKING:  # classes beside this one have them
+        @property
+        def image_shape(self) -> tuple[int, ...]: ...
+        def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor: ...
+
     def _accept(self, data: Any) -> tuple[ImageSet, dict[str, Any]]:
         images = as_image_set(data)
         if tuple(images.image_shape) != self.image_shape:
@@ -75,9 +81,9 @@ class ImageAutoencoder(ImageModel, Autoencoder):
     """A model that draws images and codes them, too: it has encode, decode and reconstruct."""
 
     encodes = True
-    networks = ("encoder", "decoder")
+    networks: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
 
-    def encode(self, x: Any) -> Any:
+    def encode(self, x: Any) -> Posterior:
         """q(z|x) of images [B, C, H, W] (uint8, or float in [0, 1]; or whatever else `fit` takes): `mean`, `std` and `sample()`,
         [B, k] each."""
         return super().encode(_batch(x))
@@ -105,11 +111,13 @@ class OneStage(ImageAutoencoder):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Loss terms of a batch [B, C, H, W] (uint8, or float in [0, 1]), in nats or the loss's own units per image."""
-        return self.first(_batch(x))
+        terms: dict[str, Tensor] = self.first(_batch(x))
+        return terms
 
     def sample_codes(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n codes z of the prior, [n, k]."""
-        return self.first.prior(n, generator)
+        codes: Tensor = self.first.prior(n, generator)
+        return codes
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n images, [n, C, H, W] in [0, 1]: codes of the prior, decoded; drawn by an autoregressive decoder, and without

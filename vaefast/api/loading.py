@@ -32,7 +32,7 @@ MODELS: dict[str, type[Model]] = {model.kind: model for model in (
 """Classes by their kind."""
 
 
-def load(path: str | os.PathLike, *, device: str | torch.device | None = "cpu", networks: str | bool | None = None,
+def load(path: str | os.PathLike[str], *, device: str | torch.device | None = "cpu", networks: str | bool | None = None,
          **own: nn.Module | None) -> Model:
     """A model that `model.save(path)` wrote, or that of a finished run folder; in eval mode.
 

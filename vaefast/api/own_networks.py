@@ -16,6 +16,8 @@ from vaefast.nets.own import own_network
 
 FORM = "MODULE:FUNCTION"
 _SOURCE = "_vaefast_source"
+STRUCTURE = 20_000
+"""Characters of a network's structure that a file holds."""
 
 
 def networks_from(spec: str, names: Sequence[str], image_shape: Sequence[int], latent_dim: int,
@@ -54,11 +56,11 @@ def networks_from(spec: str, names: Sequence[str], image_shape: Sequence[int], l
 
 def source_of(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
     """How another process finds networks of one's own (JSON-ready): `from` and `options` of those that `networks_from` made; of
-    others the classes by name, as far as they can be imported, for a person to read."""
+    others the classes by name, as far as they can be imported, and their structure, for a person to read."""
     tagged = [getattr(network, _SOURCE, None) for network in networks.values()]
     if tagged and tagged[0] is not None and all(source == tagged[0] for source in tagged):
         return dict(tagged[0])
-    found = {}
+    found: dict[str, Any] = {"structure": {name: str(network)[:STRUCTURE] for name, network in networks.items()}}
     for name, network in networks.items():
         where, what = type(network).__module__, type(network).__qualname__
         if where != "__main__" and "<" not in what and where.partition(".")[0] != "torch":

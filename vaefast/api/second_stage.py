@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from vaefast import models
 from vaefast.api.base import Model, Part
 from vaefast.errors import ArgumentError
+from vaefast.errors import ArgumentError
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.mode import evaluating
 from vaefast.models.noise_level import Gamma
-from vaefast.models.posterior import DiagonalGaussian
+from vaefast.models.posterior import DiagonalGaussian, Posterior
 from vaefast.models.second_stage import draw_codes, latents_of, recode
 from vaefast.nets import SecondStageDecoder, SecondStageEncoder, VelocityNet
 from vaefast.nets.shapes import whole_number
@@ -200,9 +201,10 @@ class SecondStage(Model):
 
     def forward(self, z: Any) -> dict[str, Tensor]:
         """Loss terms of a batch of latents [B, k] for your own training loop: in nats per latent, or a flow's squared error."""
-        return self.second(z)
+        terms: dict[str, Tensor] = self.second(z)
+        return terms
 
-    def encode(self, z: Tensor) -> DiagonalGaussian | Tensor:
+    def encode(self, z: Tensor) -> Posterior | Tensor:
         """q(u|z) of latents [B, k]: `mean`, `std` and `sample()`, [B, k] each; of a flow u itself, [B, k]."""
         if isinstance(self.second, models.Mixture):
             return latents_of(self.second, z)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -91,6 +91,7 @@ class SequentialVAE(OneStage):
 
     kind = "sequential"
     stepwise = True
+    first: models.SequentialVAE
     defaults = (PAPER,)
 
     def __init__(self, image_shape: tuple[int, int, int], steps: int | None = None, *, variant: VariantName = "celeba",
@@ -108,9 +109,10 @@ class SequentialVAE(OneStage):
         if inference == "infusion" and (chosen.predictor or denoise_train or rungs is not None):
             raise ArgumentError("infusion has no codes to predict, no rungs, and inference networks to show damaged images to; "
                                 "leave out rungs, denoise_train and the variants with a predictor.")
-        sizes = {"widths": scaled_widths(chosen.widths, width), "rungs": chosen.rungs if rungs is None else tuple(rungs)}
+        sizes: dict[str, Any] = {"widths": scaled_widths(chosen.widths, width),
+                                 "rungs": chosen.rungs if rungs is None else tuple(rungs)}
         own = min(steps, 2) if shared else steps  # sets of weights
-        common = {"data_shape": image_shape, "steps": steps, "last_only": chosen.last_only}
+        common: dict[str, Any] = {"data_shape": image_shape, "steps": steps, "last_only": chosen.last_only}
         if inference == "infusion":
             sizes["rungs"] = ()
             first: models.SequentialVAE = models.InfusionChain(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -22,6 +22,7 @@ from vaefast.api.second_stage import (
 )
 from vaefast.data import ImageSet
 from vaefast.models.noise_level import Gamma
+from vaefast.models.second_stage import SecondStage
 from vaefast.models.vae import Likelihood
 from vaefast.nets import NetsName
 from vaefast.nets.shapes import checked_image_shape, whole_number
@@ -65,6 +66,10 @@ class TwoStageVAE(ImageAutoencoder, models.TwoStageVAE):
     """
 
     kind = "two-stage"
+    first: models.VAE
+    second: SecondStage
+    if TYPE_CHECKING:  # the second of two parents has it
+        sample = models.TwoStageVAE.sample  # type: ignore[assignment]  # its stage comes before its generator
     defaults: tuple[StageSettings, ...] = (StageSettings(epochs=400), StageSettings(epochs=800))
 
     def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: NetsName = "infogan",

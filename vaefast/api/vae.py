@@ -50,6 +50,7 @@ class VAE(OneStage):
     """
 
     kind = "vae"
+    first: models.VAE
     defaults = (StageSettings(epochs=400),)
 
     def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: NetsName = "infogan",

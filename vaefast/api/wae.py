@@ -13,7 +13,7 @@ from vaefast import models
 from vaefast.api.images import OneStage, networks
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
-from vaefast.models.latent_model import Posterior
+from vaefast.models.latent_model import PosteriorName
 from vaefast.models.prior_penalty import Kernel
 from vaefast.models.wae import Cost
 from vaefast.nets import LatentAdversary, NetsName
@@ -63,13 +63,14 @@ class WAE(OneStage):
     """
 
     kind = "wae"
-    defaults = (StageSettings(epochs=400),)
+    first: models.WAE
+    defaults: tuple[StageSettings, ...] = (StageSettings(epochs=400),)
 
     def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: NetsName = "infogan",
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, penalty: Literal["mmd", "gan"] = "mmd",
                  lambda_: float = 100.0, prior_std: float = 1.0, kernel: Kernel = "imq", reconstruction: Cost = "l2sq",
-                 image_range: tuple[float, float] = (0.0, 1.0), posterior: Posterior = "deterministic", prior_trick: bool = True,
-                 adversary_width: int = 1024, adversary_depth: int = 4, pretrain: bool = False) -> None:
+                 image_range: tuple[float, float] = (0.0, 1.0), posterior: PosteriorName = "deterministic",
+                 prior_trick: bool = True, adversary_width: int = 1024, adversary_depth: int = 4, pretrain: bool = False) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         encoder, decoder = networks(nets, encoder, decoder, image_shape, latent_dim, deterministic=posterior == "deterministic")
         width, depth = whole_number("adversary_width", adversary_width), whole_number("adversary_depth", adversary_depth)

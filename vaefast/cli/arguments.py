@@ -10,7 +10,7 @@ from typing import Any
 
 def numbers(kind: type) -> Any:
     """A reader of one or more numbers of that kind, separated by commas."""
-    def parse(text: str) -> tuple:
+    def parse(text: str) -> tuple[Any, ...]:
         return tuple(kind(part) for part in text.split(","))
 
     parse.expected = f"{_WORDS[kind]}, or one for each stage, separated by commas"  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from vaefast.cli.arguments import numbers, words
+from vaefast.cli.arguments import NETWORKS, numbers, words
 
 HELP = "compare two sets of images: FID, Inception score, KID and more"
 
@@ -29,6 +29,7 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     fid.add_argument("--on-bad", choices=ON_BAD, default=ON_BAD[0],
                      help=f"what to do about files that are no sound images (default: {ON_BAD[0]})")
     fid.add_argument("-n", type=int, default=10_000, help="samples to draw from a run folder (default: 10000)")
+    fid.add_argument("--networks", metavar="SPEC", help="of a run folder: " + NETWORKS)
     fid.set_defaults(call=_run)
 
 
@@ -38,5 +39,5 @@ def _run(args: argparse.Namespace) -> None:
     size = args.size[0] if args.size is not None and len(args.size) == 1 else args.size
     result = compare_paths(args.real, args.fake, args.metrics, weights=args.inception_weights, resize=args.resize,
                            stretch=args.stretch, samples=args.n, seed=args.seed, device=args.device,
-                           size=size, on_bad=args.on_bad)
+                           size=size, on_bad=args.on_bad, networks=args.networks)
     print("\n".join(score_lines(result)))

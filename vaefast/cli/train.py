@@ -21,7 +21,7 @@ def add(commands: Any, machine: argparse.ArgumentParser, words: Sequence[str]) -
     train = commands.add_parser(
         "train", parents=[machine], help=HELP, usage=f"vaefast train {kind or 'MODEL'} --data NAME --out RUN [options]",
         description=None if kind else "vaefast train MODEL --help tells of a model's own arguments, with the preset's defaults.")
-    train._negative_number_matcher = re.compile(r"^-\.?\d[^a-z]*$")  # type: ignore[attr-defined]  # "-1,1" is a value
+    train._negative_number_matcher = re.compile(r"^-\.?\d[^a-z]*$")  # "-1,1" is a value
     next(action for action in train._actions if action.dest == "seed").default = argparse.SUPPRESS  # a --config may say it
     add_data_and_budget(train, words)
     train.add_argument("--config", metavar="FILE", help="a run's config.json, or a part of one: what it says stands in the place "

@@ -115,9 +115,9 @@ def ramp(text: str) -> tuple[str, Ramp]:
     name, value = pair(text)
     try:
         start, end, steps, *rest = value.split(":")
-        shape = {"shape": rest.pop(0)} if rest and not rest[0].isdigit() else {}
+        shape: Any = rest.pop(0) if rest and not rest[0].isdigit() else Ramp.shape
         (cycle,) = rest or ("",)
-        return name, Ramp(float(start), float(end), int(steps), int(cycle) if cycle else None, **shape)
+        return name, Ramp(float(start), float(end), int(steps), int(cycle) if cycle else None, shape)
     except ArgumentError as error:
         raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
     except ValueError:

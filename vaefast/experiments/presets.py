@@ -40,12 +40,14 @@ class Preset:
 
     def arguments(self, given: dict[str, Any]) -> dict[str, Any]:
         """The model's arguments, with those given in their places."""
-        loss = given.get("loss", self.model.get("loss"))
-        return {**self.model, **self.of_loss.get(loss, OfLoss()).model, **given}
+        return {**self.model, **self._of(given.get("loss", self.model.get("loss"))).model, **given}
+
+    def _of(self, loss: str | None) -> OfLoss:
+        return OfLoss() if loss is None else self.of_loss.get(loss, OfLoss())
 
     def stages_of(self, model: Model) -> tuple[StageSettings, ...]:
         """The stages' settings for a model."""
-        own = self.of_loss.get(model.config().get("loss"), OfLoss())
+        own = self._of(model.config().get("loss"))
         return self.stages or tuple(override(settings, {**self.settings, **own.settings}) for settings in model.defaults)
 
 

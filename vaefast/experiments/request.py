@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from vaefast.errors import ArgumentError
@@ -84,6 +84,12 @@ class Request:
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return asdict(self)
+
+    def with_overrides(self, model: Mapping[str, Any], stages: Mapping[str, Any]) -> Request:
+        """The same with more arguments of the model, and settings of all stages, on top."""
+        own = self.stage_overrides
+        merged = {**own, **stages} if isinstance(own, Mapping) else [{**one, **stages} for one in own]
+        return replace(self, model_overrides={**self.model_overrides, **model}, stage_overrides=merged)
 
     def stages_from(self, base: Sequence[StageSettings]) -> tuple[StageSettings, ...]:
         """The stages' settings, from the preset's; `ArgumentError` where there are other numbers of them."""

@@ -146,12 +146,14 @@ def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], override
             called = "chain-steps" if name == "steps" else name.rstrip("_")
             raise ArgumentError(f"{called} is {value!r}; {kind} has no such setting.")
     try:
-        return model(image_shape, **chosen.arguments(overrides))
+        built = model(image_shape, **chosen.arguments(overrides))
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, MemoryError) or "allocate" in str(error):
             raise ArgumentError(f"a {kind} model of these settings does not fit into memory; choose fewer latent dimensions, or "
                                 "narrower networks.") from error
         raise
+    assert isinstance(built, api.ImageModel)
+    return built
 
 
 def _callbacks(asked: Request, images: data.ImageSet) -> list[Callback]:

@@ -12,7 +12,7 @@ from vaefast.models.global_moments import GlobalMoments
 from vaefast.models.infusion import InfusionChain
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.player import Player
-from vaefast.models.posterior import DiagonalGaussian, FlowPosterior, PointMass
+from vaefast.models.posterior import DiagonalGaussian, FlowPosterior, PointMass, Posterior
 from vaefast.models.regularizers import REGULARIZERS, Regularizer, make_regularizer
 from vaefast.models.samplers import Mixture, Prior, Sampler
 from vaefast.models.sequential import SequentialVAE
@@ -23,5 +23,5 @@ from vaefast.models.wae_pretrain import pretrain_encoder
 
 __all__ = ["FAMILIES", "GAMIXVAE", "GAN", "REGULARIZERS", "VAE", "WAE", "BigGAN", "DiagonalGaussian", "Family", "FlowMatching",
            "FlowPosterior", "GeneralVAE", "GlobalMoments", "ImageAdversary", "InfusionChain", "Latents", "Mixture", "Player",
-           "PointMass", "Prior", "Regularizer", "Sampler", "SequentialVAE", "TwoStageVAE", "as_latents", "chain", "make_family",
-           "make_regularizer", "pretrain_encoder"]
+           "PointMass", "Posterior", "Prior", "Regularizer", "Sampler", "SequentialVAE", "TwoStageVAE", "as_latents", "chain",
+           "make_family", "make_regularizer", "pretrain_encoder"]

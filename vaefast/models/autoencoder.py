@@ -12,6 +12,7 @@ from vaefast.models.doors import no_loss
 from vaefast.models.draws import Draws
 from vaefast.models.images import clipped
 from vaefast.models.mode import evaluating
+from vaefast.models.posterior import Posterior
 
 
 class Autoencoder(Draws, nn.Module):
@@ -37,7 +38,7 @@ class Autoencoder(Draws, nn.Module):
         """Not the whole: each stage has a loss of its own, so that a training loop calls `first` (and `second`)."""
         raise no_loss(self, "model.first(images) for the terms of stage 1's loss, and model.second(codes) for stage 2's")
 
-    def encode(self, x: Tensor) -> Any:
+    def encode(self, x: Tensor) -> Posterior:
         """q(z|x) of images [B, C, H, W] (uint8, or float in [0, 1]): `mean`, `std` and `sample()`, [B, k] each."""
         with evaluating(self.first):
             return self.first.encode(x)

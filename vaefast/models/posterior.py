@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,21 @@ from torch import Tensor, nn
 from vaefast import ops
 from vaefast.ops import HALF_LOG_2PI
 from vaefast.ops._scale import SOFTPLUS_FLOOR
+
+
+class Posterior(Protocol):
+    """What every model's `encode` returns: q(z|x) of a batch."""
+
+    @property
+    def mean(self) -> Tensor:
+        """[B, k]."""
+
+    @property
+    def std(self) -> Tensor:
+        """[B, k]."""
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """A draw of each row, [B, k]."""
 
 
 class DiagonalGaussian:

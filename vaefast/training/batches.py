@@ -77,9 +77,9 @@ class Batches:
             staged = self._stream.take()
             if not self._staged:
                 self._staged = [tuple(torch.empty_like(t, device=self.device) for t in rows) for rows in staged]
-            for rows, new in zip(self._staged, staged):
-                for a, b in zip(rows, new):
-                    a.copy_(b, non_blocking=True)
+            for places, new in zip(self._staged, staged):
+                for there, one in zip(places, new):
+                    there.copy_(one, non_blocking=True)
             self._stream.used()
 
     def _fetch(self, step: int) -> list[Rows]:

@@ -24,7 +24,7 @@ def mkl_is_slow() -> bool:
             and torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available())
 
 
-def fast_dense(device: torch.device, precision: str) -> AbstractContextManager:
+def fast_dense(device: torch.device, precision: str) -> AbstractContextManager[Any]:
     """What makes dense layers fast inside it, where something does; of losses that are not compiled."""
     return OneDNNDense() if device.type == "cpu" and precision == "fp32" and mkl_is_slow() else nullcontext()
 
@@ -32,7 +32,8 @@ def fast_dense(device: torch.device, precision: str) -> AbstractContextManager:
 class OneDNNDense(TorchFunctionMode):
     """Inside, `F.linear` of float32 matrices on a CPU, and so `nn.Linear`, and its gradients run in oneDNN."""
 
-    def __torch_function__(self, func: Callable[..., Any], types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (),
+                           kwargs: dict[str, Any] | None = None) -> Any:
         if func is F.linear and not kwargs and _takes(*args):
             return _product(*args)
         return func(*args, **(kwargs or {}))
@@ -49,7 +50,8 @@ def _takes(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if x.numel() * len(weight) < SMALLEST:
         return F.linear(x, weight, bias)
-    return _Dense.apply(x, weight, bias)
+    product: Tensor = _Dense.apply(x, weight, bias)
+    return product
 
 
 class _Dense(torch.autograd.Function):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -50,7 +50,7 @@ def cpu_info() -> str:
         return ""
 
 
-def resolve_precision(precision: str, device: torch.device) -> str:
+def resolve_precision(precision: Precision, device: torch.device) -> Precision:
     """"fp32", "bf16" or "tf32"; "auto" is bf16 where the hardware multiplies in it (CUDA from sm_80, CPUs with AMX).
 
     "tf32" (GPUs from sm_80) keeps float32 tensors and rounds the factors of matrix products to 10 bits.
@@ -86,6 +86,6 @@ def matmul_precision(precision: str) -> AbstractContextManager[None]:
     return float32_products(tf32=precision == "tf32")
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
     """bf16 autocast of the networks when precision is "bf16"; losses and gamma stay float32 in the models."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

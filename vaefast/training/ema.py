@@ -19,7 +19,8 @@ class WeightAverage:
 
     def __init__(self, parameters: dict[str, nn.Parameter], decay: float) -> None:
         self.decay = decay
-        self.names, self.live = list(parameters), list(parameters.values())
+        self.names = list(parameters)
+        self.live: list[Tensor] = list(parameters.values())
         self.average = [p.detach().clone() for p in self.live]
         device = self.live[0].device
         # on a GPU the step is captured, and reads its share from the device

@@ -20,10 +20,13 @@ class Stop:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Forget what was asked before, and catch the signals inside (in the main thread; elsewhere Python does not allow it)."""
-        self.asked = NO
+        """Catch the signals inside (in the main thread; elsewhere Python does not allow it), and forget at the end what was
+        asked."""
         if threading.current_thread() is not threading.main_thread():
-            yield
+            try:
+                yield
+            finally:
+                self.asked = NO
             return
 
         def ask(number: int, frame: Any) -> None:
@@ -35,5 +38,6 @@ class Stop:
         try:
             yield
         finally:
+            self.asked = NO
             for number, handler in previous.items():
                 signal.signal(number, handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -176,7 +177,7 @@ class Iteration:
                 batch = next(draws)
             if not all(torch.isfinite(t).all() for t in batch):
                 return "the batch itself holds a value that is not finite"
-            found = _first_bad_output(self.module, lambda turn=turn, batch=batch: self._loss(turn, batch))
+            found = _first_bad_output(self.module, partial(self._loss, turn, batch))
             if found:
                 return found
         return "no tensor could be found that stays so when the iteration is repeated"

@@ -34,7 +34,8 @@ class TensorBoard(Callback):
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise ArgumentError("tensorboard is not installed; pip install 'vaefast[tensorboard]'.") from None
-        self._make, self.folder, self.writer = SummaryWriter, folder, None
+        self._make, self.folder = SummaryWriter, folder
+        self.writer: Any = None
 
     def start(self, trainer: Trainer) -> None:
         if self.writer is None:
@@ -68,7 +69,8 @@ class WeightsAndBiases(Callback):
             import wandb
         except ImportError:
             raise ArgumentError("wandb is not installed; pip install 'vaefast[wandb]'.") from None
-        self._wandb, self.project, self.options, self.run = wandb, project, options, None
+        self._wandb, self.project, self.options = wandb, project, options
+        self.run: Any = None
 
     def start(self, trainer: Trainer) -> None:
         if self.run is None:

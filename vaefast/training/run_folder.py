@@ -58,7 +58,7 @@ class RunFolder:
         self._pending = ""
 
     @classmethod
-    def create(cls, path: str | os.PathLike, config: dict[str, Any]) -> RunFolder:
+    def create(cls, path: str | os.PathLike[str], config: dict[str, Any]) -> RunFolder:
         """Make the folder and write its config.json.
 
         Raises:
@@ -81,7 +81,7 @@ class RunFolder:
         return cls(path, config)
 
     @classmethod
-    def open(cls, path: str | os.PathLike) -> RunFolder:
+    def open(cls, path: str | os.PathLike[str]) -> RunFolder:
         """A folder that `create` made. Raises `RunFolderError` if there is none."""
         path = Path(path)
         if not (path / "config.json").is_file():

@@ -40,7 +40,7 @@ def lr_factor(schedule: str, step: int, total: int, steps_per_epoch: int, *, hal
     if schedule == "exponential":
         # a run under one epoch falls with its steps
         share = (step // steps_per_epoch + 1) * steps_per_epoch / total if total >= steps_per_epoch else (step + 1) / total
-        return factor * EXPONENTIAL_END ** min(1.0, share)
+        return factor * math.pow(EXPONENTIAL_END, min(1.0, share))
     if schedule == "wae-manual":
         return factor / math.prod(by for epoch, by in WAE_MANUAL if step // steps_per_epoch >= epoch)
     return factor

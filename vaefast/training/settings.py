@@ -143,7 +143,10 @@ class StageSettings(PlayerSettings):
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """Iterations of the whole stage, at least one."""
-        return self.steps if self.steps is not None else max(1, round(self.epochs * steps_per_epoch))
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return max(1, round(self.epochs * steps_per_epoch))
 
     def lr_at(self, step: int, steps_per_epoch: int, player: str = "model") -> float:
         """Learning rate of iteration `step` (counted from 0), before a plateau lowers it."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from vaefast.models.mode import evaluating
 from vaefast.models.posterior import DiagonalGaussian
-from vaefast.models.vae import VAE
 from vaefast.training.distributed import world
 
 RESIDENT_SHARE = 0.6
@@ -88,12 +87,13 @@ class PosteriorSource:
         self.posterior, self.device = posterior, posterior.mean.device
 
     @classmethod
-    def of(cls, model: VAE, source: ImageSource, device: torch.device, batch_size: int = 1000) -> PosteriorSource:
-        """Posteriors of every example of `source` under `model` in eval mode, in float32."""
-        parts = []
+    def of(cls, model: nn.Module, source: ImageSource, device: torch.device, batch_size: int = 1000) -> PosteriorSource:
+        """Posteriors of every example of `source` under `model`, whose `encode` gives Gaussians, in eval mode, in float32."""
+        parts: list[DiagonalGaussian] = []
+        encode: Any = model.encode
         with evaluating(model), torch.no_grad():
             for index in torch.arange(len(source), device=source.device).split(batch_size):
-                parts.append(model.encode(source.raw(index)[0].to(device)))
+                parts.append(encode(source.raw(index)[0].to(device)))
         return cls(DiagonalGaussian(torch.cat([p.mean for p in parts]), torch.cat([p.raw for p in parts]),
                                     parts[0].param))
 
@@ -106,7 +106,8 @@ class PosteriorSource:
 
     def ready(self, raw: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """A fresh draw of each posterior."""
-        return (DiagonalGaussian(*raw, self.posterior.param).sample(),)
+        mean, scale = raw
+        return (DiagonalGaussian(mean, scale, self.posterior.param).sample(),)
 
 
 def scaled(x: Tensor) -> Tensor:

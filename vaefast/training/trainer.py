@@ -123,7 +123,8 @@ class Trainer:
         """End the run after this iteration: `fit` saves everything and returns its history; `fit(resume=True)` goes on.
 
         The stage at work ends as it does at its end, with its averages or its best weights (`keep_best`) in the place of the
-        last; stages after it are not trained. (Ctrl-C interrupts instead: `fit` raises KeyboardInterrupt.)
+        last; stages after it are not trained. Called before `fit`, it ends that after one iteration.
+        (Ctrl-C interrupts instead: `fit` raises KeyboardInterrupt.)
         """
         self._stop.asked = max(self._stop.asked, END)
 
@@ -147,7 +148,7 @@ class Trainer:
             TrainingError: memory ran out, or a score could not be computed (after a checkpoint).
             RunFolderError: another process trains in the folder, or the last checkpoint cannot be written.
         """
-        self.model.to(self.device, memory_format=self.memory_format)
+        self.model.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs lack it
         if self.sync and self.group.size > 1:
             use_global_batch(self.model)
         with ExitStack() as stack:
@@ -326,10 +327,10 @@ class Trainer:
         except DivergenceError:
             raise
         except Exception:
-            kept = self.run and self.group.writes and iteration.first_bad.item() < 0
+            kept = self.run if self.group.writes and iteration.first_bad.item() < 0 else None
             if kept and self._or_later(lambda: self._write(number, self.done, final=True)):
                 self.progress.message(f"{self.stage.name}, step {self.done:,}: a score or a callback failed; what was trained so "
-                                      f"far is saved in {self.run.path}, and resume goes on from there.")
+                                      f"far is saved in {kept.path}, and resume goes on from there.")
             raise
 
     def _due(self, now: float, recorded: bool) -> bool:
@@ -349,6 +350,7 @@ class Trainer:
                 continue
             means = turn.means(updates, group)
             terms |= {iteration.prefix(turn) + name: value for name, value in means.items()}
+            assert turn.sums is not None
             turn.sums.zero_()
         now = time.monotonic()
         self.seconds = self._earlier + now - self._began
@@ -372,8 +374,8 @@ class Trainer:
         self._call("log", record)
         self.history.records.append(record)
         self.progress.log(record)
-        if self.run and self.group.writes:
-            self._or_later(lambda: self.run.append_metrics(record))
+        if (run := self.run) and self.group.writes:
+            self._or_later(lambda: run.append_metrics(record))
         self._logged_at = time.monotonic()
         if isinstance(failed, VaefastError):
             raise failed
@@ -383,6 +385,7 @@ class Trainer:
 
     def _evaluate(self, record: dict[str, Any]) -> None:
         with self._own_random_state(), evaluating(self.model), self.averaged(), torch.no_grad():
+            assert self.stage.evaluate is not None
             record |= _numbers(self.stage.evaluate())
         self._call("evaluate", record)
 
@@ -423,7 +426,7 @@ class Trainer:
 
     def _take_best(self, iteration: Iteration) -> None:
         """The best weights that were saved, and their moving averages, in the place of the last ones."""
-        assert self.run is not None
+        assert self.run is not None and self.stage.best is not None
         if self.group.writes:
             self.run.checkpoints.wait()
         self.group.barrier()

@@ -38,7 +38,7 @@ class Turn:
                  loss: Callable[..., dict[str, Tensor]], device: torch.device, precision: str) -> None:
         self.player, self.stage, self.settings = player, settings, settings.of(player.name)
         self.loss, self.device, self.precision = loss, device, precision
-        self.parameters = list(player.parameters.values())
+        self.parameters: list[Tensor] = list(player.parameters.values())
         own = set(map(id, self.parameters))
         self.others = [p for p in others if p.requires_grad and id(p) not in own]
         self.optimizer = make_optimizer(player, self.settings, device)
@@ -74,7 +74,8 @@ class Turn:
         self._clip()
         group.agree(self.bad)
         if self._skips:
-            self.optimizer.grad_scale, self.optimizer.found_inf = None, self.bad
+            optimizer: Any = self.optimizer  # a fused one skips a step by these
+            optimizer.grad_scale, optimizer.found_inf = None, self.bad
         if self._skips:
             self.optimizer.step()
         elif self.device.type == "cuda":

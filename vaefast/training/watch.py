@@ -142,10 +142,10 @@ class TroubleWatch(Callback):
         self.warned = True
         if way_out := self._way_out(trainer):
             self.say(way_out.strip())
-        if trainer.run:
+        if (run := trainer.run) is not None:
             record = {"stage": trainer.stage.name, "step": trainer.done, "epoch": trainer.epoch,
                       "seconds": round(trainer.seconds, 3), "warning": f"divergence: {message}"}
-            self._or_say(lambda: trainer.run.append_metrics(record))
+            self._or_say(lambda: run.append_metrics(record))
 
     def _look(self, record: dict[str, Any]) -> tuple[list[_Case], list[_Case]]:
         """The troubles that began with this record, and those that ended."""
@@ -162,11 +162,13 @@ class TroubleWatch(Callback):
         return any(case.suspicious for (own, _, _), case in self.cases.items() if own == stage)
 
     def _keep(self, trainer: Trainer) -> None:
-        def keep() -> None:
-            self.kept = trainer.run.checkpoints.keep_newest(LAST_GOOD)
+        if (run := trainer.run) is None:
+            return
 
-        if trainer.run:
-            self._or_say(keep)
+        def keep() -> None:
+            self.kept = run.checkpoints.keep_newest(LAST_GOOD)
+
+        self._or_say(keep)
 
     def _drop(self, trainer: Trainer) -> None:
         if trainer.run:

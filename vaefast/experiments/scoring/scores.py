@@ -103,10 +103,12 @@ def checked_metrics(which: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(which))
 
 
-def images_of(path: str, *, samples: int = 10_000, seed: int = 0, device: str | torch.device = "cpu", **options: Any) -> Any:
+def images_of(path: str, *, samples: int = 10_000, seed: int = 0, device: str | torch.device = "cpu",
+              networks: str | bool | None = None, **options: Any) -> Any:
     """The images that a path stands for: all of a folder, zip, tar or .npz; `samples` drawn from a run folder or saved model.
 
-    A file of statistics gives `GaussianStatistics`. `options` are `size` and `on_bad` of `open_images`.
+    A file of statistics gives `GaussianStatistics`. `options` are `size` and `on_bad` of `open_images`, `networks` as for
+    `vaefast.load`.
 
     Raises:
         DataNotFoundError, DataError: nothing there, or no images. ArgumentError: a model that draws none.
@@ -116,7 +118,7 @@ def images_of(path: str, *, samples: int = 10_000, seed: int = 0, device: str | 
     if (Path(path) / "config.json").is_file() and (Path(path) / "checkpoints").is_dir():
         finished(path)
     if (Path(path) / "model.json").is_file():
-        model = image_model(path, torch.device(device))
+        model = image_model(path, torch.device(device), networks)
         return data.as_image_set(sample_images(model, image_sampler(model), samples, seed=seed))
     return open_images(path, **options)
 
@@ -124,11 +126,12 @@ def images_of(path: str, *, samples: int = 10_000, seed: int = 0, device: str | 
 def compare_paths(
     real: str, fake: str, which: Sequence[str], *, weights: str | None = None, resize: str = "pytorch-fid",
     stretch: bool = False, samples: int = 10_000, seed: int = 0, device: str = "auto", size: int | tuple[int, int] | None = None,
-    on_bad: str = "error", say: Callable[[str], None] = print,
+    on_bad: str = "error", networks: str | bool | None = None, say: Callable[[str], None] = print,
 ) -> dict[str, Any]:  # fmt: skip
     """Score the images at one path against those at another; see `images_of` and `ImageScores`.
 
-    `size` and `on_bad` are of the files: what to resize them to, and whether bad ones are left out ("skip").
+    `size` and `on_bad` are of the files: what to resize them to, and whether bad ones are left out ("skip"); `networks` are of
+    run folders, as for `vaefast.load`.
 
     Raises:
         ArgumentError: a metric that needs labels, or generated images given as statistics only.
@@ -139,7 +142,7 @@ def compare_paths(
     check_paths(real, fake)
     chosen = resolve_device(device)
     extractor = metrics.Inception(weights, device=chosen, resize=resize, notice=say)
-    first, second = (images_of(path, samples=samples, seed=seed, device=chosen, size=size, on_bad=on_bad)
+    first, second = (images_of(path, samples=samples, seed=seed, device=chosen, size=size, on_bad=on_bad, networks=networks)
                      for path in (real, fake))
     if isinstance(second, metrics.GaussianStatistics):
         if tuple(which) != ("fid",):

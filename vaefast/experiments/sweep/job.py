@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from vaefast.api import ImageModel
 from vaefast.errors import DivergenceError, RunFolderError
 from vaefast.experiments.request import Request
 from vaefast.experiments.run import run_data, train
@@ -133,6 +134,7 @@ class Milestones(Callback):
 
     def _score(self, trainer: Trainer) -> float:
         samples, seed = self.options["samples"], self.options["seed"]
+        assert trainer.run is not None and isinstance(trainer.model, ImageModel)
         if self.score is None:
             split = run_data(trainer.run, self.options["data_root"])
             test = split("test")

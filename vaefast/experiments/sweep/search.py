@@ -100,8 +100,7 @@ def sweep(asked: Sweep) -> dict[str, Any]:
 
     def job(path: Path, setting: dict[str, Any], seed: int, milestones: tuple[float, ...] = ()) -> Job:
         model, stages = overrides(setting)
-        one = replace(train, out=str(path), seed=seed, model_overrides={**train.model_overrides, **model},
-                      stage_overrides={**train.stage_overrides, **stages})
+        one = replace(train.with_overrides(model, stages), out=str(path), seed=seed)
         return {"out": str(path), "metric": metric, "milestones": list(milestones), "train": one.as_dict(),
                 "evaluate": {"data_root": train.data_root, "samples": asked.samples, "seed": train.seed, "device": train.device,
                              "weights": str(Path(asked.weights).resolve()) if asked.weights else None, "classifier_cache": cache}}
@@ -153,7 +152,7 @@ def _check(asked: Sweep, settings: list[dict[str, Any]]) -> None:
             raise ArgumentError(f"the space draws model/{unknown[0]}; {train.kind} takes {', '.join(taken)}.")
         if unknown := [name for name in stages if name not in FIELDS]:
             raise ArgumentError(f"the space draws stage/{unknown[0]}; a stage has {', '.join(sorted(FIELDS))}, and beta1.")
-        replace(train, stage_overrides={**train.stage_overrides, **stages}).stages_from(base)
+        train.with_overrides(model, stages).stages_from(base)
     if asked.early_stop and len(chosen.stages) > 1:
         raise ArgumentError(f"early_stop compares models while they train; {train.kind} has {len(chosen.stages)} stages, and "
                             "draws nothing to compare before the last. Leave it out.")
