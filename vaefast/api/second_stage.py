@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from vaefast import models
 from vaefast.api.base import Model, Part
 from vaefast.errors import ArgumentError
-from vaefast.errors import ArgumentError
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.mode import evaluating
 from vaefast.models.noise_level import Gamma

@@ -1,8 +1,8 @@
 """A second stage: what has learned how another model's codes z are distributed, and models that have one.
 
 It is a `VAE` whose examples are codes and whose latents are u (Dai & Wipf 2019, section 4, and their code, `generate`: unlike
-images, codes get the noise of its decoder), a `FlowMatching`, which carries u to codes, or a `Mixture`, which has no u. Everything
-runs in eval mode.
+images, codes get the noise of its decoder), a `FlowMatching`, which carries u to codes, or a `Mixture`, which has no u.
+All run in eval mode.
 """
 
 from __future__ import annotations
