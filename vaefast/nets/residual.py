@@ -3,7 +3,8 @@ side and below, in few channels, without norms.
 
 The image is cut into p x p patches (pixel unshuffle), p = 2 up to a side of 32 and 4 beyond, so that no convolution runs at the
 image's own resolution. Blocks are pre-activation (He et al. 2016) and begin as the identity (the last convolution of each is
-0, as in SkipInit, De & Smith 2020), which makes up for norms.
+0, as in SkipInit, De & Smith 2020), which makes up for norms. One norm is left, before the last convolution: without it logits
+grow with every layer at once, and on images that are mostly black the first steps drive them so far down that they never return.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ class ResidualDecoder(nn.Module):
         # up by a convolution to four times the channels, which is a quarter of the work of one after a doubling of pixels
         self.trunk = nn.Sequential(
             *(ResidualBlock(2 * width) for _ in range(depth)), nn.Conv2d(2 * width, 4 * width, 3, padding=1), nn.PixelShuffle(2),
-            *(ResidualBlock(width) for _ in range(depth)), nn.ReLU(),
+            *(ResidualBlock(width) for _ in range(depth)), nn.GroupNorm(1, width), nn.ReLU(),
             nn.Conv2d(width, grid.channels * grid.patch**2, 3, padding=1))
 
     def forward(self, z: Tensor) -> Tensor:
