@@ -218,7 +218,7 @@ def test_a_sweep_goes_on_and_grows(tmp_path, space, done_at_once, capsys):
 def test_what_cannot_work_is_said_at_once(tmp_path, space, done_at_once):
     asked = {"kind": "vae", "data_name": "digits", "out": tmp_path / "s", "space": str(space)}
     for wrong, error, said in (
-            ({"settings": 0}, ArgumentError, "settings is 0"), ({"metric": "kid"}, ArgumentError, "metric is 'kid'"),
+            ({"settings": 0}, ArgumentError, "settings is 0"), ({"metric": "is"}, ArgumentError, "metric is 'is'"),
             ({"kind": "two-stage", "early_stop": True}, ArgumentError, "early-stop compares"),
             ({"loss": "ns"}, ArgumentError, "draws model/loss; vae takes"),
             ({"steps": (1, 2)}, ArgumentError, "steps has 2 values"),
