@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from vaefast.experiments.papers.catalog import PAPERS
+from vaefast.experiments.papers.claims import markdown
+from vaefast.experiments.papers.page import claims_of, records
+from vaefast.experiments.papers.tables import write_table
 from vaefast.experiments.scoring.tables import markdown_scores
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,6 +64,19 @@ def test_pages_have_what_they_link_to():
 def test_pictures_of_the_pages_are_light():
     sizes = [f.stat().st_size for f in (ROOT / "docs").rglob("*") if f.suffix in (".png", ".jpg")]
     assert sum(sizes) < 4e6 and max(sizes) < 400e3
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_what_is_kept_of_a_paper_is_told_as_then(name, tmp_path):
+    """Records of the parts give the tables and claims that lie beside them."""
+    paper, folder, told = PAPERS[name], ROOT / "docs/results" / f"{name}-quick", {}
+    for data in (path for path in sorted(folder.iterdir()) if path.is_dir()):
+        there = records(paper, data, once=False)
+        told |= {data.name: [claim.as_dict() for claim in claims_of(paper, there)]} if there else {}
+        for part in (part for part in there if paper.parts[part].columns and (data / f"{part}.md").is_file()):
+            write_table(there[part], tmp_path / part, paper.parts[part].columns)
+            assert (tmp_path / f"{part}.md").read_text() == (data / f"{part}.md").read_text(), (data, part)
+    assert markdown(told) == (folder / "claims.md").read_text()
 
 
 def test_the_reproduction_is_the_measured_one():

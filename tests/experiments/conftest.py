@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from vaefast.experiments.papers import cells
+from vaefast.experiments.pictures.grids import save_png
 
 WHOLE = ("test_trials", "test_sweep", "test_real_mnist")
 """Files whose trainings are in processes of their own, or are to learn something."""
+DRAWN = ("test_after_training", "test_latent_page", "test_pictures", "test_report")
+"""Files that look at what is drawn."""
 
 
 @pytest.fixture(scope="module", autouse=True)
-def narrow(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The InfoGAN networks with a dense layer of 16: their 13 million parameters are most of what a run of 6 steps computes,
-    writes and reads."""
+def light(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What most of a run of 6 steps goes into, made small: the 13 million parameters of the InfoGAN networks, and the drawing of
+    curves and of codes."""
+    name = request.module.__name__.rpartition(".")[2]
     with pytest.MonkeyPatch.context() as patch:
-        if request.module.__name__.rpartition(".")[2] not in WHOLE:
+        if name not in WHOLE:
             patch.setattr("vaefast.nets.infogan.HIDDEN", 16)
+            patch.setattr("vaefast.experiments.scoring.latent_page.IMAGES", 200)
+        if name not in (*WHOLE[2:], *DRAWN):
+            patch.setattr("vaefast.experiments.run.draw_curves", lambda records, path: save_png(path, np.zeros((4, 4), np.uint8)))
+            patch.setattr("vaefast.experiments.scoring.latent_page.draw_latents",
+                          lambda summary, path, *_: save_png(path, np.zeros((4, 4), np.uint8)))
         yield
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
 from vaefast.experiments import run
 from vaefast.experiments.papers import claims as all_claims
+from vaefast.experiments.papers.catalog import PAPERS
 from vaefast.experiments.papers.cells import Task
 from vaefast.experiments.papers.dai_wipf import claims, printed, protocol
 from vaefast.experiments.papers.dai_wipf.paper import PAPER
@@ -34,14 +36,13 @@ def reproduce(out: Path, *words: str) -> int:
 def study(tmp_path_factory, patch):
     """Table 1 of two rows and two trials, and the figures, of a few steps each on the UCI digits."""
     out = tmp_path_factory.mktemp("dai-wipf") / "out"
-    original = protocol.options
 
-    def few_steps(training, *rest):
-        found = original(training, *rest)
+    def few_steps(training, task):
+        found = PAPER.settings(training, task)
         return {**found, "steps": (6, 8) if training.kind == "two-stage" else (6,),
                 "model_overrides": {**found["model_overrides"], "latent_dim": 4}}
 
-    patch.setattr(protocol, "options", few_steps)
+    patch.setitem(PAPERS, "dai-wipf", replace(PAPER, settings=few_steps))
     patch.setitem(protocol.SAMPLES, "smoke", 64)
     assert reproduce(out, "table1", "--trials", "2", "--models", ROWS) == 0
     for part in ("table3", "fig1a", "fig1b", "fig2"):

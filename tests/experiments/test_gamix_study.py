@@ -39,8 +39,6 @@ def reproduce(out: Path, *words: str) -> int:
 def study(tmp_path_factory, patch):
     """Every part with some of its rows, of a few steps each on a few of the UCI digits, which the loader draws at 32x32."""
     out = tmp_path_factory.mktemp("gamix") / "out"
-    patch.setattr("vaefast.experiments.run.draw_curves", lambda *_: None)  # of single runs; other tests draw them
-    patch.setattr("vaefast.experiments.scoring.latent_page.draw_latents", lambda *_: None)
     patch.setitem(protocol.PRESETS, "smoke", TINY)
     patch.setattr(protocol, "LIMIT", 520)
     assert reproduce(out, "all", "--models", ",".join(TRAINED)) == 0

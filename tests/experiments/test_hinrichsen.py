@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from vaefast.cli import main
 from vaefast.errors import ArgumentError, DivergenceError
 from vaefast.experiments import presets
 from vaefast.experiments.papers import cells
+from vaefast.experiments.papers.catalog import PAPERS
 from vaefast.experiments.papers.cells import Task
 from vaefast.experiments.papers.hinrichsen import claims, printed, protocol
 from vaefast.experiments.papers.hinrichsen.paper import PAPER
@@ -38,14 +40,13 @@ def reproduce(out: Path, *words: str) -> int:
 def study(tmp_path_factory, patch):
     """Every part, of a few steps each on a few of the UCI digits."""
     out = tmp_path_factory.mktemp("hinrichsen") / "out"
-    original = protocol.options
 
-    def few_steps(training, *rest):
-        found = original(training, *rest)
+    def few_steps(training, task):
+        found = PAPER.settings(training, task)
         found["stage_overrides"]["batch_size"] = 8
         return {**found, "steps": (3,), "model_overrides": {**found["model_overrides"], "ch": 2, "latent_dim": 4}}
 
-    patch.setattr(protocol, "options", few_steps)
+    patch.setitem(PAPERS, "hinrichsen", replace(PAPER, settings=few_steps))
     patch.setitem(protocol.SAMPLES, "smoke", 520)
     patch.setattr(score_curve, "SAMPLES", 50)
     patch.setattr(protocol, "LIMIT", 200)

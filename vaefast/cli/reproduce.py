@@ -15,8 +15,8 @@ HELP = "run a published or documented experiment"
 def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     """Add the command's parser."""
     from vaefast.experiments.papers.catalog import PAPERS
-    from vaefast.experiments.papers.plan import PRESETS
     from vaefast.experiments.reproduce import EXPERIMENTS
+    from vaefast.experiments.theory.job import PRESETS
     from vaefast.training.device import PRECISIONS
 
     reproduce = commands.add_parser("reproduce", parents=[machine], help=HELP,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -58,10 +58,20 @@ def mean_of(rows: dict[str, Any], name: str, key: str) -> float | None:
     return value["mean"] if value else None
 
 
+def claim(text: str, values: Sequence[float | None], words: Callable[..., str], holds: Callable[..., bool]) -> Claim:
+    """What is measured of `values` in words, and whether it holds; not measured where one of them is None."""
+    if any(value is None for value in values):
+        return Claim(text, "not measured", None)
+    return Claim(text, words(*values), holds(*values))
+
+
 def less(rows: dict[str, Any], metric: str, better: str, worse: str, text: str) -> Claim:
     """That row `better` is below row `worse`."""
-    a, b = (mean_of(rows, name, metric) for name in (better, worse))
-    if a is None or b is None:
-        return Claim(text, "not measured", None)
-    ratio = f", {b / a:.2g} times" if a > 0 else ""
-    return Claim(text, f"{a:.4g} against {b:.4g}{ratio}", a < b)
+    return claim(text, [mean_of(rows, name, metric) for name in (better, worse)],
+                 lambda a, b: f"{a:.4g} against {b:.4g}" + (f", {b / a:.2g} times" if a > 0 else ""), lambda a, b: a < b)
+
+
+def monotone(text: str, values: Sequence[float | None], form: str = ".3g", words: str = "", *, falls: bool = False) -> Claim:
+    """That each of the values is above the one before, or below it."""
+    return claim(text, values, lambda *v: " / ".join(format(x, form) for x in v) + words,
+                 lambda *v: all(b < a if falls else a < b for a, b in zip(v, v[1:], strict=False)))

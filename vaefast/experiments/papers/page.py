@@ -29,7 +29,7 @@ def write_page(paper: Paper, study: Study) -> Path:
     said: dict[str, list[Claim]] = {}
     for folder in sorted(p for p in study.out.iterdir() if p.is_dir()) if study.out.is_dir() else ():
         if there := records(paper, folder, once=False):
-            said[folder.name] = judged(_claims(paper, there), study.preset)
+            said[folder.name] = judged(claims_of(paper, there), study.preset)
             body.append(html.section(folder.name, _section(paper, folder, there, said[folder.name])))
     for name, record in records(paper, study.out, once=True).items():
         said[name] = judged(paper.parts[name].claims(record), study.preset)
@@ -48,7 +48,8 @@ def records(paper: Paper, folder: Path, once: bool) -> dict[str, Record]:
     return {name: record for name in names if (record := read_object(folder / f"{name}.json"))}
 
 
-def _claims(paper: Paper, there: Mapping[str, Record]) -> list[Claim]:
+def claims_of(paper: Paper, there: Mapping[str, Record]) -> list[Claim]:
+    """What the paper says of the parts of a data set."""
     if paper.claims is not None:
         return list(paper.claims(there))
     return [claim for name, record in there.items() for claim in paper.parts[name].claims(record)]

@@ -15,7 +15,6 @@ from vaefast.experiments.papers.claims import Claim
 if TYPE_CHECKING:
     from vaefast.experiments.papers.cells import Task
 
-PRESETS = ("smoke", "quick", "paper")
 SMOKE = "a run of minutes that shows that every part works; its numbers mean nothing"
 Columns = Sequence[tuple[str, str]]
 """Key of a row's value, and its heading."""

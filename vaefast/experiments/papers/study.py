@@ -16,8 +16,9 @@ from vaefast.errors import ArgumentError
 from vaefast.experiments.papers import pictures
 from vaefast.experiments.papers.cells import Task
 from vaefast.experiments.papers.page import CALLS, about_data, write_page
-from vaefast.experiments.papers.plan import PRESETS, Paper, Study, of_preset
+from vaefast.experiments.papers.plan import Paper, Study, of_preset
 from vaefast.experiments.papers.tables import table, write_table
+from vaefast.experiments.theory.job import PRESETS
 from vaefast.training.storage import write_json
 
 

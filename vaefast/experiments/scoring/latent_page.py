@@ -92,7 +92,7 @@ def write_latents(model: api.ImageAutoencoder, images: Tensor, folder: Path, see
                   labels: Tensor | None = None) -> dict[str, Any]:
     """Write latents.json and latents.png of `images` [N, C, H, W], with `labels` [N] where they have some, into a run folder;
     returns what the former holds."""
-    q = posteriors(model, images)
+    q = posteriors(model, images, IMAGES)
     summary = latent_summary(q, seed)
     space = latent_space(q.mean, 2 * q.raw.double())
     summary["eigenvalues"] = space.eigenvalues.tolist()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vaefast.experiments.papers.claims import Claim, by_name, less, mean_of, measured
+from vaefast.experiments.papers.claims import Claim, by_name, claim, less, mean_of, measured, monotone
 from vaefast.experiments.papers.gamix.protocol import WEIGHTS
 from vaefast.experiments.scoring.registry import name_of
 
@@ -38,8 +38,8 @@ def of_ablation(found: dict[str, Any]) -> list[Claim]:
 def of_weights(found: dict[str, Any]) -> list[Claim]:
     """Of the weight of the variance term."""
     rows = by_name(found)
-    values = [mean_of(rows, row.name, "posterior_variance") for row in WEIGHTS]
-    return [_rising("the larger the variance term's weight, the larger the posterior variances", values)]
+    return [monotone("the larger the variance term's weight, the larger the posterior variances",
+                     [mean_of(rows, row.name, "posterior_variance") for row in WEIGHTS])]
 
 
 def of_baselines(found: dict[str, Any]) -> list[Claim]:
@@ -59,45 +59,28 @@ def of_baselines(found: dict[str, Any]) -> list[Claim]:
 
 def _collapse(rows: dict[str, Any]) -> Claim:
     text = f"at this reconstruction weight the standard ELBO collapses (here: under {COLLAPSED:.0%} of its dimensions are active)"
-    active, k = mean_of(rows, "elbo", "active"), rows.get("elbo", {}).get("latent_dim")
-    if active is None or k is None:
-        return Claim(text, "not measured", None)
-    return Claim(text, f"{active:.4g} of {k} active", active < COLLAPSED * k)
+    return claim(text, [mean_of(rows, "elbo", "active"), rows.get("elbo", {}).get("latent_dim")],
+                 lambda active, k: f"{active:.4g} of {k} active", lambda active, k: active < COLLAPSED * k)
 
 
 def _gone(rows: dict[str, Any], name: str, text: str) -> Claim:
-    text = f"{text} (here: a mean below {GONE:g})"
-    value = mean_of(rows, name, "posterior_variance")
-    return Claim(text, "not measured", None) if value is None else Claim(text, f"{value:.3g}", value < GONE)
+    return claim(f"{text} (here: a mean below {GONE:g})", [mean_of(rows, name, "posterior_variance")],
+                 lambda value: f"{value:.3g}", lambda value: value < GONE)
 
 
-def _sharpness(rows: dict[str, Any], *names: str) -> list[float] | None:
-    """Of the rows' reconstructions, and of real images, last; None where one is not known."""
-    values = [*(mean_of(rows, name, "sharpness_reconstructions") for name in names), mean_of(rows, "real", "sharpness")]
-    known = [value for value in values if value is not None]
-    return known if len(known) == len(values) else None
+def _sharpness(rows: dict[str, Any], first: str, second: str, text: str, holds: Callable[[float, float, float], bool]) -> Claim:
+    """Of two rows' reconstructions, beside real images."""
+    values = [*(mean_of(rows, name, "sharpness_reconstructions") for name in (first, second)), mean_of(rows, "real", "sharpness")]
+    return claim(text, values, lambda a, b, real: f"{a:.3g} against {b:.3g}, real images {real:.3g}", holds)
 
 
 def _sharper(rows: dict[str, Any], better: str, worse: str, text: str) -> Claim:
     """Noise counts as sharpness: what is beyond the real images' own is no gain."""
-    text = f"{text} (here: nearer to the real images' sharpness)"
-    if (known := _sharpness(rows, better, worse)) is None:
-        return Claim(text, "not measured", None)
-    a, b, real = known
-    return Claim(text, f"{a:.3g} against {b:.3g}, real images {real:.3g}", abs(a - real) < abs(b - real))
+    return _sharpness(rows, better, worse, f"{text} (here: nearer to the real images' sharpness)",
+                      lambda a, b, real: abs(a - real) < abs(b - real))
 
 
 def _blurred(rows: dict[str, Any]) -> Claim:
     text = ("a hundred times its weight blurs reconstructions (here: below the real images' sharpness, and below "
             f"{BLURRED:.0%} of that with the usual weight)")
-    if (known := _sharpness(rows, "ind-x100", "patchgan")) is None:
-        return Claim(text, "not measured", None)
-    huge, usual, real = known
-    return Claim(text, f"{huge:.3g} against {usual:.3g}, real images {real:.3g}", huge < min(BLURRED * usual, real))
-
-
-def _rising(text: str, values: Sequence[float | None]) -> Claim:
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        return Claim(text, "not measured", None)
-    return Claim(text, " / ".join(f"{value:.3g}" for value in known), all(a < b for a, b in zip(known, known[1:], strict=False)))
+    return _sharpness(rows, "ind-x100", "patchgan", text, lambda huge, usual, real: huge < min(BLURRED * usual, real))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vaefast.experiments.papers.claims import Claim, by_name, less, mean_of, measured
+from vaefast.experiments.papers.claims import Claim, by_name, claim, less, mean_of, measured, monotone
 from vaefast.experiments.papers.hinrichsen.protocol import FEW, LATENTS
 
 DISTANCES = ("fid", "fd_classifier", "fd_exemplar")
@@ -38,13 +38,8 @@ def of_latents(found: dict[str, Any]) -> list[Claim]:
     """Of the VAE's latent dimensions."""
     rows, distance = by_name(found), measured(found, DISTANCES)
     values = [mean_of(rows, "vae-deep" if k == 256 else f"vae-deep-z{k}", distance) for k in LATENTS]
-    known = [v for v in values if v is not None]
-    text = "the more latent dimensions, the better the VAE (in FID)"
-    if len(known) < len(values):
-        return [Claim(text, "not measured", None)]
-    shown = " / ".join(f"{v:.4g}" for v in known)
-    falls = all(b < a for a, b in zip(known, known[1:], strict=False))
-    return [Claim(text, f"{shown} with {' / '.join(map(str, LATENTS))}", falls)]
+    return [monotone("the more latent dimensions, the better the VAE (in FID)", values, ".4g",
+                     f" with {' / '.join(map(str, LATENTS))}", falls=True)]
 
 
 def of_rates(found: dict[str, Any]) -> list[Claim]:
@@ -54,11 +49,10 @@ def of_rates(found: dict[str, Any]) -> list[Claim]:
     text = f"10 times the generator's learning rate collapses (here: a diversity below {COLLAPSED:g} of the usual, or divergence)"
     said = [_diverged(rows, "gan-deep-fast-d", slower) or less(rows, distance, "gan-deep", "gan-deep-fast-d", slower)]
     usual, fast = (mean_of(rows, name, "diversity") for name in ("gan-deep", "gan-deep-fast-g"))
-    if (claim := _diverged(rows, "gan-deep-fast-g", text)) is not None:
-        return [*said, claim]
-    if usual is None or fast is None:
-        return [*said, Claim(text, "not measured", None)]
-    return [*said, Claim(text, f"{fast:.3g} of the real images' deviation against {usual:.3g}", fast < COLLAPSED * usual)]
+    if (answer := _diverged(rows, "gan-deep-fast-g", text)) is not None:
+        return [*said, answer]
+    return [*said, claim(text, [fast, usual], lambda f, u: f"{f:.3g} of the real images' deviation against {u:.3g}",
+                         lambda f, u: f < COLLAPSED * u)]
 
 
 def of_activation(found: dict[str, Any]) -> list[Claim]:
@@ -69,10 +63,8 @@ def of_activation(found: dict[str, Any]) -> list[Claim]:
 
 
 def _far(rows: dict[str, Any], score: str, better: str, worse: str, text: str) -> Claim:
-    a, b = (mean_of(rows, name, score) for name in (better, worse))
-    if a is None or b is None:
-        return Claim(text, "not measured", None)
-    return Claim(text, f"{a:.3g} against {b:.3g}, {a / b:.2g} times", a >= FAR * b)
+    return claim(text, [mean_of(rows, name, score) for name in (better, worse)],
+                 lambda a, b: f"{a:.3g} against {b:.3g}, {a / b:.2g} times", lambda a, b: a >= FAR * b)
 
 
 def _diverged(rows: dict[str, Any], name: str, text: str) -> Claim | None:

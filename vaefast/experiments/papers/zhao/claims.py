@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vaefast.experiments.papers.claims import Claim, less, mean_of
+from vaefast.experiments.papers.claims import Claim, by_name, claim, less, mean_of, monotone
 from vaefast.experiments.papers.zhao.chains import series
 
 SATURATED = 0.05
@@ -41,41 +41,39 @@ def of_chain(found: dict[str, Any]) -> list[Claim]:
         return []
     own = found["rows"][-1]["sequential_step_sharpness"]["mean"]
     return [
-        Claim("reconstructions get better with every step (here: the squared error of test images)",
-              " / ".join(f"{e:.3g}" for e in error), all(b < a for a, b in zip(error, error[1:], strict=False))),
-        Claim("samples get sharper with every step (here: the variance of the Laplacian)",
-              f"{' / '.join(f'{s:.3g}' for s in sharp)} (data: {own:.3g})",
-              all(a < b for a, b in zip(sharp, sharp[1:], strict=False)))]
+        monotone("reconstructions get better with every step (here: the squared error of test images)", error, falls=True),
+        monotone("samples get sharper with every step (here: the variance of the Laplacian)", sharp, words=f" (data: {own:.3g})")]
 
 
 def of_pixels(found: dict[str, Any]) -> list[Claim]:
     """Of figure 5."""
-    rows = {row["name"]: row for row in found["rows"]}
+    rows = by_name(found)
     said = [_saturated(rows), *(_useless(rows, name, text) for name, text in (
         ("elbo", "with the ELBO they tell nothing"), ("center", "with the centring regulariser they tell nothing")))]
     said.append(less(rows, "loss", "none", "elbo", "without a regulariser the loss is lower than with the ELBO"))
-    ancestral, chain = (mean_of(rows, "none", key) for key in ("fd_ancestral", "fd_chain"))
     text = ("without a regulariser samples of the chain are good where ancestral ones are not (here: an FD-classifier at least "
             f"{BEATS:g} times lower)")
-    said.append(Claim(text, "not measured", None) if ancestral is None or chain is None else
-                Claim(text, f"{chain:.4g} against {ancestral:.4g}, {ancestral / chain:.3g} times", BEATS * chain <= ancestral))
-    ancestral, chain = (mean_of(rows, "elbo", key) for key in ("fd_ancestral", "fd_chain"))
-    text = f"with the ELBO the two are alike (here: neither FD-classifier {ALIKE:g} times the other)"
-    said.append(Claim(text, "not measured", None) if ancestral is None or chain is None else
-                Claim(text, f"{chain:.4g} against {ancestral:.4g}", max(chain, ancestral) <= ALIKE * min(chain, ancestral)))
+    said.append(claim(text, _distances(rows, "none"), lambda a, c: f"{c:.4g} against {a:.4g}, {a / c:.3g} times",
+                      lambda a, c: BEATS * c <= a))
+    said.append(claim(f"with the ELBO the two are alike (here: neither FD-classifier {ALIKE:g} times the other)",
+                      _distances(rows, "elbo"), lambda a, c: f"{c:.4g} against {a:.4g}",
+                      lambda a, c: max(a, c) <= ALIKE * min(a, c)))
     return said
 
 
+def _distances(rows: dict[str, Any], name: str) -> list[float | None]:
+    """Of ancestral samples and of those of chains."""
+    return [mean_of(rows, name, key) for key in ("fd_ancestral", "fd_chain")]
+
+
 def _saturated(rows: dict[str, Any]) -> Claim:
-    value, ceiling = (mean_of(rows, "none", key) for key in ("information", "ceiling"))
     text = ("without a regulariser codes tell as much about their images as the estimate can show (here: within "
             f"{SATURATED:.0%} of log N)")
-    if value is None or ceiling is None:
-        return Claim(text, "not measured", None)
-    return Claim(text, f"{value:.4g} of at most {ceiling:.4g} nats", value >= (1 - SATURATED) * ceiling)
+    return claim(text, [mean_of(rows, "none", key) for key in ("information", "ceiling")],
+                 lambda value, ceiling: f"{value:.4g} of at most {ceiling:.4g} nats",
+                 lambda value, ceiling: value >= (1 - SATURATED) * ceiling)
 
 
 def _useless(rows: dict[str, Any], name: str, text: str) -> Claim:
-    text = f"{text} (here: below {USELESS:g} nats)"
-    value = mean_of(rows, name, "information")
-    return Claim(text, "not measured", None) if value is None else Claim(text, f"{value:.3g} nats", value < USELESS)
+    return claim(f"{text} (here: below {USELESS:g} nats)", [mean_of(rows, name, "information")],
+                 lambda value: f"{value:.3g} nats", lambda value: value < USELESS)
