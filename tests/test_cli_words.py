@@ -43,7 +43,6 @@ def said(capsys, *words: str) -> str:
     ((*TRAIN, "--batch-size", "1.5"), "--batch-size is '1.5'; expected a whole number."),
     ((*TRAIN, "--epochs", "3,x"), "--epochs is '3,x'; expected a number, or one for each stage, separated by commas."),
     (("train", "gamix", *TRAIN[2:], "--width", "wide"), "--width is 'wide'; expected a whole number."),
-    ((*TRAIN, "--width", "3"), "there is no argument --width"),
     ((*TRAIN, "--likelihood", "gausian"), "expected one of gaussian, bernoulli, squared; did you mean gaussian?"),
     ((*TRAIN, "--ramp", "beta=0:1"), "expected NAME=START:END:STEPS, such as beta=0:1:10000."),
     ((*TRAIN, "--ramp", "beta=0:1:0"), "a ramp has steps 0"),

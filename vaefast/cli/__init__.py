@@ -93,6 +93,8 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     args, unknown = made.parse_known_args(words)
     own = next(action for action in made._actions if isinstance(action, argparse._SubParsersAction)).choices[args.command]
     if unknown:
+        if args.command == "train":
+            train.refuse(unknown[0], args.model)
         own.unrecognized(unknown)
     args.flags = flags_of(own)
     return args

@@ -43,6 +43,15 @@ def add(commands: Any, machine: argparse.ArgumentParser, words: Sequence[str]) -
     train.set_defaults(call=_run)
 
 
+def refuse(word: str, kind: str) -> None:
+    """`ArgumentError` for a flag that other models have."""
+    from vaefast.cli.training import flags_of_models
+    from vaefast.errors import ArgumentError
+
+    if word.partition("=")[0] in flags_of_models():
+        raise ArgumentError(f"{word.partition('=')[0]} was given; {kind} has no such setting.")
+
+
 def _run(args: argparse.Namespace) -> None:
     from vaefast.cli.training import request_of
     from vaefast.experiments.dry_run import dry_run

@@ -11,7 +11,7 @@ from typing import Any
 from vaefast.api import MODELS
 from vaefast.api.base import Model
 from vaefast.cli.arguments import NETWORKS, named, numbers, option, pair, real, value_of
-from vaefast.cli.signature import Hint, add_arguments, hints_of
+from vaefast.cli.signature import Hint, add_arguments, flag, hints_of
 from vaefast.data import names as data_names
 from vaefast.data.decode import ON_BAD
 from vaefast.errors import ArgumentError
@@ -35,10 +35,16 @@ def model_of(kind: str) -> type[Model]:
     return MODELS[next(iter(PRESETS[kind].values())).kind]
 
 
+def flags_of_models(kind: type | None = None) -> set[str]:
+    """The flags of all models' arguments, or of those that may be of that type."""
+    return {RENAMED.get(name) or flag(name) for model in PRESETS for name, hint in hints_of(model_of(model)).items()
+            if hint.given and (kind is None or kind in hint.plain)}
+
+
 def kind_of(words: Sequence[str]) -> str | None:
     """The model that a command line names, or the file of its --config."""
     switches = ["--resume", "--sync", "--flip", "--tensorboard", "--keep-best", "--dry-run", "--early-stop",
-                *{f"--{n.replace('_', '-')}" for kind in PRESETS for n, h in hints_of(model_of(kind)).items() if bool in h.plain}]
+                *flags_of_models(bool)]
     path = value_of(words, "--config")
     return named(words, list(PRESETS), switches) or (read_config(path).get("kind") if path else None)
 
