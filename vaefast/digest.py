@@ -21,5 +21,5 @@ def tensor_digest(tensors: Iterable[tuple[str, Tensor | None]]) -> str:
         sha.update(f"{label}{tensor.dtype} {list(tensor.shape)};".encode())
         flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
         for start in range(0, flat.size, _CHUNK_BYTES):
-            sha.update(flat[start:start + _CHUNK_BYTES])
+            sha.update(flat[start:start + _CHUNK_BYTES].data)
     return sha.hexdigest()

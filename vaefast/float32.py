@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import torch
 
 
 def _switches() -> tuple:
     """Every setting of PyTorch's that an operation on float32 reads; each stands behind those that it falls back on."""
-    b = torch.backends
+    b: Any = torch.backends  # torch's types know some of these alone
     return b, b.cudnn, b.mkldnn, b.cuda.matmul, b.cudnn.conv, b.cudnn.rnn, b.mkldnn.matmul, b.mkldnn.conv, b.mkldnn.rnn
 
 

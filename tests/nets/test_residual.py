@@ -36,7 +36,7 @@ def test_sizes_stay_small():
 
 
 def test_dark_images_do_not_end_in_black():
-    """A bright square somewhere on black, as digits are: after 40 steps the error is below that of black and of the mean image."""
+    """A bright square somewhere on black, as digits are: after 40 steps the error is below the mean image's."""
     import vaefast
 
     g, n = torch.Generator().manual_seed(0), 256

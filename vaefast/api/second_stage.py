@@ -157,15 +157,17 @@ class SecondStage(Model):
         scikit-learn's unsupervised estimators. A mixture is fitted: of the settings it takes out, device, seed and progress."""
         return self._fit_mixture(data, **settings) if isinstance(self.second, models.Mixture) else super().fit(data, **settings)
 
-    def _fit_mixture(self, data: Any, *, out: str | os.PathLike | None = None, device: str | torch.device | None = "auto",
+    def _fit_mixture(self, data: Any, *, out: str | os.PathLike[str] | None = None, device: str | torch.device | None = "auto",
                      seed: int = 0, progress: bool = True, **settings: Any) -> History:
         if settings:
             raise ArgumentError(f"{', '.join(settings)} {'are settings' if len(settings) > 1 else 'is a setting'} of training; a "
                                 "mixture is fitted, and takes out, device, seed and progress alone.")
         latents, _ = self._accept(data)
-        self.second.seed = seed
+        mixture = self.second
+        assert isinstance(mixture, models.Mixture)
+        mixture.seed = seed
         self._conclude(latents, resolve_device(device))
-        make_progress(progress).message(f"{len(self.second.weights)} Gaussians, {self.second.log_likelihood:.4g} nats a latent")
+        make_progress(progress).message(f"{len(mixture.weights)} Gaussians, {mixture.log_likelihood:.4g} nats a latent")
         if out is not None:
             self.save(out)
         return History()

@@ -69,7 +69,7 @@ class TwoStageVAE(ImageAutoencoder, models.TwoStageVAE):
     first: models.VAE
     second: SecondStage
     if TYPE_CHECKING:  # the second of two parents has it
-        sample = models.TwoStageVAE.sample  # type: ignore[assignment]  # its stage comes before its generator
+        sample = models.TwoStageVAE.sample  # its stage comes before its generator
     defaults: tuple[StageSettings, ...] = (StageSettings(epochs=400), StageSettings(epochs=800))
 
     def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: NetsName = "infogan",
