@@ -22,9 +22,9 @@ def light(request: pytest.FixtureRequest) -> Iterator[None]:
     curves and of codes."""
     name = request.module.__name__.rpartition(".")[2]
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vaefast.experiments.scoring.latent_page.IMAGES", 200)
         if name not in WHOLE:
             patch.setattr("vaefast.nets.infogan.HIDDEN", 16)
-            patch.setattr("vaefast.experiments.scoring.latent_page.IMAGES", 200)
         if name not in (*WHOLE[2:], *DRAWN):
             patch.setattr("vaefast.experiments.run.draw_curves", lambda records, path: save_png(path, np.zeros((4, 4), np.uint8)))
             patch.setattr("vaefast.experiments.scoring.latent_page.draw_latents",
