@@ -63,6 +63,10 @@ CANDIDATES = (1, 2, 5, 10, 20, 50, 100, 200, 512)
 """Numbers of components that "auto" tries, in this order, as long as held-out latents get more likely."""
 HELD_OUT = 10
 """One of so many latents is held out there."""
+FEW = 20_000
+"""Latents of which clusters and the number of components are found, where there are more."""
+TRIED = 25
+"""Steps of expectation maximisation of a number of components that is tried."""
 ROWS = 4096
 """Latents that go through the sums at a time, so that what they are summed from stays in the caches."""
 
@@ -73,7 +77,7 @@ class Mixture(nn.Module):
     Args:
         latent_dim: k.
         components: Gaussians; fewer are used where there are fewer distinct latents. "auto": of 1, 2, 5, 10, ... 512 the first
-            number whose next makes held-out latents (a tenth) no more likely; fitted to all in the end.
+            number whose next makes held-out latents (a tenth, of 20,000) no more likely; fitted to all in the end.
         iterations: at most so many steps of expectation maximisation.
         tolerance: stop when the mean log-likelihood of a latent rises by less, in nats.
         floor: added to every variance, so that no Gaussian shrinks to a point.
@@ -132,28 +136,28 @@ class Mixture(nn.Module):
         if isinstance(self.components, str):
             self._choose(z, generator)
         else:
-            self._fit(z, self.components, generator)
+            self._fit(z, self.components, generator, self.iterations)
         return self
 
     def _choose(self, z: Tensor, generator: torch.Generator) -> None:
         """Fit with the number of components that held-out latents ask for."""
-        order = torch.randperm(len(z), generator=generator, device=z.device)
+        order = torch.randperm(len(z), generator=generator, device=z.device)[:FEW]
         held, kept = z[order[::HELD_OUT]], z[torch.cat([order[i::HELD_OUT] for i in range(1, HELD_OUT)])]
         best, count = -math.inf, 1
         for candidate in CANDIDATES:
             if candidate > max(1, len(kept) // (2 * self.latent_dim)):
                 break
-            self._fit(kept, candidate, generator)
+            self._fit(kept, candidate, generator, TRIED)
             if not (likelihood := float(self.log_prob(held).mean())) > best:
                 break
             best, count = likelihood, candidate
-        self._fit(z, count, generator)
+        self._fit(z, count, generator, self.iterations)
 
-    def _fit(self, z: Tensor, components: int, generator: torch.Generator) -> None:
+    def _fit(self, z: Tensor, components: int, generator: torch.Generator, iterations: int) -> None:
         self._resize(components, z.device)
         self._maximise(z, _one_hot(_cluster(z, components, generator), components))
         before = -math.inf
-        for _ in range(self.iterations):
+        for _ in range(iterations):
             responsibilities, self.log_likelihood = self.expect(z)
             self._maximise(z, responsibilities)
             if self.log_likelihood - before < self.tolerance:
@@ -220,18 +224,20 @@ class Mixture(nn.Module):
 
 
 def _cluster(z: Tensor, clusters: int, generator: torch.Generator, rounds: int = 10, starts: int = 4) -> Tensor:
-    """Index of each row's cluster, [N]: the tightest k-means of several from k-means++ (Arthur & Vassilvitskii 2007)."""
-    best, least = torch.zeros(len(z), dtype=torch.long, device=z.device), math.inf
+    """Index of each row's cluster, [N]: the tightest k-means of several from k-means++ (Arthur & Vassilvitskii 2007), of some
+    of the rows where there are many."""
+    some = z if len(z) <= FEW else z[torch.randperm(len(z), generator=generator, device=z.device)[:FEW]]
+    best, least = some[:1], math.inf
     for _ in range(starts):
-        centres = _spread(z, clusters, generator)
+        centres = _spread(some, clusters, generator)
         for _ in range(rounds):
-            shares = _one_hot(torch.cdist(z, centres).argmin(1), len(centres))
+            shares = _one_hot(torch.cdist(some, centres).argmin(1), len(centres))
             count = shares.sum(0)[:, None]
-            centres = torch.where(count > 0, (shares.T @ z) / count.clamp_min(1), centres)
-        distance, index = torch.cdist(z, centres).min(1)
-        if (cost := float(distance.square().sum())) < least:
-            best, least = index, cost
-    return best
+            centres = torch.where(count > 0, (shares.T @ some) / count.clamp_min(1), centres)
+        cost = float(torch.cdist(some, centres).amin(1).square().sum())
+        if cost < least:
+            best, least = centres, cost
+    return torch.cat([torch.cdist(rows, best).argmin(1) for rows in z.split(FEW)])
 
 
 def _spread(z: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
