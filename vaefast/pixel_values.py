@@ -5,12 +5,20 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vaefast.errors import DataError
 
 TOLERANCE = 1e-6
 """So far outside [0, 1] a pixel may lie; it is clamped."""
+
+
+def as_unit(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Pixels as `dtype`, uint8 divided by 255 (in float32 without one); floats without one are returned as they are."""
+    if x.dtype != torch.uint8:
+        return x if dtype is None else x.to(dtype)
+    return x.to(dtype or torch.float32).div_(255)
 
 
 def outside(part: Tensor, start: int = 0) -> bool:

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from vaefast.digest import tensor_digest
 from vaefast.errors import ArgumentError, DataError
+from vaefast.pixel_values import as_unit
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -133,8 +134,6 @@ def to_float(batch: torch.Tensor) -> torch.Tensor:
     Raises:
         ArgumentError: another dtype.
     """
-    if batch.dtype == torch.uint8:
-        return batch.to(torch.float32).div_(255.0)
-    if batch.is_floating_point():
-        return batch
+    if batch.dtype == torch.uint8 or batch.is_floating_point():
+        return as_unit(batch)
     raise ArgumentError(f"images must be uint8 or floating point, not {batch.dtype}.")

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import ArgumentError, DataError
+from ..pixel_values import as_unit
 from .classifier import FeatureClassifier, fit_classifier
 
 EXEMPLAR_RECIPE = "exemplar128-v1"
@@ -73,7 +74,7 @@ def view(images: Tensor, generator: torch.Generator) -> Tensor:
 
     The generator is the CPU's, so that views are the same on every device.
     """
-    x = images.float() / 255 if images.dtype == torch.uint8 else images
+    x = as_unit(images)
     draws = torch.rand(7, len(x), generator=generator).to(x.device, x.dtype)
     low, high = _SCALE
     scale, turn = low + (high - low) * draws[0], _TURN * (2 * draws[1] - 1)

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import ArgumentError
+from ..pixel_values import as_unit
 from .inception_network import SIDE
 
 RESIZES = ("pytorch-fid", "tf")
@@ -23,7 +24,7 @@ def network_input(images: Tensor, resize: str, dtype: torch.dtype) -> Tensor:
         levels = images.to(dtype) if images.dtype == torch.uint8 else images.to(dtype) * 255
         x = (_tf_bilinear(levels) - 128) / 128
     else:
-        unit = images.to(dtype) / 255 if images.dtype == torch.uint8 else images.to(dtype)
+        unit = as_unit(images, dtype)
         x = 2 * F.interpolate(unit, size=(SIDE, SIDE), mode="bilinear", align_corners=False) - 1
     return x.expand(-1, 3, -1, -1)
 
@@ -58,7 +59,7 @@ def stretched(images: Tensor) -> Tensor:
 
     The reference implementation of the Two-Stage VAE does this to generated images, and to them only, before the FID.
     """
-    x = images.float() / 255 if images.dtype == torch.uint8 else images
+    x = as_unit(images)
     low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
     return (x - low) / (high - low).clamp_min(torch.finfo(x.dtype).tiny)
 

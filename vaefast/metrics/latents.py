@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArgumentError
+from ..pixel_values import as_unit
 
 
 def active_dimensions(mean_variance_per_dim: Tensor, threshold: float = 0.5) -> int:
@@ -94,4 +95,4 @@ def reconstruction_error(images: Tensor, reconstructions: Tensor, batch_size: in
 
 
 def _unit(x: Tensor) -> Tensor:
-    return x.float() / 255 if x.dtype == torch.uint8 else x.float()
+    return as_unit(x, torch.float32)

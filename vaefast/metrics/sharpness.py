@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ArgumentError
+from ..pixel_values import as_unit
 
 LUMA = (0.299, 0.587, 0.114)
 """Rec. 601."""
@@ -40,7 +41,7 @@ def sharpness(images: Tensor) -> Tensor:
 
 
 def _laplacian(x: Tensor, kernel: Tensor) -> Tensor:
-    x = x.double() / 255 if x.dtype == torch.uint8 else x.double()
+    x = as_unit(x, torch.float64)
     if x.shape[1] == 3:
         x = (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
     return F.conv2d(x, kernel)

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from vaefast.errors import ArgumentError
 from vaefast.models.images import full_precision
+from vaefast.pixel_values import as_unit
 
 
 def _levels(x: Tensor, raw: Tensor) -> Tensor:
     if x.ndim < 2 or x.shape[1] != 1 or x.shape[0] != raw.shape[0] or x.shape[2:] != raw.shape[2:]:
         raise ArgumentError(f"x has shape {list(x.shape)} and raw {list(raw.shape)}; expected [B, 1, ...] and "
                             "[B, levels, ...], of the same examples and pixels.")
-    values = x / 255 if x.dtype == torch.uint8 else x
+    values = as_unit(x)
     return (values * (raw.shape[1] - 1)).round().long()[:, 0]
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
-from vaefast.pixel_values import TOLERANCE
+from vaefast.pixel_values import TOLERANCE, as_unit
 
 
 def full_precision(x: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def wrong_output(out: object, network: nn.Module, shape: tuple[int, ...]) -> Arg
 
 def as_float(x: Tensor, dtype: torch.dtype) -> Tensor:
     """uint8 to [0, 1] in `dtype`; anything else as it is."""
-    return x.to(dtype).div_(255) if x.dtype == torch.uint8 else x
+    return as_unit(x, dtype) if x.dtype == torch.uint8 else x
 
 
 def in_dtype(x: Tensor, like: Tensor) -> Tensor:

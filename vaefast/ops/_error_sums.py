@@ -14,6 +14,7 @@ from torch import Tensor
 from vaefast.ops import _library, _native
 from vaefast.ops._precision import compute_dtype
 from vaefast.ops._registry import Kernels, Op
+from vaefast.pixel_values import as_unit
 
 KINDS = ("squared", "absolute", "cross_entropy")
 PROBABILITY_FLOOR = 1e-8
@@ -25,7 +26,7 @@ PROBABILITY_FLOOR = 1e-8
 
 def _wide(x: Tensor, x_hat: Tensor) -> tuple[Tensor, Tensor]:
     dtype = compute_dtype(x_hat.dtype)
-    return (x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)), x_hat.to(dtype)
+    return as_unit(x, dtype), x_hat.to(dtype)
 
 
 def _terms(x: Tensor, a: Tensor, kind: str, from_logits: bool) -> Tensor:

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from vaefast.torch_private import current_stream
+
 # The numbers of csrc/core/dtype.h.
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3, torch.uint8: 4}
 
@@ -100,7 +102,7 @@ def run(name: str, x: torch.Tensor, *fields: object) -> None:
     """
     if x.is_cuda:
         device = x.device.index
-        getattr(_C, name + "_cuda")(*values(fields), device, torch._C._cuda_getCurrentRawStream(device))
+        getattr(_C, name + "_cuda")(*values(fields), device, current_stream(device))
     else:
         getattr(_C, name + "_cpu")(*values(fields), torch.get_num_threads())
 

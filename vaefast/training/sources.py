@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vaefast.models.mode import evaluating
 from vaefast.models.posterior import DiagonalGaussian
+from vaefast.pixel_values import as_unit
 from vaefast.training.distributed import world
 
 RESIDENT_SHARE = 0.6
@@ -72,7 +73,7 @@ class ImageSource:
             # drawn for the whole batch of all processes, of which each takes its own
             mirrored = torch.rand(own * group.size, device=images.device)[own * group.rank:][:own] < 0.5
             images = torch.where(mirrored.view(-1, *[1] * (images.ndim - 1)), images.flip(-1), images)
-        return (scaled(images) if self.scale else images, *rest)
+        return (as_unit(images) if self.scale else images, *rest)
 
 
 class PosteriorSource:
@@ -108,11 +109,6 @@ class PosteriorSource:
         """A fresh draw of each posterior."""
         mean, scale = raw
         return (DiagonalGaussian(mean, scale, self.posterior.param).sample(),)
-
-
-def scaled(x: Tensor) -> Tensor:
-    """uint8 as float32 in [0, 1] (no dequantisation noise); floats as they are."""
-    return x.float().div_(255) if x.dtype == torch.uint8 else x
 
 
 def count_parameters(module: nn.Module) -> int:

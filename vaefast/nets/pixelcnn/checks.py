@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vaefast.errors import ArgumentError
+from vaefast.pixel_values import as_unit
 
 
 def checked_codes(z: Tensor, latent_dim: int) -> Tensor:
@@ -20,7 +21,7 @@ def checked_image(x: Tensor, z: Tensor, image_shape: tuple[int, int, int]) -> Te
     if x.shape != (len(z), *image_shape):
         raise ArgumentError(f"x has shape {list(x.shape)}; expected {[len(z), *image_shape]}, an image for each of the "
                             f"{len(z)} codes.")
-    return x.to(z.dtype) / 255 if x.dtype == torch.uint8 else x
+    return as_unit(x, z.dtype) if x.dtype == torch.uint8 else x
 
 
 def checked_uniforms(uniforms: Tensor | None, z: Tensor, shape: tuple[int, int, int],
