@@ -15,6 +15,12 @@ _WORDS = {int: "a whole number", float: "a number"}
 class Parser(argparse.ArgumentParser):
     """As argparse's. What a value has to be is said in words: a reader's own attribute `expected`, or "a number"."""
 
+    strangers: frozenset[str] = frozenset()
+    """Flags that there are elsewhere, and so no abbreviations of flags here."""
+
+    def _get_option_tuples(self, option_string: str) -> list[Any]:
+        return [] if option_string.partition("=")[0] in self.strangers else super()._get_option_tuples(option_string)
+
     def short_usage(self) -> str:
         """One line: what has to be given."""
         parts = [self.prog]

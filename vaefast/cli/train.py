@@ -14,7 +14,7 @@ HELP = "train a model into a run folder"
 
 def add(commands: Any, machine: argparse.ArgumentParser, words: Sequence[str]) -> None:
     """Add the command's parser, with the arguments of the model that the words name."""
-    from vaefast.cli.training import add_data_and_budget, add_model, add_request, add_trainer, kind_of
+    from vaefast.cli.training import add_data_and_budget, add_model, add_request, add_trainer, flags_of_models, kind_of
     from vaefast.experiments.presets import PRESETS
 
     kind = kind_of(words)
@@ -40,6 +40,7 @@ def add(commands: Any, machine: argparse.ArgumentParser, words: Sequence[str]) -
     add_trainer(watching, ["log_every", "checkpoint_seconds"])
     if kind in PRESETS:
         add_model(train, kind, words)
+    train.strangers = frozenset(flags_of_models())
     train.set_defaults(call=_run)
 
 
