@@ -150,3 +150,10 @@ def test_a_mixture_needs_the_runs_data(tmp_path, capsys):
     api.VAE((1, 8, 8), 2).save(tmp_path / "m")
     assert main(["sample", str(tmp_path / "m"), "--sampler", "mixture", "--out", str(tmp_path / "x.png")]) == 2
     assert "holds no run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind, stages", [("vae", [(5, None), (140, None)]), ("flow", [(5, None), (None, 4000)]),
+                                          ("mixture", [(5, None)])])
+def test_a_second_stage_of_another_kind_has_settings_of_its_own(kind, stages):
+    model = api.TwoStageVAE((1, 32, 32), 4, second=kind, second_width=8)
+    assert [(s.epochs, s.steps) for s in preset("two-stage", "quick").stages_of(model)] == stages

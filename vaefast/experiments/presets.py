@@ -48,6 +48,8 @@ class Preset:
     def stages_of(self, model: Model) -> tuple[StageSettings, ...]:
         """The stages' settings for a model."""
         own = self._of(model.config().get("loss"))
+        if self.stages and model.config().get("second", "vae") != self.model.get("second", "vae"):
+            return (self.stages[0], *model.defaults[1:])  # a second stage of another kind is trained as its kind is
         return self.stages or tuple(override(settings, {**self.settings, **own.settings}) for settings in model.defaults)
 
 
