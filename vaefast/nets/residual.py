@@ -53,7 +53,7 @@ class Grid:
 def _sizes(width: int | None, depth: int, hidden: int | None, grid: Grid) -> tuple[int, int, int]:
     """Channels at the higher resolution, blocks at each, and the width of the dense layer."""
     small = grid.patch == 2
-    width = whole_number("width", width if width is not None else 32)
+    width = whole_number("width", width if width is not None else 16 if small else 32)
     return width, whole_number("depth", depth), whole_number("hidden", hidden if hidden is not None else 256 if small else 512)
 
 
@@ -64,7 +64,7 @@ class ResidualEncoder(nn.Module):
         image_shape: (channels, height, width), of any size.
         latent_dim: k.
         deterministic: one head, mu, and that alone is returned.
-        width: channels at the side of H / patch, and half as many as at H / (2 patch); 32 if None.
+        width: channels at the side of H / patch, and twice as many at H / (2 patch); 16 if None, 32 for sides above 32.
         depth: residual blocks at each of the two resolutions.
         hidden: width of the dense layer; 256 if None, 512 for sides above 32.
 
