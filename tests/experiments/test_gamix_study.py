@@ -112,7 +112,7 @@ def test_what_is_done_is_not_done_again(study, tmp_path, nothing_again, capsys):
 
 def test_images_that_nothing_can_score_are_refused_before_any_training(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # no Inception weights there
-    monkeypatch.setattr(cells, "train", lambda **_: pytest.fail("trained"))
+    monkeypatch.setattr(cells, "train", lambda *_, **__: pytest.fail("trained"))
     np.savez(tmp_path / "large.npz", images=np.zeros((8, 128, 128, 3), dtype=np.uint8))
     words = ["--data", "npz", "--data-root", str(tmp_path / "large.npz"), "--preset", "smoke", "--out", str(tmp_path / "out")]
     assert main(["reproduce", "gamix", "ablation", *words]) == 2
