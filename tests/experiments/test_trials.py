@@ -10,7 +10,7 @@ import pytest
 from vaefast.cli import main
 from vaefast.experiments.trials import seed_of
 
-FAST = ["--data", "digits", "--steps", "6", "--preset", "demo"]
+FAST = ["--data", "digits", "--steps", "6", "--preset", "demo", "--second", "vae", "--second-width", "32"]
 
 
 @pytest.fixture(scope="module")
