@@ -23,6 +23,12 @@ def test_the_mnist_table_is_the_measured_one():
     assert markdown_scores(result) in (ROOT / "docs/results/two-stage-mnist.md").read_text()
 
 
+def test_the_mixture_in_the_second_stages_place_is_the_measured_one():
+    folder, page = ROOT / "docs/results/two-stage-mnist-mixture", (ROOT / "docs/results/two-stage-mnist.md").read_text()
+    assert markdown_scores(json.loads((folder / "evaluation.json").read_text())) in page
+    assert f"took {json.loads((folder / 'last-record.json').read_text())['seconds'] / 60:.1f} minutes" in page
+
+
 def test_the_readmes_gains_are_the_measured_ones():
     page = (ROOT / "README.md").read_text()
 
