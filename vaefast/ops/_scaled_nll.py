@@ -9,7 +9,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vaefast.errors import ArgumentError
 from vaefast.ops import _error_sums, _library, _native
 from vaefast.ops._error_sums import KINDS
 from vaefast.ops._precision import compute_dtype
@@ -135,45 +134,19 @@ _OP = Op(
 # What PyTorch sees.
 
 
-def _run_forward(
-    x: Tensor, x_hat: Tensor, log_gamma: Tensor, kind: str, from_logits: bool, constant: float
-) -> tuple[Tensor, Tensor]:
-    return _OP.pick(x_hat.device.type).forward(x, x_hat, log_gamma, kind, from_logits, constant)
-
-
-def _run_backward(
-    grad_nll: Tensor | None, grad_error: Tensor | None, x: Tensor, x_hat: Tensor, log_gamma: Tensor, error: Tensor, kind: str,
-    from_logits: bool, needs: list[bool],
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    backward = _OP.pick(x_hat.device.type).backward
-    return backward(grad_nll, grad_error, x, x_hat, log_gamma, error, kind, from_logits, needs)
-
-
-def _fake_forward(
-    x: Tensor, x_hat: Tensor, log_gamma: Tensor, kind: str, from_logits: bool, constant: float
-) -> tuple[Tensor, Tensor]:
-    return tuple(x_hat.new_empty(x_hat.shape[:1], dtype=compute_dtype(x_hat.dtype)) for _ in range(2))
-
-
-def _fake_backward(
-    grad_nll: Tensor | None, grad_error: Tensor | None, x: Tensor, x_hat: Tensor, log_gamma: Tensor, error: Tensor, kind: str,
-    from_logits: bool, needs: list[bool],
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    return _gradients(x, x_hat, log_gamma, needs)
-
-
 # log_gamma has no dimensions and the dtype of the results.
 scaled_nll = _library.define(
     "scaled_nll(Tensor x, Tensor x_hat, Tensor log_gamma, str kind, bool from_logits, float constant) "
     "-> (Tensor nll, Tensor error)",
-    _run_forward,
-    _fake_forward,
+    _OP.forward,
+    lambda x, x_hat, *others: tuple(x_hat.new_empty(x_hat.shape[:1], dtype=compute_dtype(x_hat.dtype)) for _ in range(2)),
 )
-_scaled_nll_backward = _library.define(
+_scaled_nll_backward = _library.define_backward(
+    "A likelihood",
     "scaled_nll_backward(Tensor? grad_nll, Tensor? grad_error, Tensor x, Tensor x_hat, Tensor log_gamma, Tensor error, "
     "str kind, bool from_logits, bool[] needs) -> (Tensor grad_x, Tensor grad_x_hat, Tensor grad_log_gamma)",
-    _run_backward,
-    _fake_backward,
+    _OP.backward,
+    lambda grad_nll, grad_error, x, x_hat, log_gamma, *others: _gradients(x, x_hat, log_gamma, others[-1]),
 )
 
 
@@ -192,13 +165,4 @@ def _backward(ctx, grad_nll: Tensor | None, grad_error: Tensor | None) -> tuple:
     return (*(g if needed else None for g, needed in zip(grads, needs)), None, None, None)
 
 
-def _setup_nothing(ctx, inputs: tuple, output: tuple[Tensor, ...]) -> None:
-    pass
-
-
-def _no_second_derivative(ctx, *grads: Tensor) -> tuple:
-    raise ArgumentError("The likelihoods are differentiable once; create_graph=True through them is not supported.")
-
-
 _library.define_autograd("scaled_nll", _setup_context, _backward)
-_library.define_autograd("scaled_nll_backward", _setup_nothing, _no_second_derivative)

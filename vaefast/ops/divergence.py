@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vaefast.errors import ArgumentError
 from vaefast.ops import _check, _library, _native, moments
 from vaefast.ops._precision import compute_dtype
 from vaefast.ops._registry import Kernels, Op
@@ -139,38 +138,17 @@ _OP = Op(
 # What PyTorch sees.
 
 
-def _run_forward(mu: Tensor, scale: Tensor | None, param: str, eps: float) -> Outputs:
-    return _OP.pick(mu.device.type).forward(mu, scale, param, eps)
-
-
-def _run_backward(
-    grad: Tensor, mean: Tensor, between: Tensor, within: Tensor, mu: Tensor, scale: Tensor | None, param: str, eps: float,
-    to_scale: bool,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    return _OP.pick(mu.device.type).backward(grad, mean, between, within, mu, scale, param, eps, to_scale)
-
-
-def _fake_forward(mu: Tensor, scale: Tensor | None, param: str, eps: float) -> Outputs:
-    return mu.new_empty((), dtype=compute_dtype(mu.dtype)), *moments._outputs(mu)
-
-
-def _fake_backward(
-    grad: Tensor, mean: Tensor, between: Tensor, within: Tensor, mu: Tensor, scale: Tensor | None, param: str, eps: float,
-    to_scale: bool,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    return moments._gradients(mu, scale if to_scale else None)
-
-
 _mixture_kl = _library.define(
     "mixture_kl(Tensor mu, Tensor? scale, str param, float eps) -> (Tensor kl, Tensor mean, Tensor between, Tensor within)",
-    _run_forward,
-    _fake_forward,
+    _OP.forward,
+    lambda mu, *others: (mu.new_empty((), dtype=compute_dtype(mu.dtype)), *moments._outputs(mu)),
 )
-_mixture_kl_backward = _library.define(
+_mixture_kl_backward = _library.define_backward(
+    "mixture_kl",
     "mixture_kl_backward(Tensor grad, Tensor mean, Tensor between, Tensor within, Tensor mu, Tensor? scale, str param, "
     "float eps, bool to_scale) -> (Tensor grad_mu, Tensor grad_scale)",
-    _run_backward,
-    _fake_backward,
+    _OP.backward,
+    lambda grad, mean, between, within, mu, scale, param, eps, to_scale: moments._gradients(mu, scale if to_scale else None),
 )
 
 
@@ -190,13 +168,4 @@ def _backward(ctx, grad: Tensor | None, *_: object) -> tuple:
     return grads[0], grads[1] if to_scale else None, None, None
 
 
-def _setup_nothing(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-    pass
-
-
-def _no_second_derivative(ctx, *grads: Tensor) -> tuple:
-    raise ArgumentError("mixture_kl is differentiable once; create_graph=True through it is not supported.")
-
-
 _library.define_autograd("mixture_kl", _setup_context, _backward)
-_library.define_autograd("mixture_kl_backward", _setup_nothing, _no_second_derivative)
