@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import nn
 
 from vaefast import models
 from vaefast.api.adversary import AdversaryName, image_adversary
-from vaefast.api.base import Part
 from vaefast.api.images import OneStage, networks
 from vaefast.api.second_stage import (
     SecondKind,
+    TwoStageTraining,
     build_second,
-    conclude_second,
     second_defaults,
-    second_parts,
     second_sizes,
 )
-from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
 from vaefast.models.gamix import Reconstruction
 from vaefast.models.noise_level import Gamma
@@ -29,7 +25,6 @@ from vaefast.nets.norms import NormName
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.device import crashing_convolution
 from vaefast.training.settings import StageSettings
-from vaefast.training.sources import ImageSource
 
 PAPER = StageSettings(epochs=300, batch_size=10, lr=1e-4, schedule="constant", betas=(0.5, 0.999), eps=1e-7, flip=True)
 """Rivera's released training, of both players."""
@@ -37,7 +32,7 @@ SECOND = StageSettings(epochs=800)
 """Dai & Wipf's, of the second stage."""
 
 
-class GAMIXVAE(TwoStages, OneStage):
+class GAMIXVAE(TwoStageTraining, TwoStages, OneStage):
     """GAMIX-VAE (Rivera 2023, "How to train your VAE"): `fit`, `sample`, `encode`, `decode`, `reconstruct`, `save`.
 
     >>> model = vaefast.GAMIXVAE(image_shape=(3, 256, 256), latent_dim=512)
@@ -109,10 +104,3 @@ class GAMIXVAE(TwoStages, OneStage):
         self.channels_last_on_cpu = named and crashing_convolution(self) is None
         self._settled = {"second_width": second_width, "second_depth": second_depth,
                          **({} if adversarial_weight else {"adversary": None})}
-
-    def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
-        source = ImageSource(data.images, device, scale=False)  # the loss scales uint8 itself
-        return [("stage1", self.first, lambda: source), *second_parts(self, source, device)]
-
-    def _conclude(self, data: ImageSet, device: torch.device) -> None:
-        conclude_second(self, ImageSource(data.images, device, scale=False), device)

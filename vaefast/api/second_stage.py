@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vaefast import models
 from vaefast.api.base import Model, Part
+from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.mode import evaluating
@@ -85,19 +86,24 @@ def _codes(model: Any, source: ImageSource, device: torch.device) -> Latents:
     return Latents(posterior.mean, posterior.std)
 
 
-def second_parts(model: Any, source: ImageSource, device: torch.device) -> list[Part]:
-    """The second stage's part of the training of a model with `first` and `second`."""
-    if model.second is None or isinstance(model.second, models.Mixture):
-        return []
-    if isinstance(model.second, models.VAE):
-        return [("stage2", model.second, lambda: PosteriorSource.of(model.first, source, device))]
-    return [("stage2", model.second, lambda: source_of_codes(model.second, _codes(model, source, device), device))]
+class TwoStageTraining:
+    """How a model is trained on images whose codes a second stage learns: `first`, then `second`, where there is one."""
 
+    first: Any
+    second: Any
 
-def conclude_second(model: Any, source: ImageSource, device: torch.device) -> None:
-    """Fit a second stage that is a mixture to the first stage's codes."""
-    if isinstance(model.second, models.Mixture):
-        model.second.fit(_codes(model, source, device))
+    def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
+        source = ImageSource(data.images, device, scale=False)  # the losses scale uint8 themselves
+        parts: list[Part] = [("stage1", self.first, lambda: source)]
+        if isinstance(self.second, models.VAE):
+            parts.append(("stage2", self.second, lambda: PosteriorSource.of(self.first, source, device)))
+        elif isinstance(self.second, models.FlowMatching):
+            parts.append(("stage2", self.second, lambda: source_of_codes(self.second, _codes(self, source, device), device)))
+        return parts
+
+    def _conclude(self, data: ImageSet, device: torch.device) -> None:
+        if isinstance(self.second, models.Mixture):
+            self.second.fit(_codes(self, ImageSource(data.images, device, scale=False), device))
 
 
 class SecondStage(Model):

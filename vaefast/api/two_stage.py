@@ -5,32 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 
 from vaefast import models
 from vaefast.api.adversary import AdversaryName, image_adversary
-from vaefast.api.base import Part
 from vaefast.api.images import ImageAutoencoder, networks
 from vaefast.api.second_stage import (
     SecondKind,
+    TwoStageTraining,
     build_second,
-    conclude_second,
     second_defaults,
-    second_parts,
     second_sizes,
 )
-from vaefast.data import ImageSet
 from vaefast.models.noise_level import Gamma
 from vaefast.models.second_stage import SecondStage
 from vaefast.models.vae import Likelihood
 from vaefast.nets import NetsName
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.settings import StageSettings
-from vaefast.training.sources import ImageSource
 
 
-class TwoStageVAE(ImageAutoencoder, models.TwoStageVAE):
+class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
     """The Two-Stage VAE of Dai & Wipf (2019): `fit`, `sample`, `encode`, `decode`, `reconstruct`, `save`.
 
     >>> model = vaefast.TwoStageVAE(image_shape=(1, 28, 28), latent_dim=64)
@@ -87,10 +82,3 @@ class TwoStageVAE(ImageAutoencoder, models.TwoStageVAE):
         super().__init__(first, build_second(latent_dim, width, depth, kind=second, gamma=second_gamma))
         self.defaults = (StageSettings(epochs=400), *second_defaults(second, StageSettings(epochs=800)))
         self._settled = {"second_width": width, "second_depth": depth}
-
-    def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
-        source = ImageSource(data.images, device, scale=False)  # the likelihood scales uint8 itself
-        return [("stage1", self.first, lambda: source), *second_parts(self, source, device)]
-
-    def _conclude(self, data: ImageSet, device: torch.device) -> None:
-        conclude_second(self, ImageSource(data.images, device, scale=False), device)
