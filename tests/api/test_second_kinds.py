@@ -11,6 +11,7 @@ import torch
 import vaefast
 from vaefast.errors import ArgumentError, DataError
 from vaefast.models import Mixture
+from vaefast.nets import VelocityMaps
 from vaefast.training import Callback
 
 SMALL = {"width": 16, "depth": 1}
@@ -93,7 +94,38 @@ def test_a_two_stage_model_draws_by_it(kind, tmp_path):
             model.recode(z)
 
 
+@pytest.mark.parametrize("kind", ["vae", "flow", "mixture"])
+def test_codes_that_are_maps(kind, tmp_path):
+    images = torch.randint(0, 256, (64, 3, 16, 16), dtype=torch.uint8)
+    model = vaefast.TwoStageVAE((3, 16, 16), (2, 4, 4), nets="residual", net_options={"width": 4, "depth": 1}, second=kind,
+                                second_width=8, second_depth=1, gamma="optimal")
+    model.fit(images, steps=4, batch_size=16, out=str(tmp_path / "run"), **QUIET)
+    again = vaefast.load(tmp_path / "run")
+    assert isinstance(getattr(again.second, "velocity", None), VelocityMaps) == (kind == "flow")
+    assert again.latent_dim == 32 and again.encode(images[:3]).mean.shape == (3, 32)
+    draw = [m.sample(5, torch.Generator().manual_seed(2)) for m in (model, again)]
+    assert draw[0].shape == (5, 3, 16, 16) and torch.equal(*draw)
+
+
+def test_a_flow_on_maps_learns_where_codes_have_neighbours():
+    """Maps that are smooth: the differences of neighbours that it draws are as small as theirs."""
+    g = torch.Generator().manual_seed(0)
+    maps = torch.nn.functional.avg_pool2d(torch.randn(2000, 1, 10, 10, generator=g), 3, 1)
+    torch.manual_seed(0)
+    second = vaefast.SecondStage((1, 8, 8), kind="flow", width=16, depth=1)
+    second.fit(maps.flatten(1), steps=400, batch_size=64, lr=3e-3, **QUIET)
+
+    def roughness(z: torch.Tensor) -> float:
+        return float(z.view(-1, 8, 8).diff(dim=2).square().mean() / z.var())
+
+    assert roughness(second.sample(500, torch.Generator().manual_seed(1))) < 1.5 * roughness(maps.flatten(1))
+
+
 @pytest.mark.parametrize("call, error, words", [
+    (lambda: vaefast.TwoStageVAE((1, 16, 16), (2, 4, 4)), ArgumentError, "codes without places. Choose nets='residual'"),
+    (lambda: vaefast.TwoStageVAE((1, 16, 16), (2, 4, 4), encoder=torch.nn.Identity(), decoder=torch.nn.Identity()),
+     ArgumentError, "networks of your own give flat codes"),
+    (lambda: vaefast.VAE((1, 16, 16), (2, 3, 3), nets="residual"), ArgumentError, "4x4 or 2x2 or 1x1"),
     (lambda: vaefast.SecondStage(3, kind="gmm"), ArgumentError, "kind is 'gmm'; expected one of vae, flow, mixture"),
     (lambda: vaefast.TwoStageVAE((1, 12, 12), 3, second="x"), ArgumentError, "second is 'x'"),
     (lambda: second("mixture").fit(CODES, epochs=3), ArgumentError, "epochs is a setting of training"),

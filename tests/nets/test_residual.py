@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vaefast.errors import ArgumentError
-from vaefast.nets import NETS, ResidualDecoder, ResidualEncoder, VelocityNet
+from vaefast.nets import NETS, ResidualDecoder, ResidualEncoder, VelocityMaps, VelocityNet
 from vaefast.nets.residual import Grid
 from vaefast.nets.velocity import time_features
 
@@ -49,6 +49,53 @@ def test_dark_images_do_not_end_in_black():
     images = x.float() / 255
     error = float((model.reconstruct(x).detach() - images).square().mean())
     assert error < 0.9 * float((images - images.mean(0)).square().mean())
+
+
+MAPS = [((1, 28, 28), (4, 7, 7)), ((3, 32, 32), (2, 8, 8)), ((3, 32, 32), (3, 2, 2)), ((3, 64, 64), (1, 4, 4)),
+        ((1, 30, 50), (2, 8, 13))]
+
+
+@pytest.mark.parametrize("shape, maps", MAPS)
+def test_codes_are_maps(shape, maps):
+    k = maps[0] * maps[1] * maps[2]
+    encoder, decoder = (make(shape, maps, width=4, depth=1) for make in NETS["residual"])
+    mean, logstd = encoder(torch.rand(3, *shape))
+    assert mean.shape == logstd.shape == (3, k)
+    assert decoder(torch.randn(2, k)).shape == (2, *shape)
+    assert not any(isinstance(m, torch.nn.Linear) for net in (encoder, decoder) for m in net.modules())
+
+
+def test_maps_keep_places():
+    """A pixel in a corner has no say in the code of the other corner."""
+    encoder = ResidualEncoder((1, 64, 64), (2, 8, 8), width=4, depth=1)
+    for p in encoder.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    x = torch.rand(1, 1, 64, 64, requires_grad=True)
+    encoder(x)[0].view(2, 8, 8)[:, 0, 0].sum().backward()
+    assert x.grad[..., :8, :8].abs().max() > 0 and x.grad[..., -16:, -16:].abs().max() == 0
+
+
+@pytest.mark.parametrize("maps, message", [((4, 5, 5), "7x7 here"), ((4, 14, 14), "7x7 here"), ((4, 7), "height, width"),
+                                           ((0, 7, 7), "each of latent_dim")])
+def test_maps_that_do_not_fit_are_refused(maps, message):
+    for make in (ResidualEncoder, ResidualDecoder):
+        with pytest.raises(ArgumentError, match=message):
+            make((1, 28, 28), maps)
+
+
+def test_velocities_of_maps():
+    """0 at first; afterwards of the maps' shape, with attention: every place has a say in every other."""
+    torch.manual_seed(0)
+    net = VelocityMaps((2, 5, 8), width=8, depth=1, classes=3)
+    x, t, labels = torch.randn(4, 80), torch.rand(4), torch.tensor([0, 1, 2, 1])
+    assert torch.equal(net(x, t), torch.zeros(4, 80))
+    for p in net.parameters():
+        torch.nn.init.normal_(p, std=0.2)
+    x.requires_grad_()
+    v = net(x, t, labels)
+    assert v.shape == (4, 80) and not torch.equal(v, net(x, t)) and not torch.equal(v, net(x, t * 0.5, labels))
+    v[0].view(2, 5, 8)[0, 0, 0].backward()
+    assert (x.grad[0] != 0).all() and (x.grad[1:] == 0).all()
 
 
 @pytest.mark.parametrize("options", [{"width": 0}, {"depth": 0}, {"hidden": 1.5}])

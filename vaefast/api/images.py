@@ -15,18 +15,20 @@ from vaefast.data import ImageSet, as_image_set
 from vaefast.errors import ArgumentError
 from vaefast.models.autoencoder import Autoencoder
 from vaefast.models.posterior import Posterior
-from vaefast.nets import NETS
+from vaefast.nets import NETS, SPATIAL
 from vaefast.nets.own import own_network
+from vaefast.nets.shapes import CodeShape
 from vaefast.training.sources import ImageSource
 
 
 def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, image_shape: tuple[int, int, int],
-             latent_dim: int, *, deterministic: bool = False, channels_out: int | None = None,
+             latent_dim: CodeShape, *, deterministic: bool = False, channels_out: int | None = None,
              known: Mapping[str, Any] = NETS, options: Mapping[str, Any] | None = None,
              decoder_options: Mapping[str, Any] | None = None) -> tuple[nn.Module, nn.Module]:
     """The user's own encoder and decoder, or those named by `nets`.
 
-    A `deterministic` encoder gives a mean alone; `channels_out` are the decoder's channels, where they are not the image's.
+    Codes of shape (c, h, w) are maps, which some of the named networks have. A `deterministic` encoder gives a mean alone;
+    `channels_out` are the decoder's channels, where they are not the image's.
     `known` are the pairs by name; `options` go to the encoder and the decoder, as far as they take them, `decoder_options` to the
     decoder. Raises ArgumentError for options that the named networks do not take, and for any beside the user's own.
     """
@@ -37,10 +39,16 @@ def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, im
             given = "net_options" if options else "decoder_options"
             raise ArgumentError(f"{given} go to the networks that nets names; leave them out beside an encoder and decoder of "
                                 "your own.")
+        if not isinstance(latent_dim, int):
+            raise ArgumentError(f"latent_dim is {latent_dim!r}; networks of your own give flat codes: return maps as "
+                                "mu.flatten(1), and say how many numbers that are.")
         return own_network("encoder", encoder), own_network("decoder", decoder)
     if nets not in known:
         raise ArgumentError(f"nets is {nets!r}; expected one of {', '.join(known)}.")
     build_encoder, build_decoder = known[nets]
+    if not isinstance(latent_dim, int) and nets not in SPATIAL:
+        raise ArgumentError(f"latent_dim is {latent_dim!r}, maps of codes; nets {nets!r} has codes without places. Choose "
+                            f"nets={' or '.join(map(repr, SPATIAL))}, or a whole number.")
     shape_out = (channels_out or image_shape[0], *image_shape[1:])
     of_encoder, of_decoder = ([p for p in list(inspect.signature(builder).parameters)[2:] if p != "deterministic"]
                               for builder in (build_encoder, build_decoder))

@@ -18,8 +18,8 @@ from vaefast.models.mode import evaluating
 from vaefast.models.noise_level import Gamma
 from vaefast.models.posterior import DiagonalGaussian, Posterior
 from vaefast.models.second_stage import draw_codes, latents_of, recode
-from vaefast.nets import SecondStageDecoder, SecondStageEncoder, VelocityNet
-from vaefast.nets.shapes import whole_number
+from vaefast.nets import SecondStageDecoder, SecondStageEncoder, VelocityMaps, VelocityNet
+from vaefast.nets.shapes import CodeShape, checked_latents, whole_number
 from vaefast.training.device import resolve_device
 from vaefast.training.progress import make_progress
 from vaefast.training.settings import StageSettings
@@ -35,18 +35,19 @@ USUAL_OFFSET = 5.0
 SecondKind = Literal["vae", "flow", "mixture"]
 KINDS: tuple[SecondKind, ...] = get_args(SecondKind)
 """What a second stage may be."""
-SIZES = {"vae": (1024, 3), "flow": (512, 4)}
+SIZES = {"vae": (1024, 3), "flow": (512, 4), "flow on maps": (64, 2)}
 """Width and depth of its networks, where none are given."""
+_FLAGS = ("second", "second_width", "second_depth")
 FLOW = StageSettings(steps=4_000, batch_size=512, lr=1e-3, betas=(0.9, 0.99), schedule="cosine", warmup_steps=200, ema=0.999)
 """How a flow is trained."""
 
 
-def second_sizes(kind: str, width: int | None, depth: int | None,
-                 names: tuple[str, str, str] = ("second", "second_width", "second_depth")) -> tuple[int, int]:
-    """Width and depth of a second stage's networks, of arguments called `names`."""
+def second_sizes(kind: str, width: int | None, depth: int | None, names: tuple[str, str, str] = _FLAGS, *,
+                 maps: bool = False) -> tuple[int, int]:
+    """Width and depth of a second stage's networks, of arguments called `names`; `maps` of codes have networks of their own."""
     if kind not in KINDS:
         raise ArgumentError(f"{names[0]} is {kind!r}; expected one of {', '.join(KINDS)}.")
-    usual = SIZES.get(kind, SIZES["vae"])
+    usual = SIZES.get(f"{kind} on maps" if maps else kind, SIZES.get(kind, SIZES["vae"]))
     return (whole_number(names[1], usual[0] if width is None else width),
             whole_number(names[2], usual[1] if depth is None else depth))
 
@@ -56,16 +57,17 @@ def second_defaults(kind: str, vae: StageSettings) -> tuple[StageSettings, ...]:
     return {"vae": (vae,), "flow": (FLOW,), "mixture": ()}[kind]
 
 
-def build_second(latent_dim: int, width: int, depth: int, *, kind: SecondKind = "vae", gamma: Gamma = "learned",
+def build_second(latent_dim: CodeShape, width: int, depth: int, *, kind: SecondKind = "vae", gamma: Gamma = "learned",
                  gamma_init: float = 1.0) -> models.VAE | models.FlowMatching | models.Mixture:
-    """The second stage on codes z [k]: the VAE with latents u [k], a flow, or a mixture of Gaussians."""
+    """The second stage on codes z [k]: the VAE with latents u [k], a flow, or a mixture of Gaussians. A flow takes maps of codes,
+    where `latent_dim` is (c, h, w), as maps; the others take them flat."""
+    k, maps = checked_latents(latent_dim)
     if kind == "flow":
-        return models.FlowMatching(VelocityNet(latent_dim, width, depth), latent_dim)
+        return models.FlowMatching(VelocityMaps(maps, width, depth) if maps else VelocityNet(k, width, depth), k)
     if kind == "mixture":
-        return models.Mixture(latent_dim, components="auto")
-    return models.VAE(SecondStageEncoder(latent_dim, latent_dim, width, depth),
-                      SecondStageDecoder(latent_dim, latent_dim, width, depth),
-                      data_shape=(latent_dim,), latent_dim=latent_dim, gamma=gamma, gamma_init=gamma_init)
+        return models.Mixture(k, components="auto")
+    return models.VAE(SecondStageEncoder(k, k, width, depth), SecondStageDecoder(k, k, width, depth), data_shape=(k,),
+                      latent_dim=k, gamma=gamma, gamma_init=gamma_init)
 
 
 def source_of_codes(second: nn.Module, latents: Latents, device: torch.device) -> Any:
@@ -129,7 +131,8 @@ class SecondStage(Model):
     means first, and add them to samples.
 
     Args:
-        latent_dim: dimensions k of the latents, and of the second stage's u.
+        latent_dim: dimensions k of the latents, and of the second stage's u; or (c, h, w) of latents that are maps and given
+            flat, of which "flow" makes use (its width and depth are then 64 and 2).
         kind: "vae", "flow" or "mixture".
         gamma: of "vae", decoder noise: "learned", "optimal" or a number (see `vaefast.models.VAE`).
         gamma_init: first value of a learned gamma.
@@ -144,11 +147,11 @@ class SecondStage(Model):
     kind = "second-stage"
     defaults: tuple[StageSettings, ...] = (StageSettings(epochs=800),)
 
-    def __init__(self, latent_dim: int, *, kind: SecondKind = "vae", gamma: Gamma = "learned", gamma_init: float = 1.0,
+    def __init__(self, latent_dim: CodeShape, *, kind: SecondKind = "vae", gamma: Gamma = "learned", gamma_init: float = 1.0,
                  width: int | None = None, depth: int | None = None) -> None:
         super().__init__()
-        latent_dim = whole_number("latent_dim", latent_dim)
-        width, depth = second_sizes(kind, width, depth, names=("kind", "width", "depth"))
+        _, maps = checked_latents(latent_dim)
+        width, depth = second_sizes(kind, width, depth, names=("kind", "width", "depth"), maps=maps is not None)
         self.second = build_second(latent_dim, width, depth, kind=kind, gamma=gamma, gamma_init=gamma_init)
         self.defaults = second_defaults(kind, StageSettings(epochs=800))
         self._settled = {"width": width, "depth": depth}

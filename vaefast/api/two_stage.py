@@ -21,7 +21,7 @@ from vaefast.models.noise_level import Gamma
 from vaefast.models.second_stage import SecondStage
 from vaefast.models.vae import Likelihood
 from vaefast.nets import NetsName
-from vaefast.nets.shapes import checked_image_shape, whole_number
+from vaefast.nets.shapes import CodeShape, checked_image_shape, checked_latents
 from vaefast.training.settings import StageSettings
 
 
@@ -38,7 +38,8 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
 
     Args:
         image_shape: (channels, height, width).
-        latent_dim: dimensions of the code z, and of the second stage's u.
+        latent_dim: dimensions of the code z, and of the second stage's u; or (c, h, w), maps of codes, which a flow takes as maps
+            (outside they are flat, k = c h w; `z.unflatten(1, latent_dim)` shows them).
         nets: "infogan", the neutral networks of the paper, or another of `vaefast.nets.NETS`; or give both `encoder` and
             `decoder`.
         encoder: any module image -> (mu, raw) or -> [B, 2 * latent_dim] (see `vaefast.nets` for how s is read).
@@ -67,18 +68,18 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
         sample = models.TwoStageVAE.sample  # its stage comes before its generator
     defaults: tuple[StageSettings, ...] = (StageSettings(epochs=400), StageSettings(epochs=800))
 
-    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: NetsName = "infogan",
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: CodeShape = 64, *, nets: NetsName = "infogan",
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: Gamma = "learned",
                  gamma_init: float = 1.0, likelihood: Likelihood = "gaussian", second: SecondKind = "vae",
                  second_gamma: Gamma = "learned", second_width: int | None = None, second_depth: int | None = None,
                  adversary: AdversaryName | nn.Module | None = None, adversarial_weight: float = 100.0,
                  net_options: Mapping[str, Any] | None = None) -> None:
-        image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
-        encoder, decoder = networks(nets, encoder, decoder, image_shape, latent_dim, options=net_options)
+        image_shape, (k, maps) = checked_image_shape(image_shape), checked_latents(latent_dim)
+        encoder, decoder = networks(nets, encoder, decoder, image_shape, maps or k, options=net_options)
         judge = image_adversary(adversary, image_shape[0])
-        first = models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, gamma=gamma,
+        first = models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=k, gamma=gamma,
                            likelihood=likelihood, gamma_init=gamma_init, adversary=judge, adversarial_weight=adversarial_weight)
-        width, depth = second_sizes(second, second_width, second_depth)
-        super().__init__(first, build_second(latent_dim, width, depth, kind=second, gamma=second_gamma))
+        width, depth = second_sizes(second, second_width, second_depth, maps=maps is not None)
+        super().__init__(first, build_second(maps or k, width, depth, kind=second, gamma=second_gamma))
         self.defaults = (StageSettings(epochs=400), *second_defaults(second, StageSettings(epochs=800)))
         self._settled = {"second_width": width, "second_depth": depth}

@@ -15,7 +15,7 @@ from vaefast.models.noise_level import Gamma
 from vaefast.models.vae import Likelihood
 from vaefast.nets import FLOWS, Flow, NetsName
 from vaefast.nets.flows import FlowName
-from vaefast.nets.shapes import checked_image_shape, whole_number
+from vaefast.nets.shapes import CodeShape, checked_image_shape, checked_latents, whole_number
 from vaefast.training.settings import StageSettings
 
 
@@ -28,7 +28,7 @@ class VAE(OneStage):
 
     Args:
         image_shape: (channels, height, width).
-        latent_dim: dimensions of the code z.
+        latent_dim: dimensions of the code z, or (c, h, w), maps of codes (see `vaefast.TwoStageVAE`).
         nets: "infogan", the neutral networks of Dai & Wipf, or another of `vaefast.nets.NETS`; or give both `encoder` and
             `decoder`, as for `vaefast.TwoStageVAE`.
         gamma: the decoder's noise: "learned", "optimal" or a number (see `vaefast.models.VAE`).
@@ -53,18 +53,18 @@ class VAE(OneStage):
     first: models.VAE
     defaults = (StageSettings(epochs=400),)
 
-    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: NetsName = "infogan",
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: CodeShape = 64, *, nets: NetsName = "infogan",
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: Gamma = "learned",
                  gamma_init: float = 1.0, likelihood: Likelihood = "gaussian", beta: float = 1.0, flow: FlowName | None = None,
                  flow_depth: int = 10, adversary: AdversaryName | nn.Module | None = None, adversarial_weight: float = 100.0,
                  net_options: Mapping[str, Any] | None = None) -> None:
-        image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
-        encoder, decoder = networks(nets, encoder, decoder, image_shape, latent_dim, options=net_options)
+        image_shape, (k, maps) = checked_image_shape(image_shape), checked_latents(latent_dim)
+        encoder, decoder = networks(nets, encoder, decoder, image_shape, maps or k, options=net_options)
         flow_depth = whole_number("flow_depth", flow_depth)
         if flow is not None and flow not in FLOWS:
             raise ArgumentError(f"flow is {flow!r}; expected one of {', '.join(FLOWS)}, or None.")
         judge = image_adversary(adversary, image_shape[0])
-        super().__init__(models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, gamma=gamma,
+        super().__init__(models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=k, gamma=gamma,
                                     likelihood=likelihood, gamma_init=gamma_init, beta=beta,
-                                    flow=None if flow is None else Flow(flow, flow_depth, latent_dim),
+                                    flow=None if flow is None else Flow(flow, flow_depth, k),
                                     adversary=judge, adversarial_weight=adversarial_weight))

@@ -69,7 +69,7 @@ class Hint:
                 if float in self.plain:
                     return value
         if self.lists:
-            return [self.lists[0](part) for part in text.split(",")]
+            return [self.lists[0](part) for part in re.split("[,x]", text)]
         if str in self.plain:
             return text
         raise ValueError(text)

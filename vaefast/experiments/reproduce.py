@@ -28,7 +28,7 @@ EXPERIMENTS = {
     f"two-stage-{data}-{preset}": Experiment(
         f"the two-stage VAE on {data}, preset {preset}, scored over 10,000 samples",
         {"kind": "two-stage", "data_name": data, "preset_name": preset})
-    for data in ("mnist", "fashion-mnist") for preset in ("quick", "paper")
+    for data in ("mnist", "fashion-mnist") for preset in ("quick", "short", "paper")
 }
 
 

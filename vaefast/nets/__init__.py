@@ -31,18 +31,18 @@ from vaefast.nets.same import SameConv2d, SameConvTranspose2d
 from vaefast.nets.second_stage import SecondStageDecoder, SecondStageEncoder
 from vaefast.nets.sequential import LatentPredictor, SequentialDecoder, SequentialEncoder
 from vaefast.nets.velocity import VelocityNet
+from vaefast.nets.velocity_maps import VelocityMaps
 from vaefast.nets.wae import WAEDecoder, WAEEncoder, stride2_decoder, stride2_encoder
 from vaefast.nets.weight_norm import initialise_from_data
 from vaefast.nets.zhao import ZhaoEncoder, zhao_cifar_encoder
 
-__all__ = ["FLOWS", "NETS", "BEGANDiscriminator", "BatchNorm", "BigGANDiscriminator", "BigGANEncoder", "BigGANGenerator",
-           "Flow", "GAMIXDecoder", "GAMIXEncoder", "GatedPixelCNN", "HinrichsenDecoder", "HinrichsenEncoder", "InfoGANDecoder",
-           "InfoGANDiscriminator", "InfoGANEncoder", "InfoGANGenerator", "InverseAutoregressiveFlow", "LatentAdversary",
-           "LatentPredictor", "PatchGAN", "PixelCNNPlusPlus", "PlanarFlow", "RadialFlow", "ResNetDecoder", "ResNetEncoder",
-           "ResidualDecoder", "ResidualEncoder",
-           "SameConv2d", "SameConvTranspose2d", "SecondStageDecoder", "SecondStageEncoder", "SequentialDecoder",
-           "SequentialEncoder", "VelocityNet", "WAEDecoder", "WAEEncoder", "ZhaoEncoder", "initialise_from_data",
-           "use_global_batch", "zhao_cifar_encoder"]
+__all__ = ["FLOWS", "NETS", "SPATIAL", "BEGANDiscriminator", "BatchNorm", "BigGANDiscriminator", "BigGANEncoder",
+           "BigGANGenerator", "Flow", "GAMIXDecoder", "GAMIXEncoder", "GatedPixelCNN", "HinrichsenDecoder", "HinrichsenEncoder",
+           "InfoGANDecoder", "InfoGANDiscriminator", "InfoGANEncoder", "InfoGANGenerator", "InverseAutoregressiveFlow",
+           "LatentAdversary", "LatentPredictor", "PatchGAN", "PixelCNNPlusPlus", "PlanarFlow", "RadialFlow", "ResNetDecoder",
+           "ResNetEncoder", "ResidualDecoder", "ResidualEncoder", "SameConv2d", "SameConvTranspose2d", "SecondStageDecoder",
+           "SecondStageEncoder", "SequentialDecoder", "SequentialEncoder", "VelocityMaps", "VelocityNet", "WAEDecoder",
+           "WAEEncoder", "ZhaoEncoder", "initialise_from_data", "use_global_batch", "zhao_cifar_encoder"]
 
 NetsName = Literal["infogan", "wae", "wae-stride2", "resnet", "biggan", "biggan-deep", "hinrichsen", "gamix", "residual"]
 NETS = {"infogan": (InfoGANEncoder, InfoGANDecoder), "wae": (WAEEncoder, WAEDecoder),
@@ -55,3 +55,5 @@ NETS = {"infogan": (InfoGANEncoder, InfoGANDecoder), "wae": (WAEEncoder, WAEDeco
 Every encoder knows `deterministic`. "wae" is Dai & Wipf's version of the WAE networks, "wae-stride2" Tolstikhin et al.'s own.
 "biggan" and "biggan-deep" are BigGAN's discriminator and generator as encoder and decoder, "hinrichsen" Hinrichsen's own VAE.
 """
+SPATIAL = ("residual",)
+"""Those that take a latent_dim of (c, h, w), too: maps of codes, which are flat outside."""

@@ -5,6 +5,9 @@ The image is cut into p x p patches (pixel unshuffle), p = 2 up to a side of 32 
 image's own resolution. Blocks are pre-activation (He et al. 2016) and begin as the identity (the last convolution of each is
 0, as in SkipInit, De & Smith 2020), which makes up for norms. One norm is left, before the last convolution: without it logits
 grow with every layer at once, and on images that are mostly black the first steps drive them so far down that they never return.
+
+Codes are vectors behind a dense layer, or maps (c, h, w), which keep their places: then the whole network is convolutions, at the
+lower resolution and, for smaller maps, at halves of it. Maps are flat outside, [B, c h w].
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaefast.nets.shapes import checked_image_shape, whole_number
+from vaefast.errors import ArgumentError
+from vaefast.nets.shapes import CodeShape, checked_image_shape, checked_latents, whole_number
 
 
 class ResidualBlock(nn.Module):
@@ -50,6 +54,30 @@ class Grid:
         return F.pixel_shuffle(x, self.patch)[..., :self.rows, :self.columns]
 
 
+    def halvings(self, shape: tuple[int, int, int]) -> int:
+        """How often the lower of the two resolutions is halved to that of maps (c, h, w).
+
+        Raises:
+            ArgumentError: it never is.
+        """
+        sizes = [(self.height, self.width)]
+        while not (sizes[-1][0] % 2 or sizes[-1][1] % 2):
+            sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
+        if shape[1:] not in sizes:
+            raise ArgumentError(f"latent_dim is {'x'.join(map(str, shape))}; maps of codes of {self.rows}x{self.columns} images "
+                                f"are {' or '.join(f'{h}x{w}' for h, w in sizes)} here.")
+        return sizes.index((shape[1], shape[2]))
+
+
+def _blocks(width: int, depth: int) -> list[nn.Module]:
+    return [ResidualBlock(width) for _ in range(depth)]
+
+
+def _up(width: int, channels: int) -> list[nn.Module]:
+    """Twice the resolution, by a convolution to four times the channels: a quarter of the work of one after a doubling."""
+    return [nn.Conv2d(width, 4 * channels, 3, padding=1), nn.PixelShuffle(2)]
+
+
 def _sizes(width: int | None, depth: int, hidden: int | None, grid: Grid) -> tuple[int, int, int]:
     """Channels at the higher resolution, blocks at each, and the width of the dense layer."""
     small = grid.patch == 2
@@ -62,11 +90,11 @@ class ResidualEncoder(nn.Module):
 
     Args:
         image_shape: (channels, height, width), of any size.
-        latent_dim: k.
+        latent_dim: k, or (c, h, w) for maps of codes; h x w is the image's side / (2 patch), or a half of it, a quarter...
         deterministic: one head, mu, and that alone is returned.
         width: channels at the side of H / patch, and twice as many at H / (2 patch); 16 if None, 32 for sides above 32.
         depth: residual blocks at each of the two resolutions.
-        hidden: width of the dense layer; 256 if None, 512 for sides above 32.
+        hidden: width of the dense layer; 256 if None, 512 for sides above 32. Maps have none.
 
     Raises:
         ArgumentError: an image shape or setting that cannot work.
@@ -74,23 +102,34 @@ class ResidualEncoder(nn.Module):
 
     scale_param = "logstd"
 
-    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int, *, deterministic: bool = False,
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: CodeShape, *, deterministic: bool = False,
                  width: int | None = None, depth: int = 2, hidden: int | None = None) -> None:
         super().__init__()
         self.grid = grid = Grid(image_shape)
+        k, maps = checked_latents(latent_dim)
         width, depth, hidden = _sizes(width, depth, hidden, grid)
+        smaller: list[nn.Module] = []
+        for _ in range(grid.halvings(maps) if maps else 0):
+            smaller += [nn.Conv2d(2 * width, 2 * width, 3, stride=2, padding=1), *_blocks(2 * width, depth)]
         self.trunk = nn.Sequential(
-            nn.Conv2d(grid.channels * grid.patch**2, width, 3, padding=1), *(ResidualBlock(width) for _ in range(depth)),
-            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1), *(ResidualBlock(2 * width) for _ in range(depth)))
-        self.dense = nn.Linear(2 * width * grid.height * grid.width, hidden)
-        self.mean = nn.Linear(hidden, latent_dim)
+            nn.Conv2d(grid.channels * grid.patch**2, width, 3, padding=1), *_blocks(width, depth),
+            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1), *_blocks(2 * width, depth), *smaller)
+        self.dense = None if maps else nn.Linear(2 * width * grid.height * grid.width, hidden)
+
+        def head() -> nn.Module:
+            return nn.Conv2d(2 * width, maps[0], 1) if maps else nn.Linear(hidden, k)
+
+        self.mean = head()
         self.deterministic = deterministic
         if not deterministic:
-            self.logstd = nn.Linear(hidden, latent_dim)
+            self.logstd = head()
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        h = F.relu(self.dense(F.relu(self.trunk(self.grid.cut(x))).flatten(1)))
-        return self.mean(h) if self.deterministic else (self.mean(h), self.logstd(h))
+        h = F.relu(self.trunk(self.grid.cut(x)))
+        if self.dense is not None:
+            h = F.relu(self.dense(h.flatten(1)))
+        mean: Tensor = self.mean(h).flatten(1)
+        return mean if self.deterministic else (mean, self.logstd(h).flatten(1))
 
 
 class ResidualDecoder(nn.Module):
@@ -102,18 +141,22 @@ class ResidualDecoder(nn.Module):
 
     output = "logits"
 
-    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int, *, width: int | None = None, depth: int = 2,
-                 hidden: int | None = None) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: CodeShape, *, width: int | None = None,
+                 depth: int = 2, hidden: int | None = None) -> None:
         super().__init__()
         self.grid = grid = Grid(image_shape)
+        k, maps = checked_latents(latent_dim)
         width, depth, hidden = _sizes(width, depth, hidden, grid)
-        self.dense = nn.Sequential(nn.Linear(latent_dim, hidden), nn.ReLU(),
-                                   nn.Linear(hidden, 2 * width * grid.height * grid.width),
-                                   nn.Unflatten(1, (2 * width, grid.height, grid.width)))
-        # up by a convolution to four times the channels, which is a quarter of the work of one after a doubling of pixels
+        first: list[nn.Module] = []
+        if maps:
+            self.dense = nn.Sequential(nn.Unflatten(1, maps), nn.Conv2d(maps[0], 2 * width, 3, padding=1))
+            for _ in range(grid.halvings(maps)):
+                first += [*_blocks(2 * width, depth), *_up(2 * width, 2 * width)]
+        else:
+            self.dense = nn.Sequential(nn.Linear(k, hidden), nn.ReLU(), nn.Linear(hidden, 2 * width * grid.height * grid.width),
+                                       nn.Unflatten(1, (2 * width, grid.height, grid.width)))
         self.trunk = nn.Sequential(
-            *(ResidualBlock(2 * width) for _ in range(depth)), nn.Conv2d(2 * width, 4 * width, 3, padding=1), nn.PixelShuffle(2),
-            *(ResidualBlock(width) for _ in range(depth)), nn.GroupNorm(1, width), nn.ReLU(),
+            *first, *_blocks(2 * width, depth), *_up(2 * width, width), *_blocks(width, depth), nn.GroupNorm(1, width), nn.ReLU(),
             nn.Conv2d(width, grid.channels * grid.patch**2, 3, padding=1))
 
     def forward(self, z: Tensor) -> Tensor:

@@ -6,6 +6,9 @@ from typing import Any
 
 from vaefast.errors import ArgumentError
 
+CodeShape = int | tuple[int, int, int]
+"""Dimensions k of a code, or (c, h, w) of codes that are maps."""
+
 
 def checked_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     """`image_shape` as (channels, height, width), each 1 or more; `ArgumentError` otherwise."""
@@ -26,3 +29,17 @@ def whole_number(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ArgumentError(f"{name} is {value!r}; expected a whole number above 0.")
     return value
+
+
+def checked_latents(latent_dim: Any) -> tuple[int, tuple[int, int, int] | None]:
+    """k, and the shape of codes that have places: k alone of a whole number, c h w and (c, h, w) of three of them.
+
+    Raises:
+        ArgumentError: anything else.
+    """
+    if not isinstance(latent_dim, (tuple, list)):
+        return whole_number("latent_dim", latent_dim), None
+    if len(latent_dim) != 3:
+        raise ArgumentError(f"latent_dim is {latent_dim!r}; expected a whole number, or (channels, height, width).")
+    c, h, w = (whole_number("each of latent_dim", n) for n in latent_dim)
+    return c * h * w, (c, h, w)

@@ -20,6 +20,24 @@ def time_features(t: Tensor, count: int = TIME_FEATURES) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], 1)
 
 
+class Told(nn.Module):
+    """A network that is told times t [B], and classes [B], of which `classes` stands for none: what its blocks are told is
+    [B, width]."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.time = nn.Sequential(nn.Linear(TIME_FEATURES, width), nn.SiLU(), nn.Linear(width, width))
+        self.label = nn.Embedding(classes + 1, width) if classes else None
+
+    def condition(self, t: Tensor, labels: Tensor | None) -> Tensor:
+        told = self.time(time_features(t).to(self.time[0].weight.dtype))
+        if self.label is not None:
+            none = torch.full(t.shape, self.classes, device=t.device, dtype=torch.long)
+            told = told + self.label(none if labels is None else labels)
+        return F.silu(told)
+
+
 class VelocityBlock(nn.Module):
     """h + W2 silu(W1 norm(h) + condition), the identity at first."""
 
@@ -34,7 +52,7 @@ class VelocityBlock(nn.Module):
         return h + self.outer(F.silu(self.inner(self.norm(h)) + self.condition(condition)))
 
 
-class VelocityNet(nn.Module):
+class VelocityNet(Told):
     """Points x [B, k] and times t [B] (and classes [B]) -> velocities, [B, k]; 0 at first.
 
     Args:
@@ -48,24 +66,16 @@ class VelocityNet(nn.Module):
     """
 
     def __init__(self, dim: int, width: int = 512, depth: int = 4, classes: int = 0) -> None:
-        super().__init__()
-        dim, width = whole_number("dim", dim), whole_number("width", width)
-        depth = whole_number("depth", depth)
-        self.classes = classes
+        dim, width, depth = whole_number("dim", dim), whole_number("width", width), whole_number("depth", depth)
+        super().__init__(width, classes)
         self.embed = nn.Linear(dim, width)
-        self.time = nn.Sequential(nn.Linear(TIME_FEATURES, width), nn.SiLU(), nn.Linear(width, width))
-        self.label = nn.Embedding(classes + 1, width) if classes else None
         self.blocks = nn.ModuleList(VelocityBlock(width) for _ in range(depth))
         self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, dim)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
-        condition = self.time(time_features(t).to(self.embed.weight.dtype))
-        if self.label is not None:
-            none = torch.full(t.shape, self.classes, device=t.device, dtype=torch.long)
-            condition = condition + self.label(none if labels is None else labels)
-        condition = F.silu(condition)
+        condition = self.condition(t, labels)
         h = self.embed(x)
         for block in self.blocks:
             h = block(h, condition)

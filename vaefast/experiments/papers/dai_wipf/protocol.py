@@ -66,7 +66,7 @@ def options(training: Training, table: str, preset: str, data: str) -> dict[str,
     of_preset(SAMPLES, preset)
     two = training.kind == "two-stage"
     gan = training.kind == "gan"  # which has its authors' settings at every length
-    found: dict[str, Any] = {"kind": training.kind, "preset_name": "paper" if gan or preset == "paper" else "quick"}
+    found: dict[str, Any] = {"kind": training.kind, "preset_name": "paper" if gan or preset == "paper" else "short"}
     model, stages = dict(training.model), dict(training.stages)
     if preset == "smoke":
         found["steps"] = (300, 600) if two else (50,) if gan else (300,)

@@ -95,7 +95,8 @@ def options(training: Training, preset: str) -> dict[str, Any]:
         ArgumentError: no such preset.
     """
     budget: Budget = of_preset(PRESETS, preset)
-    found: dict[str, Any] = {"kind": training.kind, "preset_name": "paper" if preset == "paper" else "quick",
+    small = "short" if training.kind == "general-vae" else "quick"
+    found: dict[str, Any] = {"kind": training.kind, "preset_name": "paper" if preset == "paper" else small,
                              "model_overrides": training.model}
     if training.kind == "sequential":
         return {**found, **budget.chain, "model_overrides": {**budget.chain.get("model_overrides", {}), **training.model}}

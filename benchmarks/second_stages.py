@@ -1,0 +1,140 @@
+"""Second stages side by side: vaefast's, pythae's and a plain latent diffusion, on one trained first stage.
+
+`python -m benchmarks.second_stages RUN --out FILE.json` fits each to the codes of the training images of the run's data and
+scores 10,000 samples of it; FILE.png shows samples, not picked. What is trained gets `--seconds`, but the VAE as published, which
+gets its 140 epochs; mixtures take what they take. pythae is left out where it is not installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import vaefast
+from benchmarks import machine, pythae_samplers
+from benchmarks.plain_diffusion import PlainDiffusion
+from vaefast.experiments.pictures.grids import image_grid, save_png, side_by_side
+from vaefast.experiments.presets import TWO_STAGE
+from vaefast.experiments.run import run_data
+from vaefast.experiments.scoring.codes import spread_over
+from vaefast.experiments.scoring.draws import sample_images, to_uint8
+from vaefast.experiments.scoring.evaluate import own_metric, own_network
+from vaefast.experiments.scoring.registry import METRICS
+from vaefast.experiments.scoring.scores import ImageScores
+from vaefast.models import Mixture
+from vaefast.training import RunFolder
+
+GRID = 8
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="folder of a trained two-stage model")
+    parser.add_argument("--data-root", help="of its data, if they moved")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--seconds", type=float, default=120.0, help="for each that is trained")
+    parser.add_argument("--samples", type=int, default=10_000)
+    parser.add_argument("--only", help="names, separated by commas")
+    args = parser.parse_args(words)
+    compare(args.run, args.data_root, Path(args.out), args.seconds, args.samples, args.only.split(",") if args.only else None)
+
+
+def compare(run: str, data_root: str | None, out: Path, seconds: float, samples: int, only: list[str] | None = None) -> None:
+    """Fit and score all of them; the file is written after each."""
+    model: Any = vaefast.load(run, device="cpu")
+    split = run_data(RunFolder.open(run), data_root)
+    train, test = split("train"), split("test")
+    which = own_metric(train)
+    network = own_network(which, train, test, None, torch.device("cpu"), print)
+    score = ImageScores(test.images[:samples], which, classifier=network)
+    key = METRICS[which[0]].scores[0].key
+    start = time.perf_counter()
+    with torch.no_grad():
+        posteriors = [model.encode(part) for part in train.images.split(1000)]
+        mean, std = (torch.cat([getattr(p, name) for p in posteriors]) for name in ("mean", "std"))
+    result: dict[str, Any] = {"run": RunFolder.open(run).config["command"], "data": train.name, "images": len(mean),
+                              "latent_dim": mean.shape[1], "score": key, "samples": samples, "seconds": seconds,
+                              "encoding_seconds": time.perf_counter() - start, "machine": machine.describe(), "rows": []}
+    pictures: list[Any] = []
+
+    def add(name: str, package: str, took: float, settings: str, draw: Callable[[int], Tensor]) -> None:
+        begin = time.perf_counter()
+        images = draw(samples)
+        drawing = time.perf_counter() - begin
+        row = {"name": name, "package": package, "settings": settings, "seconds": took, "sampling_seconds": drawing,
+               **{k: v for k, v in score(images).items() if isinstance(v, float)}}
+        print(f"{name} ({package}): {row[key]:.3f} after {took:.0f} s; {samples:,} samples in {drawing:.1f} s", flush=True)
+        result["rows"].append(row)
+        pictures.append((f"{name} {row[key]:.2f}", image_grid(images[:GRID * GRID], GRID, GRID)))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(result, indent=1) + "\n")
+        save_png(out.with_suffix(".png"), side_by_side([grid for _, grid in pictures], [title for title, _ in pictures], cols=4))
+
+    def codes(draw: Callable[[int, torch.Generator], Tensor]) -> Callable[[int], Tensor]:
+        return lambda n: sample_images(model, lambda m, g: model.decode(draw(m, g)), n, seed=1)
+
+    def wanted(name: str) -> bool:
+        return only is None or name in only
+
+    if wanted("reconstructions"):
+        add("reconstructions", "vaefast", 0.0, "of the test images: the limit of the decoder",
+            lambda n: to_uint8(torch.cat([model.reconstruct(part) for part in test.images[:n].split(1000)])))
+    if wanted("N(0, I)"):
+        add("N(0, I)", "vaefast", 0.0, "", codes(lambda n, g: torch.randn(n, mean.shape[1], generator=g)))
+    for name, kind, settings in second_kinds(seconds, len(mean)):
+        if not wanted(name):
+            continue
+        torch.manual_seed(0)
+        begin = time.perf_counter()
+        if kind == "ten":
+            mixture = Mixture(mean.shape[1], 10).fit((mean, std))
+            add(name, "vaefast", time.perf_counter() - begin, "10 components", codes(mixture.sample))
+            continue
+        second = vaefast.SecondStage(mean.shape[1], kind=kind, **({"width": 512} if kind == "vae" else {}))
+        second.fit((mean, std), device="cpu", progress=False, **settings)
+        took = time.perf_counter() - begin
+        told = ", ".join(f"{k} {v}" for k, v in settings.items()) or f"{len(second.second.weights)} components"
+        add(name, "vaefast", took, told, codes(second.sample))
+    if wanted("plain diffusion"):
+        plain = PlainDiffusion(mean.shape[1])
+        took = plain.fit(mean, std, seconds)
+        add("plain diffusion", "plain PyTorch", took, f"{plain.done} batches of 512, 50 steps of DDIM", codes(plain.sample))
+    if importlib.util.find_spec("pythae") is None:
+        print("pythae is not installed (pip install 'vaefast[bench]'); its samplers are left out")
+        return
+    floats = spread_over(train.images, None).float() / 255
+    for name in pythae_samplers.NAMES:
+        if wanted(name):
+            peer = pythae_samplers.fitted(name, model.first, floats, seconds)
+            add(name, "pythae", peer["seconds"], peer["settings"],
+                lambda n, sampler=peer["draw"]: to_uint8(pythae_samplers.images_of(sampler, n)))
+
+
+def second_kinds(seconds: float, count: int) -> list[tuple[str, str, dict[str, Any]]]:
+    """Name, kind and settings of each of vaefast's; a flow's steps are those that the time allows."""
+    short = TWO_STAGE["short"].stages[1]
+    published = {"epochs": short.epochs, "batch_size": short.batch_size, "lr": short.lr, "schedule": short.schedule,
+                 "warmup_steps": short.warmup_steps}
+    return [("mixture of 10", "ten", {}), ("mixture", "mixture", {}), ("flow", "flow", {"steps": flow_steps(seconds)}),
+            ("second VAE", "vae", published)]
+
+
+def flow_steps(seconds: float, width: int = 512, batch: int = 512) -> int:
+    """Steps of the flow in so many seconds here, by a hundred of them."""
+    second = vaefast.SecondStage(16, kind="flow", width=width)
+    points = torch.randn(4 * batch, 16)
+    begin = time.perf_counter()
+    second.fit(points, steps=100, batch_size=batch, device="cpu", progress=False)
+    return max(200, round(seconds / (time.perf_counter() - begin) * 100))
+
+
+if __name__ == "__main__":
+    main()
