@@ -15,10 +15,10 @@ from torch import Tensor
 @cache
 def has(path: str) -> bool:
     """Whether torch has `path`, such as "_C._after_autograd_keyset"."""
-    found: Any = torch
+    value: Any = torch
     for name in path.split("."):
-        found = getattr(found, name, None)
-        if found is None:
+        value = getattr(value, name, None)
+        if value is None:
             return False
     return True
 
@@ -120,8 +120,8 @@ def register_autograd(library: Any, name: str, setup_context: Callable[..., None
 
         @staticmethod
         def backward(ctx: Any, *grads: Tensor | None) -> tuple:
-            found = backward(_Context(ctx), *grads)
-            return (None, None, *(found if isinstance(found, tuple) else (found,)))
+            gradients = backward(_Context(ctx), *grads)
+            return (None, None, *(gradients if isinstance(gradients, tuple) else (gradients,)))
 
         @staticmethod
         def jvp(ctx: Any, *tangents: Tensor | None) -> Any:

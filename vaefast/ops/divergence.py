@@ -162,9 +162,9 @@ def _setup_context(ctx, inputs: tuple, output: Outputs) -> None:
 def _backward(ctx, grad: Tensor | None, *_: object) -> tuple:
     if grad is None:
         return None, None, None, None
-    mu, scale, *found = ctx.saved_tensors
+    mu, scale, *saved = ctx.saved_tensors
     to_scale = scale is not None and ctx.needs_input_grad[1]
-    grads = _mixture_kl_backward(grad, *found, mu, scale, ctx.param, ctx.eps, to_scale)
+    grads = _mixture_kl_backward(grad, *saved, mu, scale, ctx.param, ctx.eps, to_scale)
     return grads[0], grads[1] if to_scale else None, None, None
 
 

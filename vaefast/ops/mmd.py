@@ -180,24 +180,24 @@ def checked_spec(
     if kernel in ("energy", "polynomial"):
         if scales is not None:
             _check.fail("scales", f"{scales!r} with kernel {kernel!r}", "None, as this kernel has no scales")
-        found: tuple[float, ...] = ()
+        kernel_scales: tuple[float, ...] = ()
     elif isinstance(scales, str):
         if scales != "median" or kernel == "imq":
             _check.fail("scales", repr(scales), "numbers > 0" + (" or 'median'" if kernel != "imq" else ""))
-        found = (1.0,)
+        kernel_scales = (1.0,)
     elif scales is None:
-        found = IMQ_SCALES if kernel == "imq" else (1.0,)
+        kernel_scales = IMQ_SCALES if kernel == "imq" else (1.0,)
     else:
         if isinstance(scales, torch.Tensor) or not isinstance(scales, (Sequence, int, float)):
             _check.fail("scales", f"a {type(scales).__name__}", "a number > 0, or a list or tuple of such")
-        given = scales if isinstance(scales, Sequence) else (scales,)
-        if not 1 <= len(given) <= MAX_SCALES:
-            _check.fail("scales", f"{len(given)} numbers", f"1 to {MAX_SCALES} of them")
-        found = tuple(_number("scales", s) for s in given)
+        numbers = scales if isinstance(scales, Sequence) else (scales,)
+        if not 1 <= len(numbers) <= MAX_SCALES:
+            _check.fail("scales", f"{len(numbers)} numbers", f"1 to {MAX_SCALES} of them")
+        kernel_scales = tuple(_number("scales", s) for s in numbers)
     if isinstance(degree, bool) or not isinstance(degree, int) or not 1 <= degree <= MAX_DEGREE:
         _check.fail("degree", repr(degree), f"an int from 1 to {MAX_DEGREE}")
     gamma = _number("gamma", 1.0 / k if gamma is None and kernel == "polynomial" else 1.0 if gamma is None else gamma)
-    return Spec(kernel, found, "unbiased", degree, gamma, _number("coef0", coef0, positive=False))
+    return Spec(kernel, kernel_scales, "unbiased", degree, gamma, _number("coef0", coef0, positive=False))
 
 
 def _weights(
@@ -209,7 +209,7 @@ def _weights(
         _check.fail("weights", f"given with estimator {estimator!r}", "them with 'unbiased' or 'biased' only")
     if not isinstance(weights, (tuple, list)) or len(weights) != 2:
         _check.fail("weights", f"a {type(weights).__name__}", "a pair: weights of x and of y, each a tensor or None")
-    found = []
+    checked_weights = []
     for name, w, z in (("weights[0]", weights[0], x), ("weights[1]", weights[1], y)):
         if w is not None:
             _check.float_tensor(name, w)
@@ -221,8 +221,8 @@ def _weights(
             if w.requires_grad and torch.is_grad_enabled():
                 _check.fail(name, "a tensor that requires a gradient", "one that does not (detach it)")
             w = w[None] if single else w
-        found.append(w)
-    return found[0], found[1]
+        checked_weights.append(w)
+    return checked_weights[0], checked_weights[1]
 
 
 # The estimators.
@@ -353,9 +353,9 @@ def _run(
     spec = Spec(kernel, tuple(scales), sums, degree, gamma, coef0)
     if x.shape[0] == 0:
         return _outputs(x, y, grad_x, grad_y)
-    found = _OP.pick(x.device.type).forward(x, y, weights_x, weights_y, bandwidth, spec, grad_x, grad_y)
+    outputs = _OP.pick(x.device.type).forward(x, y, weights_x, weights_y, bandwidth, spec, grad_x, grad_y)
     dtype = compute_dtype(x.dtype)
-    value, to_x, to_y = (x.new_empty((0,), dtype=dtype) if f is None else f.to(dtype).contiguous() for f in found)
+    value, to_x, to_y = (x.new_empty((0,), dtype=dtype) if f is None else f.to(dtype).contiguous() for f in outputs)
     if x.shape[0] == 1 and grad_x and grad_y:
         to_y = to_y.clone()  # of one problem both can be parts of one tensor, which PyTorch forbids
     return value, to_x, to_y

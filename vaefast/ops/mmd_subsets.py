@@ -169,8 +169,8 @@ def _each(polynomial: _Polynomial, x: Tensor, y: Tensor, rows_x: Tensor, rows_y:
             middle, pairs = -(-size // 2), size * (size - 1)
             first, second = (z[:middle], e[:middle]), (z[middle:], e[middle:])
             for part in (first, second):
-                own = polynomial.tile(part, part, work)
-                value[s] += (own.sum(1).sum(dtype=wide) - own.diagonal().sum(dtype=wide)) / pairs
+                kernel_values = polynomial.tile(part, part, work)
+                value[s] += (kernel_values.sum(1).sum(dtype=wide) - kernel_values.diagonal().sum(dtype=wide)) / pairs
             value[s] += 2 * mean(first, second, pairs)
         value[s] -= 2 * mean(*sides, n * m)
     return value
