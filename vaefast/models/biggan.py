@@ -58,10 +58,10 @@ class BigGAN(GAN):
 
     def players(self) -> list[Player]:
         """As `GAN`'s; with classes the losses take labels after the images."""
-        found = super().players()
+        players = super().players()
         if self.classes is None:
-            return found
-        return [replace(p, loss=self._labelled(p.loss), compiled=lambda p=p: self._labelled(p.compiled())) for p in found]
+            return players
+        return [replace(p, loss=self._labelled(p.loss), compiled=lambda p=p: self._labelled(p.compiled())) for p in players]
 
     def finish_iteration(self, x: Tensor, labels: Tensor | None = None) -> None:
         """As `GAN`'s."""
@@ -170,8 +170,8 @@ class BigGAN(GAN):
                 with self._given(self.labels_for(batch_size)):
                     self.generate(self.prior(batch_size, generator, truncation))
                 for norm, (mean, var) in zip(norms, sums):
-                    for total, own in zip((mean, var), norm.moving_statistics()):
-                        total.add_(own)
+                    for total, of_batch in zip((mean, var), norm.moving_statistics()):
+                        total.add_(of_batch)
             for norm, (mean, var) in zip(norms, sums):
                 norm.eval()
                 norm.set_statistics(mean / batches, var / batches)

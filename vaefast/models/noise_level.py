@@ -47,7 +47,7 @@ class NoiseLevel(nn.Module):
         if self.gamma_mode != "optimal" or not self.training:
             nll = gaussian_nll if kind == "gaussian" else laplace_nll
             return nll(x, raw, self.log_gamma, from_logits=from_logits)
-        found, log_gamma = optimally_scaled_nll(x, raw, from_logits=from_logits, sync=self.sync, kind=kind)
+        scaled_nll, log_gamma = optimally_scaled_nll(x, raw, from_logits=from_logits, sync=self.sync, kind=kind)
         with torch.no_grad():
             self.log_gamma.lerp_(log_gamma.to(self.log_gamma.dtype), 1 - GAMMA_DECAY)
-        return found
+        return scaled_nll

@@ -72,9 +72,9 @@ def players_of(module: nn.Module) -> list[Player]:
 
 def trainable(*modules: nn.Module) -> dict[str, nn.Parameter]:
     """Trainable parameters of the modules by name, each once."""
-    found: dict[str, nn.Parameter] = {}
+    parameters: dict[str, nn.Parameter] = {}
     for module in modules:
         for name, parameter in module.named_parameters():
-            if parameter.requires_grad and not any(parameter is p for p in found.values()):
-                found[name if name not in found else f"{name}.{len(found)}"] = parameter
-    return found
+            if parameter.requires_grad and not any(parameter is p for p in parameters.values()):
+                parameters[name if name not in parameters else f"{name}.{len(parameters)}"] = parameter
+    return parameters

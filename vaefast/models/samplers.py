@@ -127,12 +127,12 @@ class Mixture(nn.Module):
         Raises:
             ArgumentError: a wrong shape. DataError: NaN, infinity, or fewer than 2 latents.
         """
-        found = as_latents(latents, self.latent_dim)
-        if len(found) < 2:
+        codes = as_latents(latents, self.latent_dim)
+        if len(codes) < 2:
             raise DataError("a mixture needs 2 latents or more.")
-        self.to(found.mean.device)
-        generator = torch.Generator(found.mean.device).manual_seed(self.seed)
-        z = found.draw(generator).double()
+        self.to(codes.mean.device)
+        generator = torch.Generator(codes.mean.device).manual_seed(self.seed)
+        z = codes.draw(generator).double()
         if isinstance(self.components, str):
             self._choose(z, generator)
         else:

@@ -119,8 +119,8 @@ class SequentialVAE(Draws, nn.Module):
     def _step(self, t: int, z: Tensor, previous: Tensor | None) -> Tensor:
         """x_t [B, C, H, W] in [0, 1], t counted from 0."""
         decoder = _of(self.decoders, t)
-        given = [t if t is None else in_dtype(t, self.kl_weight) for t in ((z,) if previous is None else (z, previous))]
-        raw, gate = decoder(*given)
+        inputs = [t if t is None else in_dtype(t, self.kl_weight) for t in ((z,) if previous is None else (z, previous))]
+        raw, gate = decoder(*inputs)
         image = torch.sigmoid(full_precision(raw))
         return image if gate is None else torch.lerp(previous, image, torch.sigmoid(full_precision(gate)))
 
@@ -176,11 +176,11 @@ class SequentialVAE(Draws, nn.Module):
 
     def _encode_batch(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if len(self.encoders) == self.num_steps:
-            found = [self._posterior(t, x) for t in range(self.num_steps)]
+            posteriors = [self._posterior(t, x) for t in range(self.num_steps)]
         else:  # the last one serves several steps, with one result
-            found = [self._posterior(t, x) for t in range(len(self.encoders))]
-            found += found[-1:] * (self.num_steps - len(found))
-        return torch.cat([q.mean for q in found], 1), torch.cat([q.raw for q in found], 1)
+            posteriors = [self._posterior(t, x) for t in range(len(self.encoders))]
+            posteriors += posteriors[-1:] * (self.num_steps - len(posteriors))
+        return torch.cat([q.mean for q in posteriors], 1), torch.cat([q.raw for q in posteriors], 1)
 
     def prior(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n codes of all steps, [n, k], on the model's device: N(0, I), which predictors scale and shift for later steps."""
@@ -255,11 +255,11 @@ class SequentialVAE(Draws, nn.Module):
         size = int(self.batch)
         if len(rows) <= size:
             return list(run(rows))
-        found = []
+        batches = []
         for start in range(0, len(rows), size):
             first = min(start, len(rows) - size)
-            found.append([part[start - first:] for part in run(rows[first:first + size])])
-        return [torch.cat(parts) for parts in zip(*found)]
+            batches.append([part[start - first:] for part in run(rows[first:first + size])])
+        return [torch.cat(parts) for parts in zip(*batches)]
 
     def _check_batch(self, x: Tensor) -> None:
         if len(x) < 2:

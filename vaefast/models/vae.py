@@ -87,8 +87,8 @@ class VAE(LatentModel, NoiseLevel):
         if self.adversary is None:
             return [Player("model", trainable(self), self)]
         judged = {name for name, _ in self.named_parameters() if name.startswith("adversary.")}
-        own = {name: p for name, p in trainable(self).items() if name not in judged}
-        return self.adversary.players(Player("autoencoder", own, self.loss), self.discriminator_loss)
+        autoencoder = {name: p for name, p in trainable(self).items() if name not in judged}
+        return self.adversary.players(Player("autoencoder", autoencoder, self.loss), self.discriminator_loss)
 
     @property
     def _like(self) -> Tensor:
