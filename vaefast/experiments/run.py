@@ -157,16 +157,16 @@ def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], override
 
 
 def _callbacks(asked: Request, images: data.ImageSet) -> list[Callback]:
-    found: list[Callback] = []
+    callbacks: list[Callback] = []
     if asked.mi_every is not None:
-        found.append(InformationLog(asked.mi_every, images.images, seed=asked.seed))
+        callbacks.append(InformationLog(asked.mi_every, images.images, seed=asked.seed))
     if asked.sample_every is not None:
-        found.append(SampleGrids(asked.sample_every, sampling_seed(asked.seed)))
+        callbacks.append(SampleGrids(asked.sample_every, sampling_seed(asked.seed)))
     if asked.tensorboard:
-        found.append(TensorBoard())
+        callbacks.append(TensorBoard())
     if asked.wandb is not None:
-        found.append(WeightsAndBiases(asked.wandb))
-    return found
+        callbacks.append(WeightsAndBiases(asked.wandb))
+    return callbacks
 
 
 @torch.no_grad()

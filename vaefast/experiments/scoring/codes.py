@@ -37,8 +37,8 @@ def spread_over(images: Tensor, count: int | None) -> Tensor:
 def in_batches(images: Tensor, batch_size: int = 1000) -> list[Tensor]:
     """Images [N, ...] in batches, the last one of 2 or more (where there are as many): networks that normalise by their batch
     take no image alone."""
-    found = list(images.split(batch_size))
-    return [*found[:-2], torch.cat(found[-2:])] if len(found) > 1 and len(found[-1]) == 1 else found
+    batches = list(images.split(batch_size))
+    return [*batches[:-2], torch.cat(batches[-2:])] if len(batches) > 1 and len(batches[-1]) == 1 else batches
 
 
 @torch.no_grad()

@@ -133,20 +133,20 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
             else:
                 result[entry(name, kind)] = value
 
-    own = model.samplers()
-    for stage, draw in enumerate(own.values(), start=1):
+    samplers = model.samplers()
+    for stage, draw in enumerate(samplers.values(), start=1):
         add(f"stage{stage}", sample_images(model, draw, samples, seed=seed + stage))
     if model.encodes:
-        found = aggregate(model, spread_over(train.images, coded), seed) if model.infers else None
-        if len(own) > 1:
-            mixture = image_sampler(model, "mixture", lambda: found.codes, seed)
+        encoded = aggregate(model, spread_over(train.images, coded), seed) if model.infers else None
+        if len(samplers) > 1:
+            mixture = image_sampler(model, "mixture", lambda: encoded.codes, seed)
             add("mixture", sample_images(model, mixture, samples, seed=seed + 3))
         once, twice, result["reconstruction_error"] = _reconstruct(model, unseen.images, seed)
         add("reconstructions", once)
         if twice is not None:
             add("reconstructions_both_stages", twice)
-        if found is not None:
-            result |= _latents(model, found, samples, seed)
+        if encoded is not None:
+            result |= _latents(model, encoded, samples, seed)
     other = train if against == "test" else test
     if test is not train:
         chosen_rows = torch.randperm(len(other), generator=torch.Generator().manual_seed(seed))[:samples]
@@ -242,14 +242,14 @@ def chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str] 
     """The metrics asked for; those there is everything at hand for where none are. None at all is an error unless `optional`."""
     if which is not None:
         return checked_metrics(which)
-    found = own_metric(train)
+    chosen = own_metric(train)
     if weights is not None or cached_file().is_file():
-        found += ("fid", "is", "kid")
-    if not found and not optional:
+        chosen += ("fid", "is", "kid")
+    if not chosen and not optional:
         raise DataError(f"{train.name} has images of {train.image_shape[1]}x{train.image_shape[2]}, which FD-classifier and "
                         f"FD-exemplar do not take, and there are no Inception weights at {cached_file()}; name them "
                         "(--inception-weights), or ask for fid, to have them downloaded.")
-    return found
+    return chosen
 
 
 def own_network(which: Sequence[str], train: data.ImageSet, test: data.ImageSet | None, cache: str | None, device: torch.device,
@@ -283,10 +283,10 @@ def _reconstruct(model: api.ImageAutoencoder, images: Tensor, seed: int) -> tupl
 
 
 @torch.no_grad()
-def _latents(model: api.ImageAutoencoder, found: Aggregate, samples: int, seed: int) -> dict[str, Any]:
+def _latents(model: api.ImageAutoencoder, encoded: Aggregate, samples: int, seed: int) -> dict[str, Any]:
     """MMD to N(0, I) of draws from q(z) and q(u), active dimensions, mutual information of images and codes, and the gammas."""
-    chosen = torch.randperm(len(found.codes), generator=torch.Generator().manual_seed(seed))[:samples]
-    z = found.codes[chosen.to(model.device)]
+    chosen = torch.randperm(len(encoded.codes), generator=torch.Generator().manual_seed(seed))[:samples]
+    z = encoded.codes[chosen.to(model.device)]
     codes = {"stage1": z / getattr(model.first, "prior_std", 1.0)}  # a WAE's prior may have another deviation than 1
     gammas = {"gamma_x": model.first.gamma} if getattr(model.first, "likelihood", None) == "gaussian" else {}
     if has_latents(getattr(model, "second", None)):
@@ -298,10 +298,10 @@ def _latents(model: api.ImageAutoencoder, found: Aggregate, samples: int, seed: 
         result |= {entry("mmd", stage): mmd["value"], entry("mmd", f"{stage}_standard_error"): mmd["standard_error"]}
         reference = mmd["reference"]
     result |= {entry("mmd", "reference"): reference, "latent_dim": model.latent_dim}
-    if found.variance.any():  # not of a deterministic encoder
-        result["active_dimensions"] = metrics.active_dimensions(found.variance)
+    if encoded.variance.any():  # not of a deterministic encoder
+        result["active_dimensions"] = metrics.active_dimensions(encoded.variance)
         # a flow that is the same for all images takes nothing from it
-        own = chosen.to(model.device)
-        information = metrics.mutual_information(found.mean[own], found.std[own], seed=seed)
+        rows = chosen.to(model.device)
+        information = metrics.mutual_information(encoded.mean[rows], encoded.std[rows], seed=seed)
         result |= {**information.scores(), "mutual_information_images": information.n}
     return result | {name: float(gamma) for name, gamma in gammas.items()}

@@ -46,5 +46,5 @@ class InformationLog(Callback):
         if not self.due(trainer):
             return
         with trainer.averaged():
-            found = aggregate(trainer.model, self.images, self.seed)
-        record |= metrics.mutual_information(found.mean, found.std, seed=self.seed).scores()
+            encoded = aggregate(trainer.model, self.images, self.seed)
+        record |= metrics.mutual_information(encoded.mean, encoded.std, seed=self.seed).scores()

@@ -99,10 +99,10 @@ def write_steps(model: api.SequentialVAE, images: Tensor, run: Path, *, split: s
 
 def by_step(scores: dict[str, Any]) -> dict[str, float]:
     """What `write_steps` returned, as the entries of an evaluation, by name and step."""
-    found = {entry("step_sharpness", "data"): scores["sharpness_data"]}
+    entries = {entry("step_sharpness", "data"): scores["sharpness_data"]}
     for name, values in (("step_error", scores["reconstruction_error"]), ("step_sharpness", scores["sharpness_samples"])):
-        found |= {entry(name, f"step{t}"): value for t, value in enumerate(values, 1)}
-    return found
+        entries |= {entry(name, f"step{t}"): value for t, value in enumerate(values, 1)}
+    return entries
 
 
 def draw_scores(scores: dict[str, Any], stem: Path) -> list[Path]:
