@@ -78,8 +78,6 @@ class Prepared:
         if self.dot:
             self.middle = self.mean * self.scale[:, None]
             self.offset = (self.middle * self.middle).sum(1) + spec.coef0
-        else:
-            self.offset = None
 
     def _plain_factors(self, x: Tensor) -> Tensor:
         """`reference.factors` of weights 1."""
@@ -98,11 +96,13 @@ class Prepared:
             to[:, :, :k] = (rows.double() - self.mean[:, None]) * self.scale[:, None, None]
             to[:, :, k:] = 0
         z = self.z[:, :, :k]
-        other = (self.mean * self.scale[:, None])[:, :, None] if self.dot else None
-        self.e.copy_(torch.bmm(z.double(), other)[:, :, 0] if self.dot else z.double().square().sum(2))
+        if self.dot:
+            self.e.copy_(torch.bmm(z.double(), (self.mean * self.scale[:, None])[:, :, None])[:, :, 0])
+        else:
+            self.e.copy_(z.double().square().sum(2))
 
     def finish(
-        self, value: Tensor, rows: Tensor | None, out: Tensor | None, grad_x: bool, grad_y: bool
+        self, value: Tensor, rows: Tensor, out: Tensor | None, grad_x: bool, grad_y: bool
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """MMD^2 [P] and the gradients, from the kernels' `value` [parts, P], rows [splits, P, N], out [splits, P, N, k]."""
         spec, n = self.spec, self.n

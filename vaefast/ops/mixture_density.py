@@ -7,7 +7,7 @@ vaefast/ops/aggregate_posterior.py are made of it.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -354,13 +354,13 @@ _mixture_log_density_backward = _library.define_backward(
 )
 
 
-def _setup_context(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     z, mu, scale, *ctx.options = inputs
     ctx.save_for_backward(output[1], z, mu, scale)
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx, grad: Tensor | None, _: Tensor | None) -> tuple:
+def _backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> _library.Gradients:
     # log_sum stays inside this file, so no gradient comes to it.
     if grad is None:
         return None, None, None, None, None, None

@@ -7,7 +7,8 @@ the forward pass where it will be asked for, and the backward pass only scales i
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,9 @@ IMQ_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 MAX_SCALES = 16
 MAX_DEGREE = 8
 _MEDIAN_ROWS = 512
+
+Outputs = tuple[Tensor, Tensor | None, Tensor | None]
+"""MMD^2 and, where wished, its gradients to x and y."""
 
 
 def mmd2(
@@ -267,7 +271,9 @@ def _blocks(x: Tensor, y: Tensor, bandwidth: Tensor | None, spec: Spec, size: in
 # The backends. Each takes the arguments of the schema as (x, y, weights, bandwidth, spec, wished gradients).
 
 
-def reference_forward(x, y, wx, wy, bandwidth, spec, grad_x, grad_y):
+def reference_forward(
+    x: Tensor, y: Tensor, wx: Tensor | None, wy: Tensor | None, bandwidth: Tensor | None, spec: Spec, grad_x: bool, grad_y: bool
+) -> Outputs:
     """The definition, in float64."""
     return reference.forward(x, y, wx, wy, bandwidth, spec, grad_x, grad_y)
 
@@ -277,12 +283,14 @@ PRODUCTS = range(16, 65)
 PRODUCT_ROWS = 64  # of a problem: with fewer most of a tile would be padding
 
 
-def native_forward(x, y, wx, wy, bandwidth, spec, grad_x, grad_y):
+def native_forward(
+    x: Tensor, y: Tensor, wx: Tensor | None, wy: Tensor | None, bandwidth: Tensor | None, spec: Spec, grad_x: bool, grad_y: bool
+) -> Outputs:
     """`reference_forward` by csrc/{cpu,cuda}/mmd and, on tensor cores, csrc/cuda/mmd_products."""
     return _pairs(x, y, wx, wy, bandwidth, spec, grad_x, grad_y, _native_pairs)
 
 
-def _native_pairs(name, x, z, *fields):
+def _native_pairs(name: str, x: Tensor, z: Tensor, *fields: Any) -> None:
     problems, rows, k = *z.shape[:2], fields[11]
     if z.dtype == torch.float64 or k not in PRODUCTS or rows < PRODUCT_ROWS or not _native.has_products(x):
         return _native.run(name, x, z, *fields)
@@ -292,12 +300,17 @@ def _native_pairs(name, x, z, *fields):
     return _native.run("mmd_products", x, z, *fields, largest, packed[0], packed[1])
 
 
-def triton_forward(x, y, wx, wy, bandwidth, spec, grad_x, grad_y):
+def triton_forward(
+    x: Tensor, y: Tensor, wx: Tensor | None, wy: Tensor | None, bandwidth: Tensor | None, spec: Spec, grad_x: bool, grad_y: bool
+) -> Outputs:
     """`reference_forward` by kernels/mmd.py."""
     return _pairs(x, y, wx, wy, bandwidth, spec, grad_x, grad_y, lambda _, *a: _native.kernels("mmd").forward(*a[1:]))
 
 
-def _pairs(x, y, wx, wy, bandwidth, spec, grad_x, grad_y, run):
+def _pairs(
+    x: Tensor, y: Tensor, wx: Tensor | None, wy: Tensor | None, bandwidth: Tensor | None, spec: Spec, grad_x: bool, grad_y: bool,
+    run: Callable[..., None],
+) -> Outputs:  # fmt: skip
     ready = Prepared(x, y, wx, wy, bandwidth, spec)
     rows, count = ready.n + ready.m, spec.degree if ready.dot else len(spec.scales)
     # On a GPU one part of the value comes from every block of threads. The CPU's kernel writes the first part alone.
@@ -309,7 +322,7 @@ def _pairs(x, y, wx, wy, bandwidth, spec, grad_x, grad_y, run):
     out = x.new_zeros((*shape, ready.k), dtype=ready.dtype)
     scales = torch.tensor(spec.scales or (1.0,), dtype=torch.float64, device="cpu")
     run(
-        "mmd_pairs", x, ready.z, ready.e, ready.w, ready.factors, ready.offset, scales, value, sums, out,
+        "mmd_pairs", x, ready.z, ready.e, ready.w, ready.factors, ready.offset if ready.dot else None, scales, value, sums, out,
         ready.problems, ready.n, ready.m, ready.k, ready.stride, parts, count, ready.dtype,
         KERNELS.index(spec.kernel), int(spec.sums == "paired"), int(grad_x) + 2 * int(grad_y),
     )  # fmt: skip
@@ -392,7 +405,7 @@ _mmd2_backward = _library.define_backward(
 )
 
 
-def _setup_context(ctx, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     x, y, wx, wy, bandwidth, *ctx.constants, grad_x, grad_y = inputs
     needs = ctx.needs_input_grad[:2]
     ctx.ready = (grad_x or not needs[0]) and (grad_y or not needs[1])
@@ -401,7 +414,7 @@ def _setup_context(ctx, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) ->
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx, grad: Tensor | None, *_: object) -> tuple:
+def _backward(ctx: Any, grad: Tensor | None, *_: object) -> _library.Gradients:
     nothing = (None,) * 13
     if grad is None:
         return nothing
