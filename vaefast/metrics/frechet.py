@@ -195,13 +195,15 @@ def frechet_from_statistics(m1: Tensor, c1: Tensor, m2: Tensor, c2: Tensor) -> f
 def _factor(cov: Tensor) -> Tensor:
     """F [D, r] with F F^T = cov, of the rank that float64 can tell from zero."""
     # Where nothing is near zero, Cholesky's factor is as good, for a tenth of the time.
+    lower: Tensor
     lower, failed = torch.linalg.cholesky_ex(cov)
     pivots = lower.diagonal()
     if not failed and pivots.min() > _SOUND_PIVOT * pivots.max():
         return lower
     values, vectors = torch.linalg.eigh(cov)
     keep = values > values.abs().max() * values.numel() * torch.finfo(values.dtype).eps
-    return vectors[:, keep] * values[keep].sqrt()
+    factor: Tensor = vectors[:, keep] * values[keep].sqrt()
+    return factor
 
 
 def _checked_rows(features: Tensor, dim: int | None) -> Tensor:

@@ -75,21 +75,21 @@ def precision_recall_density_coverage(real: Tensor, fake: Tensor, *, k: int = 5,
     _check_range(real, fake)
     # Features around the middle of most rows, so that products lose little; a mean would follow one row that is far away.
     centre = real[:: max(1, len(real) // _MEDIAN_ROWS)].median(0).values
-    real, fake = _Rows.around(real, centre), _Rows.around(fake, centre)
-    real_radius, fake_radius = _radii(real, k, block), _radii(fake, k, block)
-    covered = torch.zeros(len(real.features), dtype=torch.bool, device=centre.device)
+    of_real, of_fake = _Rows.around(real, centre), _Rows.around(fake, centre)
+    real_radius, fake_radius = _radii(of_real, k, block), _radii(of_fake, k, block)
+    covered = torch.zeros(len(of_real.features), dtype=torch.bool, device=centre.device)
     recalled = torch.zeros_like(covered)
     precise = hits = 0
-    for rows in _blocks(len(fake.features), len(real.features), block):
-        part = fake.part(rows)
-        low, high = _squared_distances(part, real)
-        inside = _within(low, high, real_radius[None, :], part, real)
+    for rows in _blocks(len(of_fake.features), len(of_real.features), block):
+        part = of_fake.part(rows)
+        low, high = _squared_distances(part, of_real)
+        inside = _within(low, high, real_radius[None, :], part, of_real)
         balls = inside.sum(1)
         precise += int((balls > 0).sum())
         hits += int(balls.sum())
         covered |= inside.any(0)
-        recalled |= _within(low, high, fake_radius[rows, None], part, real).any(0)
-    n, m = len(real.features), len(fake.features)
+        recalled |= _within(low, high, fake_radius[rows, None], part, of_real).any(0)
+    n, m = len(of_real.features), len(of_fake.features)
     return Coverage(precise / m, float(recalled.double().mean()), hits / (k * m), float(covered.double().mean()), n, m, k)
 
 
