@@ -167,7 +167,8 @@ def fit_classifier(
     with torch.random.fork_rng(devices=[], enabled=True):
         torch.manual_seed(seed)
         model = FeatureClassifier(tuple(images.shape[1:]), int(labels.max()) + 1)
-    model = model.to(device).to(memory_format=torch.channels_last).train()
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    model.train()
     order_rng = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=_PEAK_LR, weight_decay=_WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK_LR, total_steps=steps, pct_start=0.2)
