@@ -73,6 +73,8 @@ class RadialFlow(nn.Module):
 class MaskedLinear(nn.Linear):
     """`nn.Linear` whose weight is multiplied by a fixed mask [out, in] of zeros and ones."""
 
+    mask: Tensor
+
     def __init__(self, mask: Tensor) -> None:
         super().__init__(mask.shape[1], mask.shape[0])
         self.register_buffer("mask", mask, persistent=False)
