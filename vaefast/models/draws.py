@@ -61,7 +61,7 @@ def _drawing(method: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 return method(self, count, *arguments, **options)
             except RuntimeError as error:
-                if "device type for generator" not in str(error):
+                if generator is None or "device type for generator" not in str(error):
                     raise
                 raise ArgumentError(f"generator is one of {generator.device}, where this model does not draw; make it by "
                                     "torch.Generator(model.device).") from error

@@ -87,10 +87,10 @@ class GAN(Draws, nn.Module):
         if self.losses.reconstructs and kind is not None and kind.of_probability:
             raise ArgumentError(f"penalty {self.penalty!r} is of probabilities, of which {loss.upper()} has none; take gp, "
                                 "dragan-v3 or r1.")
-        for name, value in (("lambda_", lambda_), ("weight_penalty", weight_penalty), ("began_lambda", began_lambda),
-                            ("began_gamma", began_gamma)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-                raise ArgumentError(f"{name} is {value!r}; expected a number of 0 or more.")
+        for name, number in (("lambda_", lambda_), ("weight_penalty", weight_penalty), ("began_lambda", began_lambda),
+                             ("began_gamma", began_gamma)):
+            if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number < math.inf:
+                raise ArgumentError(f"{name} is {number!r}; expected a number of 0 or more.")
         own_range = getattr(generator, "image_range", (0, 1))
         image_range = own_range if image_range is None else image_range
         for pixel_range in (own_range, image_range):

@@ -40,6 +40,9 @@ class GlobalMoments(nn.Module):
     Source: Rivera 2023, "How to train your VAE", and its released code (`var="means"`, no memory).
     """
 
+    past: Tensor  # these two with a memory alone
+    count: Tensor
+
     def __init__(self, latent_dim: int, var: str = "means", memory: int = 0) -> None:
         super().__init__()
         if var not in VARS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -65,9 +65,8 @@ def players_of(module: nn.Module) -> list[Player]:
     A name that is listed twice has two turns, of the same parameters and loss, with one optimizer. A module without such a
     method is one player, "model": all its trainable parameters, and what its forward returns.
     """
-    if hasattr(module, "players"):
-        return list(module.players())
-    return [Player("model", trainable(module), module)]
+    players: Callable[[], Iterable[Player]] | None = getattr(module, "players", None)
+    return [Player("model", trainable(module), module)] if players is None else list(players())
 
 
 def trainable(*modules: nn.Module) -> dict[str, nn.Parameter]:
