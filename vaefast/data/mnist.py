@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -166,7 +167,7 @@ def _locate(family: _Family, root: Path, split: str, download: bool) -> tuple[Pa
             if paths[best][i] is None and not failures:
                 target = folders[best] / f"{stem}.gz"
                 urls = [f"{mirror}{stem}.gz" for mirror in family.mirrors]
-                failures = fetch(urls, target, lambda path, s=stem: _verify_download(family, path, s))
+                failures = fetch(urls, target, partial(_verify_download, family, stem=stem))
                 paths[best][i] = target
     if missing and (failures or not download):
         looked = " or ".join(str(folder) for folder in folders)
