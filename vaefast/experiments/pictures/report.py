@@ -13,7 +13,7 @@ from typing import Any
 
 from vaefast.errors import RunFolderError
 from vaefast.experiments.pictures.html import figure, page, section, table
-from vaefast.experiments.scoring.registry import HOW, OF_CODES, ONLY_SAMPLES, SCORES, SUBJECTS, known, parsed
+from vaefast.experiments.scoring.registry import HOW, OF_CODES, ONLY_SAMPLES, SCORES, SUBJECTS, Score, known, parsed
 from vaefast.experiments.scoring.tables import FEW_TESTED
 from vaefast.files import write_atomically
 from vaefast.training.storage import read_object
@@ -154,7 +154,7 @@ def _scores(scores: Mapping[str, Any], run: Path, config: Mapping[str, Any], dra
     if not families and not facts:
         return _missing("scores", _evaluation(run, config))
     rows = []
-    order = {score: i for i, score in enumerate(SCORES.values())}
+    order: dict[Score | None, int] = {score: i for i, score in enumerate(SCORES.values())}
     others = "test" if scores.get("against") == "train" else "training"
     for family in sorted(families, key=lambda f: order.get(known(f)[0], len(order))):
         heading, reading = _headed(family)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -27,6 +28,16 @@ class Aggregate:
     variance: Tensor
     mean: Tensor
     std: Tensor
+
+
+def encodes(model: api.ImageModel) -> TypeGuard[api.ImageAutoencoder]:
+    """Whether the model has codes of images."""
+    return model.encodes
+
+
+def infers(model: api.ImageModel) -> TypeGuard[api.ImageAutoencoder]:
+    """Whether its codes have a density, too."""
+    return model.infers
 
 
 def spread_over(images: Tensor, count: int | None) -> Tensor:
@@ -63,6 +74,7 @@ def two_stage_codes(model: TwoStageVAE, images: Tensor, n: int, *, seed: int, de
 
     The images are drawn without replacement, and one code of each. The model is on `device`.
     """
+    assert model.second is not None
     generator = torch.Generator(device).manual_seed(seed)
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:n]
     z, u = [], []

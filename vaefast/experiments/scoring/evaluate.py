@@ -17,17 +17,17 @@ from vaefast.api.base import versions
 from vaefast.errors import ArgumentError, DataError
 from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.run import draw_model, finished, image_model, run_data
-from vaefast.experiments.scoring.codes import Aggregate, aggregate, in_batches, spread_over
+from vaefast.experiments.scoring.codes import Aggregate, aggregate, encodes, in_batches, infers, spread_over
 from vaefast.experiments.scoring.draws import image_sampler, sample_images, to_uint8
 from vaefast.experiments.scoring.latent_page import write_latents
 from vaefast.experiments.scoring.registry import ONCE, entry
 from vaefast.experiments.scoring.scores import ImageScores, checked_metrics
-from vaefast.experiments.scoring.steps import by_step, write_steps
+from vaefast.experiments.scoring.steps import by_step, stepwise, write_steps
 from vaefast.metrics.classifier import LARGEST, SMALLEST
 from vaefast.metrics.features import extractor_name
 from vaefast.metrics.inception_weights import cached_file
 from vaefast.models.mode import evaluating
-from vaefast.models.second_stage import has_latents, latents_of
+from vaefast.models.second_stage import SecondStage, has_latents, latents_of, recode
 from vaefast.training.device import resolve_device
 from vaefast.training.storage import write_json
 
@@ -101,7 +101,7 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
         raise ArgumentError(f"{samples!r} samples were asked for; expected 2 or more, as a distance needs their spread.")
     chosen, called = model.device, out if about is None else f"a {model.kind} model"
     result: dict[str, Any] = {}
-    if model.stepwise:
+    if stepwise(model):
         result |= by_step(write_steps(model, test.images, out, split="test", seed=seed))
     which = chosen_metrics(which, weights, train, optional=model.stepwise)
     unseen = test.subset(slice(0, samples))
@@ -136,9 +136,10 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
     samplers = model.samplers()
     for stage, draw in enumerate(samplers.values(), start=1):
         add(f"stage{stage}", sample_images(model, draw, samples, seed=seed + stage))
-    if model.encodes:
-        encoded = aggregate(model, spread_over(train.images, coded), seed) if model.infers else None
+    if encodes(model):
+        encoded = aggregate(model, spread_over(train.images, coded), seed) if infers(model) else None
         if len(samplers) > 1:
+            assert encoded is not None
             mixture = image_sampler(model, "mixture", lambda: encoded.codes, seed)
             add("mixture", sample_images(model, mixture, samples, seed=seed + 3))
         once, twice, result["reconstruction_error"] = _reconstruct(model, unseen.images, seed)
@@ -151,7 +152,7 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
     if test is not train:
         chosen_rows = torch.randperm(len(other), generator=torch.Generator().manual_seed(seed))[:samples]
         add("test_vs_train", other.images[chosen_rows])
-    if model.infers:
+    if infers(model):
         labels = None if test.labels is None else spread_over(test.labels, coded)
         write_latents(model, spread_over(test.images, coded), out, seed, labels)
     return _written(out, result, about)
@@ -271,14 +272,15 @@ def _reconstruct(model: api.ImageAutoencoder, images: Tensor, seed: int) -> tupl
     once: list[Tensor] = []
     twice: list[Tensor] = []
     error = 0.0
+    second: SecondStage | None = getattr(model, "second", None)
     for batch in in_batches(images):
         x = data.to_float(batch.to(model.device))
         z = model.encode(x).sample(generator)
         x_hat = model.decode(z, generator)
         error += (x - x_hat).square().sum().item()
         once.append(to_uint8(x_hat))
-        if has_latents(getattr(model, "second", None)):
-            twice.append(to_uint8(model.decode(model.recode(z, generator))))
+        if has_latents(second):
+            twice.append(to_uint8(model.decode(recode(second, z, generator))))
     return torch.cat(once), torch.cat(twice) if twice else None, error / images.numel()
 
 
@@ -289,9 +291,10 @@ def _latents(model: api.ImageAutoencoder, encoded: Aggregate, samples: int, seed
     z = encoded.codes[chosen.to(model.device)]
     codes = {"stage1": z / getattr(model.first, "prior_std", 1.0)}  # a WAE's prior may have another deviation than 1
     gammas = {"gamma_x": model.first.gamma} if getattr(model.first, "likelihood", None) == "gaussian" else {}
-    if has_latents(getattr(model, "second", None)):
-        codes["stage2"] = latents_of(model.second, z, torch.Generator(model.device).manual_seed(seed))
-        gammas |= {"gamma_z": model.second.gamma} if hasattr(model.second, "gamma") else {}
+    second: SecondStage | None = getattr(model, "second", None)
+    if has_latents(second):
+        codes["stage2"] = latents_of(second, z, torch.Generator(model.device).manual_seed(seed))
+        gammas |= {"gamma_z": second.gamma} if hasattr(second, "gamma") else {}
     result: dict[str, Any] = {}
     for stage, draws in codes.items():
         mmd = metrics.latent_mmd(draws, seed=seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -44,9 +44,9 @@ def posteriors(model: api.ImageAutoencoder, images: Tensor, limit: int = IMAGES,
     means, logs = [], []
     for batch in in_batches(chosen, batch_size):
         q = model.encode(batch.to(model.device))
-        q = q.base if isinstance(q, FlowPosterior) else q
-        means.append(q.mean.float().cpu())
-        logs.append(q.log_std.float().cpu())
+        base = q.base if isinstance(q, FlowPosterior) else cast(DiagonalGaussian, q)
+        means.append(base.mean.float().cpu())
+        logs.append(base.log_std.float().cpu())
     return DiagonalGaussian(torch.cat(means), torch.cat(logs), "logstd")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -25,6 +25,11 @@ SCORED = 500
 
 
 @torch.no_grad()
+def stepwise(model: api.ImageModel) -> TypeGuard[api.SequentialVAE]:
+    """Whether the model draws images step by step."""
+    return model.stepwise
+
+
 def draw_steps(model: api.SequentialVAE, images: Tensor, run: Path, seed: int = 1) -> None:
     """samples_steps.png, samples_steps.gif and reconstructions_steps.png, of images [N, C, H, W]."""
     generator = torch.Generator(model.device).manual_seed(seed)

@@ -32,8 +32,8 @@ def interpolations(task: Task, models: Sequence[str] | None) -> None:
     for row, path in task.first_models(MAIN):
         model = task.model(path)
         generator = torch.Generator().manual_seed(task.study.seed + 1)
-        ends = torch.randn(2, PAIRS, model.latent_dim, generator=generator).to(model.device)
-        between[row.title] = shared.decoded(model, shared.great_circle(*ends, STEPS))
+        start, end = torch.randn(2, PAIRS, model.latent_dim, generator=generator).to(model.device)
+        between[row.title] = shared.decoded(model, shared.great_circle(start, end, STEPS))
         if model.encodes:
             codes = model.encode(originals.to(model.device)).mean
             coded[row.title] = shared.decoded(model, shared.great_circle(codes[:PAIRS], codes[PAIRS:], STEPS))
