@@ -107,12 +107,12 @@ def run(device: torch.device, seconds: float, arch: str, ch: int, batch_size: in
         limit = limits(device, precision)
         steps = {"plain": plain_step(model(arch, ch).to(memory_format=order), data, batch_size, device, precision)}
         for mode in ("off", "on") if device.type == "cuda" else ("off",):
-            own = model(arch, ch).to(memory_format=order)
+            gan = model(arch, ch).to(memory_format=order)
             source = ImageSource(data, device, scale=False)
-            settings = own.defaults[0]
-            steps[f"vaefast, compile {mode}"] = engine_step(own.first, source, batch_size, device, precision, mode == "on",
+            settings = gan.defaults[0]
+            steps[f"vaefast, compile {mode}"] = engine_step(gan.first, source, batch_size, device, precision, mode == "on",
                                                             settings=settings)
-        variants = in_turns(steps, seconds, device, lambda found: save({**report, "variants": found}))
+        variants = in_turns(steps, seconds, device, lambda measured: save({**report, "variants": measured}))
     flops = iteration_flops(model(arch, ch).to(device), data[:batch_size].to(device))
     for v in variants.values():
         v["images_per_second"] = batch_size / v["median_ms"] * 1e3

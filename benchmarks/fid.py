@@ -30,10 +30,10 @@ from vaefast.metrics import Inception, fid, frechet_distance
 
 def _timed(call: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
     start = time.perf_counter()
-    found = call()
+    result = call()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - start, found
+    return time.perf_counter() - start, result
 
 
 def _peer_fid(model: torch.nn.Module, folders: tuple[Path, Path], device: torch.device) -> tuple[float, list[Any]]:

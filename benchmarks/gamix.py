@@ -128,17 +128,18 @@ def speed(size: Size, device: torch.device, precision: str, seconds: float, comp
             source = ImageSource(data, device, scale=False, flip=True)
             steps[f"vaefast, {precision}, compile {'on' if mode else 'off'}"] = engine_step(
                 prepared(model(size, size.side), device, precision), source, batch_size, device, precision, mode)
-        found = in_turns(steps, seconds, device)
-        best = min((n for n in found if n.startswith("vaefast")), key=lambda n: found[n]["median_ms"])
+        variants = in_turns(steps, seconds, device)
+        best = min((n for n in variants if n.startswith("vaefast")), key=lambda n: variants[n]["median_ms"])
         one = model(size, size.side).to(device)
         with FlopCounterMode(display=False) as counter:
             one.loss(data[:2].to(device))["loss"].backward()
             one.discriminator_loss(data[:2].to(device))["loss"].backward()
         # the second call makes reconstructions of its own, which the engine does not: one forward pass, of three such, less
         flop = counter.get_total_flops() / 2 * 3 / 4 * batch_size
-        rows.append({"batch_size": batch_size, "variants": found, "best": best, "gflop_about": flop / 1e9,
-                     "share_of_peak_about": flop / (found[best]["median_ms"] / 1e3) / (limit["tflops"] * 1e12),
-                     "faster_than": {n: found[n]["median_ms"] / found[best]["median_ms"] for n in found if "plain" in n}})
+        rows.append({"batch_size": batch_size, "variants": variants, "best": best, "gflop_about": flop / 1e9,
+                     "share_of_peak_about": flop / (variants[best]["median_ms"] / 1e3) / (limit["tflops"] * 1e12),
+                     "faster_than": {n: variants[n]["median_ms"] / variants[best]["median_ms"]
+                                     for n in variants if "plain" in n}})
         del steps, one
         gc.collect()
     return [{"limits": limit}, *rows]

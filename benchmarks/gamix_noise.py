@@ -66,9 +66,9 @@ def case(code: str, var: str, batch: int, memory: int, *, k: int, n: int, repeat
         if i >= memory:
             values.append(value)
             errors.append(push - exact_push)
-    found, error = torch.tensor(values, dtype=torch.float64), torch.stack(errors)
-    return {"code": code, "var": var, "batch": batch, "memory": memory, "exact": exact, "bias": float(found.mean()) - exact,
-            "std": float(found.std()), "gradient": float(exact_push.square().mean().sqrt()),
+    estimates, error = torch.tensor(values, dtype=torch.float64), torch.stack(errors)
+    return {"code": code, "var": var, "batch": batch, "memory": memory, "exact": exact, "bias": float(estimates.mean()) - exact,
+            "std": float(estimates.std()), "gradient": float(exact_push.square().mean().sqrt()),
             "gradient_bias": float(error.mean(0).square().mean().sqrt()), "gradient_error": float(error.square().mean().sqrt())}
 
 

@@ -36,11 +36,11 @@ def count(step: Callable[[], None], device: torch.device) -> dict:
         for _ in range(STEPS):
             step()
         torch.cuda.synchronize()
-    found: dict[str, list[float]] = {}
+    times: dict[str, list[float]] = {}
     for event in trace.events():
         if event.device_type == torch.autograd.DeviceType.CUDA:
-            found.setdefault(event.name, []).append(event.self_device_time_total)
-    rows = sorted(({"name": name, "calls": len(us) / STEPS, "us": sum(us) / STEPS} for name, us in found.items()),
+            times.setdefault(event.name, []).append(event.self_device_time_total)
+    rows = sorted(({"name": name, "calls": len(us) / STEPS, "us": sum(us) / STEPS} for name, us in times.items()),
                   key=lambda row: -row["us"])
     return {"step_us": 1e6 * wall, "kernels": sum(row["calls"] for row in rows), "kernels_us": sum(row["us"] for row in rows),
             "by_name": rows}

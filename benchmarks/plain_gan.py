@@ -54,11 +54,11 @@ def gan_step(loss: str, images: Tensor, batch_size: int, device: torch.device) -
         (x,) = next(batches)
         x = x.to(device, non_blocking=True)
         fake = g(2 * torch.rand(len(x), LATENT, device=device) - 1)
-        given = fake.detach()
+        detached = fake.detach()
         if penalised:
-            loss_d = d(given).mean() - d(x).mean() + 10 * slope_penalty(d, x, given)
+            loss_d = d(detached).mean() - d(x).mean() + 10 * slope_penalty(d, x, detached)
         else:
-            loss_d = cross_entropy(d(x), ones) + cross_entropy(d(given), zeros)
+            loss_d = cross_entropy(d(x), ones) + cross_entropy(d(detached), zeros)
         of_d.zero_grad()
         loss_d.backward()
         of_d.step()

@@ -50,15 +50,15 @@ def nvcc() -> str | None:
 
 
 def cuobjdump() -> str | None:
-    found = shutil.which("cuobjdump") or shutil.which("cuobjdump", path="/usr/local/cuda/bin")
-    if found:
-        return found
+    installed = shutil.which("cuobjdump") or shutil.which("cuobjdump", path="/usr/local/cuda/bin")
+    if installed:
+        return installed
     try:
         import triton
     except ImportError:
         return None
-    own = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-    return str(own) if own.exists() else None
+    bundled = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    return str(bundled) if bundled.exists() else None
 
 
 def _run(*command: str) -> str:
@@ -123,7 +123,7 @@ PREFERRED = ("mixture_density_products", "mixture_moments", "mmd_products", "sca
 def cuda_kernels(every: bool = False) -> list[Kernel]:
     sources = [s for s in sorted((ROOT / "csrc/cuda").glob("*.cu")) if every or s.stem in PREFERRED]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
-        return [k for found in pool.map(lambda s: compiled(s, Path(folder)), sources) for k in found]
+        return [k for kernels in pool.map(lambda s: compiled(s, Path(folder)), sources) for k in kernels]
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ Found = dict[str, dict[str, float]]
 
 
 def in_turns(steps: dict[str, Callable[[], None]], seconds: float, device: torch.device,
-             save: Callable[[Found], None] = lambda found: None) -> Found:
+             save: Callable[[Found], None] = lambda _: None) -> Found:
     """Median and minimum time of each step, measured in turns; one that is not warm in time is left out, and named. `save` is
     given what there is after the first turns."""
     clock, ready = Clock(device), {}
@@ -126,7 +126,7 @@ def in_turns(steps: dict[str, Callable[[], None]], seconds: float, device: torch
             print(f"{name} is left out: {error}", file=sys.stderr, flush=True)
     samples: dict[str, list[float]] = {name: [] for name in ready}
 
-    def found() -> Found:
+    def times() -> Found:
         return {name: {"median_ms": 1e3 * statistics.median(s), "min_ms": 1e3 * min(s), "samples": len(s)}
                 for name, s in samples.items()}
 
@@ -135,8 +135,8 @@ def in_turns(steps: dict[str, Callable[[], None]], seconds: float, device: torch
         for name, step in ready.items():
             samples[name].append(clock(step))
         if len(samples[name]) == 3:
-            save(found())
-    return found()
+            save(times())
+    return times()
 
 
 def limits(device: torch.device, precision: str) -> dict[str, float]:
@@ -220,9 +220,9 @@ def scaling(device: torch.device, precision: str, seconds: float) -> list[dict]:
     for batch_size, count in (*((b, 6_000) for b in (64, 128, 256, 512, 1024)), (64, 1_000), (64, 1_000_000)):
         source = ImageSource(images(count), device, scale=False)
         step = engine_step(two_stage().first, source, batch_size, device, precision, False)
-        found = in_turns({"step": step}, seconds / 4, device)["step"]
-        rows.append({"batch_size": batch_size, "images": count, "images_per_second": batch_size / found["median_ms"] * 1e3,
-                     "step_ms": found["median_ms"], "resident_mb": source.images.nbytes / 1e6,
+        timing = in_turns({"step": step}, seconds / 4, device)["step"]
+        rows.append({"batch_size": batch_size, "images": count, "images_per_second": batch_size / timing["median_ms"] * 1e3,
+                     "step_ms": timing["median_ms"], "resident_mb": source.images.nbytes / 1e6,
                      "memory_mb": used_megabytes(device)})
         print(rows[-1], file=sys.stderr, flush=True)
         del source, step

@@ -38,17 +38,17 @@ def seconds(data: Path, trials: int, steps: int, at_once: int, device: str) -> f
 def run(trials: int, steps: int, rounds: int, device: str, save: Callable[[dict], None]) -> dict:
     """The whole report; `save` is given it after every measurement."""
     widths = [n for n in (1, 2, 4, 8) if n <= trials]
-    found: dict[int, list[float]] = {n: [] for n in widths}
+    times: dict[int, list[float]] = {n: [] for n in widths}
     report = {"machine": machine.describe(), "device": device, "trials": trials, "steps": steps, "at_once": {}}
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "images.npz"
         np.savez(data, images=images(6_000).numpy())
         for _ in range(rounds):
             for at_once in widths:
-                found[at_once].append(seconds(data, trials, steps, at_once, device))
-                one = statistics.median(found[1])
+                times[at_once].append(seconds(data, trials, steps, at_once, device))
+                one = statistics.median(times[1])
                 report["at_once"] = {str(n): {"seconds": statistics.median(s), "all": s, "faster": one / statistics.median(s)}
-                                     for n, s in found.items() if s}
+                                     for n, s in times.items() if s}
                 save(report)
     return report
 

@@ -196,8 +196,8 @@ def _launch(kernel, x: torch.Tensor, owners: int, streamed: int, splits: int, pl
     """Programs over tiles of the owners, ranges of what is streamed, and dimensions (1 where they go together)."""
     block = 32 if x.dtype == torch.float64 else 64
     constants |= {"F": tl.float64 if x.dtype == torch.float64 else tl.float32, "BM": 32, "BN": block}
-    own = constants["BN"] if kernel is grad_components_kernel else constants["BM"]
-    programs = triton.cdiv(owners, own) * splits * planes
+    owner_block = constants["BN"] if kernel is grad_components_kernel else constants["BM"]
+    programs = triton.cdiv(owners, owner_block) * splits * planes
     with torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
         kernel[(programs,)](*args, splits, triton.cdiv(streamed, splits), **constants)
 

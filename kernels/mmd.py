@@ -78,11 +78,11 @@ def forward_kernel(
     rows = n + m
     tiles = tl.cdiv(rows, T)
     block = tl.program_id(0).to(tl.int64)
-    own = block % tiles
+    tile = block % tiles
     split = block // tiles % splits
     problem = block // tiles // splits
     z_ptr += problem * rows * stride
-    row = own * T + tl.arange(0, T)
+    row = tile * T + tl.arange(0, T)
     live = row < rows
     of_x = row < n
     e_row = tl.load(e_ptr + problem * rows + row, live, other=0.0)
@@ -92,12 +92,12 @@ def forward_kernel(
     xy = -tl.load(factors_ptr + problem * 3 + 2).to(F)
     if KERNEL == POLYNOMIAL:
         offset = tl.load(offset_ptr + problem)
-    first = own
+    first = tile
     grad = 0
     if TO_X or TO_Y:
-        if (TO_X and own * T < n) or (TO_Y and own * T + T > n):
+        if (TO_X and tile * T < n) or (TO_Y and tile * T + T > n):
             grad = 1
-            first = own * 0
+            first = tile * 0
     out_ptr += (split * problems + problem) * rows * k
     value = tl.zeros([], tl.float64)
     row_sum = tl.zeros([T], tl.float64)
@@ -137,7 +137,7 @@ def forward_kernel(
                 u = tl.where(close, again, u)
             f, g = _kernel(u, high, low, COUNT, KERNEL, F)
         # A pair of tiles counts twice where its mirror image is not visited for the value.
-        times = tl.where(other > own, 2.0, tl.where(other == own, 1.0, 0.0))
+        times = tl.where(other > tile, 2.0, tl.where(other == tile, 1.0, 0.0))
         value += times * tl.sum(tl.sum(weight * f, 1).to(tl.float64), 0)
         if grad > 0:
             g = g * weight
@@ -178,7 +178,7 @@ def forward_kernel(
             else:
                 own_rows = tl.load(z_ptr + row[:, None] * stride + c[None, :], mask, other=0.0)
                 tl.store(at, sum - row_sum.to(F)[:, None] * own_rows, mask)
-    tl.store(value_ptr + (split * tiles + own) * problems + problem, value)
+    tl.store(value_ptr + (split * tiles + tile) * problems + problem, value)
 
 
 def forward(

@@ -133,7 +133,7 @@ def test_help_is_of_the_model_with_the_presets_defaults(words, shown, capsys):
 
 
 @pytest.mark.parametrize(("kind", "words"), [
-    ("gamix", ["--width", "8"]), ("sequential", ["--width", "0.03125"]),
+    ("gamix", ["--width", "8"]), ("sequential", ["--width", "0.03125", "--chain-steps", "2"]),
     ("biggan", ["--ch", "4", "--model-option", "latent_dim=8.0"]),
     ("vae", ["--nets", "gamix", "--model-option", "net_options.width=4", "--beta", "2"])])
 def test_such_numbers_train(kind, words, tmp_path):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +15,10 @@ from torch import Tensor
 @cache
 def has(path: str) -> bool:
     """Whether torch has `path`, such as "_C._after_autograd_keyset"."""
-    found: Any = torch
+    value: Any = torch
     for name in path.split("."):
-        found = getattr(found, name, None)
-        if found is None:
+        value = getattr(value, name, None)
+        if value is None:
             return False
     return True
 
@@ -34,7 +34,10 @@ def is_transformed(x: Tensor) -> bool:
 # Lists of tensors in one kernel: what torch.optim's own optimizers are made of, without a public name. Without them a loop.
 
 
-def clamp_all(tensors: Sequence[Tensor], low: float, high: float) -> None:
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def clamp_all(tensors: Tensors, low: float, high: float) -> None:
     """Clamp every tensor, in place."""
     if has("_foreach_clamp_min_") and has("_foreach_clamp_max_"):
         torch._foreach_clamp_min_(tensors, low)
@@ -44,7 +47,7 @@ def clamp_all(tensors: Sequence[Tensor], low: float, high: float) -> None:
             x.clamp_(low, high)
 
 
-def lerp_all(tensors: Sequence[Tensor], towards: Sequence[Tensor], share: float | Tensor) -> None:
+def lerp_all(tensors: Tensors, towards: Tensors, share: float | Tensor) -> None:
     """x += share (y - x) for every pair, in place."""
     if not has("_foreach_lerp_"):
         for x, y in zip(tensors, towards, strict=True):
@@ -57,7 +60,7 @@ def lerp_all(tensors: Sequence[Tensor], towards: Sequence[Tensor], share: float 
         torch._foreach_lerp_(tensors, towards, share)
 
 
-def copy_all(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> None:
+def copy_all(tensors: Tensors, others: Tensors) -> None:
     """Copy every other tensor, in place."""
     if has("_foreach_copy_"):
         torch._foreach_copy_(tensors, others)
@@ -82,7 +85,8 @@ def current_stream(device: int) -> int:
 def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x [N, K] times weight [M, K] transposed, plus bias [M], by oneDNN; without a derivative."""
     if has("ops.mkldnn._linear_pointwise"):
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return y
     return F.linear(x, weight, bias)
 
 
@@ -106,22 +110,24 @@ def register_autograd(library: Any, name: str, setup_context: Callable[..., None
         return
     below, levels = torch._C._after_autograd_keyset, torch.autograd.forward_ad
 
-    def run(keyset: Any, modes: AbstractContextManager, args: tuple) -> Any:
+    def run(keyset: Any, modes: AbstractContextManager[None], args: tuple[Any, ...]) -> Any:
         with torch._C._AutoDispatchBelowAutograd(), modes:
             return op.redispatch(keyset & below, *args)
 
     # of one level, as the dispatcher comes here once for each transform of torch.func
     class Derivative(torch.autograd.function._SingleLevelFunction):
+        apply: ClassVar[Callable[..., Any]]
+
         @staticmethod
-        def forward(ctx: Any, keyset: Any, modes: AbstractContextManager, *args: Any) -> Any:
+        def forward(ctx: Any, keyset: Any, modes: AbstractContextManager[None], *args: Any) -> Any:
             output = run(keyset, modes, args)
             setup_context(ctx=_Context(ctx), inputs=args, output=output)
             return output
 
         @staticmethod
-        def backward(ctx: Any, *grads: Tensor | None) -> tuple:
-            found = backward(_Context(ctx), *grads)
-            return (None, None, *(found if isinstance(found, tuple) else (found,)))
+        def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+            gradients = backward(_Context(ctx), *grads)
+            return (None, None, *(gradients if isinstance(gradients, tuple) else (gradients,)))
 
         @staticmethod
         def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
@@ -157,7 +163,7 @@ class _Modes:
         self._stack.close()
 
 
-def _one_level() -> AbstractContextManager:
+def _one_level() -> AbstractContextManager[None]:
     from torch._functorch.autograd_function import enable_single_level_autograd_function
 
     return enable_single_level_autograd_function()
@@ -173,7 +179,8 @@ class _Context:
 
     @property
     def needs_input_grad(self) -> tuple[bool, ...]:
-        return self._ctx.needs_input_grad[2:]
+        needs: tuple[bool, ...] = self._ctx.needs_input_grad
+        return needs[2:]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ctx, name)

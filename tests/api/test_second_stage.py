@@ -38,6 +38,7 @@ def test_a_standard_normal_costs_its_entropy():
     assert z.mean(0).abs().max() < 0.12 and (z.T.cov() - torch.eye(k)).abs().max() < 0.15
 
 
+@pytest.mark.slow
 def test_samples_match_a_mixture():
     model = vaefast.SecondStage(2, width=64)
     model.fit(latents(20_000), steps=2500, **FAST)

@@ -100,6 +100,7 @@ def test_loading_what_is_not_a_model(tmp_path):
         vaefast.load(tmp_path / "m")
 
 
+@pytest.mark.slow
 def test_precisions_agree_on_the_course_of_training():
     x = torch.rand(64, 1, 8, 8)
     losses = {}

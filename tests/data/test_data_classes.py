@@ -55,12 +55,14 @@ def test_held_out_images_are_the_test_split_and_nothing_is_in_both():
         load("digits", split="all", held_out=20)
 
 
+@pytest.mark.slow
 def test_the_two_classes_of_the_published_code(real_data):
     root = real_data("cifar10-jpeg")
     train, test = (load("cifar10", root, split, classes="1,7", held_out=520) for split in ("train", "test"))
     assert (len(train), len(test)) == (9480, 520) and train.classes == ("automobile", "horse")
 
 
+@pytest.mark.slow
 def test_real_lfw45(real_data):
     train, test = (load("lfw45", real_data("lfw"), split) for split in ("train", "test"))
     assert train.image_shape == (3, 45, 45) and len(train) + len(test) == 13_233

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 import vaefast
 from vaefast.cli import main
 
 
+@pytest.mark.slow
 def test_train_and_sample_mnist(data_root, tmp_path):
     out = tmp_path / "run"
     assert main(["train", "two-stage", "--data", "mnist", "--data-root", str(data_root), "--out", str(out), "--steps", "40",

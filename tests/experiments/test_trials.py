@@ -32,6 +32,7 @@ def test_trials_differ_and_are_summed_up(trials):
     assert (trials / "trial-02" / "samples" / "stage2-00000006.png").is_file()
 
 
+@pytest.mark.slow
 def test_trials_at_once_are_those_one_after_the_other(trials, tmp_path, capfd):
     words = ["train", "two-stage", *FAST, "--out", str(tmp_path / "run"), "--trials", "2", "--log-every", "2", "--at-once"]
     assert main([*words, "2"]) == 0

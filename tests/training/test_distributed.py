@@ -82,6 +82,7 @@ def test_gans_in_two_processes_are_those_of_one_with_the_doubled_batch(tmp_path)
             torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5, msg=f"{loss}: {name}")
 
 
+@pytest.mark.slow
 def test_processes_go_back_to_the_weights_that_were_best_by_the_first_ones_scores(tmp_path):
     start(tmp_path / "run", processes=2, script=BEST)
     best, meta = load_tensors(tmp_path / "run" / "checkpoints" / "best-only", "a checkpoint")

@@ -117,6 +117,7 @@ def test_images_are_mirrored_on_the_way_to_the_loss(train):
         train(Watching(), data=images, flip=1)
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_global_moments(shared_by_two):
     for found, expected in shared_by_two("gamix_of_a_shared_batch.py"):
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)  # the memory is kept in float32

@@ -36,7 +36,7 @@ def plain():
 
 
 def test_bf16_follows_fp32(plain):
-    half = fit("bf16")
+    half = fit("bf16", steps=40)  # which most CPUs emulate
     for a, b in zip(half.of("stage1"), plain.of("stage1")):
         assert a["loss"] == pytest.approx(b["loss"], rel=0.03) and a["gamma"] == pytest.approx(b["gamma"], rel=1e-3)
 

@@ -103,6 +103,7 @@ def test_a_run_that_was_cut_ends_with_the_same_weights(train, tmp_path, kind):
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters()))
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_mmd(shared_by_two):
     for found, expected in shared_by_two("mmd_of_a_shared_batch.py"):
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)

@@ -22,7 +22,7 @@ from vaefast.nets.flows import FlowName
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("user_script.py")
-TYPED = ("api", "cli", "training")
+TYPED = ("api", "cli", "metrics", "ops", "training")
 
 
 def test_mypy_reads_a_users_script_and_the_typed_rooms():

@@ -26,10 +26,10 @@ def recorded(init: Callable[..., None]) -> Callable[..., None]:
         init(self, *args, **options)
         bound = signature.bind(self, *args, **options)
         bound.apply_defaults()
-        given = dict(list(bound.arguments.items())[1:])
-        if any([given.pop(name, None) is not None for name in self.networks]):
-            given["nets"] = CUSTOM
-        self._config = {name: _plain(value) for name, value in {**given, **self._settled}.items()}
+        arguments = dict(list(bound.arguments.items())[1:])
+        if any([arguments.pop(name, None) is not None for name in self.networks]):
+            arguments["nets"] = CUSTOM
+        self._config = {name: _plain(value) for name, value in {**arguments, **self._settled}.items()}
 
     return recording
 

@@ -153,9 +153,9 @@ class Model(Draws, nn.Module):
             KeyboardInterrupt: after Ctrl-C, when everything has been saved; `resume=True` goes on.
         """
         data, described = self._accept(data)
-        given = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "schedule": schedule,
-                 "gamma_lr_factor": gamma_lr_factor, "ema": ema}
-        stages = self._settings(settings, {name: value for name, value in given.items() if value is not None})
+        overrides = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "schedule": schedule,
+                     "gamma_lr_factor": gamma_lr_factor, "ema": ema}
+        stages = self._settings(settings, {name: value for name, value in overrides.items() if value is not None})
         chosen = distributed.join(resolve_device(device))
         precision = resolve_precision(precision, chosen)
         size = footprint(self, data, chosen)  # refuses what cannot fit before a folder is made
@@ -182,9 +182,9 @@ class Model(Draws, nn.Module):
         group.barrier()
         if out is not None and not group.writes:
             run = RunFolder.open(out)
-        parts = [Stage(*part, own, evaluate=evaluate and partial(evaluate, part[0]), evaluate_every=evaluate_every, best=best,
-                       keep_best=keep_best)
-                 for part, own in zip(self._parts(data, chosen), stages)]
+        parts = [Stage(*part, stage_settings, evaluate=evaluate and partial(evaluate, part[0]), evaluate_every=evaluate_every,
+                       best=best, keep_best=keep_best)
+                 for part, stage_settings in zip(self._parts(data, chosen), stages)]
         trainer = Trainer(self, parts, device=chosen,
                           precision=precision, seed=seed, run=run, progress=make_progress(progress), callbacks=callbacks,
                           compile=compile, channels_last=channels_last, sync=sync, log_every=log_every,
@@ -222,20 +222,21 @@ class Model(Draws, nn.Module):
         group.barrier()
         return history
 
-    def _settings(self, settings: StageSettings | Sequence[StageSettings] | None, given: dict[str, Any]) -> list[StageSettings]:
+    def _settings(self, settings: StageSettings | Sequence[StageSettings] | None,
+                  overrides: dict[str, Any]) -> list[StageSettings]:
         """Settings of each stage: `settings`, or the defaults with what is given in their place."""
         count = len(self.defaults)
         if settings is not None:
-            found = [settings] if isinstance(settings, StageSettings) else list(settings)
-            if given:
-                raise ArgumentError(f"settings and {', '.join(given)} are both given; give one or the other.")
-            if len(found) != count:
-                raise ArgumentError(f"settings holds {len(found)} StageSettings; expected {count}, one a stage.")
-            return found
-        for name, value in given.items():
+            stages = [settings] if isinstance(settings, StageSettings) else list(settings)
+            if overrides:
+                raise ArgumentError(f"settings and {', '.join(overrides)} are both given; give one or the other.")
+            if len(stages) != count:
+                raise ArgumentError(f"settings holds {len(stages)} StageSettings; expected {count}, one a stage.")
+            return stages
+        for name, value in overrides.items():
             if isinstance(value, (tuple, list)) and len(value) != count:
                 raise ArgumentError(f"{name} has {len(value)} values; expected one, or {count}: one a stage.")
-        return [override(default, {k: v[i] if isinstance(v, (tuple, list)) else v for k, v in given.items()})
+        return [override(default, {k: v[i] if isinstance(v, (tuple, list)) else v for k, v in overrides.items()})
                 for i, default in enumerate(self.defaults)]
 
     def _open_run(self, out: str | os.PathLike[str] | None, config: dict[str, Any],

@@ -86,10 +86,10 @@ class GAMIXVAE(TwoStageTraining, TwoStages, OneStage):
         if (checkpoint or not input_norm) and not named:
             what = "checkpoint is True" if checkpoint else "input_norm is False"
             raise ArgumentError(f"{what}, which the gamix networks alone have; leave it out for others.")
-        own = {"width": width, "norm": norm}
-        options = {**own, "checkpoint": checkpoint, "input_norm": input_norm} if named else None
+        width_and_norm = {"width": width, "norm": norm}
+        options = {**width_and_norm, "checkpoint": checkpoint, "input_norm": input_norm} if named else None
         encoder, decoder = networks(nets, encoder, decoder, image_shape, latent_dim, options=options)
-        judge = image_adversary(adversary if adversarial_weight else None, image_shape[0], **own)
+        judge = image_adversary(adversary if adversarial_weight else None, image_shape[0], **width_and_norm)
         super().__init__(models.GAMIXVAE(
             encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, var=var, reconstruction=reconstruction,
             reconstruction_weight=reconstruction_weight, global_weight=global_weight, individual_weight=individual_weight,

@@ -36,8 +36,8 @@ def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, im
         raise ArgumentError("encoder and decoder go together: give both, or neither for the networks named by nets.")
     if encoder is not None and decoder is not None:
         if options or decoder_options:
-            given = "net_options" if options else "decoder_options"
-            raise ArgumentError(f"{given} go to the networks that nets names; leave them out beside an encoder and decoder of "
+            argument = "net_options" if options else "decoder_options"
+            raise ArgumentError(f"{argument} go to the networks that nets names; leave them out beside an encoder and decoder of "
                                 "your own.")
         if not isinstance(latent_dim, int):
             raise ArgumentError(f"latent_dim is {latent_dim!r}; networks of your own give flat codes: return maps as "
@@ -57,9 +57,9 @@ def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, im
         for name in extra or ():
             if name not in taken:
                 raise ArgumentError(f"{what} has {name!r}, which {nets!r} does not take; it has {', '.join(taken) or 'none'}.")
-    encoder_options, own = ({k: v for k, v in (options or {}).items() if k in taken} for taken in (of_encoder, of_decoder))
-    return (build_encoder(image_shape, latent_dim, deterministic=deterministic, **encoder_options),
-            build_decoder(shape_out, latent_dim, **own, **(decoder_options or {})))
+    for_encoder, for_decoder = ({k: v for k, v in (options or {}).items() if k in taken} for taken in (of_encoder, of_decoder))
+    return (build_encoder(image_shape, latent_dim, deterministic=deterministic, **for_encoder),
+            build_decoder(shape_out, latent_dim, **for_decoder, **(decoder_options or {})))
 
 
 class ImageModel(Model):

@@ -33,7 +33,7 @@ MODELS: dict[str, type[Model]] = {model.kind: model for model in (
 
 
 def load(path: str | os.PathLike[str], *, device: str | torch.device | None = "cpu", networks: str | bool | None = None,
-         **own: nn.Module | None) -> Model:
+         **own_networks: nn.Module | None) -> Model:
     """A model that `model.save(path)` wrote, or that of a finished run folder; in eval mode.
 
     No code but the package's is imported, unless `networks` asks for it.
@@ -44,8 +44,8 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device | None = "c
         networks: of a model that was built with networks of your own: "module:function", which makes them anew (see
             `vaefast.api.own_networks.networks_from`), with the options that the file holds; True for what the file names. That
             module's code is imported and run.
-        own: or fresh copies of these networks: encoder= and decoder=, or generator= and discriminator=; and adversary=, if it has
-            one of your own.
+        own_networks: or fresh copies of these networks: encoder= and decoder=, or generator= and discriminator=; and adversary=,
+            if it has one of your own.
 
     Returns:
         `vaefast.TwoStageVAE`, `VAE`, `WAE`, `GeneralVAE`, `GAMIXVAE`, `GAN`, `BigGAN`, `BigGANVAE`, `SecondStage` or
@@ -66,8 +66,8 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device | None = "c
         raise CheckpointError(f"{path} holds a model of kind {meta.get('kind')!r} in format {meta.get('format')!r}, which "
                               f"vaefast {__version__} does not know.")
     config, kind = dict(meta["config"]), MODELS[meta["kind"]]
-    given = {name: net for name, net in own.items() if net is not None}
-    adversary = given.pop("adversary", None)
+    modules = {name: net for name, net in own_networks.items() if net is not None}
+    adversary = modules.pop("adversary", None)
     if (config.get("adversary") == "custom") != (adversary is not None):
         wanted = ("was built with a discriminator of its own; pass adversary= to load it" if adversary is None else
                   "was not built with a discriminator of your own; load it without adversary=")
@@ -75,16 +75,16 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device | None = "c
     if config.get("nets") == "custom":
         del config["nets"]
         source = meta.get("networks") or {}
-        if networks and not given:
-            given = dict(_made(path, kind, config, source, networks))
-        if set(given) != set(kind.networks):
+        if networks and not modules:
+            modules = dict(_made(path, kind, config, source, networks))
+        if set(modules) != set(kind.networks):
             raise CheckpointError(_needs_networks(path, kind, source))
-    elif given or networks:
-        what = "= and ".join([*given, *(["networks"] if networks else [])])
+    elif modules or networks:
+        what = "= and ".join([*modules, *(["networks"] if networks else [])])
         raise CheckpointError(f"{path} was not built with networks of your own; load it without {what}=.")
     if adversary is not None:
         config["adversary"] = adversary
-    model = kind(**config, **given)
+    model = kind(**config, **modules)
     load_weights(model, tensors, path)
     return model.to(resolve_device(device)).eval()
 

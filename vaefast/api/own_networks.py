@@ -38,16 +38,16 @@ def networks_from(spec: str, names: Sequence[str], image_shape: Sequence[int], l
     if len(makers) not in (1, len(names)):
         raise ArgumentError(f"networks is {spec!r}; expected {FORM}, or {len(names)} of them: {' and '.join(names)}.")
     known = {"image_shape": tuple(image_shape), "latent_dim": latent_dim, **(options or {})}
-    made = [_called(word, maker, known, alone=len(makers) == 1, given=dict(options or {}))
+    made = [_called(word, maker, known, alone=len(makers) == 1, options=dict(options or {}))
             for word, maker in zip(spec.split(","), makers)]
     if len(makers) == 1:
-        found = made[0]
-        if isinstance(found, Mapping):
-            made = [found.get(name) for name in names]
-        elif isinstance(found, (tuple, list)) and len(found) == len(names):
-            made = list(found)
+        result = made[0]
+        if isinstance(result, Mapping):
+            made = [result.get(name) for name in names]
+        elif isinstance(result, (tuple, list)) and len(result) == len(names):
+            made = list(result)
         else:
-            raise ArgumentError(f"{spec} returned {type(found).__name__}; expected ({', '.join(names)}), {len(names)} modules.")
+            raise ArgumentError(f"{spec} returned {type(result).__name__}; expected ({', '.join(names)}), {len(names)} modules.")
     networks = {name: own_network(f"{name} of {spec}", network) for name, network in zip(names, made)}
     for network in networks.values():
         setattr(network, _SOURCE, {"from": spec, "options": dict(options or {})})
@@ -60,12 +60,12 @@ def source_of(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
     tagged = [getattr(network, _SOURCE, None) for network in networks.values()]
     if tagged and tagged[0] is not None and all(source == tagged[0] for source in tagged):
         return dict(tagged[0])
-    found: dict[str, Any] = {"structure": {name: str(network)[:STRUCTURE] for name, network in networks.items()}}
+    described: dict[str, Any] = {"structure": {name: str(network)[:STRUCTURE] for name, network in networks.items()}}
     for name, network in networks.items():
         where, what = type(network).__module__, type(network).__qualname__
         if where != "__main__" and "<" not in what and where.partition(".")[0] != "torch":
-            found[name] = f"{where}:{what}"
-    return found
+            described[name] = f"{where}:{what}"
+    return described
 
 
 def _imported(word: str) -> Any:
@@ -76,24 +76,24 @@ def _imported(word: str) -> Any:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        found: Any = importlib.import_module(where)
+        maker: Any = importlib.import_module(where)
     except Exception as error:
         raise ArgumentError(f"networks is {word!r}, and {where} cannot be imported ({type(error).__name__}: {error}); it has to "
                             "lie in the working folder or on PYTHONPATH.") from error
     for part in what.split("."):
-        if not hasattr(found, part):
+        if not hasattr(maker, part):
             raise ArgumentError(f"networks is {word!r}; {where} has no {what}.")
-        found = getattr(found, part)
-    if not callable(found):
-        raise ArgumentError(f"networks is {word!r}, which is of type {type(found).__name__}; expected a function or class that "
+        maker = getattr(maker, part)
+    if not callable(maker):
+        raise ArgumentError(f"networks is {word!r}, which is of type {type(maker).__name__}; expected a function or class that "
                             "makes networks.")
-    return found
+    return maker
 
 
-def _called(word: str, maker: Any, known: Mapping[str, Any], *, alone: bool, given: Mapping[str, Any]) -> Any:
+def _called(word: str, maker: Any, known: Mapping[str, Any], *, alone: bool, options: Mapping[str, Any]) -> Any:
     parameters = inspect.signature(maker).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    if alone and not takes_all and (unknown := [name for name in given if name not in parameters]):
+    if alone and not takes_all and (unknown := [name for name in options if name not in parameters]):
         raise ArgumentError(f"{word} takes no {unknown[0]!r}; it has {', '.join(parameters) or 'no arguments'}.")
     try:
         return maker(**{name: value for name, value in known.items() if takes_all or name in parameters})

@@ -111,18 +111,18 @@ class SequentialVAE(OneStage):
                                 "leave out rungs, denoise_train and the variants with a predictor.")
         sizes: dict[str, Any] = {"widths": scaled_widths(chosen.widths, width),
                                  "rungs": chosen.rungs if rungs is None else tuple(rungs)}
-        own = min(steps, 2) if shared else steps  # sets of weights
+        weight_sets = min(steps, 2) if shared else steps
         common: dict[str, Any] = {"data_shape": image_shape, "steps": steps, "last_only": chosen.last_only}
         if inference == "infusion":
             sizes["rungs"] = ()
             first: models.SequentialVAE = models.InfusionChain(
-                [SequentialDecoder(image_shape, **sizes, gated=gated) for _ in range(own)], reveal=reveal, **common)
+                [SequentialDecoder(image_shape, **sizes, gated=gated) for _ in range(weight_sets)], reveal=reveal, **common)
         else:
             k, hidden = sum(sizes["rungs"]), scaled_widths([PREDICTOR_WIDTH], width)[0]
             first = models.SequentialVAE(
-                [SequentialEncoder(image_shape, **sizes) for _ in range(own)],
-                [SequentialDecoder(image_shape, **sizes, with_image=t > 0, gated=gated) for t in range(own)],
-                predictors=[LatentPredictor(k, width=hidden) for _ in range(own - 1)] if chosen.predictor else (),
+                [SequentialEncoder(image_shape, **sizes) for _ in range(weight_sets)],
+                [SequentialDecoder(image_shape, **sizes, with_image=t > 0, gated=gated) for t in range(weight_sets)],
+                predictors=[LatentPredictor(k, width=hidden) for _ in range(weight_sets - 1)] if chosen.predictor else (),
                 denoise=denoise_train, **common)
         super().__init__(first)
         self._settled = {"steps": steps}

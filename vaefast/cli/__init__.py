@@ -91,12 +91,12 @@ def silence() -> None:
 def _parsed(words: list[str]) -> argparse.Namespace:
     made = parser(words)
     args, unknown = made.parse_known_args(words)
-    own = next(action for action in made._actions if isinstance(action, argparse._SubParsersAction)).choices[args.command]
+    subparser = next(action for action in made._actions if isinstance(action, argparse._SubParsersAction)).choices[args.command]
     if unknown:
         if args.command == "train":
             train.refuse(unknown[0], args.model)
-        own.unrecognized(unknown)
-    args.flags = flags_of(own)
+        subparser.unrecognized(unknown)
+    args.flags = flags_of(subparser)
     return args
 
 

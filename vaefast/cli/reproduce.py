@@ -52,8 +52,8 @@ def _run(args: argparse.Namespace) -> None:
     from vaefast.experiments.reproduce import reproduce
 
     if args.experiment not in PAPERS:
-        own = ("part", "data", "preset", "trials", "models", "precision", "inception_weights", "data_option")
-        if unfit := [name for name in own if getattr(args, name) is not None]:
+        of_papers = ("part", "data", "preset", "trials", "models", "precision", "inception_weights", "data_option")
+        if unfit := [name for name in of_papers if getattr(args, name) is not None]:
             raise ArgumentError(f"{unfit[0].replace('_', '-')} was given, which {' and '.join(PAPERS)} alone take; "
                                 f"{args.experiment} is one run of fixed settings.")
         reproduce(args.experiment, data_root=args.data_root, out=args.out, seed=args.seed, device=args.device, command=args.line)

@@ -40,13 +40,13 @@ class Hint:
 
     def expected(self, name: str) -> str:
         """What it takes, for people; "" for nothing that a command line can give."""
-        found = [", ".join(self.words)] if self.words else []
-        found += [words for kind, words in ((bool, "true or false"), (str, "a word")) if kind in self.plain]
-        found += ["a number"] if float in self.plain else ["a whole number"] if int in self.plain else []
-        found += ["numbers separated by commas"] if self.lists else []
-        found += [f"its entries, {name}.KEY=VALUE"] if self.entries else []
-        found += ["none"] if found and NoneType in self.plain and "none" not in self.words else []
-        return " or ".join(found)
+        forms = [", ".join(self.words)] if self.words else []
+        forms += [words for kind, words in ((bool, "true or false"), (str, "a word")) if kind in self.plain]
+        forms += ["a number"] if float in self.plain else ["a whole number"] if int in self.plain else []
+        forms += ["numbers separated by commas"] if self.lists else []
+        forms += [f"its entries, {name}.KEY=VALUE"] if self.entries else []
+        forms += ["none"] if forms and NoneType in self.plain and "none" not in self.words else []
+        return " or ".join(forms)
 
     def read(self, text: str) -> Any:
         """The value that a text stands for; `ValueError` if it is none."""
@@ -96,15 +96,15 @@ def reader(name: str, hint: Hint) -> Callable[[str], Any]:
 
 def described(owner: Any) -> dict[str, str]:
     """The words on each argument in the `Args` of a docstring, and where they name another object's, that one's."""
-    found = described(owner.__base__) if owner.__base__ not in (None, object) else {}
+    descriptions = described(owner.__base__) if owner.__base__ not in (None, object) else {}
     block = re.search(r"^Args:\n((?:    .*\n?|\n)*)", inspect.cleandoc(owner.__doc__ or ""), re.M)
     for entry in re.findall(r"^    (\S.*(?:\n     .*)*)", block[1] if block else "", re.M):
         names, _, words = " ".join(entry.split()).partition(": ")
-        found |= dict.fromkeys(names.split(", "), words)
-    for name, words in found.items():
+        descriptions |= dict.fromkeys(names.split(", "), words)
+    for name, words in descriptions.items():
         if (see := _SEE.match(words)) and (other := _named(see[1])) not in (None, owner):
-            found[name] = described(other).get(name, words)
-    return found
+            descriptions[name] = described(other).get(name, words)
+    return descriptions
 
 
 def _named(path: str) -> Any:

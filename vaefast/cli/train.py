@@ -71,8 +71,8 @@ def _run(args: argparse.Namespace) -> None:
         else:
             train(asked)
             if world().writes:
-                own = ["--networks", spec] if (spec := asked.model_overrides.get("networks")) else []
+                networks = ["--networks", spec] if (spec := asked.model_overrides.get("networks")) else []
                 print(f"done: {asked.out} holds the model, samples and report.html; score it with: "
-                      + shlex.join(["vaefast", "evaluate", asked.out, *own]))
+                      + shlex.join(["vaefast", "evaluate", asked.out, *networks]))
     finally:
         leave()

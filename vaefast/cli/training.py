@@ -112,8 +112,8 @@ def add_model(parser: argparse.ArgumentParser, kind: str, words: Sequence[str]) 
 
 def _of_stages(chosen: Preset) -> dict[str, Any]:
     """The preset's settings: one value, or those of all stages."""
-    found = {f.name: [getattr(s, f.name) for s in chosen.stages] for f in fields(StageSettings)}
-    return {name: v[0] if all(one == v[0] for one in v) else v for name, v in found.items() if v and v[0] is not False}
+    values = {f.name: [getattr(s, f.name) for s in chosen.stages] for f in fields(StageSettings)}
+    return {name: v[0] if all(one == v[0] for one in v) else v for name, v in values.items() if v and v[0] is not False}
 
 
 def ramp(text: str) -> tuple[str, Ramp]:
@@ -132,25 +132,25 @@ def ramp(text: str) -> tuple[str, Ramp]:
 
 def request_of(args: argparse.Namespace) -> Request:
     """What the command line asks for, on top of what the file of its --config does."""
-    found: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
+    by_group: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
     for dest, value in vars(args).items():
         group, dot, name = dest.partition(".")
         if dot:
-            found[group][name] = value
+            by_group[group][name] = value
     file = read_config(args.config) if getattr(args, "config", None) else {}
-    stage = found["stage"]
+    stage = by_group["stage"]
     if "beta1" in stage:
         stage["betas"] = (stage.pop("beta1"), 0.999)
     if "ramps" in stage:
         stage["ramps"] = dict(stage["ramps"])
-    own = {name: dict(value) if isinstance(value, list) and value and isinstance(value[0], tuple) else value
-           for name, value in found["model"].items()} | read_options(args.model, getattr(args, "model_option", []))
+    model = {name: dict(value) if isinstance(value, list) and value and isinstance(value[0], tuple) else value
+             for name, value in by_group["model"].items()} | read_options(args.model, getattr(args, "model_option", []))
     if getattr(args, "network_option", None):
-        own["network_options"] = _by_name(args.network_option)
-    data = {**file.pop("data_options", {}), **found["data"], **dict(args.data_option)}
-    return Request(**{**file, **found["request"], "kind": args.model, "data_options": data, "stage_overrides": stage,
-                      "model_overrides": {**file.pop("model_overrides", {}), **own}, "command": args.line,
-                      "trainer": {**file.pop("trainer", {}), **found["trainer"]}, "device": args.device,
+        model["network_options"] = _by_name(args.network_option)
+    data = {**file.pop("data_options", {}), **by_group["data"], **dict(args.data_option)}
+    return Request(**{**file, **by_group["request"], "kind": args.model, "data_options": data, "stage_overrides": stage,
+                      "model_overrides": {**file.pop("model_overrides", {}), **model}, "command": args.line,
+                      "trainer": {**file.pop("trainer", {}), **by_group["trainer"]}, "device": args.device,
                       **({"seed": args.seed} if hasattr(args, "seed") else {})})
 
 
@@ -178,9 +178,9 @@ def _read(name: str, text: str, hint: Hint) -> Any:
 
 def _by_name(options: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Options by name; NAME.KEY=VALUE is an entry of an option that is itself a mapping."""
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for name, value in options:
         name, dot, key = name.partition(".")
-        before = found.get(name)
-        found[name] = {**(before if isinstance(before, Mapping) else {}), key: value} if dot else value
-    return found
+        before = by_name.get(name)
+        by_name[name] = {**(before if isinstance(before, Mapping) else {}), key: value} if dot else value
+    return by_name

@@ -20,11 +20,11 @@ _OF_TRAIN = {"resume": "--resume", "start_from": "--start-from"}
 
 def flags_of(parser: argparse.ArgumentParser) -> Flags:
     """A command's flags; of two of one name, the first."""
-    found: Flags = {}
+    flags: Flags = {}
     for action in parser._actions:
         if action.option_strings and action.option_strings[-1].startswith("--"):
-            found.setdefault(action.dest.rpartition(".")[2], action)
-    return found
+            flags.setdefault(action.dest.rpartition(".")[2], action)
+    return flags
 
 
 def for_command(text: str, args: argparse.Namespace) -> str:
@@ -34,22 +34,22 @@ def for_command(text: str, args: argparse.Namespace) -> str:
     def named(name: str) -> str:
         return flags[name].option_strings[0] if name in flags else _OF_TRAIN.get(name, name)
 
-    def written(found: re.Match[str]) -> str:
-        name, lead, value = found["name"], found["lead"] or "", found["text"] or found["plain"]
+    def written(match: re.Match[str]) -> str:
+        name, lead, value = match["name"], match["lead"] or "", match["text"] or match["plain"]
         model = name in flags and flags[name].dest.startswith("model.")
         if name in loaders and not (model and lead) and name not in flags:  # a model is built with it, a loader is passed it
-            return f"{lead}--data-option {name}={_low(value)}" if value else found[0]
+            return f"{lead}--data-option {name}={_low(value)}" if value else match[0]
         if named(name) == name:
-            return found[0]
+            return match[0]
         switch = name in flags and isinstance(flags[name], argparse.BooleanOptionalAction)
         if value == "True" or value == "False" and switch:
             return lead + named(name).replace("--", "--no-" if value == "False" else "--", 1)
         return f"{lead}{named(name)} {shlex.quote(_low(value)) if value else 'N'}"
 
-    def bare(found: re.Match[str]) -> str:
-        return named(found[0])
+    def bare(match: re.Match[str]) -> str:
+        return named(match[0])
 
-    text = _SUBJECT.sub(lambda found: named(found[1]) if found[1] not in _OF_TRAIN else found[0], text)
+    text = _SUBJECT.sub(lambda match: named(match[1]) if match[1] not in _OF_TRAIN else match[0], text)
     return _SETTING.sub(bare, _ARGUMENT.sub(written, _FOLDER.sub(r"\1 --out", text)))
 
 

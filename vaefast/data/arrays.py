@@ -64,21 +64,21 @@ def as_image_set(
         if labels is None:
             return obj
         return replace(obj, labels=as_labels(labels, len(obj)), classes=None)
-    found: torch.Tensor | None = None
+    image_labels: torch.Tensor | None = None
     if isinstance(obj, torch.Tensor):
         images = _from_tensor(obj, layout)
     elif isinstance(obj, np.ndarray) and obj.dtype != object:
         images = _from_array(obj, layout)
     elif hasattr(obj, "__len__") and hasattr(obj, "__getitem__") and not isinstance(obj, (str, bytes, Mapping)):
-        images, found = _from_items(obj, layout)
+        images, image_labels = _from_items(obj, layout)
     else:
         raise ArgumentError(
             f"images cannot be taken from a {type(obj).__name__}; pass a tensor, an array, a map-style Dataset or an "
             "ImageSet (vaefast.data.load reads files)."
         )
     if labels is not None:
-        found = as_labels(labels, len(images))
-    return ImageSet(images, found, name=name, split=split)
+        image_labels = as_labels(labels, len(images))
+    return ImageSet(images, image_labels, name=name, split=split)
 
 
 def as_labels(labels: Any, count: int) -> torch.Tensor:

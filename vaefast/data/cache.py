@@ -55,7 +55,7 @@ class DecodedWriter:
     def __init__(self, folder: Path, key: str) -> None:
         self._folder = folder
         self._key = key
-        self._files: list[tuple[np.ndarray, Path]] = []
+        self._files: list[tuple[np.memmap, Path]] = []
 
     def allocate(self, shape: tuple[int, ...]) -> np.ndarray:
         """A uint8 array [N, C, H, W] in a file of the entry; in memory if the disk has no room for it."""

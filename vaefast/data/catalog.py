@@ -85,10 +85,10 @@ def load(
         DataError: files are damaged or of the wrong kind.
     """
     loader = _loader(name)
-    own = options_of(name)
+    accepted = options_of(name)
     for option in options:
-        if option not in own:
-            has = f"its options are {', '.join(own)}" if own else "it has none"
+        if option not in accepted:
+            has = f"its options are {', '.join(accepted)}" if accepted else "it has none"
             raise ArgumentError(f"data set {name!r} has no option {option!r}; {has}.")
     if held_out is not None and split not in ("train", "test"):
         raise ArgumentError(f"held_out parts training images in train and test; split {split!r} does not go with it.")

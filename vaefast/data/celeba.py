@@ -118,18 +118,18 @@ def _locate(root: Path) -> Path:
 
 def _numbered(source: Source) -> dict[int, SourceFile]:
     """The pictures by the number that their names are."""
-    found: dict[int, SourceFile] = {}
+    by_number: dict[int, SourceFile] = {}
     for file in source.files:
         match = _NAME.fullmatch(PurePosixPath(file.path).name)
         if match is None or not 1 <= (number := int(match[1])) <= COUNT:
             continue
-        if number in found:
-            raise DataError(f"{source.where} holds picture {number:06} twice, as {found[number].path} and {file.path}; pass the "
-                            "folder of one of them.")
-        found[number] = file
-    if not found:
+        if number in by_number:
+            raise DataError(f"{source.where} holds picture {number:06} twice, as {by_number[number].path} and {file.path}; pass "
+                            "the folder of one of them.")
+        by_number[number] = file
+    if not by_number:
         raise DataError(f"{source.where} is not CelebA: pictures named 000001.jpg to {COUNT}.jpg were expected.")
-    return found
+    return by_number
 
 
 def _check(source: Source, pictures: dict[int, SourceFile]) -> None:
@@ -138,7 +138,7 @@ def _check(source: Source, pictures: dict[int, SourceFile]) -> None:
         absent = next(n for n in range(1, COUNT + 1) if n not in pictures)
         raise DataError(f"{source.where} holds {len(pictures):,} of CelebA's {COUNT:,} pictures ({absent:06} is missing); "
                         f"{advice}.")
-    found = first_size(source, [pictures[1]])
-    if found not in (None, _ALIGNED_SIZE):
-        raise DataError(f"{source.where} holds pictures of {found[0]}x{found[1]} (height x width), where aligned CelebA has "
+    size = first_size(source, [pictures[1]])
+    if size not in (None, _ALIGNED_SIZE):
+        raise DataError(f"{source.where} holds pictures of {size[0]}x{size[1]} (height x width), where aligned CelebA has "
                         f"218x178; {advice}.")

@@ -64,17 +64,17 @@ def load_cifar10(
     if form is not None and form not in _FORMS:
         raise ArgumentError(f"form {form!r} is unknown; choose one of {', '.join(_FORMS)}.")
     base = data_root(root)
-    found = _locate(base, form)
-    if found is None:
+    path = _locate(base, form)
+    if path is None:
         raise DataNotFoundError(
             f"CIFAR-10{f' in form {form!r}' if form else ''} is not in {base}; put cifar-10-python.tar.gz or "
             "cifar-10-binary.tar.gz (from https://www.cs.toronto.edu/~kriz/cifar.html) or cifar10-jpeg.zip there, or "
             "pass the root that has one."
         )
-    source = open_source(found)
+    source = open_source(path)
     kind = _form_of(source)
     if form is not None and kind != form:
-        raise DataError(f"{found} holds CIFAR-10 in form {kind!r}, but form {form!r} was asked for.")
+        raise DataError(f"{path} holds CIFAR-10 in form {kind!r}, but form {form!r} was asked for.")
     if kind == "jpeg":
         if jpeg75:
             raise ArgumentError("jpeg75 is for the exact forms of CIFAR-10; these files are lossy already.")

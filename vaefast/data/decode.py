@@ -106,16 +106,17 @@ class Decoded:
 
     def told(self) -> list[str]:
         """Sentences on what is not there as the files might suggest."""
-        found = list(self.notes)
+        sentences = list(self.notes)
         if self.skipped:
             total = len(self.files) + len(self.skipped)
             named = ", ".join(f"{path} {reason}" for path, reason in self.skipped[:3])
-            found.append(f"{len(self.skipped):,} of {total:,} files were left out: {named}{', ...' * (len(self.skipped) > 3)}.")
+            more = ", ..." * (len(self.skipped) > 3)
+            sentences.append(f"{len(self.skipped):,} of {total:,} files were left out: {named}{more}.")
         if self.several:
             named = ", ".join(self.several[:3]) + ", ..." * (len(self.several) > 3)
             verb = "files hold" if len(self.several) > 1 else "file holds"
-            found.append(f"{len(self.several):,} {verb} several pictures, the first of which was taken: {named}.")
-        return found
+            sentences.append(f"{len(self.several):,} {verb} several pictures, the first of which was taken: {named}.")
+        return sentences
 
 
 class _Bad(Exception):

@@ -79,10 +79,10 @@ def load_folder(
 
 def note_skipped(decoded: Decoded, *more: str) -> str:
     """Sentences on what was left out, each also given as a warning; "" where there is nothing to say."""
-    found = [text for text in (*more, *decoded.told()) if text]
-    for text in found:
+    sentences = [text for text in (*more, *decoded.told()) if text]
+    for text in sentences:
         warnings.warn(text, stacklevel=4)
-    return " ".join(found)
+    return " ".join(sentences)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class _Layout:
             while folder:
                 folder, _, name = folder.rpartition("/")
                 below.setdefault(f"{folder}/" if folder else "", set()).add(name)
-        with_splits = {prefix: found for prefix, names in below.items() if (found := _split_folders(names))}
+        with_splits = {prefix: splits for prefix, names in below.items() if (splits := _split_folders(names))}
         depth = min((prefix.count("/") for prefix in with_splits), default=0)
         highest = [prefix for prefix in with_splits if prefix.count("/") == depth]
         inside = sum(file.path.startswith(highest[0]) for file in files) if len(highest) == 1 else 0
@@ -175,10 +175,10 @@ class _Layout:
 
 def _split_folders(names: set[str]) -> dict[str, list[str]]:
     """Of the names in one folder, those of the training and of the test images; {} unless there are both."""
-    found = {}
+    splits = {}
     for split, kinds in SPLIT_NAMES.items():
         first = next((kind for kind in kinds if any(name.lower() == kind for name in names)), None)
         if first is None:
             return {}
-        found[split] = sorted(name for name in names if name.lower() == first)
-    return found
+        splits[split] = sorted(name for name in names if name.lower() == first)
+    return splits

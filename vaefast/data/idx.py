@@ -69,7 +69,7 @@ def read_idx(path: str | Path, ndim: int) -> IdxFile:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
 
 
-def _parse(stream: BinaryIO, path: Path, ndim: int, want: str) -> IdxFile:
+def _parse(stream: BinaryIO | gzip.GzipFile, path: Path, ndim: int, want: str) -> IdxFile:
     magic = stream.read(4)
     if len(magic) < 4:
         raise DataError(

@@ -115,15 +115,15 @@ def load_lfw45(
     """
     base = required_root(root, "Labeled Faces in the Wild")
     source = open_source(_locate(base))
-    given = first_size(source, [file for file in source.files if file.path.lower().endswith((".jpg", ".jpeg", ".png"))])
-    if given is None:
+    stored_size = first_size(source, [file for file in source.files if file.path.lower().endswith((".jpg", ".jpeg", ".png"))])
+    if stored_size is None:
         raise DataError(f"{source.where} holds no images.")
-    if given not in _NARROW:
-        raise DataError(f"{source.where} holds images of {given[0]}x{given[1]}; the 45x45 faces are cut out of the original "
-                        "250x250 or of 64x64 copies: use lfw with crop= and size=.")
-    images = load_lfw(root, split, download=download, size=45 if size is None else size, filter=filter, crop=_NARROW[given],
+    if stored_size not in _NARROW:
+        raise DataError(f"{source.where} holds images of {stored_size[0]}x{stored_size[1]}; the 45x45 faces are cut out of the "
+                        "original 250x250 or of 64x64 copies: use lfw with crop= and size=.")
+    images = load_lfw(root, split, download=download, size=45 if size is None else size, filter=filter, crop=_NARROW[stored_size],
                       test_fraction=test_fraction, on_bad=on_bad, cache=cache, progress=progress)
-    note = _COPY_NOTE if given == _COPY_SIZE else ""
+    note = _COPY_NOTE if stored_size == _COPY_SIZE else ""
     return replace(images, name="lfw45", note=" ".join(text for text in (images.note, note) if text))
 
 

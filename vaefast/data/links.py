@@ -34,7 +34,7 @@ def resolve(files: Collection[str], links: Mapping[str, str]) -> Resolved:
     Raises:
         DataError: links to folders that lead to each other so often that their files cannot be listed.
     """
-    own, found = set(files), Resolved({}, {})
+    stored, resolved = set(files), Resolved({}, {})
     children = _children([*files, *links])
     # A path as it is seen, where it lies in the archive, and the folders that it lies in: a link back to one is not followed.
     waiting = [(link, link, frozenset(_folders(link))) for link in links]
@@ -43,18 +43,18 @@ def resolve(files: Collection[str], links: Mapping[str, str]) -> Resolved:
         try:
             path = _real(path, links)
         except _Nowhere as reason:
-            found.broken[shown] = str(reason)
+            resolved.broken[shown] = str(reason)
             continue
-        if path in own:
-            found.files[shown] = path
+        if path in stored:
+            resolved.files[shown] = path
         elif path not in children:
-            found.broken[shown] = f"is a link to {path}, which the archive does not hold"
+            resolved.broken[shown] = f"is a link to {path}, which the archive does not hold"
         elif path not in above:
             inside = f"{path}/" if path else ""
             waiting += [(f"{shown}/{name}", inside + name, above | {path}) for name in children[path]]
-        if len(found.files) + len(waiting) > _MOST_FILES:
+        if len(resolved.files) + len(waiting) > _MOST_FILES:
             raise DataError(f"its links stand for more than {_MOST_FILES:,} files; unpack it and pass the folder.")
-    return found
+    return resolved
 
 
 def _folders(path: str) -> list[str]:

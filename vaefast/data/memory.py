@@ -16,21 +16,21 @@ _SMALL = 1 << 28  # bytes that are not worth the question
 
 def available_bytes() -> int | None:
     """Memory that this process can still have: the machine's, or what its control group leaves; None where nothing says."""
-    found = []
+    available = []
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        found += [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")]
+        available += [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")]
     except (OSError, ValueError, IndexError):
         pass
     for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
         try:
             group = Path("/sys/fs/cgroup")
-            found.append(int((group / limit).read_text()) - int((group / used).read_text()) + _reclaimable(group / limit))
+            available.append(int((group / limit).read_text()) - int((group / used).read_text()) + _reclaimable(group / limit))
         except (OSError, ValueError):
             continue
-    if not found and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return min(found, default=None)
+    if not available and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        available.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(available, default=None)
 
 
 def _reclaimable(limit: Path) -> int:

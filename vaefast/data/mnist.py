@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -157,17 +158,17 @@ def _find(folder: Path, stem: str) -> Path | None:
 def _locate(family: _Family, root: Path, split: str, download: bool) -> tuple[Path, Path]:
     """The image and label files of a split, downloaded if need be; the two always from the same folder."""
     folders = [root / name for name in family.folders]
-    found = [[_find(folder, stem) for stem in _FILES[split]] for folder in folders]
-    best = max(range(len(folders)), key=lambda i: sum(path is not None for path in found[i]))  # first of equals
-    missing = [stem for stem, path in zip(_FILES[split], found[best], strict=True) if path is None]
+    paths = [[_find(folder, stem) for stem in _FILES[split]] for folder in folders]
+    best = max(range(len(folders)), key=lambda i: sum(path is not None for path in paths[i]))  # first of equals
+    missing = [stem for stem, path in zip(_FILES[split], paths[best], strict=True) if path is None]
     failures: list[str] = []
     if missing and download:
         for i, stem in enumerate(_FILES[split]):
-            if found[best][i] is None and not failures:
+            if paths[best][i] is None and not failures:
                 target = folders[best] / f"{stem}.gz"
                 urls = [f"{mirror}{stem}.gz" for mirror in family.mirrors]
-                failures = fetch(urls, target, lambda path, s=stem: _verify_download(family, path, s))
-                found[best][i] = target
+                failures = fetch(urls, target, partial(_verify_download, family, stem=stem))
+                paths[best][i] = target
     if missing and (failures or not download):
         looked = " or ".join(str(folder) for folder in folders)
         why = f"could not be downloaded ({'; '.join(failures)})" if failures else "download is off"
@@ -176,7 +177,7 @@ def _locate(family: _Family, root: Path, split: str, download: bool) -> tuple[Pa
             f"{family.title}: {' and '.join(missing)} (with or without .gz) is not in {looked}, and {why}; "
             f"put the files {wanted} into one of these folders or pass the root that has them."
         )
-    images, labels = found[best]
+    images, labels = paths[best]
     assert images is not None and labels is not None
     return images, labels
 

@@ -103,7 +103,7 @@ class _Arrays(NamedTuple):
     parted: bool
 
 
-class _Found(NamedTuple):
+class _Entry(NamedTuple):
     """The names of arrays: of images, and of their labels."""
 
     images: str
@@ -128,14 +128,14 @@ def _read(path: Path, split: str) -> tuple[_Arrays, list[str]]:
         notes = [f"{', '.join(left_out)} in {path.name} {'were' if len(left_out) > 1 else 'was'} left out."] if left_out else []
         notes += _unlabelled(chosen, shapes, path)
         full = dict(zip(names, archive.namelist(), strict=True))
-        pairs = [(_array(archive, full[found.images]), None if found.labels is None else _array(archive, full[found.labels]))
-                 for found in chosen]
+        pairs = [(_array(archive, full[entry.images]), None if entry.labels is None else _array(archive, full[entry.labels]))
+                 for entry in chosen]
     return _Arrays(pairs, parted), notes
 
 
-def _chosen(names: list[str], shapes: dict[str, tuple[int, ...]], split: str, path: Path) -> tuple[list[_Found], list[str], bool]:
+def _chosen(names: list[str], shapes: dict[str, tuple[int, ...]], split: str, path: Path) -> tuple[list[_Entry], list[str], bool]:
     """What to take of a file, what looks like images and is left out, and whether the file has splits."""
-    parts = {part: found for part in ("", *_PARTS) if (found := _of_part(names, part)) is not None}
+    parts = {part: entry for part in ("", *_PARTS) if (entry := _of_part(names, part)) is not None}
     train = next((part for part in SPLIT_NAMES["train"] if part in parts), None)
     test = next((part for part in SPLIT_NAMES["test"] if part in parts), None)
     parted = train is not None and test is not None
@@ -145,39 +145,39 @@ def _chosen(names: list[str], shapes: dict[str, tuple[int, ...]], split: str, pa
         taken = [parts[train if split == "train" else test]]  # type: ignore[index]
     else:
         taken = list(parts.values())[:1]
-    labels_too = {name for found in parts.values() for name in found}
+    labels_too = {name for entry in parts.values() for name in entry}
     pictures = [name for name in names if len(shapes[name]) in (3, 4) and name not in labels_too and name.lower() not in _LABELS]
     if not taken:
         if not pictures:
             raise DataError(f"{path} holds no array of images [N, H, W], [N, C, H, W] or [N, H, W, C].")
         labels = next((name for kind in _LABELS for name in names if name.lower() == kind), None)
-        taken = [_Found(pictures.pop(0), labels)]
-    used = {found.images for found in taken}
+        taken = [_Entry(pictures.pop(0), labels)]
+    used = {entry.images for entry in taken}
     known = {parts[part].images for part in (train, test) if part is not None} if parted else used
-    rest = [found.images for found in parts.values() if found.images not in used | known] + pictures
+    rest = [entry.images for entry in parts.values() if entry.images not in used | known] + pictures
     return taken, [f"{name} {list(shapes[name])}" for name in rest], parted
 
 
-def _unlabelled(chosen: list[_Found], shapes: dict[str, tuple[int, ...]], path: Path) -> list[str]:
+def _unlabelled(chosen: list[_Entry], shapes: dict[str, tuple[int, ...]], path: Path) -> list[str]:
     """A sentence where there could be labels, and are none."""
-    without = [found.images for found in chosen if found.labels is None]
+    without = [entry.images for entry in chosen if entry.labels is None]
     if len(without) < len(chosen):
         return [f"There are no labels, as {', '.join(without)} in {path.name} has none."] if without else []
-    counts = {shapes[found.images][:1] for found in chosen}
+    counts = {shapes[entry.images][:1] for entry in chosen}
     other = [name for name, shape in shapes.items() if len(shape) == 1 and shape in counts]
     if not other:
         return []
     return [f"There are no labels: {', '.join(other)} in {path.name} could be such; labels are named {', '.join(_LABELS)}."]
 
 
-def _of_part(names: list[str], part: str) -> _Found | None:
+def _of_part(names: list[str], part: str) -> _Entry | None:
     """The arrays of a part of the data set ("train", ...; "" for those without a part's name), whatever their case."""
     def first(kinds: tuple[str, ...]) -> str | None:
         wanted = [name for kind in kinds for name in ((f"{kind}_{part}", f"{part}_{kind}") if part else (kind,))]
         return next((name for kind in wanted for name in names if name.lower() == kind), None)
 
     images = first(_IMAGES)
-    return None if images is None else _Found(images, first(_LABELS))
+    return None if images is None else _Entry(images, first(_LABELS))
 
 
 def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:

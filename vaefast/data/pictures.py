@@ -25,17 +25,17 @@ def pictures(source: Source) -> tuple[list[SourceFile], str]:
     """
     if not source.files:
         raise DataError(" ".join([f"{source.where} holds no files; a folder or archive of images was expected.", *source.notes]))
-    found = [file for file in source.files if has_suffix(file) or (_bare(file) and _begins_as_one(source, file))]
-    if not found:
+    taken = [file for file in source.files if has_suffix(file) or (_bare(file) and _begins_as_one(source, file))]
+    if not taken:
         if all(is_archive(PurePosixPath(file.path)) for file in source.files):
             raise DataError(f"{source.where} holds no pictures but archives ({_named(source.files)}); unpack them, or pass one.")
         return list(source.files), ""
-    kept = set(found)
+    kept = set(taken)
     rest = [file for file in source.files if file not in kept]
     if not rest:
-        return found, ""
+        return taken, ""
     verb = "files are no pictures and are" if len(rest) > 1 else "file is no picture and is"
-    return found, f"{len(rest):,} {verb} ignored: {_named(rest)}."
+    return taken, f"{len(rest):,} {verb} ignored: {_named(rest)}."
 
 
 def _named(files: list[SourceFile]) -> str:

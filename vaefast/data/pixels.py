@@ -13,7 +13,7 @@ _GREY = ("1", "L", "LA", "La", *_SIXTEEN_BIT)
 _FEW_BITS = {"L;2": 85, "L;4": 17}  # Pillow's name of a PNG's grey values -> what it multiplies them by
 _PHOTOMETRIC, _BITS = 262, 258  # tags of a TIFF
 _WHITE = 255
-_TURNS = dict(zip(range(2, 9), (
+_TURNS: dict[int | None, Image.Transpose] = dict(zip(range(2, 9), (
     Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.TRANSPOSE,
     Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90), strict=True))  # by EXIF's orientation
 

@@ -109,11 +109,11 @@ def _visible(path: str) -> bool:
 
 def _hidden_pictures(paths: Iterable[str]) -> list[str]:
     """What to tell about hidden pictures; not about the twins that macOS puts beside every file."""
-    found = [path for path in paths if PurePosixPath(path).suffix.lower() in SUFFIXES
-             and not any(part.startswith("._") or part.lower() in _SYSTEM_FILES for part in PurePosixPath(path).parts)]
-    if not found:
+    hidden = [path for path in paths if PurePosixPath(path).suffix.lower() in SUFFIXES
+              and not any(part.startswith("._") or part.lower() in _SYSTEM_FILES for part in PurePosixPath(path).parts)]
+    if not hidden:
         return []
-    return [f"{len(found):,} hidden picture{'s are' if len(found) > 1 else ' is'} left out, such as {min(found)}."]
+    return [f"{len(hidden):,} hidden picture{'s are' if len(hidden) > 1 else ' is'} left out, such as {min(hidden)}."]
 
 
 def refuse_large(path: str, size: int) -> None:
@@ -146,16 +146,16 @@ class _Folder:
                 continue
             above.update({os.path.join(folder, name): known | {real} for name in subfolders})
             for name in names:
-                own = Path(folder, name).relative_to(where).as_posix()
-                path = _printable(own.removesuffix(name) + name.replace("\\", "/"))
+                on_disk = Path(folder, name).relative_to(where).as_posix()
+                path = _printable(on_disk.removesuffix(name) + name.replace("\\", "/"))
                 if not _visible(path):
                     hidden.append(path)
                 else:
-                    while path in self._names or (path != own and (where / path).exists()):
+                    while path in self._names or (path != on_disk and (where / path).exists()):
                         path = f"{path}~"  # what could be confused with another is told apart
-                    self.files.append(_folder_file(where / own, path))
-                    if path != own:
-                        self._names[path] = own
+                    self.files.append(_folder_file(where / on_disk, path))
+                    if path != on_disk:
+                        self._names[path] = on_disk
         self.files.sort()
         self.notes = _hidden_pictures(hidden)
 
@@ -199,12 +199,13 @@ class _Archive:
         self.notes: list[str] = []
         self._real: dict[str, str] = {}  # of links
 
-    def _list(self, own: Mapping[str, tuple[int, int]], links: Mapping[str, str], no_files: Mapping[str, str] = _NOTHING) -> None:
+    def _list(self, entries: Mapping[str, tuple[int, int]], links: Mapping[str, str],
+              no_files: Mapping[str, str] = _NOTHING) -> None:
         """List files (path -> size and stamp), what links (path -> target) stand for, and `no_files` (path -> why)."""
-        self._real, broken = resolve(own, links)
+        self._real, broken = resolve(entries, links)
         broken = {**no_files, **broken}
-        listed = {path: SourceFile(path, *own[path]) for path in own}
-        listed |= {path: SourceFile(path, *own[real]) for path, real in self._real.items()}
+        listed = {path: SourceFile(path, *entries[path]) for path in entries}
+        listed |= {path: SourceFile(path, *entries[real]) for path, real in self._real.items()}
         listed |= {path: SourceFile(path, 0, 0, reason) for path, reason in broken.items()}
         self.files = sorted(file for path, file in listed.items() if path and _visible(path))
         self.notes += _hidden_pictures(path for path in listed if not _visible(path))
@@ -240,7 +241,7 @@ class _Zip(_Archive):
         Raises:
             DataError: a list that is cut, or archives one after the other, of which the list is the last one's.
         """
-        found, first = len(self._zip.filelist), min((info.header_offset for info in self._zip.filelist), default=0)
+        count, first = len(self._zip.filelist), min((info.header_offset for info in self._zip.filelist), default=0)
         with open(self.where, "rb") as file:
             head = file.read(4)
             file.seek(0, os.SEEK_END)
@@ -250,14 +251,14 @@ class _Zip(_Archive):
         said = int.from_bytes(end[at + 10 : at + 12], "little")
         wide = at - 20 - 56  # where the end of a zip64 lies
         if said == 0xFFFF and wide >= 0 and end[at - 20 :].startswith(b"PK\6\7") and end[wide:].startswith(b"PK\6\6"):
-            lost = found != int.from_bytes(end[wide + 32 : wide + 40], "little")
+            lost = count != int.from_bytes(end[wide + 32 : wide + 40], "little")
         else:
-            lost = found % (1 << 16) != said  # old programs let the count run over
+            lost = count % (1 << 16) != said  # old programs let the count run over
         if lost:
-            raise DataError(f"{self.where} is a damaged zip file: it lists {found:,} files where its end says {said:,}; fetch or "
+            raise DataError(f"{self.where} is a damaged zip file: it lists {count:,} files where its end says {said:,}; fetch or "
                             "copy it again.")
         if first > 0 and head == b"PK\3\4":
-            raise DataError(f"{self.where} begins with {first:,} bytes that are of none of its {found:,} files: it is damaged, "
+            raise DataError(f"{self.where} begins with {first:,} bytes that are of none of its {count:,} files: it is damaged, "
                             "or several archives in one; unpack it and pass the folder.")
 
     def _target(self, path: str, info: zipfile.ZipInfo) -> str:

@@ -43,12 +43,12 @@ class _Header(tarfile.TarInfo):
     """Says what is wrong with a header, where tarfile takes everything that it cannot read for the archive's end."""
 
     @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
+    def fromtarfile(cls, archive: tarfile.TarFile) -> _Header:
         try:
             return super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:  # a block of zeros
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # a block of zeros
             raise
-        except tarfile.EmptyHeaderError:
+        except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
             raise _Damaged("it ends without the blocks of zeros that an archive ends with") from None
         except tarfile.HeaderError as error:
             raise _Damaged(f"a header is damaged: {error}") from None
@@ -70,7 +70,7 @@ def read_tar(where: Path, most_bytes: int) -> list[Member]:
             archive = tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header, encoding="utf-8", errors="surrogateescape")
             total = 0
             while (header := archive.next()) is not None:
-                archive.members.clear()  # or tarfile keeps the headers of a million files
+                archive.members.clear()  # type: ignore[attr-defined]  # or tarfile keeps the headers of a million files
                 total += header.size
                 if total > most_bytes:
                     raise DataError(f"{where} unpacks to more than {most_bytes >> 30} GiB; unpack it and pass the folder.")

@@ -37,19 +37,19 @@ def read_config(path: str) -> dict[str, Any]:
     stages = config.get("stages")
     for stage in [stages] if isinstance(stages, Mapping) else stages or []:
         _known(f"stages of {path}", stage, sorted(FIELDS))
-    found = {name: config[name] for name in _AS_THEY_ARE if config.get(name) is not None}
-    found |= {name: config[key] for key, name in (("preset", "preset_name"), ("stages", "stages")) if key in config}
+    arguments = {name: config[name] for name in _AS_THEY_ARE if config.get(name) is not None}
+    arguments |= {name: config[key] for key, name in (("preset", "preset_name"), ("stages", "stages")) if key in config}
     if trainer := {name: config[name] for name in _TRAINER if name in config}:
-        found["trainer"] = trainer
+        arguments["trainer"] = trainer
     if model := _model(path, config):
-        found["model_overrides"] = model
+        arguments["model_overrides"] = model
     if "kind" in config:
-        found["kind"] = _kind(path, config)
-    return found
+        arguments["kind"] = _kind(path, config)
+    return arguments
 
 
-def _known(where: str, given: Mapping[str, Any], names: list[str]) -> None:
-    for name in given:
+def _known(where: str, entries: Mapping[str, Any], names: list[str]) -> None:
+    for name in entries:
         if name not in names:
             near = difflib.get_close_matches(name, names, 1)
             raise ArgumentError(f"{where} has {name!r}; " + (f"did you mean {near[0]!r}?" if near else
@@ -58,18 +58,18 @@ def _known(where: str, given: Mapping[str, Any], names: list[str]) -> None:
 
 def _model(path: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The model's arguments; its images' shape is that of the data."""
-    found = {name: value for name, value in config.get("model", {}).items() if name != "image_shape"}
-    if found.get("nets") == CUSTOM:
+    arguments = {name: value for name, value in config.get("model", {}).items() if name != "image_shape"}
+    if arguments.get("nets") == CUSTOM:
         source = config.get("networks", {})
         if "from" not in source:
             raise ArgumentError(f"{path} is of a model with networks of its own, and does not say what makes them; train it in "
                                 "Python, or leave nets out of the file and name what does as networks.")
-        del found["nets"]
-        found |= {"networks": source["from"], "network_options": source.get("options") or None}
-    if custom := [name for name, value in found.items() if value == CUSTOM]:
+        del arguments["nets"]
+        arguments |= {"networks": source["from"], "network_options": source.get("options") or None}
+    if custom := [name for name, value in arguments.items() if value == CUSTOM]:
         raise ArgumentError(f"{path} is of a model with a {custom[0]} of its own, which is not in the file; leave it out, or "
                             "train the model in Python.")
-    return {name: value for name, value in found.items() if name != "network_options" or value}
+    return {name: value for name, value in arguments.items() if name != "network_options" or value}
 
 
 def _kind(path: str, config: Mapping[str, Any]) -> str:
@@ -83,7 +83,7 @@ def _kind(path: str, config: Mapping[str, Any]) -> str:
         return not (stages and chosen.stages) or len(stages) == len(chosen.stages), sum(same) - same.count(False)
 
     known = config["kind"]
-    found = [kind for kind, presets in PRESETS.items() if known in (kind, next(iter(presets.values())).kind)]
-    if not found:
+    kinds = [kind for kind, presets in PRESETS.items() if known in (kind, next(iter(presets.values())).kind)]
+    if not kinds:
         raise ArgumentError(f"{path} is of kind {known!r}, which vaefast train does not train; it has {', '.join(PRESETS)}.")
-    return known if known in PRESETS and len(found) == 1 else max(found, key=likeness)
+    return known if known in PRESETS and len(kinds) == 1 else max(kinds, key=likeness)

@@ -25,11 +25,11 @@ def _free_name(stem: str) -> str:
 def verdict(scores: dict[str, Any]) -> str:
     """What FD-classifier says of the three sources of codes, in a sentence."""
     key = RANKING["classifier"]
-    found = {name: scores[entry(key, subject)] for subject, name in _SOURCES.items() if entry(key, subject) in scores}
-    best = min(found, key=found.__getitem__)
-    first, *others = sorted(found, key=found.__getitem__)
-    return (f"nearest to real digits here are samples with codes of {best} ({name_of(key)} {found[first]:.4g}); "
-            + ", ".join(f"{name} {found[name]:.4g}" for name in others))
+    distances = {name: scores[entry(key, subject)] for subject, name in _SOURCES.items() if entry(key, subject) in scores}
+    best = min(distances, key=distances.__getitem__)
+    first, *others = sorted(distances, key=distances.__getitem__)
+    return (f"nearest to real digits here are samples with codes of {best} ({name_of(key)} {distances[first]:.4g}); "
+            + ", ".join(f"{name} {distances[name]:.4g}" for name in others))
 
 
 def demo(out: str | None = None, *, seed: int = 0, device: str = "auto", command: str = "vaefast demo") -> Path:

@@ -53,19 +53,19 @@ def dry_run(asked: Request, say: Callable[[str], None] = print) -> dict[str, Any
     clock = _Clock()
     history = model.fit(images, settings=brief, seed=asked.seed, device=asked.device, precision=asked.precision, progress=False,
                         callbacks=[clock], start_from=asked.start_from, **{**asked.trainer, "log_every": 1})
-    found: dict[str, Any] = {}
+    estimates: dict[str, Any] = {}
     for stage, (name, module) in zip(planned.stages, parts):
         ends, steps = clock.ends[name], stage.total_steps(clock.per_epoch[name])
         seconds = steps * (ends[-1] - ends[0]) / (len(ends) - 1)
-        found[name] = {"steps": steps, "seconds": seconds}
+        estimates[name] = {"steps": steps, "seconds": seconds}
         say(f"{name}: {_networks(module)}")
         say(f"{name}: {steps:,} steps of {stage.batch_size} ({steps / clock.per_epoch[name]:.4g} epochs), {stage.optimizer}, lr "
             f"{stage.lr:g} {stage.schedule}; about {_duration(seconds)}")
     if used := max((r["memory_mb"] for r in history.records if r.get("memory_mb")), default=0):
         say(f"memory in use in the first steps: {used:,.0f} MB")
-    total = _duration(sum(one["seconds"] for one in found.values()))
+    total = _duration(sum(one["seconds"] for one in estimates.values()))
     say(f"in all about {total}, without pictures and scores; nothing was kept")
-    return found
+    return estimates
 
 
 def _duration(seconds: float) -> str:
@@ -77,5 +77,6 @@ def _duration(seconds: float) -> str:
 
 def _networks(module: nn.Module) -> str:
     """The networks of a stage, with their parameters."""
-    found = [(name, type(child).__name__, sum(p.numel() for p in child.parameters())) for name, child in module.named_children()]
-    return "; ".join(f"{name} {kind}, {count_in_words(count)} parameters" for name, kind, count in found if count)
+    children = [(name, type(child).__name__, sum(p.numel() for p in child.parameters()))
+                for name, child in module.named_children()]
+    return "; ".join(f"{name} {kind}, {count_in_words(count)} parameters" for name, kind, count in children if count)

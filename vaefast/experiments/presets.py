@@ -38,19 +38,19 @@ class Preset:
     settings: dict[str, Any] = field(default_factory=dict)
     of_loss: dict[str, OfLoss] = field(default_factory=dict)
 
-    def arguments(self, given: dict[str, Any]) -> dict[str, Any]:
+    def arguments(self, overrides: dict[str, Any]) -> dict[str, Any]:
         """The model's arguments, with those given in their places."""
-        return {**self.model, **self._of(given.get("loss", self.model.get("loss"))).model, **given}
+        return {**self.model, **self._of(overrides.get("loss", self.model.get("loss"))).model, **overrides}
 
     def _of(self, loss: str | None) -> OfLoss:
         return OfLoss() if loss is None else self.of_loss.get(loss, OfLoss())
 
     def stages_of(self, model: Model) -> tuple[StageSettings, ...]:
         """The stages' settings for a model."""
-        own = self._of(model.config().get("loss"))
+        of_loss = self._of(model.config().get("loss"))
         if self.stages and model.config().get("second", "vae") != self.model.get("second", "vae"):
             return (self.stages[0], *model.defaults[1:])  # a second stage of another kind is trained as its kind is
-        return self.stages or tuple(override(settings, {**self.settings, **own.settings}) for settings in model.defaults)
+        return self.stages or tuple(override(settings, {**self.settings, **of_loss.settings}) for settings in model.defaults)
 
 
 # Dai & Wipf's model in minutes; the tables of the works have it
@@ -171,8 +171,8 @@ GAMIX = {
 }
 
 GAMIX_TWO_STAGE = {name: replace(p, about=f"{p.about}, and a second stage on the codes", stages=(*p.stages, second),
-                                 model={**p.model, "second_stage": True, **own})
-                   for (name, p), (second, own) in zip(GAMIX.items(), [
+                                 model={**p.model, "second_stage": True, **options})
+                   for (name, p), (second, options) in zip(GAMIX.items(), [
                        (GAMIX_SECOND, {}), (_SHORT[1], {"second_width": 512})])}
 
 PRESETS = {"two-stage": TWO_STAGE, "vae": VAE, "vae-flow": VAE_FLOW, "wae-mmd": WAE_MMD, "wae-gan": WAE_GAN,

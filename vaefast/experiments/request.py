@@ -87,8 +87,8 @@ class Request:
 
     def with_overrides(self, model: Mapping[str, Any], stages: Mapping[str, Any]) -> Request:
         """The same with more arguments of the model, and settings of all stages, on top."""
-        own = self.stage_overrides
-        merged = {**own, **stages} if isinstance(own, Mapping) else [{**one, **stages} for one in own]
+        before = self.stage_overrides
+        merged = {**before, **stages} if isinstance(before, Mapping) else [{**one, **stages} for one in before]
         return replace(self, model_overrides={**self.model_overrides, **model}, stage_overrides=merged)
 
     def stages_from(self, base: Sequence[StageSettings]) -> tuple[StageSettings, ...]:
@@ -99,19 +99,19 @@ class Request:
             if not isinstance(values, Mapping | None) and len(values) not in (least, count):
                 raise ArgumentError(f"{name} has {len(values)} values; {self.kind} has {count} stage{'s' * (count > 1)}: give "
                                     f"{least}{f' or {count}' * (count > least)}.")
-        found = [override(s, _of_stage(i, self.stages or {})) for i, s in enumerate(base)]
-        own = [_of_stage(i, self.stage_overrides) | self.budget(i) for i in range(count)]
+        settings = [override(s, _of_stage(i, self.stages or {})) for i, s in enumerate(base)]
+        overrides = [_of_stage(i, self.stage_overrides) | self.budget(i) for i in range(count)]
         return tuple(override(s, {**one, "ramps": {**s.ramps, **one["ramps"]}} if "ramps" in one else one)
-                     for s, one in zip(found, own))
+                     for s, one in zip(settings, overrides))
 
     def budget(self, stage: int) -> dict[str, Any]:
         """`epochs` or `steps` of a stage, where they are given."""
-        given = {"epochs": self.epochs, "steps": self.steps}
-        return {name: values[stage if len(values) > 1 else 0] for name, values in given.items() if values is not None}
+        budgets = {"epochs": self.epochs, "steps": self.steps}
+        return {name: values[stage if len(values) > 1 else 0] for name, values in budgets.items() if values is not None}
 
 
-def _of_stage(stage: int, given: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _of_stage(stage: int, settings: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What concerns a stage of what is given for all, or for each: images and their losses' weights are the first one's alone."""
-    if not isinstance(given, Mapping):
-        return dict(given[stage])
-    return {name: value for name, value in given.items() if stage == 0 or name not in ("flip", "ramps")}
+    if not isinstance(settings, Mapping):
+        return dict(settings[stage])
+    return {name: value for name, value in settings.items() if stage == 0 or name not in ("flip", "ramps")}

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -26,12 +26,12 @@ from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.pictures.snapshots import SampleGrids
 from vaefast.experiments.presets import Preset
 from vaefast.experiments.request import Request
-from vaefast.experiments.scoring.codes import spread_over
+from vaefast.experiments.scoring.codes import encodes, infers, spread_over
 from vaefast.experiments.scoring.draws import sampling_seed
 from vaefast.experiments.scoring.information_log import InformationLog
 from vaefast.experiments.scoring.latent_page import write_latents
 from vaefast.experiments.scoring.score_curve import ScoreCurve
-from vaefast.experiments.scoring.steps import draw_steps, write_steps
+from vaefast.experiments.scoring.steps import draw_steps, stepwise, write_steps
 from vaefast.training import Callback
 from vaefast.training.device import resolve_device
 from vaefast.training.distributed import world
@@ -157,16 +157,16 @@ def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], override
 
 
 def _callbacks(asked: Request, images: data.ImageSet) -> list[Callback]:
-    found: list[Callback] = []
+    callbacks: list[Callback] = []
     if asked.mi_every is not None:
-        found.append(InformationLog(asked.mi_every, images.images, seed=asked.seed))
+        callbacks.append(InformationLog(asked.mi_every, images.images, seed=asked.seed))
     if asked.sample_every is not None:
-        found.append(SampleGrids(asked.sample_every, sampling_seed(asked.seed)))
+        callbacks.append(SampleGrids(asked.sample_every, sampling_seed(asked.seed)))
     if asked.tensorboard:
-        found.append(TensorBoard())
+        callbacks.append(TensorBoard())
     if asked.wandb is not None:
-        found.append(WeightsAndBiases(asked.wandb))
-    return found
+        callbacks.append(WeightsAndBiases(asked.wandb))
+    return callbacks
 
 
 @torch.no_grad()
@@ -187,15 +187,15 @@ def draw_model(model: api.ImageModel, images: data.ImageSet, path: Path, seed: i
     for stage, draw in enumerate(model.samplers().values(), start=1):
         with _told(f"samples_stage{stage}.png", path):
             save_png(path / f"samples_stage{stage}.png", image_grid(draw(GRID * GRID, generator).cpu(), GRID, GRID))
-    if model.encodes:
+    if encodes(model):
         with _told("reconstructions.png", path):
             originals = data.to_float(images.images[:PAIRS]).to(model.device)
             save_png(path / "reconstructions.png",
                      reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
-    if model.infers:
+    if infers(model):
         with _told("latents.png", path):
             write_latents(model, spread_over(images.images, coded), path, seed, _labels(images, coded))
-    if model.stepwise:
+    if stepwise(model):
         with _told("the pictures of its steps", path):
             draw_steps(model, images.images, path, seed)
             write_steps(model, images.images, path, split="training")
@@ -232,7 +232,7 @@ def image_model(path: str | os.PathLike[str], device: torch.device, networks: st
     model = api.load(path, device=device, networks=networks)
     if not model.draws_images:
         raise ArgumentError(f"{path} holds a model of kind {model.kind!r}, which draws no images; use its sample() in Python.")
-    return model
+    return cast(api.ImageModel, model)
 
 
 def run_data(run: RunFolder, data_root: str | None = None, more: dict[str, Any] | None = None) -> Callable[[str], data.ImageSet]:

@@ -12,7 +12,7 @@ from vaefast.errors import ArgumentError, RunFolderError
 from vaefast.experiments.pictures.grids import image_grid, save_png
 from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.run import GRID, image_model, run_data
-from vaefast.experiments.scoring.codes import aggregate
+from vaefast.experiments.scoring.codes import aggregate, encodes, infers
 from vaefast.experiments.scoring.draws import image_sampler, sample_images, to_uint8
 from vaefast.files import write_atomically
 from vaefast.training.device import resolve_device
@@ -54,11 +54,15 @@ def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, d
     def training_images() -> Tensor:
         return run_data(RunFolder.open(run), data_root)("train").images
 
+    def training_codes() -> Tensor:
+        assert infers(model)
+        return aggregate(model, training_images(), seed).codes
+
     count = n if out.suffix == ".npz" else min(n, GRID * GRID)
     if chain is None:
-        draw = image_sampler(model, sampler, lambda: aggregate(model, training_images(), seed).codes, seed)
+        draw = image_sampler(model, sampler, training_codes, seed)
         images = sample_images(model, draw, count, seed=seed)
-    elif model.encodes:
+    elif encodes(model):
         images = to_uint8(model.chain(count, chain, start or "noise", data=training_images() if start == "data" else None,
                                       pixel_noise=pixel_noise, generator=torch.Generator(model.device).manual_seed(seed)))
     else:

@@ -90,8 +90,9 @@ def summarise(folder: Path, seed: int) -> dict[str, Any]:
                 if name not in _COORDINATES and isinstance(value, (int, float)):
                     values.setdefault(f"{stage}/{name}", []).append(value)
     summary = {"trials": len(seeds), "seed": seed, "seeds": seeds, "terms": {
-        name: {"mean": statistics.fmean(found), "std": statistics.stdev(found) if len(found) > 1 else None, "values": found}
-        for name, found in values.items()}}
+        name: {"mean": statistics.fmean(numbers), "std": statistics.stdev(numbers) if len(numbers) > 1 else None,
+               "values": numbers}
+        for name, numbers in values.items()}}
     if world().writes:
         write_json(folder / "trials.json", summary)
     return summary

@@ -57,7 +57,7 @@ class FeatureClassifier(nn.Module):
         ArgumentError: a shape or a number of classes outside these ranges.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, image_shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
         self.image_shape = _checked_shape(image_shape)
         if classes < 2:
@@ -77,7 +77,8 @@ class FeatureClassifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [N, classes] of images [N, C, H, W], uint8 or float in [0, 1]."""
-        return self.head(self.body(self._prepared(x)))
+        logits: Tensor = self.head(self.body(self._prepared(x)))
+        return logits
 
     def features(self, x: Tensor) -> Tensor:
         """Penultimate features, float32 [N, 128], >= 0, of images [N, C, H, W], uint8 or float in [0, 1].
@@ -86,12 +87,14 @@ class FeatureClassifier(nn.Module):
         """
         x = self._prepared(x)
         with true_float32(x.device):
-            return self.body(x)
+            rows: Tensor = self.body(x)
+        return rows
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits [N, classes] of the features [N, 128] of images, on the features' device, in float32."""
         with true_float32(self.head.weight.device), torch.no_grad():
-            return self.head(features.to(self.head.weight)).to(features)
+            logits: Tensor = self.head(features.to(self.head.weight)).to(features)
+        return logits
 
     def _prepared(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or tuple(x.shape[1:]) != self.image_shape:
@@ -164,7 +167,8 @@ def fit_classifier(
     with torch.random.fork_rng(devices=[], enabled=True):
         torch.manual_seed(seed)
         model = FeatureClassifier(tuple(images.shape[1:]), int(labels.max()) + 1)
-    model = model.to(device, memory_format=torch.channels_last).train()
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    model.train()
     order_rng = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=_PEAK_LR, weight_decay=_WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK_LR, total_steps=steps, pct_start=0.2)

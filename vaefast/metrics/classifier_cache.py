@@ -91,6 +91,7 @@ def classifier_for(
         model.info |= {"test_accuracy": None, "test_digest": None}
     model = model.to(device)
     if test_set is not None and model.info.get("test_digest") != test_set.digest:
+        assert test_set.labels is not None
         model.info["test_accuracy"] = classifier_accuracy(model, test_set.images, test_set.labels)
         model.info["test_digest"] = test_set.digest
         fresh = True

@@ -87,7 +87,8 @@ def view(images: Tensor, generator: torch.Generator) -> Tensor:
     grey = x.mean(1, keepdim=True)
     x = grey + saturation * (x - grey)
     middle = x.mean((1, 2, 3), keepdim=True)
-    return (brightness * (middle + contrast * (x - middle))).clamp_(0, 1)
+    seen: Tensor = (brightness * (middle + contrast * (x - middle))).clamp_(0, 1)
+    return seen
 
 
 @torch.no_grad()

@@ -71,9 +71,9 @@ class FrechetInceptionDistance:
     def merge(self, other: FrechetInceptionDistance) -> FrechetInceptionDistance:
         """Add what another accumulator of the same extractor has seen; returns self."""
         for side in ("real", "fake"):
-            own, more = getattr(self, side), getattr(other, side)
+            seen, more = getattr(self, side), getattr(other, side)
             if more is not None:
-                setattr(self, side, GaussianStatistics(more.dim).merge(more) if own is None else own.merge(more))
+                setattr(self, side, GaussianStatistics(more.dim).merge(more) if seen is None else seen.merge(more))
         return self
 
     def all_reduce(self, group: Any = None) -> FrechetInceptionDistance:
@@ -82,9 +82,9 @@ class FrechetInceptionDistance:
         Every process must have seen images of both sets.
         """
         for side in ("real", "fake"):
-            if (own := getattr(self, side)) is None:
+            if (statistics := getattr(self, side)) is None:
                 raise ArgumentError(f"This process has seen no {side} images: update() it first, with at least one batch.")
-            own.all_reduce(group)
+            statistics.all_reduce(group)
         return self
 
     def compute(self, notice: Callable[[str], None] = warnings.warn) -> FrechetInception:
@@ -143,10 +143,10 @@ def image_statistics(
     images = open_images(images, size=size, on_bad=on_bad)
 
     def compute() -> GaussianStatistics:
-        found = _statistics(extractor, images, None, stretch=stretch, round_to_uint8=rounded)
-        if found is None:
+        statistics = _statistics(extractor, images, None, stretch=stretch, round_to_uint8=rounded)
+        if statistics is None:
             raise ArgumentError("There are no images to take features of.")
-        return found
+        return statistics
 
     identity, digest = getattr(extractor, "identity", None), getattr(images, "digest", None)
     if not cache or identity is None or digest is None:
@@ -163,12 +163,12 @@ def few_images(count: int | None, what: str, dim: int = 0) -> str | None:
 
 
 def _statistics(
-    extractor: Extractor, images: Any, found: GaussianStatistics | None, **changes: bool
+    extractor: Extractor, images: Any, statistics: GaussianStatistics | None, **changes: bool
 ) -> GaussianStatistics | None:
     rows: Tensor
     for rows in feature_batches(extractor, images, **changes):
-        found = (found or GaussianStatistics(rows.shape[1])).update(rows)
-    return found
+        statistics = (statistics or GaussianStatistics(rows.shape[1])).update(rows)
+    return statistics
 
 
 def _result(

@@ -52,9 +52,9 @@ class GaussianStatistics:
         mean, cov = _checked_gaussian(mean, cov, "given")
         if n is not None and n < 2:
             raise ArgumentError(f"A covariance needs at least 2 rows, got {n}.")
-        found = cls(mean.shape[0])
-        found.n, found._mean, found._scatter = n, mean, cov * (1 if n is None else n - 1)
-        return found
+        statistics = cls(mean.shape[0])
+        statistics.n, statistics._mean, statistics._scatter = n, mean, cov * (1 if n is None else n - 1)
+        return statistics
 
     @torch.no_grad()
     def update(self, features: Tensor) -> GaussianStatistics:
@@ -157,10 +157,10 @@ def frechet_distance(features_a: Tensor, features_b: Tensor, *, notice: Callable
     for features in (features_a, features_b):
         rows = _checked_rows(features, None)
         sides.append(GaussianStatistics(rows.shape[1]).update(rows))
-    found = sides[0].distance(sides[1])
+    distance = sides[0].distance(sides[1])
     if (text := few_rows(min(side.n or 0 for side in sides), sides[0].dim, "rows")) is not None:
         notice(text)
-    return found
+    return distance
 
 
 @torch.no_grad()
@@ -195,13 +195,15 @@ def frechet_from_statistics(m1: Tensor, c1: Tensor, m2: Tensor, c2: Tensor) -> f
 def _factor(cov: Tensor) -> Tensor:
     """F [D, r] with F F^T = cov, of the rank that float64 can tell from zero."""
     # Where nothing is near zero, Cholesky's factor is as good, for a tenth of the time.
+    lower: Tensor
     lower, failed = torch.linalg.cholesky_ex(cov)
     pivots = lower.diagonal()
     if not failed and pivots.min() > _SOUND_PIVOT * pivots.max():
         return lower
     values, vectors = torch.linalg.eigh(cov)
     keep = values > values.abs().max() * values.numel() * torch.finfo(values.dtype).eps
-    return vectors[:, keep] * values[keep].sqrt()
+    factor: Tensor = vectors[:, keep] * values[keep].sqrt()
+    return factor
 
 
 def _checked_rows(features: Tensor, dim: int | None) -> Tensor:

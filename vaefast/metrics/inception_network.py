@@ -9,6 +9,7 @@ commutes with them and has fewer channels.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -92,13 +93,13 @@ class _Middle(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        row, column = {"size": (1, 7), "padding": (0, 3)}, {"size": (7, 1), "padding": (3, 0)}
+        row, column = partial(_Unit, size=(1, 7), padding=(0, 3)), partial(_Unit, size=(7, 1), padding=(3, 0))
         self.branch1x1 = _Unit(768, 192)
-        self.branch7x7_1, self.branch7x7_2 = _Unit(768, width), _Unit(width, width, **row)
-        self.branch7x7_3 = _Unit(width, 192, **column)
-        self.branch7x7dbl_1, self.branch7x7dbl_2 = _Unit(768, width), _Unit(width, width, **column)
-        self.branch7x7dbl_3, self.branch7x7dbl_4 = _Unit(width, width, **row), _Unit(width, width, **column)
-        self.branch7x7dbl_5 = _Unit(width, 192, **row)
+        self.branch7x7_1, self.branch7x7_2 = _Unit(768, width), row(width, width)
+        self.branch7x7_3 = column(width, 192)
+        self.branch7x7dbl_1, self.branch7x7dbl_2 = _Unit(768, width), column(width, width)
+        self.branch7x7dbl_3, self.branch7x7dbl_4 = row(width, width), column(width, width)
+        self.branch7x7dbl_5 = row(width, 192)
         self.branch_pool = _Unit(768, 192)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -130,13 +131,13 @@ class _Narrow(nn.Module):
 
     def __init__(self, inputs: int, max_pool: bool) -> None:
         super().__init__()
-        row, column = {"size": (1, 3), "padding": (0, 1)}, {"size": (3, 1), "padding": (1, 0)}
+        row, column = partial(_Unit, size=(1, 3), padding=(0, 1)), partial(_Unit, size=(3, 1), padding=(1, 0))
         self.max_pool = max_pool
         self.branch1x1 = _Unit(inputs, 320)
         self.branch3x3_1 = _Unit(inputs, 384)
-        self.branch3x3_2a, self.branch3x3_2b = _Unit(384, 384, **row), _Unit(384, 384, **column)
+        self.branch3x3_2a, self.branch3x3_2b = row(384, 384), column(384, 384)
         self.branch3x3dbl_1, self.branch3x3dbl_2 = _Unit(inputs, 448), _Unit(448, 384, 3, padding=1)
-        self.branch3x3dbl_3a, self.branch3x3dbl_3b = _Unit(384, 384, **row), _Unit(384, 384, **column)
+        self.branch3x3dbl_3a, self.branch3x3dbl_3b = row(384, 384), column(384, 384)
         self.branch_pool = _Unit(inputs, 192)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -96,11 +96,11 @@ class InceptionScore:
         together = max(1, _DRAWN // s)  # squares that are drawn from one seed
         split = torch.empty_like(image)
         for drawn in (square // together).unique().tolist():
-            own = square // together == drawn
+            of_seed = square // together == drawn
             generator = torch.Generator().manual_seed(drawn)
             rows, columns, names = torch.rand(3, together, s, dtype=torch.float64, generator=generator).argsort(2)
-            k = square[own] % together
-            split[own] = names[k, (rows[k, row[own]] + columns[k, column[own]]) % s]
+            k = square[of_seed] % together
+            split[of_seed] = names[k, (rows[k, row[of_seed]] + columns[k, column[of_seed]]) % s]
         return split
 
     def merge(self, other: InceptionScore) -> InceptionScore:

@@ -120,5 +120,5 @@ def kernel_inception_distance(
     first = extract_features(extractor, open_images(real, size=size, on_bad=on_bad), rounded=rounded)
     second = extract_features(extractor, open_images(fake, size=size, on_bad=on_bad), stretch=stretch, rounded=rounded)
     rows = min(1000, len(first), len(second)) if subset_size is None else subset_size
-    found = kid(first, second, subsets=subsets, subset_size=rows, seed=seed)
-    return KernelInception(*found, len(first), len(second), subsets, rows, extractor_name(extractor))
+    distance = kid(first, second, subsets=subsets, subset_size=rows, seed=seed)
+    return KernelInception(*distance, len(first), len(second), subsets, rows, extractor_name(extractor))

@@ -54,5 +54,6 @@ def kl_decomposition(mean: Tensor, std: Tensor, *, draws: int = 1, seed: int = 0
         sums = part if sums is None else [a + b for a, b in zip(sums, part, strict=True)]
     assert sums is not None
     exact = 0.5 * (mean.square() + (2 * log_std).exp() - 1 - 2 * log_std).sum(1).mean()
-    *scalars, per_dimension = (value / draws for value in sums)
-    return KlDecomposition(*map(float, scalars), per_dimension.cpu().double(), float(exact), len(mean))
+    kl, information, correlation, dimension_wise, per_dimension = (value / draws for value in sums)
+    return KlDecomposition(float(kl), float(information), float(correlation), float(dimension_wise),
+                           per_dimension.cpu().double(), float(exact), len(mean))

@@ -66,7 +66,8 @@ def singular_values(z: Tensor) -> Tensor:
     """
     if z.ndim != 2 or z.numel() == 0 or not bool(torch.isfinite(z).all()):
         raise ArgumentError(f"Latents must be a finite matrix [n, k], got shape {tuple(z.shape)}.")
-    return torch.linalg.svdvals(z.detach().cpu().to(torch.float64)) / z.shape[0] ** 0.5
+    values: Tensor = torch.linalg.svdvals(z.detach().cpu().to(torch.float64)) / z.shape[0] ** 0.5
+    return values
 
 
 @torch.no_grad()

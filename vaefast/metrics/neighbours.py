@@ -75,28 +75,28 @@ def precision_recall_density_coverage(real: Tensor, fake: Tensor, *, k: int = 5,
     _check_range(real, fake)
     # Features around the middle of most rows, so that products lose little; a mean would follow one row that is far away.
     centre = real[:: max(1, len(real) // _MEDIAN_ROWS)].median(0).values
-    real, fake = _Rows.around(real, centre), _Rows.around(fake, centre)
-    real_radius, fake_radius = _radii(real, k, block), _radii(fake, k, block)
-    covered = torch.zeros(len(real.own), dtype=torch.bool, device=centre.device)
+    of_real, of_fake = _Rows.around(real, centre), _Rows.around(fake, centre)
+    real_radius, fake_radius = _radii(of_real, k, block), _radii(of_fake, k, block)
+    covered = torch.zeros(len(of_real.features), dtype=torch.bool, device=centre.device)
     recalled = torch.zeros_like(covered)
     precise = hits = 0
-    for rows in _blocks(len(fake.own), len(real.own), block):
-        part = fake.part(rows)
-        low, high = _squared_distances(part, real)
-        inside = _within(low, high, real_radius[None, :], part, real)
+    for rows in _blocks(len(of_fake.features), len(of_real.features), block):
+        part = of_fake.part(rows)
+        low, high = _squared_distances(part, of_real)
+        inside = _within(low, high, real_radius[None, :], part, of_real)
         balls = inside.sum(1)
         precise += int((balls > 0).sum())
         hits += int(balls.sum())
         covered |= inside.any(0)
-        recalled |= _within(low, high, fake_radius[rows, None], part, real).any(0)
-    n, m = len(real.own), len(fake.own)
+        recalled |= _within(low, high, fake_radius[rows, None], part, of_real).any(0)
+    n, m = len(of_real.features), len(of_fake.features)
     return Coverage(precise / m, float(recalled.double().mean()), hits / (k * m), float(covered.double().mean()), n, m, k)
 
 
 class _Rows(NamedTuple):
     """Feature rows as they are, around a centre, and the squared norms [N] of these."""
 
-    own: Tensor
+    features: Tensor
     centred: Tensor
     norms: Tensor
 
@@ -106,7 +106,7 @@ class _Rows(NamedTuple):
         return _Rows(x, centred, centred.square().sum(1))
 
     def part(self, rows: slice) -> _Rows:
-        return _Rows(self.own[rows], self.centred[rows], self.norms[rows])
+        return _Rows(self.features[rows], self.centred[rows], self.norms[rows])
 
 
 def _scaled(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,20 +133,20 @@ def _check_range(real: Tensor, fake: Tensor) -> None:
 
 def _radii(x: _Rows, k: int, block: int | None) -> Tensor:
     """Squared distance [N] of every row to its k-th neighbour among the others."""
-    found = []
-    for rows in _blocks(len(x.own), len(x.own), block):
+    squared_radii = []
+    for rows in _blocks(len(x.features), len(x.features), block):
         part = x.part(rows)
         low, high = _squared_distances(part, x)
-        own = torch.arange(len(part.own), device=high.device)
-        low[own, rows.start + own] = high[own, rows.start + own] = torch.inf
+        index = torch.arange(len(part.features), device=high.device)
+        low[index, rows.start + index] = high[index, rows.start + index] = torch.inf
         # Every row that could be among the k nearest is measured by differences.
         near = low <= high.kthvalue(k, dim=1, keepdim=True).values
         counts = near.sum(1)
         place = torch.arange(int(counts.max()), device=high.device) < counts[:, None]
         exact = torch.full(place.shape, torch.inf, dtype=high.dtype, device=high.device)
-        exact[place] = _by_differences(part.own, x.own, near)
-        found.append(exact.kthvalue(k, dim=1).values)
-    return torch.cat(found) * (1 + _SLACK)
+        exact[place] = _by_differences(part.features, x.features, near)
+        squared_radii.append(exact.kthvalue(k, dim=1).values)
+    return torch.cat(squared_radii) * (1 + _SLACK)
 
 
 def _within(low: Tensor, high: Tensor, radius: Tensor, a: _Rows, b: _Rows) -> Tensor:
@@ -154,7 +154,7 @@ def _within(low: Tensor, high: Tensor, radius: Tensor, a: _Rows, b: _Rows) -> Te
     inside, unsure = high <= radius, low <= radius
     unsure ^= inside
     if bool(unsure.any()):
-        inside[unsure] = _by_differences(a.own, b.own, unsure) <= radius.expand_as(inside)[unsure]
+        inside[unsure] = _by_differences(a.features, b.features, unsure) <= radius.expand_as(inside)[unsure]
     return inside
 
 
@@ -173,7 +173,7 @@ def _blocks(rows: int, columns: int, block: int | None) -> Iterator[slice]:
 
 def _squared_distances(a: _Rows, b: _Rows) -> tuple[Tensor, Tensor]:
     """What squared distances are at least and at most, by products of rows and the rounding that these can have."""
-    rounding = (2 * a.own.shape[1] + 16) * torch.finfo(a.norms.dtype).eps
+    rounding = (2 * a.features.shape[1] + 16) * torch.finfo(a.norms.dtype).eps
     low = torch.addmm(b.norms * (1 - rounding), a.centred, b.centred.T, alpha=-2)
     high = low + (2 * rounding * b.norms + (1 + rounding) * a.norms[:, None])
     return low.add_((1 - rounding) * a.norms[:, None]), high

@@ -78,7 +78,7 @@ def square_grid(extent: float = 3.0, side: int = 20) -> Tensor:
 
 def _log_density(grid: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """log q(z_g | x_i) less what all have in common, [G, n]."""
-    found = -std.log().sum(1).expand(len(grid), -1)
+    log_density = -std.log().sum(1).expand(len(grid), -1)
     for d in range(grid.shape[1]):  # by dimension, so that no [G, n, k] is made
-        found = found - 0.5 * ((grid[:, d, None] - mean[:, d]) / std[:, d]).square()
-    return found
+        log_density = log_density - 0.5 * ((grid[:, d, None] - mean[:, d]) / std[:, d]).square()
+    return log_density

@@ -55,10 +55,10 @@ def read_statistics(path: str | os.PathLike[str]) -> GaussianStatistics:
     """
     try:
         if Path(path).suffix == ".safetensors":
-            found = load_file(path)
-            return GaussianStatistics.from_moments(found["mean"], found["cov"], int(found["n"]))
-        with np.load(path, allow_pickle=False) as found:
-            return GaussianStatistics.from_moments(torch.from_numpy(found["mu"]), torch.from_numpy(found["sigma"]), None)
+            tensors = load_file(path)
+            return GaussianStatistics.from_moments(tensors["mean"], tensors["cov"], int(tensors["n"]))
+        with np.load(path, allow_pickle=False) as arrays:
+            return GaussianStatistics.from_moments(torch.from_numpy(arrays["mu"]), torch.from_numpy(arrays["sigma"]), None)
     except (OSError, KeyError, ValueError, TypeError, EOFError, zlib.error, zipfile.BadZipFile, SafetensorError) as error:
         raise DataError(f"{path} cannot be read as statistics of features ({error}); write it again.") from None
 
@@ -80,10 +80,10 @@ def cached_statistics(
             return read_statistics(path)
         except DataError as error:
             notice(f"The cached statistics are damaged ({error}): computing them anew.")
-    found = compute()
+    statistics = compute()
     try:
-        write_statistics(path, found)
+        write_statistics(path, statistics)
     except RunFolderError as error:
         notice(f"The statistics of the real images could not be cached ({error}): the score is not affected.")
-    return found
+    return statistics
 

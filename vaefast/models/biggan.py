@@ -58,10 +58,15 @@ class BigGAN(GAN):
 
     def players(self) -> list[Player]:
         """As `GAN`'s; with classes the losses take labels after the images."""
-        found = super().players()
+        players = super().players()
         if self.classes is None:
-            return found
-        return [replace(p, loss=self._labelled(p.loss), compiled=lambda p=p: self._labelled(p.compiled())) for p in found]
+            return players
+        return [self._with_labels(p) for p in players]
+
+    def _with_labels(self, player: Player) -> Player:
+        compiled = player.compiled
+        assert compiled is not None
+        return replace(player, loss=self._labelled(player.loss), compiled=lambda: self._labelled(compiled()))
 
     def finish_iteration(self, x: Tensor, labels: Tensor | None = None) -> None:
         """As `GAN`'s."""
@@ -85,7 +90,7 @@ class BigGAN(GAN):
         finally:
             self._labels = None
 
-    def _conditioned(self, net: Net) -> Net:
+    def _conditioned(self, net: Callable[..., Tensor]) -> Net:
         """`net` with the labels at hand; twice as many images are two batches of the same labels."""
         labels = self._labels
         if labels is None:
@@ -101,13 +106,15 @@ class BigGAN(GAN):
         return super().judge(x, self._conditioned(self.discriminator if net is None else net))
 
     @takes_images
-    def discriminator_loss(self, x: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> dict[str, Tensor]:
+    def discriminator_loss(  # type: ignore[override]  # labels come with the images
+            self, x: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> dict[str, Tensor]:
         """As `GAN.discriminator_loss`, with labels [B] where the model has classes."""
         with self._given(labels):
             return super().discriminator_loss(x, z)
 
     @takes_images
-    def generator_loss(self, x: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> dict[str, Tensor]:
+    def generator_loss(  # type: ignore[override]
+            self, x: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> dict[str, Tensor]:
         """As `GAN.generator_loss`, with labels [B] where the model has classes; and the term `orthogonal`, if it is weighed."""
         with self._given(labels):
             return super().generator_loss(x, z)
@@ -170,8 +177,8 @@ class BigGAN(GAN):
                 with self._given(self.labels_for(batch_size)):
                     self.generate(self.prior(batch_size, generator, truncation))
                 for norm, (mean, var) in zip(norms, sums):
-                    for total, own in zip((mean, var), norm.moving_statistics()):
-                        total.add_(own)
+                    for total, of_batch in zip((mean, var), norm.moving_statistics()):
+                        total.add_(of_batch)
             for norm, (mean, var) in zip(norms, sums):
                 norm.eval()
                 norm.set_statistics(mean / batches, var / batches)

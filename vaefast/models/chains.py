@@ -59,8 +59,8 @@ def chain(model: Any, n: int, steps: int, start: str = "noise", *, data: Tensor 
                 x = _next(model, z, pixel_noise, generator)
                 states = [*states, x] if keep == "all" else [x]
             parts.append(torch.stack(states))
-    found = torch.cat(parts, dim=1)
-    return found if keep == "all" else found[-1]
+    chains = torch.cat(parts, dim=1)
+    return chains if keep == "all" else chains[-1]
 
 
 def _starts(model: Any, n: int, start: str, data: Tensor | None, generator: torch.Generator | None, like: Tensor) -> Tensor:

@@ -76,7 +76,8 @@ def _door(method: Method, read: Callable[[Any, Any], Tensor]) -> Method:
             _state.inside = False
 
     # torch.compile counts its compilations by code object, up to 8: one for all doors would be used up by a few models
-    door.__code__ = door.__code__.replace(co_name=method.__name__)
+    code = door.__code__.replace(co_name=method.__name__)  # type: ignore[attr-defined]
+    door.__code__ = code  # type: ignore[attr-defined]
     return door  # type: ignore[return-value]
 
 

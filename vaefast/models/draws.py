@@ -27,9 +27,9 @@ class Draws:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for name in DRAWING:
-            own = cls.__dict__.get(name)
-            if callable(own):
-                setattr(cls, name, _drawing(own))
+            method = cls.__dict__.get(name)
+            if callable(method):
+                setattr(cls, name, _drawing(method))
 
     def samplers(self, stage: str | None = None) -> dict[str, Sampler]:
         """The ways in which this model draws examples, by name, the best last. While the stage called `stage` trains: those that
@@ -42,10 +42,10 @@ def best_sampler(model: Any, stage: str | None = None) -> Sampler:
     return list(model.samplers(stage).values())[-1] if hasattr(model, "samplers") else model.sample
 
 
-def _drawing(own: Callable[..., Any]) -> Callable[..., Any]:
-    second = next(iter(list(inspect.signature(own).parameters)[2:]), None)
+def _drawing(method: Callable[..., Any]) -> Callable[..., Any]:
+    second = next(iter(list(inspect.signature(method).parameters)[2:]), None)
 
-    @functools.wraps(own)
+    @functools.wraps(method)
     def draw(self: Any, n: int, *arguments: Any, **options: Any) -> Any:
         try:
             count = -1 if isinstance(n, bool) else operator.index(n)
@@ -59,9 +59,9 @@ def _drawing(own: Callable[..., Any]) -> Callable[..., Any]:
                                 "torch.Generator(device).manual_seed(0), or None.")
         with torch.no_grad():
             try:
-                return own(self, count, *arguments, **options)
+                return method(self, count, *arguments, **options)
             except RuntimeError as error:
-                if "device type for generator" not in str(error):
+                if generator is None or "device type for generator" not in str(error):
                     raise
                 raise ArgumentError(f"generator is one of {generator.device}, where this model does not draw; make it by "
                                     "torch.Generator(model.device).") from error

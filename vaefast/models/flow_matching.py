@@ -64,9 +64,8 @@ class FlowMatching(nn.Module):
     def loss(self, z: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Squared error of the velocity of codes z [B, k] at random times, a mean over codes and dimensions: `loss`."""
         x1 = (z - self.mean) / self.std
-        draw = {"generator": generator, "device": x1.device, "dtype": x1.dtype}
-        x0 = torch.randn(x1.shape, **draw)
-        t = torch.randn(len(x1), **draw).sigmoid()
+        x0 = torch.randn(x1.shape, generator=generator, device=x1.device, dtype=x1.dtype)
+        t = torch.randn(len(x1), generator=generator, device=x1.device, dtype=x1.dtype).sigmoid()
         if labels is not None:
             none = torch.rand(len(x1), generator=generator, device=x1.device) < self.unlabelled
             labels = torch.where(none, self.classes, labels)
@@ -118,7 +117,7 @@ class FlowMatching(nn.Module):
         if self.latent_dim > EXACT_DIMENSIONS:
             sign = torch.randint(0, 2, x.shape, generator=generator, device=x.device).to(x.dtype) * 2 - 1
 
-        def both(state: tuple[Tensor, Tensor], t: Tensor) -> tuple[Tensor, Tensor]:
+        def both(state: tuple[Tensor, ...], t: Tensor) -> tuple[Tensor, ...]:
             with torch.enable_grad():
                 x = state[0].detach().requires_grad_()
                 v = field(x, t)

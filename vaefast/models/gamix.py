@@ -80,9 +80,9 @@ class GAMIXVAE(Draws, nn.Module):
             raise ArgumentError(f"reconstruction is {reconstruction!r}; expected one of {', '.join(RECONSTRUCTIONS)}.")
         if image_range not in ((0, 1), (-1, 1), [0, 1], [-1, 1]):
             raise ArgumentError(f"image_range is {image_range!r}; expected (-1, 1) or (0, 1).")
-        given = {"reconstruction_weight": reconstruction_weight, "global_weight": global_weight,
-                 "individual_weight": individual_weight, "kl_weight": kl_weight}
-        for name, value in given.items():
+        weights = {"reconstruction_weight": reconstruction_weight, "global_weight": global_weight,
+                   "individual_weight": individual_weight, "kl_weight": kl_weight}
+        for name, value in weights.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
                 raise ArgumentError(f"{name} is {value!r}; expected 0 or more.")
             self.register_buffer(name, torch.tensor(float(value)), persistent=False)

@@ -87,15 +87,15 @@ class GAN(Draws, nn.Module):
         if self.losses.reconstructs and kind is not None and kind.of_probability:
             raise ArgumentError(f"penalty {self.penalty!r} is of probabilities, of which {loss.upper()} has none; take gp, "
                                 "dragan-v3 or r1.")
-        for name, value in (("lambda_", lambda_), ("weight_penalty", weight_penalty), ("began_lambda", began_lambda),
-                            ("began_gamma", began_gamma)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-                raise ArgumentError(f"{name} is {value!r}; expected a number of 0 or more.")
+        for name, number in (("lambda_", lambda_), ("weight_penalty", weight_penalty), ("began_lambda", began_lambda),
+                             ("began_gamma", began_gamma)):
+            if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number < math.inf:
+                raise ArgumentError(f"{name} is {number!r}; expected a number of 0 or more.")
         own_range = getattr(generator, "image_range", (0, 1))
         image_range = own_range if image_range is None else image_range
-        for found in (own_range, image_range):
-            if tuple(found) not in ((0, 1), (-1, 1)):
-                raise ArgumentError(f"image_range is {found!r}; expected (0, 1) or (-1, 1).")
+        for pixel_range in (own_range, image_range):
+            if tuple(pixel_range) not in ((0, 1), (-1, 1)):
+                raise ArgumentError(f"image_range is {pixel_range!r}; expected (0, 1) or (-1, 1).")
         self.generator = own_network("generator", generator)
         self.discriminator = own_network("discriminator", discriminator)
         self.image_shape, self.latent_dim = tuple(image_shape), whole_number("latent_dim", latent_dim)
@@ -151,8 +151,8 @@ class GAN(Draws, nn.Module):
         raw = full_precision((self.generator if net is None else net)(in_dtype(z, self.lambda_)))
         if gives_logits(self.generator):
             return self._as_seen(torch.sigmoid(raw))
-        own = getattr(self.generator, "image_range", (0, 1))
-        return raw if tuple(own) == self.image_range else self._as_seen(_rescaled(raw, own, (0, 1)))
+        own_range = getattr(self.generator, "image_range", (0, 1))
+        return raw if tuple(own_range) == self.image_range else self._as_seen(_rescaled(raw, own_range, (0, 1)))
 
     def judge(self, x: Tensor, net: Net | None = None) -> Tensor:
         """The scores of images [B, *image_shape] in `image_range`, [B], by what D says of them (`Loss.scores`): logits, or errors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,8 @@ class GeneralVAE(LatentModel):
     Source: Zhao, Song & Ermon 2017, "Towards Deeper Understanding of Variational Autoencoding Models".
     """
 
+    _zero: Tensor
+
     def __init__(self, encoder: nn.Module, decoder: nn.Module, *, data_shape: tuple[int, ...], latent_dim: int,
                  family: str | Family | None = None, regularizer: str | Regularizer | Callable[..., Tensor] = "elbo",
                  gamma: str | float = "learned", gamma_init: float = 1.0, posterior: str = "gaussian", reduction: str = "sum",
@@ -85,7 +87,7 @@ class GeneralVAE(LatentModel):
     @property
     def gamma(self) -> Tensor:
         """Scale of the decoder's noise, of a family that has one; a scalar."""
-        return self.family.gamma
+        return cast(Tensor, self.family.gamma)
 
     def players(self) -> list[Player]:
         """One player; with an adversary a second, which takes its turn on the same images."""
@@ -105,7 +107,8 @@ class GeneralVAE(LatentModel):
     def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images [B, *data_shape] of codes [B, k]: the mean of p(x|z); a draw of it, where the decoder is autoregressive."""
         if self.autoregressive:
-            return full_precision(self.decoder.generate(in_dtype(z, self._like), generator=generator))
+            generate: Any = self.decoder.generate
+            return full_precision(generate(in_dtype(z, self._like), generator=generator))
         return self.family.mean(self._decode_raw(z))
 
     @takes_codes

@@ -40,6 +40,9 @@ class GlobalMoments(nn.Module):
     Source: Rivera 2023, "How to train your VAE", and its released code (`var="means"`, no memory).
     """
 
+    past: Tensor  # these two with a memory alone
+    count: Tensor
+
     def __init__(self, latent_dim: int, var: str = "means", memory: int = 0) -> None:
         super().__init__()
         if var not in VARS:
@@ -69,12 +72,12 @@ class GlobalMoments(nn.Module):
         if self._whole is None and not self.memory:
             return ops.mixture_kl(posterior.mean, posterior.raw, param=posterior.param, var=self.var, eps=EPS,
                                   group=self._group())
-        own = self._of(posterior)
+        batch_moments = self._of(posterior)
         whole = self._whole
         if whole is None:
-            whole = self._with_past(own.detach())
-            self._remember(own.detach())
-        mean, variance = with_gradient_of(whole, own)
+            whole = self._with_past(batch_moments.detach())
+            self._remember(batch_moments.detach())
+        mean, variance = with_gradient_of(whole, batch_moments)
         return 0.5 * (mean * mean + variance - variance.clamp_min(EPS).log() - 1).sum()
 
     def _group(self) -> dist.ProcessGroup | None:
@@ -85,19 +88,19 @@ class GlobalMoments(nn.Module):
         return torch.stack(ops.mixture_moments(posterior.mean, posterior.raw, param=posterior.param, var=self.var,
                                                group=self._group()))
 
-    def _with_past(self, own: Tensor) -> Tensor:
+    def _with_past(self, batch_moments: Tensor) -> Tensor:
         """Moments of the remembered batches and this one."""
         if not self.memory:
-            return own
-        all_ = torch.cat([own[None], self.past.to(own.dtype)])
-        known = torch.arange(self.memory + 1, device=own.device) <= self.count
-        return pooled(all_, known.to(own.dtype))
+            return batch_moments
+        all_ = torch.cat([batch_moments[None], self.past.to(batch_moments.dtype)])
+        known = torch.arange(self.memory + 1, device=batch_moments.device) <= self.count
+        return pooled(all_, known.to(batch_moments.dtype))
 
     @torch.no_grad()
-    def _remember(self, own: Tensor) -> None:
+    def _remember(self, batch_moments: Tensor) -> None:
         if not (self.memory and self.training):
             return
-        self.past.index_copy_(0, self.count % self.memory, own[None].to(self.past.dtype))
+        self.past.index_copy_(0, self.count % self.memory, batch_moments[None].to(self.past.dtype))
         self.count.add_(1)
 
 
@@ -110,11 +113,11 @@ def pooled(moments: Tensor, weight: Tensor | None = None) -> Tensor:
     return torch.stack([mean, variance])
 
 
-def with_gradient_of(whole: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+def with_gradient_of(whole: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of `whole` [2, k], with the derivatives that a change of the part's first two moments would make.
 
     The variance is E z^2 - mean^2, so it moves by d(v + m^2) - 2 M dm = dv + 2 (m - M) dm for the part's own m and v.
     """
-    (mean, variance), (m, v) = whole.detach(), own
+    (mean, variance), (m, v) = whole.detach(), part
     dm, dv = m - m.detach(), v - v.detach()
     return mean + dm, variance + dv + 2 * (m.detach() - mean) * dm

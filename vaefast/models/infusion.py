@@ -84,17 +84,18 @@ class InfusionChain(SequentialVAE):
         channels, height, width = self.data_shape
         return ((channels + 1) * height * width,) * self.num_steps
 
-    def _posterior(self, t: int, x: Tensor) -> RevealedPixels:
+    def _posterior(self, t: int, x: Tensor) -> RevealedPixels:  # type: ignore[override]  # no density
         return RevealedPixels(x, self.reveal * (t + 1), t == 0)
 
-    def _step(self, t: int, z: Tensor, previous: Tensor | None) -> Tensor:
+    def _step(self, t: int, z: Tensor | None, previous: Tensor | None) -> Tensor:
+        assert z is not None
         channels, height, width = self.data_shape
         values, mask = z.view(-1, channels + 1, height, width).split([channels, 1], 1)
         state = values if previous is None else torch.lerp(previous, values, mask)
         return super()._step(t, None, state)
 
     @takes_images
-    def encode(self, x: Tensor) -> InfusionPosterior:
+    def encode(self, x: Tensor) -> InfusionPosterior:  # type: ignore[override]
         """The revealed pixels of images [B, C, H, W] (uint8, or float in [0, 1]), B of 2 or more: draws are codes."""
         self._check_batch(x)
         x = as_float(x, self.kl_weight.dtype)

@@ -11,7 +11,7 @@ from vaefast.errors import ArgumentError
 from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.draws import Draws
 from vaefast.models.images import full_precision, gives_logits, in_dtype, wrong_output
-from vaefast.models.posterior import DiagonalGaussian, PointMass, Posterior
+from vaefast.models.posterior import DiagonalGaussian, FlowPosterior, PointMass
 
 PosteriorName = Literal["gaussian", "deterministic"]
 
@@ -35,7 +35,7 @@ class LatentModel(Draws, nn.Module):
         raise NotImplementedError
 
     @takes_images
-    def encode(self, x: Tensor) -> Posterior:
+    def encode(self, x: Tensor) -> DiagonalGaussian | FlowPosterior:
         """q(z|x) of inputs [B, *data_shape], images as uint8 or float in [0, 1]: its `mean`, `std` and `sample(generator)` are
         [B, k]."""
         return self._posterior(self.encoder(in_dtype(x, self._like)))

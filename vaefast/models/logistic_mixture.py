@@ -99,8 +99,8 @@ def mean(raw: Tensor, channels: int, components: int | None = None) -> Tensor:
     raw = full_precision(raw)
     p = parameters(raw, channels, _components(raw, channels) if components is None else components)
     weights = torch.softmax(p.weights, dim=1)
-    found: list[Tensor] = []
+    means: list[Tensor] = []
     for c in range(channels):
-        centre = p.shifted(c, torch.stack(found, 2) if found else p.means[:, :, :0])
-        found.append(_clipped_mean(centre, p.log_scales[:, :, c]))
-    return (0.5 + 0.5 * torch.stack([(weights * m).sum(1) for m in found], 1)).clamp(0, 1)
+        centre = p.shifted(c, torch.stack(means, 2) if means else p.means[:, :, :0])
+        means.append(_clipped_mean(centre, p.log_scales[:, :, c]))
+    return (0.5 + 0.5 * torch.stack([(weights * m).sum(1) for m in means], 1)).clamp(0, 1)

@@ -27,8 +27,8 @@ class NoiseLevel(nn.Module):
 
     def _set_gamma(self, gamma: str | float, gamma_init: float, *, learns: bool = True) -> None:
         """Register `log_gamma`: a parameter if gamma is "learned" and the model `learns` it; a buffer otherwise."""
-        number = isinstance(gamma, (int, float)) and not isinstance(gamma, bool)
-        if gamma not in ("learned", "optimal") and not (number and 0 < gamma < math.inf):
+        number = isinstance(gamma, (int, float)) and not isinstance(gamma, bool) and 0 < gamma < math.inf
+        if gamma not in ("learned", "optimal") and not number:
             raise ArgumentError(f"gamma is {gamma!r}; expected 'learned', 'optimal' or a number above 0.")
         self.gamma_mode = gamma
         start = torch.tensor(math.log(gamma_init if isinstance(gamma, str) else gamma))
@@ -45,9 +45,10 @@ class NoiseLevel(nn.Module):
     def _scaled_nll(self, x: Tensor, raw: Tensor, *, from_logits: bool, kind: str = "gaussian") -> Tensor:
         """-log p(x|z), [B], of the decoder's output as it comes: with `from_logits` its sigmoid is taken within the sum."""
         if self.gamma_mode != "optimal" or not self.training:
-            nll = gaussian_nll if kind == "gaussian" else laplace_nll
-            return nll(x, raw, self.log_gamma, from_logits=from_logits)
-        found, log_gamma = optimally_scaled_nll(x, raw, from_logits=from_logits, sync=self.sync, kind=kind)
+            nll = (gaussian_nll if kind == "gaussian" else laplace_nll)(x, raw, self.log_gamma, from_logits=from_logits)
+            assert isinstance(nll, Tensor)
+            return nll
+        scaled_nll, log_gamma = optimally_scaled_nll(x, raw, from_logits=from_logits, sync=self.sync, kind=kind)
         with torch.no_grad():
             self.log_gamma.lerp_(log_gamma.to(self.log_gamma.dtype), 1 - GAMMA_DECAY)
-        return found
+        return scaled_nll

@@ -13,11 +13,11 @@ def orthogonal_penalty(module: nn.Module) -> Tensor:
 
     Source: Brock et al. 2019, section 3.1, equation 3, without the factor that the text has and the code has not.
     """
-    found = []
+    penalties = []
     for layer in module.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             rows = layer.weight.flatten(1)
             # |W W^T| = |W^T W|: the smaller of the two, and no mask, as a generator's first layer has 10,000s of rows
             gram = rows.T @ rows if rows.shape[0] > rows.shape[1] else rows @ rows.T
-            found.append(0.5 * (gram.square().sum() - rows.square().sum(1).square().sum()))
-    return torch.stack(found).sum()
+            penalties.append(0.5 * (gram.square().sum() - rows.square().sum(1).square().sum()))
+    return torch.stack(penalties).sum()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -65,16 +65,15 @@ def players_of(module: nn.Module) -> list[Player]:
     A name that is listed twice has two turns, of the same parameters and loss, with one optimizer. A module without such a
     method is one player, "model": all its trainable parameters, and what its forward returns.
     """
-    if hasattr(module, "players"):
-        return list(module.players())
-    return [Player("model", trainable(module), module)]
+    players: Callable[[], Iterable[Player]] | None = getattr(module, "players", None)
+    return [Player("model", trainable(module), module)] if players is None else list(players())
 
 
 def trainable(*modules: nn.Module) -> dict[str, nn.Parameter]:
     """Trainable parameters of the modules by name, each once."""
-    found: dict[str, nn.Parameter] = {}
+    parameters: dict[str, nn.Parameter] = {}
     for module in modules:
         for name, parameter in module.named_parameters():
-            if parameter.requires_grad and not any(parameter is p for p in found.values()):
-                found[name if name not in found else f"{name}.{len(found)}"] = parameter
-    return found
+            if parameter.requires_grad and not any(parameter is p for p in parameters.values()):
+                parameters[name if name not in parameters else f"{name}.{len(parameters)}"] = parameter
+    return parameters

@@ -89,6 +89,7 @@ class PriorPenalty(nn.Module):
 
     def _judged(self, z: Tensor) -> Tensor:
         """T(z) with gradients to z alone."""
+        assert self.adversary is not None
         frozen = {name: p.detach() for name, p in self.adversary.named_parameters()}
         return self._with_log_prior(z, functional_call(self.adversary, frozen, (z,)))
 

@@ -110,10 +110,10 @@ class Mixture(nn.Module):
 
     def _resize(self, components: int, device: torch.device) -> None:
         """Room for so many Gaussians: equal weights, N(0, I) each."""
-        like = {"dtype": torch.float64, "device": device}
-        self.register_buffer("weights", torch.full((components,), 1 / components, **like))
-        self.register_buffer("means", torch.zeros(components, self.latent_dim, **like))
-        self.register_buffer("cholesky", torch.eye(self.latent_dim, **like).repeat(components, 1, 1))
+        k, dtype = self.latent_dim, torch.float64
+        self.register_buffer("weights", torch.full((components,), 1 / components, dtype=dtype, device=device))
+        self.register_buffer("means", torch.zeros(components, k, dtype=dtype, device=device))
+        self.register_buffer("cholesky", torch.eye(k, dtype=dtype, device=device).repeat(components, 1, 1))
 
     def make_room(self, saved: Mapping[str, Tensor]) -> None:
         """Have as many components as a state that will be loaded, where their number was chosen and not given."""
@@ -127,12 +127,12 @@ class Mixture(nn.Module):
         Raises:
             ArgumentError: a wrong shape. DataError: NaN, infinity, or fewer than 2 latents.
         """
-        found = as_latents(latents, self.latent_dim)
-        if len(found) < 2:
+        codes = as_latents(latents, self.latent_dim)
+        if len(codes) < 2:
             raise DataError("a mixture needs 2 latents or more.")
-        self.to(found.mean.device)
-        generator = torch.Generator(found.mean.device).manual_seed(self.seed)
-        z = found.draw(generator).double()
+        self.to(codes.mean.device)
+        generator = torch.Generator(codes.mean.device).manual_seed(self.seed)
+        z = codes.draw(generator).double()
         if isinstance(self.components, str):
             self._choose(z, generator)
         else:

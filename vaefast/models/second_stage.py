@@ -8,7 +8,7 @@ All run in eval mode.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -57,7 +57,7 @@ class TwoStages(Draws):
         return {name: partial(self.sample, stage=number) for name, number in names.items()}
 
 
-def has_latents(second: SecondStage | None) -> bool:
+def has_latents(second: SecondStage | None) -> TypeGuard[VAE | FlowMatching]:
     """Whether codes have latents u in it."""
     return second is not None and not isinstance(second, Mixture)
 
@@ -84,6 +84,7 @@ def draw_codes(second: SecondStage, n: int, generator: torch.Generator | None = 
 def recode(second: SecondStage, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Codes z [B, k] passed through the second stage: u of z (`latents_of`), and codes of u."""
     u = latents_of(second, z, generator)
+    assert not isinstance(second, Mixture)
     return _decode(second, u, generator) if isinstance(second, VAE) else second.decode(u)
 
 

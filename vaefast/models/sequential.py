@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -116,13 +116,16 @@ class SequentialVAE(Draws, nn.Module):
         mean, raw = predictor(in_dtype(z, self.kl_weight))
         return DiagonalGaussian(full_precision(mean), full_precision(raw), getattr(predictor, "scale_param", "logvar"))
 
-    def _step(self, t: int, z: Tensor, previous: Tensor | None) -> Tensor:
+    def _step(self, t: int, z: Tensor | None, previous: Tensor | None) -> Tensor:
         """x_t [B, C, H, W] in [0, 1], t counted from 0."""
         decoder = _of(self.decoders, t)
-        given = [t if t is None else in_dtype(t, self.kl_weight) for t in ((z,) if previous is None else (z, previous))]
-        raw, gate = decoder(*given)
+        inputs = [t if t is None else in_dtype(t, self.kl_weight) for t in ((z,) if previous is None else (z, previous))]
+        raw, gate = decoder(*inputs)
         image = torch.sigmoid(full_precision(raw))
-        return image if gate is None else torch.lerp(previous, image, torch.sigmoid(full_precision(gate)))
+        if gate is None:
+            return image
+        assert previous is not None
+        return torch.lerp(previous, image, torch.sigmoid(full_precision(gate)))
 
     # Loss.
 
@@ -141,10 +144,11 @@ class SequentialVAE(Draws, nn.Module):
             seen = damaged(seen, generator)
         weight = 4 * self.reconstruction_weight  # errors are those of images in [0, 1]
         recs, kls, extra = [], [], []
-        previous = z = None
+        previous: Tensor | None = None
+        z: Tensor | None = None
         for t in range(self.num_steps):
             posterior = self._posterior(t, seen)
-            if self.predictors and t > 0:
+            if self.predictors and z is not None:
                 extra.append(kl_between(posterior, self._predicted(t, z)).mean())
             z, kl = posterior.sample_and_kl(generator)
             if previous is not None and not self.last_only:
@@ -176,11 +180,11 @@ class SequentialVAE(Draws, nn.Module):
 
     def _encode_batch(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if len(self.encoders) == self.num_steps:
-            found = [self._posterior(t, x) for t in range(self.num_steps)]
+            posteriors = [self._posterior(t, x) for t in range(self.num_steps)]
         else:  # the last one serves several steps, with one result
-            found = [self._posterior(t, x) for t in range(len(self.encoders))]
-            found += found[-1:] * (self.num_steps - len(found))
-        return torch.cat([q.mean for q in found], 1), torch.cat([q.raw for q in found], 1)
+            posteriors = [self._posterior(t, x) for t in range(len(self.encoders))]
+            posteriors += posteriors[-1:] * (self.num_steps - len(posteriors))
+        return torch.cat([q.mean for q in posteriors], 1), torch.cat([q.raw for q in posteriors], 1)
 
     def prior(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n codes of all steps, [n, k], on the model's device: N(0, I), which predictors scale and shift for later steps."""
@@ -255,11 +259,11 @@ class SequentialVAE(Draws, nn.Module):
         size = int(self.batch)
         if len(rows) <= size:
             return list(run(rows))
-        found = []
+        batches = []
         for start in range(0, len(rows), size):
             first = min(start, len(rows) - size)
-            found.append([part[start - first:] for part in run(rows[first:first + size])])
-        return [torch.cat(parts) for parts in zip(*found)]
+            batches.append([part[start - first:] for part in run(rows[first:first + size])])
+        return [torch.cat(parts) for parts in zip(*batches)]
 
     def _check_batch(self, x: Tensor) -> None:
         if len(x) < 2:
@@ -280,6 +284,6 @@ def damaged(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
     return (0.5 * (signed + 1)).clamp(0, 1)
 
 
-def _of(modules: nn.ModuleList, t: int) -> nn.Module:
+def _of(modules: nn.ModuleList, t: int) -> Any:
     """The module of step t, counted from 0: the last one for all steps from its own on."""
     return modules[min(t, len(modules) - 1)]

@@ -12,7 +12,7 @@ from vaefast.errors import ArgumentError
 from vaefast.models.adversarial import as_adversary
 from vaefast.models.diagnostics import collapse_terms
 from vaefast.models.doors import takes_codes, takes_images
-from vaefast.models.images import gives_logits
+from vaefast.models.images import gives_logits, in_dtype
 from vaefast.models.latent_model import LatentModel
 from vaefast.models.likelihood import bernoulli_nll, squared_error
 from vaefast.models.noise_level import NoiseLevel
@@ -87,8 +87,8 @@ class VAE(LatentModel, NoiseLevel):
         if self.adversary is None:
             return [Player("model", trainable(self), self)]
         judged = {name for name, _ in self.named_parameters() if name.startswith("adversary.")}
-        own = {name: p for name, p in trainable(self).items() if name not in judged}
-        return self.adversary.players(Player("autoencoder", own, self.loss), self.discriminator_loss)
+        autoencoder = {name: p for name, p in trainable(self).items() if name not in judged}
+        return self.adversary.players(Player("autoencoder", autoencoder, self.loss), self.discriminator_loss)
 
     @property
     def _like(self) -> Tensor:
@@ -97,7 +97,7 @@ class VAE(LatentModel, NoiseLevel):
     @takes_images
     def encode(self, x: Tensor) -> DiagonalGaussian | FlowPosterior:
         """Posterior q(z|x) of inputs [B, *data_shape]; images as uint8, or float in [0, 1]. Draws of it are codes z."""
-        base = super().encode(x)
+        base = self._posterior(self.encoder(in_dtype(x, self._like)))
         return base if self.flow is None else FlowPosterior(base, self.flow)
 
     @takes_codes

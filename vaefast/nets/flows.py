@@ -73,6 +73,8 @@ class RadialFlow(nn.Module):
 class MaskedLinear(nn.Linear):
     """`nn.Linear` whose weight is multiplied by a fixed mask [out, in] of zeros and ones."""
 
+    mask: Tensor
+
     def __init__(self, mask: Tensor) -> None:
         super().__init__(mask.shape[1], mask.shape[0])
         self.register_buffer("mask", mask, persistent=False)
@@ -140,10 +142,10 @@ class Flow(nn.Module):
         self.steps = nn.ModuleList(FLOWS[kind](latent_dim, **o) for o in options)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        given = z.dtype
+        input_dtype = z.dtype
         z = z.to(next(self.parameters()).dtype)
         total = z.new_zeros(len(z))
         for step in self.steps:
             z, log_det = step(z)
             total = total + log_det
-        return z.to(given), total.to(given)
+        return z.to(input_dtype), total.to(input_dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -54,7 +55,8 @@ def use_global_batch(model: nn.Module) -> None:
     Raises:
         ArgumentError: a layer of torch's own that is on the CPU.
     """
-    for parent in list(model.modules()):
+    modules: list[Any] = list(model.modules())
+    for parent in modules:
         if hasattr(parent, "sync"):
             parent.sync = True
         for name, child in list(parent.named_children()):

@@ -33,6 +33,10 @@ class BatchNorm(nn.Module):
     are those of the batch of all processes that train together. Inside `in_parts` a batch is several, one after the other.
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
     def __init__(self, features: int, *, decay: float = 0.999, eps: float = 1e-5, affine: bool = True) -> None:
         super().__init__()
         self.features, self.decay, self.eps, self.sync, self.parts = features, decay, eps, False, 1
@@ -51,7 +55,7 @@ class BatchNorm(nn.Module):
 
     def _wide(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """x, weight and bias as the statistics' arithmetic takes them; they are changed in a module of half precision alone."""
-        if self.weight is None or self.weight.dtype == self.running_mean.dtype:
+        if self.weight is None or self.bias is None or self.weight.dtype == self.running_mean.dtype:
             return x, self.weight, self.bias
         to = self.running_mean.dtype
         return x.to(to), self.weight.to(to), self.bias.to(to)
@@ -113,7 +117,7 @@ class BatchNorm(nn.Module):
             self.running_var.lerp_(var.detach().to(self.running_var.dtype), 1 - self.decay)
             self.num_batches_tracked.add_(1)
         y = centred * torch.rsqrt(var + self.eps).view(shape)
-        if self.weight is not None:
+        if self.weight is not None and self.bias is not None:
             y = y * self.weight.view(shape) + self.bias.view(shape)
         return y.to(x.dtype)
 

@@ -71,10 +71,10 @@ def from_uniforms(raw: Tensor, channels: int, components: int, uniforms: Tensor)
     edges = torch.softmax(p.weights, dim=1).cumsum(1)
     chosen = (uniforms[:, :1] >= edges).sum(1, keepdim=True).clamp_max(components - 1)  # [B, 1, *space]
 
-    def own(t: Tensor) -> Tensor:  # [B, M, n, *space] -> [B, 1, n, *space]
+    def of_chosen(t: Tensor) -> Tensor:  # [B, M, n, *space] -> [B, 1, n, *space]
         return t.gather(1, chosen[:, :, None].expand(-1, -1, t.shape[2], *t.shape[3:])) if t.shape[2] else t[:, :1]
 
-    q = Parameters(p.weights, own(p.means), own(p.log_scales), own(p.slopes))
+    q = Parameters(p.weights, of_chosen(p.means), of_chosen(p.log_scales), of_chosen(p.slopes))
     levels: list[Tensor] = []
     values: list[Tensor] = []
     for c in range(channels):

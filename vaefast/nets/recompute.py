@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 
-def without_traces(module: nn.Module, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+def without_traces(module: nn.Module, *inputs: Tensor) -> Any:
     """What `module` returns in the mode it is in, with its buffers (moving statistics) left as they are."""
     return functional_call(module, {name: buffer.clone() for name, buffer in module.named_buffers()}, inputs)
 

@@ -99,8 +99,10 @@ def _initialise(module: nn.Module, heads: Sequence[nn.Module]) -> None:
     for layer in module.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.normal_(layer.weight, std=INIT_STD)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
     for head in heads:
+        assert isinstance(head.weight, Tensor)
         nn.init.xavier_uniform_(head.weight)
 
 
@@ -216,10 +218,13 @@ class SequentialDecoder(nn.Module):
         _initialise(self, [self.image] if self.gate is None else [self.image, self.gate])
 
     def forward(self, z: Tensor | None, previous: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        codes = [code(part) for code, part in zip(self.codes, z.split(self.rungs, 1))] if self.rungs else []
+        codes = []
+        if self.rungs:
+            assert z is not None
+            codes = [code(part) for code, part in zip(self.codes, z.split(self.rungs, 1))]
         features: list[Tensor | None] = [None] * 3
         parts = codes[3:]
-        if self.pyramid is not None:
+        if self.pyramid is not None and self.seen is not None:
             features, top = self.pyramid(previous)
             parts = [*parts, self.seen[1](self.seen[0](top))]
         y = self.dense[1](self.dense[0](torch.cat(parts, 1))).view(-1, *self.grid)

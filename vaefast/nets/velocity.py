@@ -31,7 +31,7 @@ class Told(nn.Module):
         self.label = nn.Embedding(classes + 1, width) if classes else None
 
     def condition(self, t: Tensor, labels: Tensor | None) -> Tensor:
-        told = self.time(time_features(t).to(self.time[0].weight.dtype))
+        told = self.time(time_features(t).to(next(self.time.parameters()).dtype))
         if self.label is not None:
             none = torch.full(t.shape, self.classes, device=t.device, dtype=torch.long)
             told = told + self.label(none if labels is None else labels)

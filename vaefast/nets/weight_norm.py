@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,10 @@ from torch.nn.utils import parametrizations, parametrize
 from vaefast.errors import ArgumentError
 
 _Layer = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
+L = TypeVar("L", bound=_Layer)
 
 
-def weight_normed(layer: nn.Module, scale: float = 1.0) -> nn.Module:
+def weight_normed(layer: L, scale: float = 1.0) -> L:
     """`layer` with each output's weights normalised: directions N(0, 0.05^2), lengths `scale`, biases 0.
 
     Source: Salimans & Kingma 2016, "Weight Normalization"; the PixelCNN++ code for the numbers.
@@ -23,9 +24,10 @@ def weight_normed(layer: nn.Module, scale: float = 1.0) -> nn.Module:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     parametrizations.weight_norm(layer, dim=1 if isinstance(layer, nn.ConvTranspose2d) else 0)
-    layer.init_scale = scale
+    normed: Any = layer  # with attributes that its type does not have
+    normed.init_scale = scale
     with torch.no_grad():
-        layer.parametrizations.weight.original0.fill_(scale)
+        normed.parametrizations.weight.original0.fill_(scale)
     return layer
 
 

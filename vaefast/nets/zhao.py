@@ -53,13 +53,14 @@ class ZhaoEncoder(nn.Module):
             whole_number(name, value)
         self.centred, self.deterministic, self.log_floor = centred, deterministic, math.log(floor)
         widths = (shape[0], *channels)
-        self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(widths, widths[1:]))
+        convs = [nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(widths, widths[1:])]
+        self.convs = nn.ModuleList(convs)
         self.dense = nn.Linear(widths[-1] * (shape[1] // unit) * (shape[2] // unit), features)
         self.mean = nn.Linear(features, latent_dim)
         self.spread = None if deterministic else nn.Linear(features, latent_dim)
         self.apply(init_glorot)
         if weight_norm:
-            for conv in self.convs:
+            for conv in convs:
                 weight_normed(conv)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:

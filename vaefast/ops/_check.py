@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import torch
 
 from vaefast.errors import ArgumentError
@@ -9,19 +11,20 @@ from vaefast.errors import ArgumentError
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
-def fail(argument: str, given: object, expected: str) -> None:
+def fail(argument: str, given: object, expected: str) -> NoReturn:
     """Raise the error of one argument."""
     raise ArgumentError(f"{argument} is {given}; expected {expected}.")
 
 
-def float_tensor(argument: str, x: object, min_dim: int = 1) -> None:
-    """`x` must be a floating-point tensor of at least `min_dim` dimensions."""
+def float_tensor(argument: str, x: object, min_dim: int = 1) -> torch.Tensor:
+    """`x`, which must be a floating-point tensor of at least `min_dim` dimensions."""
     if not isinstance(x, torch.Tensor):
         fail(argument, f"a {type(x).__name__}", "a tensor")
-    elif x.dtype not in FLOATS:
+    if x.dtype not in FLOATS:
         fail(argument, f"of dtype {x.dtype}", "float32, bfloat16, float16 or float64")
-    elif x.dim() < min_dim:
+    if x.dim() < min_dim:
         fail(argument, f"of shape {list(x.shape)}", f"at least {min_dim} dimension(s)")
+    return x
 
 
 def same_shape_and_device(argument: str, x: torch.Tensor, other: str, y: torch.Tensor) -> None:

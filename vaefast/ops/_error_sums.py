@@ -8,6 +8,8 @@ as weights.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -74,6 +76,7 @@ def reference_backward(
     if grad_sums is not None:
         factor = factor + grad_sums[:, None]
     if grad_weighted is not None:
+        assert weight is not None
         factor = factor + grad_weighted[:, None] * weight
     to_x, to_a = _slopes(wide, a, kind, from_logits)
     grad_x, grad_x_hat, grad_weight = _gradients(x, x_hat, weight, needs)
@@ -82,6 +85,7 @@ def reference_backward(
     if needs[1]:
         grad_x_hat.copy_(factor * to_a)
     if needs[2]:
+        assert grad_weighted is not None
         grad_weight.copy_((grad_weighted[:, None] * _terms(wide, a, kind, from_logits)).sum(0))
     return grad_x, grad_x_hat, grad_weight
 
@@ -111,7 +115,7 @@ def _gradients(x: Tensor, x_hat: Tensor, weight: Tensor | None, needs: list[bool
     return (
         x.new_empty(x.shape) if needs[0] else _nothing(x),
         x_hat.new_empty(x_hat.shape) if needs[1] else _nothing(x_hat),
-        weight.new_empty(weight.shape) if needs[2] else _nothing(x_hat, compute_dtype(x_hat.dtype)),
+        weight.new_empty(weight.shape) if needs[2] and weight is not None else _nothing(x_hat, compute_dtype(x_hat.dtype)),
     )
 
 
@@ -227,13 +231,13 @@ _error_sums_backward = _library.define_backward(
 )
 
 
-def _setup_context(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     x, x_hat, weight, ctx.kind, ctx.from_logits = inputs
     ctx.save_for_backward(x, x_hat, weight)
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx, grad_sums: Tensor | None, grad_weighted: Tensor | None) -> tuple:
+def _backward(ctx: Any, grad_sums: Tensor | None, grad_weighted: Tensor | None) -> _library.Gradients:
     x, x_hat, weight = ctx.saved_tensors
     if weight is None:
         grad_weighted = None

@@ -78,17 +78,15 @@ class Prepared:
         if self.dot:
             self.middle = self.mean * self.scale[:, None]
             self.offset = (self.middle * self.middle).sum(1) + spec.coef0
-        else:
-            self.offset = None
 
     def _plain_factors(self, x: Tensor) -> Tensor:
         """`reference.factors` of weights 1."""
-        own, paired = self.spec.sums != "biased", self.spec.sums == "paired"
+        without_self, paired = self.spec.sums != "biased", self.spec.sums == "paired"
         n, m = self.n, self.m
-        found = x.new_empty((self.problems, 3), dtype=torch.float64)
-        for i, pairs in enumerate((n * n - own * n, m * m - own * m, n * m - paired * n)):
-            found[:, i] = 1 / pairs if pairs else math.inf
-        return found
+        factors = x.new_empty((self.problems, 3), dtype=torch.float64)
+        for i, pairs in enumerate((n * n - without_self * n, m * m - without_self * m, n * m - paired * n)):
+            factors[:, i] = 1 / pairs if pairs else math.inf
+        return factors
 
     def _center(self, x: Tensor, y: Tensor) -> None:
         n, k = self.n, self.k
@@ -98,11 +96,13 @@ class Prepared:
             to[:, :, :k] = (rows.double() - self.mean[:, None]) * self.scale[:, None, None]
             to[:, :, k:] = 0
         z = self.z[:, :, :k]
-        other = (self.mean * self.scale[:, None])[:, :, None] if self.dot else None
-        self.e.copy_(torch.bmm(z.double(), other)[:, :, 0] if self.dot else z.double().square().sum(2))
+        if self.dot:
+            self.e.copy_(torch.bmm(z.double(), (self.mean * self.scale[:, None])[:, :, None])[:, :, 0])
+        else:
+            self.e.copy_(z.double().square().sum(2))
 
     def finish(
-        self, value: Tensor, rows: Tensor | None, out: Tensor | None, grad_x: bool, grad_y: bool
+        self, value: Tensor, rows: Tensor, out: Tensor | None, grad_x: bool, grad_y: bool
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """MMD^2 [P] and the gradients, from the kernels' `value` [parts, P], rows [splits, P, N], out [splits, P, N, k]."""
         spec, n = self.spec, self.n
@@ -113,8 +113,8 @@ class Prepared:
             share = self._share()
             value = value + 2 * first * (self.e.double() * share).sum(1)
             if biased:  # a row with itself
-                own = (self.z.double() ** 2).sum(2)
-                f, g = self._polynomial(2 * self.e.double() + own, own)
+                squared_norms = (self.z.double() ** 2).sum(2)
+                f, g = self._polynomial(2 * self.e.double() + squared_norms, squared_norms)
                 own_weight = torch.cat((self.factors[:, :1] * self.wx**2, self.factors[:, 1:2] * self.wy**2), 1)
                 value = value + (own_weight * f).sum(1)
         elif biased and spec.kernel != "energy":
@@ -149,11 +149,11 @@ class Prepared:
     def _share(self) -> Tensor:
         """Sum over a row's partners of the weights of their pairs, [P, N]."""
         xx, yy, xy = (f[:, None] for f in self.factors.unbind(1))
-        own = self.spec.sums != "biased"
+        without_self = self.spec.sums != "biased"
         pair = (self.wy, self.wx) if self.spec.sums == "paired" else (0, 0)
         sx, sy = self.wx.sum(1, keepdim=True), self.wy.sum(1, keepdim=True)
-        of_x = self.wx * (xx * (sx - own * self.wx) - xy * (sy - pair[0]))
-        of_y = self.wy * (yy * (sy - own * self.wy) - xy * (sx - pair[1]))
+        of_x = self.wx * (xx * (sx - without_self * self.wx) - xy * (sy - pair[0]))
+        of_y = self.wy * (yy * (sy - without_self * self.wy) - xy * (sx - pair[1]))
         return torch.cat((of_x, of_y), 1)
 
     def _linear(self, z: Tensor) -> Tensor:
@@ -161,8 +161,8 @@ class Prepared:
         xx, yy, xy = (f[:, None, None] for f in self.factors.unbind(1))
         wx, wy = self.wx[..., None], self.wy[..., None]
         x, y = wx * z[:, : self.n], wy * z[:, self.n :]
-        own = self.spec.sums != "biased"
+        without_self = self.spec.sums != "biased"
         pair = (y, x) if self.spec.sums == "paired" else (0, 0)
         sx, sy = x.sum(1, keepdim=True), y.sum(1, keepdim=True)
-        return torch.cat((wx * (xx * (sx - own * x) - xy * (sy - pair[0])),
-                          wy * (yy * (sy - own * y) - xy * (sx - pair[1]))), 1)  # fmt: skip
+        return torch.cat((wx * (xx * (sx - without_self * x) - xy * (sy - pair[0])),
+                          wy * (yy * (sy - without_self * y) - xy * (sx - pair[1]))), 1)  # fmt: skip

@@ -48,21 +48,24 @@ def profile(spec: Spec, t: Tensor, k: int, bandwidth: Tensor | None, slope: bool
         for c in (2 * k * s for s in spec.scales):
             part = c / (c + t)
             f = f + part
-            g = g - part * part / c if slope else None
+            if g is not None:
+                g = g - part * part / c
         return f, g
     apart = t != 0  # so is NaN
     d = torch.where(apart, torch.where(apart, t, 1).sqrt(), 0)  # the derivative at distance 0 is 0
     half = torch.where(apart, 0.5 / torch.where(apart, d, 1), 0) if slope else None
     if spec.kernel == "energy":
-        return -d, -half if slope else None
+        return -d, None if half is None else -half
     for s in spec.scales:
-        s = s if bandwidth is None else (s * bandwidth).view(-1, *[1] * (t.dim() - 1))
+        width = s if bandwidth is None else (s * bandwidth).view(-1, *[1] * (t.dim() - 1))
         if spec.kernel == "rbf":
-            part = torch.exp(-0.5 * t / (s * s))
-            g = g - 0.5 * part / (s * s) if slope else None
+            part = torch.exp(-0.5 * t / (width * width))
+            if g is not None:
+                g = g - 0.5 * part / (width * width)
         else:
-            part = torch.exp(-d / s)
-            g = g - part * half / s if slope else None
+            part = torch.exp(-d / width)
+            if g is not None and half is not None:
+                g = g - part * half / width
         f = f + part
     return f, g
 
@@ -112,7 +115,7 @@ def forward(
             if skip:
                 w.diagonal(i, 1, 2).zero_()
             value += (w * f).sum((1, 2))
-            if wanted:
+            if g is not None:
                 _add_gradients(spec, w * g, a[:, rows], b, None if to_a is None else to_a[:, rows], to_b)
     return value, to_x, to_y
 

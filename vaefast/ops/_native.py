@@ -24,9 +24,10 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 def build_record() -> dict[str, Any]:
     """What the build wrote about itself: compiler, instruction sets, CUDA, or why there is none."""
     try:
-        return json.loads((_PACKAGE / "_build.json").read_text())
+        record: dict[str, Any] = json.loads((_PACKAGE / "_build.json").read_text())
     except (OSError, ValueError):
         return {"built": False, "reason": "the compiled core was never built (pip install . builds it)"}
+    return record
 
 
 try:
@@ -57,7 +58,7 @@ def why_no_cuda() -> str | None:
     """Why the compiled core has no CUDA kernels, or None where it has."""
     if _missing:
         return _missing
-    if _C.with_cuda:
+    if core().with_cuda:
         return None
     return "built without CUDA: " + str(build_record().get("cuda", {}).get("reason", "no reason recorded"))
 
@@ -81,7 +82,7 @@ def kernels(name: str) -> ModuleType:
     return importlib.import_module(f"vaefast.kernels.{name}")
 
 
-def values(fields: tuple) -> list:
+def values(fields: tuple[Any, ...]) -> list[Any]:
     """Fields of an argument struct as vaefast._C takes them: tensors as addresses (None as null), dtypes as numbers."""
     return [
         v if (kind := type(v)) is int or kind is float or kind is bool

@@ -104,9 +104,10 @@ class Op:
         return why_not(backend, device_type)
 
 
-def _device_type(args: tuple) -> str:
+def _device_type(args: tuple[Any, ...]) -> str:
     # an op's tensors come first; those that are not there are None
-    return next(x for x in args if x is not None).device.type
+    first: torch.Tensor = next(x for x in args if x is not None)
+    return first.device.type
 
 
 @dataclass(frozen=True)

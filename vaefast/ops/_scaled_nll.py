@@ -6,6 +6,9 @@ error_sums and arithmetic on a number a row.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -56,7 +59,10 @@ def _nothing(x: Tensor) -> Tensor:
 
 
 def _gradients(x: Tensor, x_hat: Tensor, log_gamma: Tensor, needs: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
-    return tuple(t.new_empty(t.shape) if needed else _nothing(t) for t, needed in zip((x, x_hat, log_gamma), needs))
+    grad_x, grad_x_hat, grad_log_gamma = (
+        t.new_empty(t.shape) if needed else _nothing(t) for t, needed in zip((x, x_hat, log_gamma), needs)
+    )
+    return grad_x, grad_x_hat, grad_log_gamma
 
 
 def _fits(x_hat: Tensor) -> bool:
@@ -64,14 +70,18 @@ def _fits(x_hat: Tensor) -> bool:
     return x_hat.dtype != torch.float64 and x_hat.shape[0] > 0 and 0 < x_hat.shape[1] <= LONGEST
 
 
-def _one_pass(forward_kernel, backward_kernel, otherwise: Kernels, usable=lambda x: True) -> Kernels:
+def _one_pass(
+    forward_kernel: Callable[..., None], backward_kernel: Callable[..., None], otherwise: Kernels,
+    usable: Callable[[Tensor], bool] = lambda x: True,
+) -> Kernels:  # fmt: skip
     """The op by kernels of one pass, called with tensors whose rows have unit stride, None for what is not wanted."""
 
     def forward(
         x: Tensor, x_hat: Tensor, log_gamma: Tensor, kind: str, from_logits: bool, constant: float
     ) -> tuple[Tensor, Tensor]:
         if not (_fits(x_hat) and usable(x_hat)):
-            return otherwise.forward(x, x_hat, log_gamma, kind, from_logits, constant)
+            outputs: tuple[Tensor, Tensor] = otherwise.forward(x, x_hat, log_gamma, kind, from_logits, constant)
+            return outputs
         x, x_hat = _native.unit_rows(x), _native.unit_rows(x_hat)
         nll, error = x_hat.new_empty(2, x_hat.shape[0], dtype=torch.float32).unbind()
         forward_kernel(x, x_hat, log_gamma, nll, error, constant, KINDS.index(kind), from_logits)
@@ -82,7 +92,9 @@ def _one_pass(forward_kernel, backward_kernel, otherwise: Kernels, usable=lambda
         kind: str, from_logits: bool, needs: list[bool],
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         if not (_fits(x_hat) and usable(x_hat)):
-            return otherwise.backward(grad_nll, grad_error, x, x_hat, log_gamma, error, kind, from_logits, needs)
+            grads: tuple[Tensor, Tensor, Tensor]
+            grads = otherwise.backward(grad_nll, grad_error, x, x_hat, log_gamma, error, kind, from_logits, needs)
+            return grads
         x, x_hat = _native.unit_rows(x), _native.unit_rows(x_hat)
         grads = _gradients(x, x_hat, log_gamma, needs)
         wanted = (g if needed else None for g, needed in zip(grads, needs))
@@ -92,14 +104,19 @@ def _one_pass(forward_kernel, backward_kernel, otherwise: Kernels, usable=lambda
     return Kernels(forward, backward)
 
 
-def _cuda_forward(x, x_hat, log_gamma, nll, error, constant, kind, from_logits):
+def _cuda_forward(
+    x: Tensor, x_hat: Tensor, log_gamma: Tensor, nll: Tensor, error: Tensor, constant: float, kind: int, from_logits: bool
+) -> None:
     _native.run(
         "scaled_nll_forward", x_hat, x, x_hat, log_gamma, nll, error, *x_hat.shape, x.stride(0), x_hat.stride(0), constant,
         x.dtype, x_hat.dtype, kind, from_logits,
     )  # fmt: skip
 
 
-def _cuda_backward(grad_nll, grad_error, x, x_hat, log_gamma, error, grad_x, grad_x_hat, grad_log_gamma, kind, from_logits):
+def _cuda_backward(
+    grad_nll: Tensor | None, grad_error: Tensor | None, x: Tensor, x_hat: Tensor, log_gamma: Tensor, error: Tensor,
+    grad_x: Tensor | None, grad_x_hat: Tensor | None, grad_log_gamma: Tensor | None, kind: int, from_logits: bool,
+) -> None:  # fmt: skip
     _native.run(
         "scaled_nll_backward", x_hat, grad_nll, grad_error, x, x_hat, log_gamma, error, grad_x, grad_x_hat, grad_log_gamma,
         *x_hat.shape, 0 if grad_nll is None else grad_nll.stride(0), 0 if grad_error is None else grad_error.stride(0),
@@ -107,11 +124,11 @@ def _cuda_backward(grad_nll, grad_error, x, x_hat, log_gamma, error, grad_x, gra
     )  # fmt: skip
 
 
-def _triton_forward(*args):
+def _triton_forward(*args: Any) -> None:
     _native.kernels("error_sums").scaled_forward(*args)
 
 
-def _triton_backward(*args):
+def _triton_backward(*args: Any) -> None:
     _native.kernels("error_sums").scaled_backward(*args)
 
 
@@ -150,13 +167,13 @@ _scaled_nll_backward = _library.define_backward(
 )
 
 
-def _setup_context(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     x, x_hat, log_gamma, ctx.kind, ctx.from_logits, _ = inputs
     ctx.save_for_backward(x, x_hat, log_gamma, output[1])
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx, grad_nll: Tensor | None, grad_error: Tensor | None) -> tuple:
+def _backward(ctx: Any, grad_nll: Tensor | None, grad_error: Tensor | None) -> _library.Gradients:
     needs = list(ctx.needs_input_grad[:3])
     if grad_nll is None and grad_error is None or not any(needs):
         return (None,) * 6

@@ -171,11 +171,11 @@ class _Batch(NamedTuple):
         self._checked(mu.shape[0] if isinstance(mu, Tensor) and mu.dim() else 0)
         exclude = self.exclude_self
         if self.stratified:
-            own, exclude = _log_conditional(z, mu, scale, param), True
+            log_conditional, exclude = _log_conditional(z, mu, scale, param), True
         log_q = mixture_log_density(z, mu, scale, param=param, per_dimension=per_dimension, exclude_self=exclude)
         if self.dataset_size is None:
             return log_q
         if not self.stratified:
             return log_q - math.log(self.dataset_size)
-        own = own if per_dimension else own.sum(1)
-        return torch.logaddexp(own - math.log(self.dataset_size), log_q + math.log1p(-1 / self.dataset_size))
+        log_conditional = log_conditional if per_dimension else log_conditional.sum(1)
+        return torch.logaddexp(log_conditional - math.log(self.dataset_size), log_q + math.log1p(-1 / self.dataset_size))

@@ -7,7 +7,8 @@ on k numbers.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -73,7 +74,10 @@ def _made_of(of: Kernels) -> Kernels:
         to_variance = half - torch.where(variance >= eps, half / variance.clamp_min(eps), 0)
         to_variance = torch.where(variance.isnan(), variance, to_variance)
         to_mean = half * mean * 2
-        return of.backward(to_mean, to_variance, to_variance, mean, mu, scale if to_scale else None, param)
+        gradients: tuple[Tensor, Tensor] = of.backward(
+            to_mean, to_variance, to_variance, mean, mu, scale if to_scale else None, param
+        )
+        return gradients
 
     return Kernels(forward, backward)
 
@@ -138,7 +142,7 @@ _OP = Op(
 # What PyTorch sees.
 
 
-_mixture_kl = _library.define(
+_mixture_kl: Callable[..., Outputs] = _library.define(
     "mixture_kl(Tensor mu, Tensor? scale, str param, float eps) -> (Tensor kl, Tensor mean, Tensor between, Tensor within)",
     _OP.forward,
     lambda mu, *others: (mu.new_empty((), dtype=compute_dtype(mu.dtype)), *moments._outputs(mu)),
@@ -152,19 +156,19 @@ _mixture_kl_backward = _library.define_backward(
 )
 
 
-def _setup_context(ctx, inputs: tuple, output: Outputs) -> None:
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
     mu, scale, ctx.param, ctx.eps = inputs
     ctx.mark_non_differentiable(*output[1:])
     ctx.save_for_backward(mu, scale, *output[1:])
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx, grad: Tensor | None, *_: object) -> tuple:
+def _backward(ctx: Any, grad: Tensor | None, *_: object) -> _library.Gradients:
     if grad is None:
         return None, None, None, None
-    mu, scale, *found = ctx.saved_tensors
+    mu, scale, *saved = ctx.saved_tensors
     to_scale = scale is not None and ctx.needs_input_grad[1]
-    grads = _mixture_kl_backward(grad, *found, mu, scale, ctx.param, ctx.eps, to_scale)
+    grads = _mixture_kl_backward(grad, *saved, mu, scale, ctx.param, ctx.eps, to_scale)
     return grads[0], grads[1] if to_scale else None, None, None
 
 

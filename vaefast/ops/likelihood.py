@@ -129,7 +129,7 @@ def _log_gamma(log_gamma: Tensor | float, x: Tensor, dtype: torch.dtype) -> Tens
     """log_gamma without dimensions, or with as many as an example, each 1 or the example's."""
     if isinstance(log_gamma, (int, float)) and not isinstance(log_gamma, bool):
         return torch.full((), log_gamma, dtype=dtype, device=x.device)
-    _check.float_tensor("log_gamma", log_gamma, min_dim=0)
+    log_gamma = _check.float_tensor("log_gamma", log_gamma, min_dim=0)
     if log_gamma.device != x.device:
         _check.fail("log_gamma", f"on device {log_gamma.device}", f"the device of x, {x.device}")
     log_gamma = log_gamma.to(dtype)

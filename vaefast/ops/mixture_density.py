@@ -7,7 +7,7 @@ vaefast/ops/aggregate_posterior.py are made of it.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -156,7 +156,7 @@ def reference_backward(
     exclude_self: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Gradients to z, mu and scale."""
-    given, dtype = z.dtype, compute_dtype(z.dtype)
+    input_dtype, dtype = z.dtype, compute_dtype(z.dtype)
     z, mu, c = z.to(dtype), mu.to(dtype), _components(scale, param, per_dimension, exclude_self)
     to_z, precision = torch.zeros_like(z, memory_format=torch.contiguous_format), c.inverse * c.inverse
     s0 = torch.zeros_like(c.constant)
@@ -174,7 +174,7 @@ def reference_backward(
         to_z[rows] = -(weighted * precision).sum(1)
         s1 += weighted.sum(0)
         s2 += (weighted * difference).sum(0)
-    return to_z.to(given), *_finish(scale, param, c.inverse, s0, s1, s2)
+    return to_z.to(input_dtype), *_finish(scale, param, c.inverse, s0, s1, s2)
 
 
 # The compiled backends. They take everything in float32 or float64; per dimension everything is transposed, [k, M] and
@@ -354,13 +354,13 @@ _mixture_log_density_backward = _library.define_backward(
 )
 
 
-def _setup_context(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     z, mu, scale, *ctx.options = inputs
     ctx.save_for_backward(output[1], z, mu, scale)
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx, grad: Tensor | None, _: Tensor | None) -> tuple:
+def _backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> _library.Gradients:
     # log_sum stays inside this file, so no gradient comes to it.
     if grad is None:
         return None, None, None, None, None, None

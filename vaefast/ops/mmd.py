@@ -7,7 +7,8 @@ the forward pass where it will be asked for, and the backward pass only scales i
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,9 @@ IMQ_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 MAX_SCALES = 16
 MAX_DEGREE = 8
 _MEDIAN_ROWS = 512
+
+Outputs = tuple[Tensor, Tensor | None, Tensor | None]
+"""MMD^2 and, where wished, its gradients to x and y."""
 
 
 def mmd2(
@@ -180,24 +184,24 @@ def checked_spec(
     if kernel in ("energy", "polynomial"):
         if scales is not None:
             _check.fail("scales", f"{scales!r} with kernel {kernel!r}", "None, as this kernel has no scales")
-        found: tuple[float, ...] = ()
+        kernel_scales: tuple[float, ...] = ()
     elif isinstance(scales, str):
         if scales != "median" or kernel == "imq":
             _check.fail("scales", repr(scales), "numbers > 0" + (" or 'median'" if kernel != "imq" else ""))
-        found = (1.0,)
+        kernel_scales = (1.0,)
     elif scales is None:
-        found = IMQ_SCALES if kernel == "imq" else (1.0,)
+        kernel_scales = IMQ_SCALES if kernel == "imq" else (1.0,)
     else:
         if isinstance(scales, torch.Tensor) or not isinstance(scales, (Sequence, int, float)):
             _check.fail("scales", f"a {type(scales).__name__}", "a number > 0, or a list or tuple of such")
-        given = scales if isinstance(scales, Sequence) else (scales,)
-        if not 1 <= len(given) <= MAX_SCALES:
-            _check.fail("scales", f"{len(given)} numbers", f"1 to {MAX_SCALES} of them")
-        found = tuple(_number("scales", s) for s in given)
+        numbers = scales if isinstance(scales, Sequence) else (scales,)
+        if not 1 <= len(numbers) <= MAX_SCALES:
+            _check.fail("scales", f"{len(numbers)} numbers", f"1 to {MAX_SCALES} of them")
+        kernel_scales = tuple(_number("scales", s) for s in numbers)
     if isinstance(degree, bool) or not isinstance(degree, int) or not 1 <= degree <= MAX_DEGREE:
         _check.fail("degree", repr(degree), f"an int from 1 to {MAX_DEGREE}")
     gamma = _number("gamma", 1.0 / k if gamma is None and kernel == "polynomial" else 1.0 if gamma is None else gamma)
-    return Spec(kernel, found, "unbiased", degree, gamma, _number("coef0", coef0, positive=False))
+    return Spec(kernel, kernel_scales, "unbiased", degree, gamma, _number("coef0", coef0, positive=False))
 
 
 def _weights(
@@ -209,7 +213,7 @@ def _weights(
         _check.fail("weights", f"given with estimator {estimator!r}", "them with 'unbiased' or 'biased' only")
     if not isinstance(weights, (tuple, list)) or len(weights) != 2:
         _check.fail("weights", f"a {type(weights).__name__}", "a pair: weights of x and of y, each a tensor or None")
-    found = []
+    checked_weights = []
     for name, w, z in (("weights[0]", weights[0], x), ("weights[1]", weights[1], y)):
         if w is not None:
             _check.float_tensor(name, w)
@@ -221,8 +225,8 @@ def _weights(
             if w.requires_grad and torch.is_grad_enabled():
                 _check.fail(name, "a tensor that requires a gradient", "one that does not (detach it)")
             w = w[None] if single else w
-        found.append(w)
-    return found[0], found[1]
+        checked_weights.append(w)
+    return checked_weights[0], checked_weights[1]
 
 
 # The estimators.
@@ -267,7 +271,9 @@ def _blocks(x: Tensor, y: Tensor, bandwidth: Tensor | None, spec: Spec, size: in
 # The backends. Each takes the arguments of the schema as (x, y, weights, bandwidth, spec, wished gradients).
 
 
-def reference_forward(x, y, wx, wy, bandwidth, spec, grad_x, grad_y):
+def reference_forward(
+    x: Tensor, y: Tensor, wx: Tensor | None, wy: Tensor | None, bandwidth: Tensor | None, spec: Spec, grad_x: bool, grad_y: bool
+) -> Outputs:
     """The definition, in float64."""
     return reference.forward(x, y, wx, wy, bandwidth, spec, grad_x, grad_y)
 
@@ -277,12 +283,14 @@ PRODUCTS = range(16, 65)
 PRODUCT_ROWS = 64  # of a problem: with fewer most of a tile would be padding
 
 
-def native_forward(x, y, wx, wy, bandwidth, spec, grad_x, grad_y):
+def native_forward(
+    x: Tensor, y: Tensor, wx: Tensor | None, wy: Tensor | None, bandwidth: Tensor | None, spec: Spec, grad_x: bool, grad_y: bool
+) -> Outputs:
     """`reference_forward` by csrc/{cpu,cuda}/mmd and, on tensor cores, csrc/cuda/mmd_products."""
     return _pairs(x, y, wx, wy, bandwidth, spec, grad_x, grad_y, _native_pairs)
 
 
-def _native_pairs(name, x, z, *fields):
+def _native_pairs(name: str, x: Tensor, z: Tensor, *fields: Any) -> None:
     problems, rows, k = *z.shape[:2], fields[11]
     if z.dtype == torch.float64 or k not in PRODUCTS or rows < PRODUCT_ROWS or not _native.has_products(x):
         return _native.run(name, x, z, *fields)
@@ -292,12 +300,17 @@ def _native_pairs(name, x, z, *fields):
     return _native.run("mmd_products", x, z, *fields, largest, packed[0], packed[1])
 
 
-def triton_forward(x, y, wx, wy, bandwidth, spec, grad_x, grad_y):
+def triton_forward(
+    x: Tensor, y: Tensor, wx: Tensor | None, wy: Tensor | None, bandwidth: Tensor | None, spec: Spec, grad_x: bool, grad_y: bool
+) -> Outputs:
     """`reference_forward` by kernels/mmd.py."""
     return _pairs(x, y, wx, wy, bandwidth, spec, grad_x, grad_y, lambda _, *a: _native.kernels("mmd").forward(*a[1:]))
 
 
-def _pairs(x, y, wx, wy, bandwidth, spec, grad_x, grad_y, run):
+def _pairs(
+    x: Tensor, y: Tensor, wx: Tensor | None, wy: Tensor | None, bandwidth: Tensor | None, spec: Spec, grad_x: bool, grad_y: bool,
+    run: Callable[..., None],
+) -> Outputs:  # fmt: skip
     ready = Prepared(x, y, wx, wy, bandwidth, spec)
     rows, count = ready.n + ready.m, spec.degree if ready.dot else len(spec.scales)
     # On a GPU one part of the value comes from every block of threads. The CPU's kernel writes the first part alone.
@@ -309,7 +322,7 @@ def _pairs(x, y, wx, wy, bandwidth, spec, grad_x, grad_y, run):
     out = x.new_zeros((*shape, ready.k), dtype=ready.dtype)
     scales = torch.tensor(spec.scales or (1.0,), dtype=torch.float64, device="cpu")
     run(
-        "mmd_pairs", x, ready.z, ready.e, ready.w, ready.factors, ready.offset, scales, value, sums, out,
+        "mmd_pairs", x, ready.z, ready.e, ready.w, ready.factors, ready.offset if ready.dot else None, scales, value, sums, out,
         ready.problems, ready.n, ready.m, ready.k, ready.stride, parts, count, ready.dtype,
         KERNELS.index(spec.kernel), int(spec.sums == "paired"), int(grad_x) + 2 * int(grad_y),
     )  # fmt: skip
@@ -353,9 +366,9 @@ def _run(
     spec = Spec(kernel, tuple(scales), sums, degree, gamma, coef0)
     if x.shape[0] == 0:
         return _outputs(x, y, grad_x, grad_y)
-    found = _OP.pick(x.device.type).forward(x, y, weights_x, weights_y, bandwidth, spec, grad_x, grad_y)
+    outputs = _OP.pick(x.device.type).forward(x, y, weights_x, weights_y, bandwidth, spec, grad_x, grad_y)
     dtype = compute_dtype(x.dtype)
-    value, to_x, to_y = (x.new_empty((0,), dtype=dtype) if f is None else f.to(dtype).contiguous() for f in found)
+    value, to_x, to_y = (x.new_empty((0,), dtype=dtype) if f is None else f.to(dtype).contiguous() for f in outputs)
     if x.shape[0] == 1 and grad_x and grad_y:
         to_y = to_y.clone()  # of one problem both can be parts of one tensor, which PyTorch forbids
     return value, to_x, to_y
@@ -392,7 +405,7 @@ _mmd2_backward = _library.define_backward(
 )
 
 
-def _setup_context(ctx, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     x, y, wx, wy, bandwidth, *ctx.constants, grad_x, grad_y = inputs
     needs = ctx.needs_input_grad[:2]
     ctx.ready = (grad_x or not needs[0]) and (grad_y or not needs[1])
@@ -401,7 +414,7 @@ def _setup_context(ctx, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) ->
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx, grad: Tensor | None, *_: object) -> tuple:
+def _backward(ctx: Any, grad: Tensor | None, *_: object) -> _library.Gradients:
     nothing = (None,) * 13
     if grad is None:
         return nothing

@@ -130,7 +130,7 @@ class _Polynomial(NamedTuple):
         Fresh memory for every tile would cost as much as the arithmetic on it.
         """
         shape = len(a[0]), len(b[0])
-        t, p = (w[: shape[0] * shape[1]].view(shape) for w in work)
+        t, p = (w[: shape[0] * shape[1]].view(shape) for w in work.unbind())
         torch.addmm(b[1], a[0], b[0].T, alpha=self.gamma, out=t).add_(a[1][:, None])
         if len(self.coefs) == 1:
             return torch.mul(t, self.coefs[0], out=p)
@@ -169,10 +169,10 @@ def _each(polynomial: _Polynomial, x: Tensor, y: Tensor, rows_x: Tensor, rows_y:
             middle, pairs = -(-size // 2), size * (size - 1)
             first, second = (z[:middle], e[:middle]), (z[middle:], e[middle:])
             for part in (first, second):
-                own = polynomial.tile(part, part, work)
-                value[s] += (own.sum(1).sum(dtype=wide) - own.diagonal().sum(dtype=wide)) / pairs
+                kernel_values = polynomial.tile(part, part, work)
+                value[s] += (kernel_values.sum(1).sum(dtype=wide) - kernel_values.diagonal().sum(dtype=wide)) / pairs
             value[s] += 2 * mean(first, second, pairs)
-        value[s] -= 2 * mean(*sides, n * m)
+        value[s] -= 2 * mean(sides[0], sides[1], n * m)
     return value
 
 

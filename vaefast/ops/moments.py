@@ -7,7 +7,7 @@ subtracts the mean again; ranks are merged by arithmetic on k numbers.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -83,10 +83,10 @@ def wide_moments(
     mu: Tensor, scale: Tensor, param: str, var: str, group: ProcessGroup | None
 ) -> tuple[Tensor, Tensor, torch.dtype]:
     """Mean and variance in float64, and the dtype that results have."""
-    mu, scale = checked(mu, scale, param, var, group)
-    moments = _mixture_moments(mu, scale, param)
+    mu, counted = checked(mu, scale, param, var, group)
+    moments = _mixture_moments(mu, counted, param)
     mean, between, within = moments if group is None else _over_ranks(mu.shape[0], *moments, group)
-    return mean, between if scale is None else between + within, compute_dtype(mu.dtype)
+    return mean, between if counted is None else between + within, compute_dtype(mu.dtype)
 
 
 def _over_ranks(
@@ -130,7 +130,7 @@ def reference_forward(mu: Tensor, scale: Tensor | None, param: str) -> tuple[Ten
     dtype = _moment_dtype(mu)
     m = mu.to(dtype)
     if mu.shape[0] == 0:
-        return tuple(m.new_zeros(m.shape[1]) for _ in range(3))
+        return m.new_zeros(m.shape[1]), m.new_zeros(m.shape[1]), m.new_zeros(m.shape[1])
     mean = m.mean(0)
     within = torch.zeros_like(mean) if scale is None else _variance(scale.to(dtype), param)[0].mean(0)
     return mean, (m - mean).square().mean(0), within
@@ -159,7 +159,8 @@ def reference_backward(
 
 
 def _outputs(mu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return tuple(mu.new_empty(mu.shape[1:], dtype=_moment_dtype(mu)) for _ in range(3))
+    k, dtype = mu.shape[1], _moment_dtype(mu)
+    return mu.new_empty(k, dtype=dtype), mu.new_empty(k, dtype=dtype), mu.new_empty(k, dtype=dtype)
 
 
 def _gradients(mu: Tensor, scale: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -264,13 +265,13 @@ _mixture_moments_backward = _library.define_backward(
 )
 
 
-def _setup_context(ctx, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     mu, scale, ctx.param = inputs
     ctx.save_for_backward(mu, scale, output[0])
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx, grad_mean: Tensor | None, grad_between: Tensor | None, grad_within: Tensor | None) -> tuple:
+def _backward(ctx: Any, grad_mean: Tensor | None, grad_between: Tensor | None, grad_within: Tensor | None) -> _library.Gradients:
     mu, scale, mean = ctx.saved_tensors
     if grad_mean is None and grad_between is None and grad_within is None:
         return None, None, None

@@ -82,8 +82,8 @@ def mmd_test(
     result = compute_dtype(x.dtype)
     p_value = (1 + count).to(result) / (1 + permutations)
     p_value = torch.where(observed.isnan(), observed.to(result), p_value)
-    found = MMDTest(observed.to(result), p_value, permuted.to(result))
-    return MMDTest(*(f[0] for f in found)) if single else found
+    test = MMDTest(observed.to(result), p_value, permuted.to(result))
+    return MMDTest(*(f[0] for f in test)) if single else test
 
 
 def _generator(
@@ -145,8 +145,8 @@ def _score(
         of_x += (p[:, None] @ s.to(p.dtype))[:, 0]
     total = partners.sum(1, keepdim=True)
     cross, rest = of_x - within, total - 2 * of_x + within
-    own = 0 if biased else 1
-    value = within / (n * (n - own)) + rest / (m * (m - own)) - 2 * cross / (n * m)
+    self_pairs = 0 if biased else 1
+    value = within / (n * (n - self_pairs)) + rest / (m * (m - self_pairs)) - 2 * cross / (n * m)
     size = within[:, 0].abs() / (n * n) + rest[:, 0].abs() / (m * m) + 2 * cross[:, 0].abs() / (n * m)
     return value, (1e-12 if z.dtype == torch.float64 else 1e-5) * size
 

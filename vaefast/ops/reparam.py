@@ -6,6 +6,8 @@ sees, the reference is the meaning, and the backends are the same thing faster.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -165,6 +167,7 @@ def reference_backward(
         to_mu += grad_z if n_samples is None else grad_z.sum(0, dtype=dtype)
         to_scale += (weighted if n_samples is None else weighted.sum(0)) * ds_da
     if grad_kl is not None:
+        assert mu is not None
         to_mu += grad_kl[:, None] * mu
         # s - 1/s = (s^2 - 1) / s, and ds/da is a multiple of s for the exponential forms.
         factor = {"logvar": 0.5, "logstd": 1.0}.get(param)
@@ -294,13 +297,13 @@ _reparameterize_scale_backward = _library.define_backward(
 )
 
 
-def _setup_context(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     mu, scale, seed, ctx.param, ctx.row_offset, ctx.n_samples = inputs
     ctx.save_for_backward(mu, scale, seed)
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx, grad_z: Tensor | None, grad_kl: Tensor | None) -> tuple:
+def _backward(ctx: Any, grad_z: Tensor | None, grad_kl: Tensor | None) -> _library.Gradients:
     if grad_z is None and grad_kl is None:
         return None, None, None, None, None, None
     mu, scale, seed = ctx.saved_tensors
@@ -308,22 +311,21 @@ def _backward(ctx, grad_z: Tensor | None, grad_kl: Tensor | None) -> tuple:
     return (*grads, None, None, None, None)
 
 
-def _setup_draw_context(ctx, inputs: tuple, output: Tensor) -> None:
+def _setup_draw_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     _, scale, seed, ctx.param, ctx.row_offset, ctx.n_samples = inputs
     ctx.save_for_backward(scale, seed)
 
 
-def _draw_backward(ctx, grad_z: Tensor) -> tuple:
+def _draw_backward(ctx: Any, grad_z: Tensor) -> _library.Gradients:
     scale, seed = ctx.saved_tensors
     to_mu, to_scale, *_ = ctx.needs_input_grad
     if ctx.n_samples is not None:  # `scale` in mu's place, which has its shape and is not read without grad_kl
         grads = _reparam_kl_backward(grad_z, None, scale, scale, seed, ctx.param, ctx.row_offset, ctx.n_samples)
-    else:
-        grad_scale = None
-        if to_scale:
-            grad_scale = _reparameterize_scale_backward(grad_z, scale, seed, ctx.param, ctx.row_offset)
-        grads = grad_z if to_mu else None, grad_scale
-    return (*grads, None, None, None, None)
+        return (*grads, None, None, None, None)
+    grad_scale = None
+    if to_scale:
+        grad_scale = _reparameterize_scale_backward(grad_z, scale, seed, ctx.param, ctx.row_offset)
+    return grad_z if to_mu else None, grad_scale, None, None, None, None
 
 
 _library.define_autograd("reparam_kl", _setup_context, _backward)

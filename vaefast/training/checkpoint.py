@@ -28,11 +28,11 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], origin: Path) ->
     for name, part in module.named_modules():
         if hasattr(part, "make_room"):  # whose size is what was saved
             part.make_room({key.removeprefix(f"{name}."): value for key, value in tensors.items()})
-    own = module.state_dict()
-    problems = [f"{name} is missing" for name in own if name not in tensors]
-    problems += [f"{name} is unknown" for name in tensors if name not in own]
-    problems += [f"{name} has shape {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
-                 for name in own if name in tensors and tensors[name].shape != own[name].shape]
+    state = module.state_dict()
+    problems = [f"{name} is missing" for name in state if name not in tensors]
+    problems += [f"{name} is unknown" for name in tensors if name not in state]
+    problems += [f"{name} has shape {tuple(tensors[name].shape)} instead of {tuple(state[name].shape)}"
+                 for name in state if name in tensors and tensors[name].shape != state[name].shape]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise CheckpointError(f"{origin} belongs to another model: {'; '.join(problems[:3])}{more}.")
@@ -58,8 +58,8 @@ def saved_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Path
                                   f"{stems[-1]}.")
     stem = path / "model" if path.is_dir() else path.with_suffix("") if path.suffix in SUFFIXES else path
     tensors, _ = load_checkpoint(stem, "the weights of a model")
-    own = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
-    return own or tensors, stem
+    of_model = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
+    return of_model or tensors, stem
 
 
 def load_checkpoint(stem: Path, what: str = "a checkpoint") -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -111,8 +111,8 @@ class Checkpoints:
 
     def _stems(self) -> list[Path]:
         """Of all checkpoints, the oldest first: by their numbers, as "stage10" is after "stage9"."""
-        found = [(p.with_suffix(""), _NAME.fullmatch(p.stem)) for p in self.folder.glob("stage*-*.json")]
-        numbered = [(int(match[1]), int(match[2]), stem) for stem, match in found if match]
+        named = [(p.with_suffix(""), _NAME.fullmatch(p.stem)) for p in self.folder.glob("stage*-*.json")]
+        numbered = [(int(match[1]), int(match[2]), stem) for stem, match in named if match]
         return [stem for _, _, stem in sorted(numbered)]
 
     def any(self) -> bool:

@@ -57,12 +57,12 @@ class Iteration:
         self.module, self.batches, self.device, self.precision, self.group = module, batches, device, precision, group
         # one stream for all that a capture must find on it: what DDP makes, the warm-up, the capture itself
         self._stream = torch.cuda.Stream(device) if capture else None
-        found: dict[str, Turn] = {}
+        turns: dict[str, Turn] = {}
         for player in players:
-            if player.name not in found:
-                found[player.name] = self._turn(player, players, settings, compile)
-        self.turns = list(found.values())
-        self._order = [(player, found[player.name]) for player in players]
+            if player.name not in turns:
+                turns[player.name] = self._turn(player, players, settings, compile)
+        self.turns = list(turns.values())
+        self._order = [(player, turns[player.name]) for player in players]
         self._finish: Callable[..., None] | None = getattr(module, "finish_iteration", None)
         # the first iteration in which something was not finite, counted from `start` on; -1 while there is none
         self.first_bad = torch.full((), -1, dtype=torch.long, device=device)
@@ -90,7 +90,7 @@ class Iteration:
 
     def updates(self, turn: Turn, start: int, stop: int) -> int:
         """Optimizer steps of a turn's player in iterations start, ..., stop - 1."""
-        return sum(player.updates_within(start, stop) for player, own in self._order if own is turn)
+        return sum(player.updates_within(start, stop) for player, its_turn in self._order if its_turn is turn)
 
     def start(self, done: int) -> None:
         """Say how many iterations of the stage lie behind."""
@@ -177,9 +177,9 @@ class Iteration:
                 batch = next(draws)
             if not all(torch.isfinite(t).all() for t in batch):
                 return "the batch itself holds a value that is not finite"
-            found = _first_bad_output(self.module, partial(self._loss, turn, batch))
-            if found:
-                return found
+            bad_output = _first_bad_output(self.module, partial(self._loss, turn, batch))
+            if bad_output:
+                return bad_output
         return "no tensor could be found that stays so when the iteration is repeated"
 
     def _loss(self, turn: Turn, batch: tuple[Tensor, ...]) -> Tensor:
@@ -194,20 +194,20 @@ def draws(players: list[Player]) -> int:
 
 def _first_bad_output(module: nn.Module, loss: Callable[[], Tensor]) -> str:
     """Name of the first submodule whose output is not finite, or of the first weights whose gradient is not; or ""."""
-    found: list[str] = []
+    bad_outputs: list[str] = []
 
     def watch(name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _inputs: object, output: object) -> None:
             tensors = output.values() if isinstance(output, dict) else output if isinstance(output, tuple) else (output,)
-            if not found and any(isinstance(t, Tensor) and not torch.isfinite(t).all() for t in tensors):
-                found.append(f"first in the output of {name or 'the loss'}")
+            if not bad_outputs and any(isinstance(t, Tensor) and not torch.isfinite(t).all() for t in tensors):
+                bad_outputs.append(f"first in the output of {name or 'the loss'}")
         return hook
 
     hooks = [m.register_forward_hook(watch(name)) for name, m in module.named_modules()]
     try:
         value = loss()
-        if found:
-            return found[0]
+        if bad_outputs:
+            return bad_outputs[0]
         if not torch.isfinite(value):
             return "first in the loss itself, of finite network outputs"
         named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]

@@ -150,9 +150,9 @@ class StageSettings(PlayerSettings):
 
     def lr_at(self, step: int, steps_per_epoch: int, player: str = "model") -> float:
         """Learning rate of iteration `step` (counted from 0), before a plateau lowers it."""
-        own = self.of(player)
-        return own.lr * lr_factor(own.schedule, step, self.total_steps(steps_per_epoch), steps_per_epoch,
-                                  halve_every=own.halve_every, warmup_steps=own.warmup_steps)
+        of_player = self.of(player)
+        return of_player.lr * lr_factor(of_player.schedule, step, self.total_steps(steps_per_epoch), steps_per_epoch,
+                                        halve_every=of_player.halve_every, warmup_steps=of_player.warmup_steps)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready copy."""
@@ -161,7 +161,7 @@ class StageSettings(PlayerSettings):
 
 def completed(saved: dict[str, Any]) -> dict[str, Any]:
     """`as_dict` of an earlier version, with the defaults of what was added since."""
-    players = {name: {**asdict(PlayerSettings()), **own} for name, own in saved.get("players", {}).items()}
+    players = {name: {**asdict(PlayerSettings()), **values} for name, values in saved.get("players", {}).items()}
     return {**StageSettings(steps=1).as_dict(), "steps": None, **saved, "players": players}
 
 
@@ -169,7 +169,7 @@ _PLAYER_FIELDS = {f.name for f in fields(PlayerSettings)}
 FIELDS = {f.name for f in fields(StageSettings)}
 
 
-def override(settings: StageSettings, given: dict[str, Any]) -> StageSettings:
+def override(settings: StageSettings, changes: dict[str, Any]) -> StageSettings:
     """`settings` with the given fields in their places, for the players with settings of their own, too.
 
     A budget in steps replaces one in epochs, and the other way round. Learning rates of players keep their ratio to the
@@ -178,12 +178,12 @@ def override(settings: StageSettings, given: dict[str, Any]) -> StageSettings:
     Raises:
         ArgumentError: a value that cannot work.
     """
-    given = dict(given)
-    if "players" not in given and settings.players:
-        own = {k: v for k, v in given.items() if k in _PLAYER_FIELDS and k != "lr"}
-        factor = given["lr"] / settings.lr if "lr" in given and _is_positive(given["lr"]) else 1.0
-        given["players"] = {name: replace(p, **own, lr=p.lr * factor) for name, p in settings.players.items()}
-    if ("epochs" in given) != ("steps" in given):
-        given.setdefault("epochs", None)
-        given.setdefault("steps", None)
-    return replace(settings, **given)
+    changes = dict(changes)
+    if "players" not in changes and settings.players:
+        of_players = {k: v for k, v in changes.items() if k in _PLAYER_FIELDS and k != "lr"}
+        factor = changes["lr"] / settings.lr if "lr" in changes and _is_positive(changes["lr"]) else 1.0
+        changes["players"] = {name: replace(p, **of_players, lr=p.lr * factor) for name, p in settings.players.items()}
+    if ("epochs" in changes) != ("steps" in changes):
+        changes.setdefault("epochs", None)
+        changes.setdefault("steps", None)
+    return replace(settings, **changes)

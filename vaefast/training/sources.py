@@ -69,9 +69,9 @@ class ImageSource:
         """The batch for the loss: some images mirrored if `flip`, uint8 scaled if `scale`."""
         images, *rest = raw
         if self.flip:
-            own, group = len(images), world()
+            count, group = len(images), world()
             # drawn for the whole batch of all processes, of which each takes its own
-            mirrored = torch.rand(own * group.size, device=images.device)[own * group.rank:][:own] < 0.5
+            mirrored = torch.rand(count * group.size, device=images.device)[count * group.rank:][:count] < 0.5
             images = torch.where(mirrored.view(-1, *[1] * (images.ndim - 1)), images.flip(-1), images)
         return (as_unit(images) if self.scale else images, *rest)
 

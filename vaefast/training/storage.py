@@ -33,10 +33,10 @@ def read_json(path: Path, what: str) -> Any:
 def read_object(path: Path) -> dict[str, Any]:
     """The object in a JSON file; empty where there is none to read, for those to whom the rest is still worth having."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _digest(path: Path) -> str:
@@ -68,13 +68,13 @@ def save_tensors(stem: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -
 
 def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors, each in memory of its own: tied weights, for which the file's format has no word, are written twice."""
-    found: dict[str, Tensor] = {}
+    apart: dict[str, Tensor] = {}
     taken: set[int] = set()
     for name, tensor in tensors.items():
         place = tensor.untyped_storage().data_ptr()
-        found[name] = tensor.clone() if place in taken else tensor
+        apart[name] = tensor.clone() if place in taken else tensor
         taken.add(place)
-    return found
+    return apart
 
 
 def load_tensors(stem: Path, what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

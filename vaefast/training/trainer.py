@@ -357,9 +357,9 @@ class Trainer:
         if iteration.first_bad.item() >= 0 or not all(math.isfinite(v) for v in terms.values()):
             self._report_not_finite(iteration, terms)
         # of a resumed window, only the steps of this process count
-        own = done - max(self._logged, self._resumed)
+        steps = done - max(self._logged, self._resumed)
         batch = stage.settings.batch_size * group.size
-        images = own * batch * iteration.batches.draws
+        images = steps * batch * iteration.batches.draws
         record = {"stage": stage.name, "step": done, "epoch": self.epoch, "seconds": round(self.seconds, 3),
                   **{iteration.prefix(t) + "lr": t.lr for t in iteration.turns},
                   "images_per_second": round(images / max(now - self._logged_at, 1e-9), 1),
@@ -476,12 +476,12 @@ class Trainer:
         self._call("checkpoint", checkpoints.path(number, step))
 
     def _restore(self) -> tuple[int, int, dict[str, Tensor], dict[str, Any]]:
-        found = self.run.checkpoints.newest() if self.run else None
-        if found is None or self.run is None:
+        newest = self.run.checkpoints.newest() if self.run else None
+        if newest is None or self.run is None:
             if self.run and self.group.writes:
                 self.run.rewind_metrics({})  # killed before its first checkpoint: everything comes again
             return 0, 0, {}, {}
-        tensors, meta, origin, problems = found
+        tensors, meta, origin, problems = newest
         for problem in problems:
             self.progress.message(f"skipped a damaged checkpoint: {problem}")
         load_weights(self.model, part(tensors, "model/"), origin)
@@ -513,29 +513,29 @@ def _numbers(scores: Any) -> dict[str, float]:
     """The scores that an `evaluate` returned, as a record and its file can hold them."""
     if not isinstance(scores, Mapping):
         raise ArgumentError(f"evaluate returned a {type(scores).__name__}; expected a dict of numbers by name.")
-    found = {}
+    numbers = {}
     for name, value in scores.items():
         if not isinstance(name, str) or name in RECORD:
             raise ArgumentError(f"evaluate returned a score called {name!r}; expected a name that no record has of its own.")
         try:
             if isinstance(value, (str, bytes)):
                 raise TypeError
-            found[name] = value if isinstance(value, (int, float)) else float(value)  # of a tensor or an array of one number
+            numbers[name] = value if isinstance(value, (int, float)) else float(value)  # of a tensor or an array of one number
         except (TypeError, ValueError, RuntimeError):
             raise ArgumentError(f"evaluate returned {name!r} as {str(value)[:80]!r}; expected a number.") from None
-    return found
+    return numbers
 
 
 def _ramps(stage: Stage) -> list[Callable[[int], None]]:
     """Functions that set the stage's scheduled loss weights to their values at a step."""
     buffers = dict(stage.module.named_buffers())
-    found = []
+    setters = []
     for name, ramp in stage.settings.ramps.items():
         if name not in buffers:
             raise ArgumentError(f"ramps names {name!r}; the loss weights of {stage.name} are "
                                 f"{', '.join(n for n, b in buffers.items() if b.ndim == 0) or 'none'}.")
-        found.append(_setter(buffers[name], ramp.at))
-    return found
+        setters.append(_setter(buffers[name], ramp.at))
+    return setters
 
 
 def _setter(buffer: Tensor, at: Callable[[int], float]) -> Callable[[int], None]:

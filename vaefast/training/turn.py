@@ -39,8 +39,8 @@ class Turn:
         self.player, self.stage, self.settings = player, settings, settings.of(player.name)
         self.loss, self.device, self.precision = loss, device, precision
         self.parameters: list[Tensor] = list(player.parameters.values())
-        own = set(map(id, self.parameters))
-        self.others = [p for p in others if p.requires_grad and id(p) not in own]
+        own_ids = set(map(id, self.parameters))
+        self.others = [p for p in others if p.requires_grad and id(p) not in own_ids]
         self.optimizer = make_optimizer(player, self.settings, device)
         self.average = WeightAverage(player.parameters, self.settings.ema) if self.settings.ema else None
         self.plateau: Plateau | None = None
@@ -58,9 +58,10 @@ class Turn:
 
     def set_step(self, step: int, total: int, per_epoch: int) -> None:
         """Learning rate and averaging share of iteration `step`. Outside any captured step."""
-        own = self.settings
-        factor = lr_factor(own.schedule, step, total, per_epoch, halve_every=own.halve_every, warmup_steps=own.warmup_steps)
-        self.lr = own.lr * factor * (self.plateau.scale if self.plateau else 1.0)
+        settings = self.settings
+        factor = lr_factor(settings.schedule, step, total, per_epoch, halve_every=settings.halve_every,
+                           warmup_steps=settings.warmup_steps)
+        self.lr = settings.lr * factor * (self.plateau.scale if self.plateau else 1.0)
         set_lr(self.optimizer, self.lr)
         if self.average:
             self.average.set_step(step)
@@ -128,8 +129,8 @@ class Turn:
                     self._checked = True
                 (terms["loss"] if parts == 1 else terms["loss"] / parts).backward()
                 self.terms = tuple(terms)
-                found = torch.stack([v.detach().float() for v in terms.values()])
-                values = found if values is None else values + found
+                part_values = torch.stack([v.detach().float() for v in terms.values()])
+                values = part_values if values is None else values + part_values
         assert values is not None
         return values if parts == 1 else values / parts
 
@@ -148,11 +149,11 @@ class Turn:
         return [*self.parameters, *state]
 
     def _clip(self) -> None:
-        own = self.settings
-        if own.clip_value is not None:
-            nn.utils.clip_grad_value_(self.parameters, own.clip_value)
-        if own.clip_norm is not None:
-            norm = nn.utils.clip_grad_norm_(self.parameters, own.clip_norm)
+        settings = self.settings
+        if settings.clip_value is not None:
+            nn.utils.clip_grad_value_(self.parameters, settings.clip_value)
+        if settings.clip_norm is not None:
+            norm = nn.utils.clip_grad_norm_(self.parameters, settings.clip_norm)
             self.bad = torch.maximum(self.bad, 1.0 - torch.isfinite(norm).float())
 
     def means(self, count: int, group: World) -> dict[str, float]:
@@ -163,14 +164,14 @@ class Turn:
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint needs of this turn, besides the weights."""
         state = self.optimizer.state_dict()["state"]
-        found = {f"optimizer.{i}.{k}": v for i, entry in state.items() for k, v in entry.items() if isinstance(v, Tensor)}
+        tensors = {f"optimizer.{i}.{k}": v for i, entry in state.items() for k, v in entry.items() if isinstance(v, Tensor)}
         if self.average:
-            found |= {f"average.{k}": v for k, v in self.average.state().items()}
+            tensors |= {f"average.{k}": v for k, v in self.average.state().items()}
         if self.sums is not None:
-            found["sums"] = self.sums
+            tensors["sums"] = self.sums
         if self.epoch_loss is not None:
-            found["epoch_loss"] = self.epoch_loss
-        return found
+            tensors["epoch_loss"] = self.epoch_loss
+        return tensors
 
     def meta(self) -> dict[str, Any]:
         """The JSON-ready rest of it."""

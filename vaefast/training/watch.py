@@ -149,17 +149,17 @@ class TroubleWatch(Callback):
 
     def _look(self, record: dict[str, Any]) -> tuple[list[_Case], list[_Case]]:
         """The troubles that began with this record, and those that ended."""
-        found: dict[str | None, list[_Case]] = {"warning": [], "over": []}
+        by_change: dict[str | None, list[_Case]] = {"warning": [], "over": []}
         for name, value in record.items():
             for rule in self.rules:
                 if name.split("/")[-1] == rule.term:
                     case = self.cases.setdefault((record["stage"], name, rule.name),
                                                  _Case(rule, name, self.patience or rule.patience))
-                    found.setdefault(case.see(value, record["step"]), []).append(case)
-        return found["warning"], found["over"]
+                    by_change.setdefault(case.see(value, record["step"]), []).append(case)
+        return by_change["warning"], by_change["over"]
 
     def _suspicious(self, stage: str) -> bool:
-        return any(case.suspicious for (own, _, _), case in self.cases.items() if own == stage)
+        return any(case.suspicious for (of_stage, _, _), case in self.cases.items() if of_stage == stage)
 
     def _keep(self, trainer: Trainer) -> None:
         if (run := trainer.run) is None:

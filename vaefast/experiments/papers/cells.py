@@ -49,8 +49,8 @@ class Task:
     @cached_property
     def data_options(self) -> dict[str, Any]:
         """Options that the data set is loaded with."""
-        given = self.study.data_options
-        return {**self.paper.data_options(self.name, self.study.preset, lambda: self._images("train", given)), **given}
+        of_study = self.study.data_options
+        return {**self.paper.data_options(self.name, self.study.preset, lambda: self._images("train", of_study)), **of_study}
 
     @property
     def train(self) -> ImageSet:
@@ -110,11 +110,11 @@ class Task:
         """
         settings = {**self.paper.settings(training, self), "data_name": self.loaded, "seed": seed_of(self.study.seed, trial),
                     "data_options": self.data_options}
-        own = scores and score is None and self.paper.scoring is not None
+        by_paper = scores and score is None and self.paper.scoring is not None
         scoring = self.paper.scoring(self) if self.paper.scoring is not None else {}
         samples = 0 if self.paper.scoring is None else self.paper.samples(self.study.preset)
-        path = run_cell(self.study, self.folder(training) / f"trial-{trial:02d}", settings, samples, scores=own, scoring=scoring,
-                        may_diverge=self.paper.may_diverge)
+        path = run_cell(self.study, self.folder(training) / f"trial-{trial:02d}", settings, samples, scores=by_paper,
+                        scoring=scoring, may_diverge=self.paper.may_diverge)
         if score is not None and not stopped(path) and not (path / "evaluation.json").is_file():
             self.study.say(f"{path.relative_to(self.study.out)}: scoring")
             write_json(path / "evaluation.json", score(self.model(path), path, settings["seed"]))
@@ -189,20 +189,20 @@ def stopped(path: Path) -> str | None:
 
 def scores_of(path: Path) -> dict[str, Any]:
     """The cell's evaluation, with the minutes that its training took, up to the end of stage 1 and of stage 2."""
-    found: dict[str, Any] = json.loads((path / "evaluation.json").read_text())
+    scores: dict[str, Any] = json.loads((path / "evaluation.json").read_text())
     seconds: dict[str, float] = {}
     for record in RunFolder.open(path).read_metrics():
         seconds[record["stage"]] = record["seconds"]
     first = seconds.get("stage1", 0.0)
-    found["minutes/stage1"], found["minutes/stage2"] = first / 60, max(seconds.values(), default=0.0) / 60
-    return found
+    scores["minutes/stage1"], scores["minutes/stage2"] = first / 60, max(seconds.values(), default=0.0) / 60
+    return scores
 
 
 def curve(path: Path, name: str, against: str = "epoch") -> list[tuple[float, float]]:
     """(epoch or step, value) of all records of a run that have a number called `name`, whatever player it is of."""
-    found = []
+    points = []
     for record in RunFolder.open(path).read_metrics():
         values = [value for key, value in record.items() if key.split("/")[-1] == name]
         if values:
-            found.append((float(record[against]), float(values[0])))
-    return found
+            points.append((float(record[against]), float(values[0])))
+    return points

@@ -30,10 +30,10 @@ def judged(said: Sequence[Claim], preset: str) -> list[Claim]:
 HOLDS = {True: "yes", False: "no", None: "-"}
 
 
-def markdown(found: dict[str, list[dict[str, Any]]]) -> str:
+def markdown(claims: dict[str, list[dict[str, Any]]]) -> str:
     """Claims by data set, as `as_dict` gives them, in one Markdown table."""
     lines = ["| data | the paper says | measured here | holds |", "| --- | --- | --- | --- |"]
-    lines += [f"| {data} | {c['text']} | {c['measured']} | {HOLDS[c['holds']]} |" for data, said in found.items() for c in said]
+    lines += [f"| {data} | {c['text']} | {c['measured']} | {HOLDS[c['holds']]} |" for data, said in claims.items() for c in said]
     return "\n".join(lines) + "\n"
 
 
@@ -42,14 +42,14 @@ def html_table(said: Sequence[Claim]) -> str:
     return html.table(["the paper says", "measured here", "holds"], [[c.text, c.measured, HOLDS[c.holds]] for c in said], "words")
 
 
-def by_name(found: dict[str, Any]) -> dict[str, Any]:
+def by_name(record: dict[str, Any]) -> dict[str, Any]:
     """The rows of a table by their names."""
-    return {row["name"]: row for row in found["rows"]}
+    return {row["name"]: row for row in record["rows"]}
 
 
-def measured(found: dict[str, Any], keys: Sequence[str]) -> str:
+def measured(record: dict[str, Any], keys: Sequence[str]) -> str:
     """The first of `keys` that any row but the real images' has a value of."""
-    return next((key for key in keys if any(row[key] for row in found["rows"] if row["name"] != "real")), keys[0])
+    return next((key for key in keys if any(row[key] for row in record["rows"] if row["name"] != "real")), keys[0])
 
 
 def mean_of(rows: dict[str, Any], name: str, key: str) -> float | None:

@@ -36,9 +36,9 @@ def write_page(paper: Paper, study: Study) -> Path:
         pieces = [*pictures(study.out, paper.parts[name].figures), *_verdicts(said[name])]
         body.append(html.section(paper.parts[name].heading, "".join(pieces)))
     body.append(html.section("Calls", calls(study)))
-    found = {name: [claim.as_dict() for claim in claims] for name, claims in said.items()}
-    write_json(study.out / "claims.json", found)
-    write_atomically(study.out / "claims.md", markdown(found).encode())
+    claim_records = {name: [claim.as_dict() for claim in claims] for name, claims in said.items()}
+    write_json(study.out / "claims.json", claim_records)
+    write_atomically(study.out / "claims.md", markdown(claim_records).encode())
     return write_atomically(study.out / "report.html", html.page(paper.title, body))
 
 

@@ -20,10 +20,10 @@ from vaefast.experiments.scoring.draws import to_uint8
 from vaefast.experiments.scoring.registry import OWN, RANKING, name_of
 
 
-def samples(out: Path, found: Sequence[tuple[Row, Path]], train: data.ImageSet | None = None) -> None:
+def samples(out: Path, runs: Sequence[tuple[Row, Path]], train: data.ImageSet | None = None) -> None:
     """OUT: the first samples of every row's run, of its stage; of `train` as many images in front of them. Nothing without
     rows."""
-    drawn = {row.title: read_png(path / f"samples_stage{row.stage}.png") for row, path in found}
+    drawn = {row.title: read_png(path / f"samples_stage{row.stage}.png") for row, path in runs}
     if train is not None and drawn:
         drawn = {"real images": in_colour(image_grid(spread_over(train.images, GRID * GRID), GRID, GRID)), **drawn}
     if drawn:

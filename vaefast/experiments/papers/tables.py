@@ -38,7 +38,7 @@ def table(task: Task) -> dict[str, Any]:
         table, data, preset, trials; "features" of KID, precision and the like; "rows": for each its name, title, how many trials
         "diverged", its "latent_dim" and, for each column of the paper's tables, {mean, std, values} or null.
     """
-    paper, found = task.paper, []
+    paper, rows = task.paper, []
     real: dict[str, float] = {}
     features, most = None, 0
     for row in task.part.rows:
@@ -50,20 +50,20 @@ def table(task: Task) -> dict[str, Any]:
         most = max(most, len(trials) + diverged)
         first = done[0][1] if done else {}
         features = first.get("features", features)
-        found.append({"name": row.name, "title": title, "diverged": diverged, "latent_dim": first.get("latent_dim"),
-                      **{key: spread([t[key] for t in trials if key in t]) for key in paper.keys},
-                      **paper.printed(task.name, row, task.data)})
+        rows.append({"name": row.name, "title": title, "diverged": diverged, "latent_dim": first.get("latent_dim"),
+                     **{key: spread([t[key] for t in trials if key in t]) for key in paper.keys},
+                     **paper.printed(task.name, row, task.data)})
         for key in paper.keys:
             if (value := first.get(entry(key, "test_vs_train"))) is not None:
                 real.setdefault(key, float(value))
-    for row, values in zip(task.part.rows, found, strict=True):
+    for row, values in zip(task.part.rows, rows, strict=True):
         if row.best_of:
-            values |= _best([other for other in found if other["name"] in row.best_of], paper.keys)
+            values |= _best([other for other in rows if other["name"] in row.best_of], paper.keys)
     if real and paper.real:  # the same images in every row; networks other than Inception are trained once, too
-        found.append({"name": "real", "title": paper.real, "diverged": 0, "latent_dim": None, **dict.fromkeys(paper.keys),
-                      **{key: spread([value]) for key, value in real.items()}})
+        rows.append({"name": "real", "title": paper.real, "diverged": 0, "latent_dim": None, **dict.fromkeys(paper.keys),
+                     **{key: spread([value]) for key, value in real.items()}})
     return {"table": task.name, "data": task.data, "preset": task.study.preset, "trials": most, "features": features,
-            "rows": found}
+            "rows": rows}
 
 
 def _values(scores: dict[str, Any], keys: Sequence[str], stage: int) -> dict[str, float]:
@@ -93,9 +93,9 @@ def printed(value: tuple[float, float | None] | None) -> dict[str, Any] | None:
     return {"mean": value[0], "std": value[1], "values": []} if value else None
 
 
-def columns_of(found: dict[str, Any], columns: Columns) -> list[tuple[str, str]]:
+def columns_of(record: dict[str, Any], columns: Columns) -> list[tuple[str, str]]:
     """The columns that some row has a value in."""
-    return [(key, heading) for key, heading in columns if any(row[key] for row in found["rows"])]
+    return [(key, heading) for key, heading in columns if any(row[key] for row in record["rows"])]
 
 
 def shown(value: dict[str, Any] | None) -> str:
@@ -105,27 +105,27 @@ def shown(value: dict[str, Any] | None) -> str:
     return f"{value['mean']:.4g}" + (f" ± {value['std']:.2g}" if value["std"] is not None else "")
 
 
-def lines_of(found: dict[str, Any], columns: Columns) -> list[list[str]]:
+def lines_of(record: dict[str, Any], columns: Columns) -> list[list[str]]:
     """The table as words, its headings first."""
-    used = columns_of(found, columns)
+    used = columns_of(record, columns)
     return [["model", *(heading for _, heading in used)],
-            *([row["title"], *(shown(row[key]) for key, _ in used)] for row in found["rows"])]
+            *([row["title"], *(shown(row[key]) for key, _ in used)] for row in record["rows"])]
 
 
-def write_table(found: dict[str, Any], stem: Path, columns: Columns) -> None:
+def write_table(record: dict[str, Any], stem: Path, columns: Columns) -> None:
     """STEM.json, STEM.csv (means, deviations and values apart) and STEM.md."""
-    used, lines = columns_of(found, columns), lines_of(found, columns)
+    used, lines = columns_of(record, columns), lines_of(record, columns)
     marks = ["---", *["---:"] * len(used)]
     text = "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], marks, *lines[1:]])
     write_atomically(stem.with_name(f"{stem.name}.md"), (text + "\n").encode())
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(["model", *(f"{key}_{part}" for key, _ in used for part in ("mean", "std", "values"))])
-    for row in found["rows"]:
+    for row in record["rows"]:
         cells = [row["title"]]
         for key, _ in used:
             value = row[key] or {"mean": "", "std": None, "values": []}
             cells += [value["mean"], "" if value["std"] is None else value["std"], " ".join(map(str, value["values"]))]
         writer.writerow(cells)
     write_atomically(stem.with_name(f"{stem.name}.csv"), buffer.getvalue().encode())
-    write_json(stem.with_name(f"{stem.name}.json"), found)
+    write_json(stem.with_name(f"{stem.name}.json"), record)

@@ -98,9 +98,9 @@ def _panel(axes: Any, points: list[Mapping[str, Any]], name: str, title: str, co
 
 
 def _quantities(points: list[Mapping[str, Any]]) -> list[str]:
-    found = dict.fromkeys(k for p in points for k, v in p.items() if k.split("/")[-1] not in _COORDINATES
+    names = dict.fromkeys(k for p in points for k, v in p.items() if k.split("/")[-1] not in _COORDINATES
                           and not k.endswith(("_ceiling", "_standard_error")) and _number(v))
-    return [n for n in _TITLES if n in found] + [n for n in found if n not in _TITLES]
+    return [n for n in _TITLES if n in names] + [n for n in names if n not in _TITLES]
 
 
 def _title(stage: str, name: str) -> str:

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vaefast.files import write_atomically
 
@@ -34,7 +34,7 @@ def _matplotlib() -> Any:
     return matplotlib
 
 
-def blank(width: float, height: float, dpi: int = 130, layout: str | None = "constrained") -> Any:
+def blank(width: float, height: float, dpi: int = 130, layout: Literal["constrained"] | None = "constrained") -> Any:
     """An empty figure, in inches. Agg directly: pyplot would keep the figure and could look for a display."""
     _matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg

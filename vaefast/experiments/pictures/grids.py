@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from torch import Tensor
@@ -178,7 +178,7 @@ def _pixels(images: Tensor | np.ndarray) -> np.ndarray:
     return array.transpose(0, 2, 3, 1)
 
 
-def _is_float_tensor(images: Any) -> bool:
+def _is_float_tensor(images: Any) -> TypeGuard[Tensor]:
     return isinstance(images, Tensor) and images.is_floating_point()
 
 

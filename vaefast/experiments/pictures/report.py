@@ -13,7 +13,7 @@ from typing import Any
 
 from vaefast.errors import RunFolderError
 from vaefast.experiments.pictures.html import figure, page, section, table
-from vaefast.experiments.scoring.registry import HOW, OF_CODES, ONLY_SAMPLES, SCORES, SUBJECTS, known, parsed
+from vaefast.experiments.scoring.registry import HOW, OF_CODES, ONLY_SAMPLES, SCORES, SUBJECTS, Score, known, parsed
 from vaefast.experiments.scoring.tables import FEW_TESTED
 from vaefast.files import write_atomically
 from vaefast.training.storage import read_object
@@ -154,7 +154,7 @@ def _scores(scores: Mapping[str, Any], run: Path, config: Mapping[str, Any], dra
     if not families and not facts:
         return _missing("scores", _evaluation(run, config))
     rows = []
-    order = {score: i for i, score in enumerate(SCORES.values())}
+    order: dict[Score | None, int] = {score: i for i, score in enumerate(SCORES.values())}
     others = "test" if scores.get("against") == "train" else "training"
     for family in sorted(families, key=lambda f: order.get(known(f)[0], len(order))):
         heading, reading = _headed(family)
@@ -177,13 +177,13 @@ def _scores(scores: Mapping[str, Any], run: Path, config: Mapping[str, Any], dra
 
 def _spreads(scores: Mapping[str, Any]) -> dict[str, str]:
     """Key of a score -> key of its standard deviation or error, which stands beside it."""
-    found = {}
+    spreads = {}
     for key in scores:
         family = parsed(key)[0]
         for spread in (key.replace(family, f"{family}_std", 1), f"{key}_standard_error"):
             if _is_number(scores.get(spread)):
-                found[key] = spread
-    return found
+                spreads[key] = spread
+    return spreads
 
 
 def _headed(key: str) -> tuple[str, str]:
@@ -242,14 +242,14 @@ def _pictures(pictures: Mapping[str, Path], run: Path, config: Mapping[str, Any]
         figure(pictures[n], drawn if drawn and n == "samples_stage1.png" else _caption(n)) for n in names) + "</div>"
 
 
-def _latents(found: Mapping[str, Any], picture: Path | None, run: Path, config: Mapping[str, Any],
+def _latents(latents: Mapping[str, Any], picture: Path | None, run: Path, config: Mapping[str, Any],
              scores: Mapping[str, Any]) -> str:
     """Whether the code has collapsed: the picture, and its numbers in words; what stands among the scores is left to them."""
-    if not found or picture is None:
+    if not latents or picture is None:
         return _missing("latents (latents.json, latents.png)", _evaluation(run, config))
-    shown = [name for name in _LATENTS if found.get(name) is not None and name.removesuffix("_images") not in scores]
-    return figure(picture, f"Codes and posteriors of {found['images']:,} images", "wide") + table(
-        ["Latents", "Value"], [[_LATENTS[name], _value(found[name])] for name in shown])
+    shown = [name for name in _LATENTS if latents.get(name) is not None and name.removesuffix("_images") not in scores]
+    return figure(picture, f"Codes and posteriors of {latents['images']:,} images", "wide") + table(
+        ["Latents", "Value"], [[_LATENTS[name], _value(latents[name])] for name in shown])
 
 
 def _caption(name: str) -> str:
@@ -323,8 +323,8 @@ def _evaluation(run: Path, config: Mapping[str, Any]) -> str:
     if config and "data_name" not in config and "command" not in config:
         return f"vaefast.evaluate(model, images, out={str(run)!r})"
     networks = config.get("networks")
-    own = ["--networks", networks["from"]] if isinstance(networks, Mapping) and "from" in networks else []
-    return shlex.join(["vaefast", "evaluate", str(run), *own])
+    flags = ["--networks", networks["from"]] if isinstance(networks, Mapping) and "from" in networks else []
+    return shlex.join(["vaefast", "evaluate", str(run), *flags])
 
 
 def _resumption(run: Path, config: Mapping[str, Any]) -> str:

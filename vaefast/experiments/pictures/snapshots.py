@@ -32,8 +32,8 @@ class SampleGrids(Callback):
         if trainer.run is None or not trainer.crosses(self.every):
             return
         generator = torch.Generator(trainer.device).manual_seed(self.seed)
-        own = torch.random.fork_rng([trainer.device] if trainer.device.type == "cuda" else [])
-        with own, torch.no_grad(), evaluating(trainer.model), trainer.averaged():
+        forked = torch.random.fork_rng([trainer.device] if trainer.device.type == "cuda" else [])
+        with forked, torch.no_grad(), evaluating(trainer.model), trainer.averaged():
             samples = best_sampler(trainer.model, trainer.stage.name)(SIDE * SIDE, generator)
         path = trainer.run.path / "samples" / f"{trainer.stage.name}-{trainer.done:08d}.png"
         save_png(path, image_grid(samples.cpu(), SIDE, SIDE))

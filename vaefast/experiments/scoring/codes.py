@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -29,6 +30,16 @@ class Aggregate:
     std: Tensor
 
 
+def encodes(model: api.ImageModel) -> TypeGuard[api.ImageAutoencoder]:
+    """Whether the model has codes of images."""
+    return model.encodes
+
+
+def infers(model: api.ImageModel) -> TypeGuard[api.ImageAutoencoder]:
+    """Whether its codes have a density, too."""
+    return model.infers
+
+
 def spread_over(images: Tensor, count: int | None) -> Tensor:
     """`count` of the images, spread over the set; all, where `count` is None or there are fewer."""
     return images if count is None or count >= len(images) else images[torch.linspace(0, len(images) - 1, count).long()]
@@ -37,8 +48,8 @@ def spread_over(images: Tensor, count: int | None) -> Tensor:
 def in_batches(images: Tensor, batch_size: int = 1000) -> list[Tensor]:
     """Images [N, ...] in batches, the last one of 2 or more (where there are as many): networks that normalise by their batch
     take no image alone."""
-    found = list(images.split(batch_size))
-    return [*found[:-2], torch.cat(found[-2:])] if len(found) > 1 and len(found[-1]) == 1 else found
+    batches = list(images.split(batch_size))
+    return [*batches[:-2], torch.cat(batches[-2:])] if len(batches) > 1 and len(batches[-1]) == 1 else batches
 
 
 @torch.no_grad()
@@ -63,6 +74,7 @@ def two_stage_codes(model: TwoStageVAE, images: Tensor, n: int, *, seed: int, de
 
     The images are drawn without replacement, and one code of each. The model is on `device`.
     """
+    assert model.second is not None
     generator = torch.Generator(device).manual_seed(seed)
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:n]
     z, u = [], []

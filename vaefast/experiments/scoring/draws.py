@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vaefast import api
 from vaefast.errors import ArgumentError
+from vaefast.experiments.scoring.codes import infers
 from vaefast.models import Mixture
 from vaefast.models.draws import Sampler, best_sampler
 
@@ -35,13 +36,13 @@ def image_sampler(model: api.ImageModel, name: str | None = None, codes: Callabl
     Raises:
         ArgumentError: the model has no such sampler.
     """
-    own = model.samplers()
-    if name is None or name in own:
-        return best_sampler(model) if name is None else own[name]
-    if name == "mixture" and codes is not None and model.infers:
+    samplers = model.samplers()
+    if name is None or name in samplers:
+        return best_sampler(model) if name is None else samplers[name]
+    if name == "mixture" and codes is not None and infers(model):
         draw = Mixture(model.latent_dim, COMPONENTS, seed=seed).fit(codes()).sample
         return lambda n, generator: model.decode(draw(n, generator), generator)
-    has = [known for known in SAMPLERS if known in own or known == "mixture" and model.infers]
+    has = [known for known in SAMPLERS if known in samplers or known == "mixture" and model.infers]
     raise ArgumentError(f"sampler is {name!r}; a {model.kind} model{'' if model.encodes else ', which has no encoder,'} has "
                         f"{', '.join(has)}.")
 

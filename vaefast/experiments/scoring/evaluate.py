@@ -17,17 +17,17 @@ from vaefast.api.base import versions
 from vaefast.errors import ArgumentError, DataError
 from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.run import draw_model, finished, image_model, run_data
-from vaefast.experiments.scoring.codes import Aggregate, aggregate, in_batches, spread_over
+from vaefast.experiments.scoring.codes import Aggregate, aggregate, encodes, in_batches, infers, spread_over
 from vaefast.experiments.scoring.draws import image_sampler, sample_images, to_uint8
 from vaefast.experiments.scoring.latent_page import write_latents
 from vaefast.experiments.scoring.registry import ONCE, entry
 from vaefast.experiments.scoring.scores import ImageScores, checked_metrics
-from vaefast.experiments.scoring.steps import by_step, write_steps
+from vaefast.experiments.scoring.steps import by_step, stepwise, write_steps
 from vaefast.metrics.classifier import LARGEST, SMALLEST
 from vaefast.metrics.features import extractor_name
 from vaefast.metrics.inception_weights import cached_file
 from vaefast.models.mode import evaluating
-from vaefast.models.second_stage import has_latents, latents_of
+from vaefast.models.second_stage import SecondStage, has_latents, latents_of, recode
 from vaefast.training.device import resolve_device
 from vaefast.training.storage import write_json
 
@@ -101,7 +101,7 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
         raise ArgumentError(f"{samples!r} samples were asked for; expected 2 or more, as a distance needs their spread.")
     chosen, called = model.device, out if about is None else f"a {model.kind} model"
     result: dict[str, Any] = {}
-    if model.stepwise:
+    if stepwise(model):
         result |= by_step(write_steps(model, test.images, out, split="test", seed=seed))
     which = chosen_metrics(which, weights, train, optional=model.stepwise)
     unseen = test.subset(slice(0, samples))
@@ -133,25 +133,26 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
             else:
                 result[entry(name, kind)] = value
 
-    own = model.samplers()
-    for stage, draw in enumerate(own.values(), start=1):
+    samplers = model.samplers()
+    for stage, draw in enumerate(samplers.values(), start=1):
         add(f"stage{stage}", sample_images(model, draw, samples, seed=seed + stage))
-    if model.encodes:
-        found = aggregate(model, spread_over(train.images, coded), seed) if model.infers else None
-        if len(own) > 1:
-            mixture = image_sampler(model, "mixture", lambda: found.codes, seed)
+    if encodes(model):
+        encoded = aggregate(model, spread_over(train.images, coded), seed) if infers(model) else None
+        if len(samplers) > 1:
+            assert encoded is not None
+            mixture = image_sampler(model, "mixture", lambda: encoded.codes, seed)
             add("mixture", sample_images(model, mixture, samples, seed=seed + 3))
         once, twice, result["reconstruction_error"] = _reconstruct(model, unseen.images, seed)
         add("reconstructions", once)
         if twice is not None:
             add("reconstructions_both_stages", twice)
-        if found is not None:
-            result |= _latents(model, found, samples, seed)
+        if encoded is not None:
+            result |= _latents(model, encoded, samples, seed)
     other = train if against == "test" else test
     if test is not train:
         chosen_rows = torch.randperm(len(other), generator=torch.Generator().manual_seed(seed))[:samples]
         add("test_vs_train", other.images[chosen_rows])
-    if model.infers:
+    if infers(model):
         labels = None if test.labels is None else spread_over(test.labels, coded)
         write_latents(model, spread_over(test.images, coded), out, seed, labels)
     return _written(out, result, about)
@@ -242,14 +243,14 @@ def chosen_metrics(which: Sequence[str] | None, weights: str | os.PathLike[str] 
     """The metrics asked for; those there is everything at hand for where none are. None at all is an error unless `optional`."""
     if which is not None:
         return checked_metrics(which)
-    found = own_metric(train)
+    chosen = own_metric(train)
     if weights is not None or cached_file().is_file():
-        found += ("fid", "is", "kid")
-    if not found and not optional:
+        chosen += ("fid", "is", "kid")
+    if not chosen and not optional:
         raise DataError(f"{train.name} has images of {train.image_shape[1]}x{train.image_shape[2]}, which FD-classifier and "
                         f"FD-exemplar do not take, and there are no Inception weights at {cached_file()}; name them "
                         "(--inception-weights), or ask for fid, to have them downloaded.")
-    return found
+    return chosen
 
 
 def own_network(which: Sequence[str], train: data.ImageSet, test: data.ImageSet | None, cache: str | None, device: torch.device,
@@ -271,37 +272,39 @@ def _reconstruct(model: api.ImageAutoencoder, images: Tensor, seed: int) -> tupl
     once: list[Tensor] = []
     twice: list[Tensor] = []
     error = 0.0
+    second: SecondStage | None = getattr(model, "second", None)
     for batch in in_batches(images):
         x = data.to_float(batch.to(model.device))
         z = model.encode(x).sample(generator)
         x_hat = model.decode(z, generator)
         error += (x - x_hat).square().sum().item()
         once.append(to_uint8(x_hat))
-        if has_latents(getattr(model, "second", None)):
-            twice.append(to_uint8(model.decode(model.recode(z, generator))))
+        if has_latents(second):
+            twice.append(to_uint8(model.decode(recode(second, z, generator))))
     return torch.cat(once), torch.cat(twice) if twice else None, error / images.numel()
 
 
 @torch.no_grad()
-def _latents(model: api.ImageAutoencoder, found: Aggregate, samples: int, seed: int) -> dict[str, Any]:
+def _latents(model: api.ImageAutoencoder, encoded: Aggregate, samples: int, seed: int) -> dict[str, Any]:
     """MMD to N(0, I) of draws from q(z) and q(u), active dimensions, mutual information of images and codes, and the gammas."""
-    chosen = torch.randperm(len(found.codes), generator=torch.Generator().manual_seed(seed))[:samples]
-    z = found.codes[chosen.to(model.device)]
+    chosen = torch.randperm(len(encoded.codes), generator=torch.Generator().manual_seed(seed))[:samples]
+    z = encoded.codes[chosen.to(model.device)]
     codes = {"stage1": z / getattr(model.first, "prior_std", 1.0)}  # a WAE's prior may have another deviation than 1
     gammas = {"gamma_x": model.first.gamma} if getattr(model.first, "likelihood", None) == "gaussian" else {}
-    if has_latents(getattr(model, "second", None)):
-        codes["stage2"] = latents_of(model.second, z, torch.Generator(model.device).manual_seed(seed))
-        gammas |= {"gamma_z": model.second.gamma} if hasattr(model.second, "gamma") else {}
+    second: SecondStage | None = getattr(model, "second", None)
+    if has_latents(second):
+        codes["stage2"] = latents_of(second, z, torch.Generator(model.device).manual_seed(seed))
+        gammas |= {"gamma_z": second.gamma} if hasattr(second, "gamma") else {}
     result: dict[str, Any] = {}
     for stage, draws in codes.items():
         mmd = metrics.latent_mmd(draws, seed=seed)
         result |= {entry("mmd", stage): mmd["value"], entry("mmd", f"{stage}_standard_error"): mmd["standard_error"]}
         reference = mmd["reference"]
     result |= {entry("mmd", "reference"): reference, "latent_dim": model.latent_dim}
-    if found.variance.any():  # not of a deterministic encoder
-        result["active_dimensions"] = metrics.active_dimensions(found.variance)
+    if encoded.variance.any():  # not of a deterministic encoder
+        result["active_dimensions"] = metrics.active_dimensions(encoded.variance)
         # a flow that is the same for all images takes nothing from it
-        own = chosen.to(model.device)
-        information = metrics.mutual_information(found.mean[own], found.std[own], seed=seed)
+        rows = chosen.to(model.device)
+        information = metrics.mutual_information(encoded.mean[rows], encoded.std[rows], seed=seed)
         result |= {**information.scores(), "mutual_information_images": information.n}
     return result | {name: float(gamma) for name, gamma in gammas.items()}

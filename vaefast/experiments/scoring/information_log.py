@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from vaefast import metrics
+from vaefast import api, metrics
 from vaefast.errors import ArgumentError
 from vaefast.experiments.scoring.codes import aggregate
 from vaefast.training import Callback, Trainer
@@ -36,7 +36,7 @@ class InformationLog(Callback):
         self.images = images[chosen.sort().values]
 
     def start(self, trainer: Trainer) -> None:
-        if not bool(aggregate(trainer.model, self.images[:2]).std.all()):
+        if not bool(aggregate(cast(api.ImageAutoencoder, trainer.model), self.images[:2]).std.all()):
             raise ArgumentError("mi_every was given for a deterministic encoder, whose codes tell everything; leave it out.")
 
     def due(self, trainer: Trainer) -> bool:
@@ -46,5 +46,5 @@ class InformationLog(Callback):
         if not self.due(trainer):
             return
         with trainer.averaged():
-            found = aggregate(trainer.model, self.images, self.seed)
-        record |= metrics.mutual_information(found.mean, found.std, seed=self.seed).scores()
+            encoded = aggregate(cast(api.ImageAutoencoder, trainer.model), self.images, self.seed)
+        record |= metrics.mutual_information(encoded.mean, encoded.std, seed=self.seed).scores()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -44,9 +44,9 @@ def posteriors(model: api.ImageAutoencoder, images: Tensor, limit: int = IMAGES,
     means, logs = [], []
     for batch in in_batches(chosen, batch_size):
         q = model.encode(batch.to(model.device))
-        q = q.base if isinstance(q, FlowPosterior) else q
-        means.append(q.mean.float().cpu())
-        logs.append(q.log_std.float().cpu())
+        base = q.base if isinstance(q, FlowPosterior) else cast(DiagonalGaussian, q)
+        means.append(base.mean.float().cpu())
+        logs.append(base.log_std.float().cpu())
     return DiagonalGaussian(torch.cat(means), torch.cat(logs), "logstd")
 
 
@@ -74,17 +74,18 @@ def latent_summary(q: DiagonalGaussian, seed: int = 0) -> dict[str, Any]:
         "global_kl_of_means": float(ops.mixture_kl(mean, raw, param="logstd", var="means"))}
     if deterministic:
         return result
-    kl, own = DiagonalGaussian(mean, raw, "logstd").kl().mean(0), (2 * raw).exp()
+    kl, variances = DiagonalGaussian(mean, raw, "logstd").kl().mean(0), (2 * raw).exp()
     chosen = torch.randperm(len(mean), generator=torch.Generator().manual_seed(seed))[:MUTUAL_IMAGES]
     # a variance that has underflowed has no logarithm
     parts = metrics.kl_decomposition(mean[chosen], raw[chosen].clamp_min(-100).exp(), seed=seed) if len(chosen) > 1 else None
     # a last bin beyond 1: posteriors can be wider than the prior
     edges = torch.logspace(torch.tensor(LEAST_VARIANCE).log10().item(), 1, BINS + 1, dtype=torch.float64)
-    counts = torch.histogram(own.flatten().clamp(LEAST_VARIANCE, 10.0), edges)[0]
+    counts = torch.histogram(variances.flatten().clamp(LEAST_VARIANCE, 10.0), edges)[0]
     return result | {
         "kl": float(kl.sum()), "kl_per_dimension": kl.tolist(), "mutual_information": parts and parts.mutual_information,
-        "mutual_information_images": len(chosen), "active_dimensions": metrics.active_dimensions(own.mean(0), ACTIVE_VARIANCE),
-        "kl_dimensions": int((kl > KL_FLOOR).sum()), "posterior_variance": own.mean(0).tolist(),
+        "mutual_information_images": len(chosen),
+        "active_dimensions": metrics.active_dimensions(variances.mean(0), ACTIVE_VARIANCE),
+        "kl_dimensions": int((kl > KL_FLOOR).sum()), "posterior_variance": variances.mean(0).tolist(),
         "variance_histogram": {"edges": edges.tolist(), "counts": counts.long().tolist()}}
 
 
@@ -203,8 +204,8 @@ def _draw_map(axes: Any, space: LatentSpace, labels: Tensor | None) -> None:
         for i, one in enumerate(classes):
             axes.scatter(x[known == one], y[known == one], s=5, color=colours(i), alpha=0.6, linewidths=0)
         for i, one in enumerate(classes):  # each class by its own name, where most of it lies
-            own = known == one
-            axes.text(float(np.median(x[own])), float(np.median(y[own])), str(one), color="white", fontsize=8, ha="center",
+            mask = known == one
+            axes.text(float(np.median(x[mask])), float(np.median(y[mask])), str(one), color="white", fontsize=8, ha="center",
                       va="center", fontweight="bold", bbox={"boxstyle": "circle,pad=0.15", "color": colours(i)})
     label(axes, "mean codes" + (", by class" if 1 < len(classes) <= CLASSES else ""), "first principal direction", "second")
 
@@ -231,8 +232,8 @@ def _draw_kl(axes: Any, summary: dict[str, Any]) -> None:
 
 
 def _draw_variances(axes: Any, summary: dict[str, Any]) -> None:
-    found = summary["variance_histogram"]
-    axes.stairs(found["counts"], found["edges"], fill=True, color=COLOURS[2])
+    histogram = summary["variance_histogram"]
+    axes.stairs(histogram["counts"], histogram["edges"], fill=True, color=COLOURS[2])
     axes.set_xscale("log")
     axes.axvline(1.0, color=GREY, linewidth=0.8, linestyle="--")
     label(axes, f"{summary['active_dimensions']} of {summary['latent_dim']} dimensions active", "posterior variance",

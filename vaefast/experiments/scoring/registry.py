@@ -81,8 +81,8 @@ def _fid(real: View, fake: View) -> dict[str, Any]:
 
 def _inception_scores(key: str, by: Looking, logits: Tensor) -> dict[str, Any]:
     """The score of all images under `key`, with its spread and splits, and those of the first few."""
-    found = metrics.InceptionScore(min(by.splits, len(logits))).update(logits).compute()
-    result = {key: found.mean, f"{key}_std": found.std, f"{key}_splits": found.splits}
+    score = metrics.InceptionScore(min(by.splits, len(logits))).update(logits).compute()
+    result = {key: score.mean, f"{key}_std": score.std, f"{key}_splits": score.splits}
     for count in by.first:
         if count <= len(logits):
             few = metrics.InceptionScore(min(by.splits, count)).update(logits[:count]).compute()
@@ -97,8 +97,8 @@ def _is(real: View, fake: View) -> dict[str, Any]:
 
 def _kid(real: View, fake: View) -> dict[str, Any]:
     size = min(1000, len(real.rows), len(fake.rows))
-    found = metrics.kid(real.rows, fake.rows, subsets=real.by.subsets, subset_size=size)
-    return {"kid": found.mean, "kid_std": found.std, "kid_subset_size": size}
+    score = metrics.kid(real.rows, fake.rows, subsets=real.by.subsets, subset_size=size)
+    return {"kid": score.mean, "kid_std": score.std, "kid_subset_size": size}
 
 
 def _prdc(real: View, fake: View) -> dict[str, Any]:
@@ -286,9 +286,9 @@ def best_of(scores: Mapping[str, Any], key: str) -> float | None:
 
 def known(key: str) -> tuple[Score | None, str, bool]:
     """The score that a key is of; of how many samples alone, and whether it is a deviation: is_classifier_512_std."""
-    found = re.fullmatch(r"(.+?)(?:_(\d+))?(_std)?", key)
-    assert found is not None
-    name, count, std = found.groups()
+    match = re.fullmatch(r"(.+?)(?:_(\d+))?(_std)?", key)
+    assert match is not None
+    name, count, std = match.groups()
     return (SCORES[name], count or "", std is not None) if name in SCORES else (None, "", False)
 
 

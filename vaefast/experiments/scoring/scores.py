@@ -53,13 +53,13 @@ class ImageScores:
     ) -> None:  # fmt: skip
         self.which = checked_metrics(which)
         needs = {word for name in self.which for word in METRICS[name].needs}
-        own = [name for name in self.which if "network" in METRICS[name].needs]
+        with_network = [name for name in self.which if "network" in METRICS[name].needs]
         if isinstance(real, metrics.GaussianStatistics) and "images" in needs:
             raise ArgumentError("Statistics of the real images do for fid and is alone: the other metrics need the images.")
-        if len(own) > 1:
-            raise ArgumentError(f"{' and '.join(own)} are one metric in two networks; ask for one of them.")
-        if own and classifier is None:
-            raise ArgumentError(f"The {own[0]} metric needs a network trained on the data set: pass classifier=.")
+        if len(with_network) > 1:
+            raise ArgumentError(f"{' and '.join(with_network)} are one metric in two networks; ask for one of them.")
+        if with_network and classifier is None:
+            raise ArgumentError(f"The {with_network[0]} metric needs a network trained on the data set: pass classifier=.")
         if "features" in needs and features is None:
             raise ArgumentError("The features metric needs a network of your own: pass features=, from images to rows [B, D].")
         if "logits" in needs and extractor is not None and not hasattr(extractor, "logits"):
@@ -136,8 +136,8 @@ def compare_paths(
     Raises:
         ArgumentError: a metric that needs labels, or generated images given as statistics only.
     """
-    if own := [name for name in checked_metrics(which) if name not in needing("network", "features")]:
-        raise ArgumentError(f"The {own[0]} metric needs a data set to train its network on: score a run with vaefast evaluate "
+    if unfit := [name for name in checked_metrics(which) if name not in needing("network", "features")]:
+        raise ArgumentError(f"The {unfit[0]} metric needs a data set to train its network on: score a run with vaefast evaluate "
                             "for it.")
     check_paths(real, fake)
     chosen = resolve_device(device)
@@ -147,8 +147,8 @@ def compare_paths(
     if isinstance(second, metrics.GaussianStatistics):
         if tuple(which) != ("fid",):
             raise ArgumentError(f"{fake} holds statistics of features, which do for fid alone; pass the images.")
-        found = metrics.fid(first, second, extractor=extractor, notice=say)
-        return {"real": found.real, "fake": found.fake, "features": found.features, "fid": found.value}
+        score = metrics.fid(first, second, extractor=extractor, notice=say)
+        return {"real": score.real, "fake": score.fake, "features": score.features, "fid": score.value}
     scorer = ImageScores(first, which, extractor=extractor, stretch=stretch, notice=say)
     return scorer(second.images)
 

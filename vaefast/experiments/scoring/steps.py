@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -25,6 +25,11 @@ SCORED = 500
 
 
 @torch.no_grad()
+def stepwise(model: api.ImageModel) -> TypeGuard[api.SequentialVAE]:
+    """Whether the model draws images step by step."""
+    return model.stepwise
+
+
 def draw_steps(model: api.SequentialVAE, images: Tensor, run: Path, seed: int = 1) -> None:
     """samples_steps.png, samples_steps.gif and reconstructions_steps.png, of images [N, C, H, W]."""
     generator = torch.Generator(model.device).manual_seed(seed)
@@ -99,10 +104,10 @@ def write_steps(model: api.SequentialVAE, images: Tensor, run: Path, *, split: s
 
 def by_step(scores: dict[str, Any]) -> dict[str, float]:
     """What `write_steps` returned, as the entries of an evaluation, by name and step."""
-    found = {entry("step_sharpness", "data"): scores["sharpness_data"]}
+    entries = {entry("step_sharpness", "data"): scores["sharpness_data"]}
     for name, values in (("step_error", scores["reconstruction_error"]), ("step_sharpness", scores["sharpness_samples"])):
-        found |= {entry(name, f"step{t}"): value for t, value in enumerate(values, 1)}
-    return found
+        entries |= {entry(name, f"step{t}"): value for t, value in enumerate(values, 1)}
+    return entries
 
 
 def draw_scores(scores: dict[str, Any], stem: Path) -> list[Path]:

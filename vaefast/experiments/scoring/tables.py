@@ -22,14 +22,14 @@ def score_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
             rows += [(score.line.format(stage.replace("stage", "stage ")), entry("mmd", stage)) for stage in OF_CODES]
         else:
             rows.append((score.line, score.key))
-    found = [(label, _shown(key, result)) for label, key in rows if key in result]
+    shown = [(label, _shown(key, result)) for label, key in rows if key in result]
     for score in OTHERS:
         values = [value for key, value in result.items() if key.startswith(entry(score.key, "step"))]
         if values:
-            found.append((score.line, " ".join(f"{value:.3g}" for value in values)))
+            shown.append((score.line, " ".join(f"{value:.3g}" for value in values)))
             if (data := result.get(entry(score.key, "data"))) is not None:
-                found.append(("the same of the data", f"{data:.3g}"))
-    return found
+                shown.append(("the same of the data", f"{data:.3g}"))
+    return shown
 
 
 def _shown(key: str, result: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,8 +13,15 @@ from torch import Tensor
 from vaefast import metrics
 from vaefast.metrics.features import Extractor
 
+T = TypeVar("T")
 LOOKS = {"rows": "rows", "statistics": "statistics", "network": "own_statistics", "features": "user_rows"}
 """What a metric says it needs of the real images -> the view's name for it."""
+
+
+def _there(network: T | None) -> T:
+    """A network that some metric needs: `ImageScores` has seen to it."""
+    assert network is not None
+    return network
 
 
 @dataclass(eq=False)
@@ -80,14 +87,14 @@ class View:
     @cached_property
     def rows(self) -> Tensor:
         """Their features, [N, D]."""
-        return metrics.extract_features(self.by.extractor, self.images, stretch=self.by.stretch and not self.real,
+        return metrics.extract_features(_there(self.by.extractor), self.images, stretch=self.by.stretch and not self.real,
                                         rounded=self.by.rounded)
 
     @cached_property
     def statistics(self) -> metrics.GaussianStatistics:
         """Mean and covariance of the features."""
         if self.real and not self.keeps_rows:
-            return metrics.image_statistics(self.by.extractor, self.images, rounded=self.by.rounded, cache=True,
+            return metrics.image_statistics(_there(self.by.extractor), self.images, rounded=self.by.rounded, cache=True,
                                             notice=self.by.notice)
         return metrics.GaussianStatistics(self.rows.shape[1]).update(self.rows)
 
@@ -99,19 +106,19 @@ class View:
     @cached_property
     def own_rows(self) -> Tensor:
         """Features of the network that was trained on the data set."""
-        return metrics.classifier_features(self.by.network, self.pixels)
+        return metrics.classifier_features(_there(self.by.network), self.pixels)
 
     @cached_property
     def own_statistics(self) -> metrics.GaussianStatistics:
         """Mean and covariance of these."""
         if self.real:
-            return metrics.classifier_statistics(self.by.network, self.pixels)
+            return metrics.classifier_statistics(_there(self.by.network), self.pixels)
         return metrics.GaussianStatistics(self.own_rows.shape[1]).update(self.own_rows)
 
     @cached_property
     def user_rows(self) -> Tensor:
         """Features of the user's own network, float64."""
-        return metrics.extract_features(self.by.features, self.images, rounded=self.by.rounded).double()
+        return metrics.extract_features(_there(self.by.features), self.images, rounded=self.by.rounded).double()
 
     @cached_property
     def deviation(self) -> float:

@@ -187,27 +187,27 @@ class _Halving(ASHAScheduler):
 
 def _halving(jobs: Sequence[Job]) -> _Halving:
     """The scheduler, which knows what jobs that have ended had on their way."""
-    found = _Halving(time_attr="clock", metric="score", mode="min", max_t=_WHOLE, grace_period=round(MILESTONES[0] * _WHOLE),
-                     reduction_factor=HALVING)
+    scheduler = _Halving(time_attr="clock", metric="score", mode="min", max_t=_WHOLE, grace_period=round(MILESTONES[0] * _WHOLE),
+                         reduction_factor=HALVING)
     for job in jobs:
         path = Path(job["out"])
         if ended(path):
             earlier = SimpleNamespace(trial_id=_title(job))
-            found.on_trial_add(None, earlier)
+            scheduler.on_trial_add(None, earlier)
             for share, score in milestones_of(path, job["metric"]):
-                found.on_trial_result(None, earlier, {"clock": round(share * _WHOLE), "score": score})
-    return found
+                scheduler.on_trial_result(None, earlier, {"clock": round(share * _WHOLE), "score": score})
+    return scheduler
 
 
 @contextmanager
 def _ray(machines: Machines, folder: Path) -> Iterator[Path]:
     """Ray, inside; gives the folder for its files. One that was started here is stopped, and its files are deleted."""
-    own = folder / ".ray"
+    ray_folder = folder / ".ray"
     if ray.is_initialized():
         raise ArgumentError("Ray is in use by this process already; run the sweep in one of its own.")
     # an absolute path that is too long for a socket cannot hold Ray's session
-    inside = len(str(own.resolve())) <= _SOCKET_PATH
-    session = own.resolve() if inside else Path(tempfile.mkdtemp(prefix="vaefast-ray-"))
+    inside = len(str(ray_folder.resolve())) <= _SOCKET_PATH
+    session = ray_folder.resolve() if inside else Path(tempfile.mkdtemp(prefix="vaefast-ray-"))
     options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if machines.address is None:
@@ -222,10 +222,10 @@ def _ray(machines: Machines, folder: Path) -> Iterator[Path]:
                 raise DeviceError(f"no Ray cluster answers at {machines.address} ({error}); start one (ray start --head), or "
                                   "leave --address out to use this machine.") from None
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told of in a sentence instead
-        yield own.resolve()
+        yield ray_folder.resolve()
     finally:
         ray.shutdown()
-        shutil.rmtree(own, ignore_errors=True)
+        shutil.rmtree(ray_folder, ignore_errors=True)
         if not inside:
             shutil.rmtree(session, ignore_errors=True)
 

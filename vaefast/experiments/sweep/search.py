@@ -127,9 +127,9 @@ def sweep(asked: Sweep) -> dict[str, Any]:
     again = [job(path, best, seed_of(train.seed, i + 1)) for i, path in enumerate(repeats, start=1)]
 
     def best_table() -> dict[str, Any]:
-        found = best_row(repeats, name, best, metric)
-        write_best(found, metric, out / "best")
-        return found
+        table = best_row(repeats, name, best, metric)
+        write_best(table, metric, out / "best")
+        return table
 
     def best_tables(what: str, path: Path, why: str) -> None:
         _tell(asked, metric, repeats, what, path, why)

@@ -90,13 +90,13 @@ def _share(*key: Any) -> float:
 
 def overrides(setting: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The model's arguments and the stages' settings, as a `Request` takes them."""
-    found: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
+    by_group: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
     for name, value in setting.items():
         group, _, key = name.partition("/")
-        found[group][key] = value
-    if "beta1" in found["stage"]:
-        found["stage"]["betas"] = (found["stage"].pop("beta1"), 0.999)
-    return found["model"], found["stage"]
+        by_group[group][key] = value
+    if "beta1" in by_group["stage"]:
+        by_group["stage"]["betas"] = (by_group["stage"].pop("beta1"), 0.999)
+    return by_group["model"], by_group["stage"]
 
 
 # Lucic et al. 2018, section 5 and appendix; compare_gan, params.py. Of both searches, and of every model
@@ -113,13 +113,13 @@ _NARROW_PENALTY: dict[str, Distribution] = {"model/lambda_": LogUniform(1e-1, 1e
 class _GAN:
     """What a GAN has beside its authors' settings, and its searches beside those of all GANs."""
 
-    own: dict[str, Any] = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
     wide: dict[str, Distribution] = field(default_factory=dict)
     narrow: dict[str, Distribution] = field(default_factory=dict)
 
     def default(self, authors: Authors) -> dict[str, Any]:
         return {"stage/lr": authors.lr, "stage/beta1": authors.beta1, "model/disc_iters": authors.disc_iters,
-                "model/batch_norm": authors.batch_norm, **self.own}
+                "model/batch_norm": authors.batch_norm, **self.extras}
 
 
 _LAMBDA: dict[str, Distribution] = {"model/lambda_": LogUniform(1e-1, 1e2)}
@@ -176,14 +176,14 @@ def read_space(path: Path, fixed: dict[str, Any] | None = None) -> Space:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        given = json.loads(text)
+        entries = json.loads(text)
     except (OSError, ValueError) as error:
         raise ArgumentError(f"space is {str(path)!r}; expected {' or '.join(SPACES)}, or a JSON file ({error}).") from None
-    if not isinstance(given, dict) or not given:
-        raise ArgumentError(f"{path} holds {type(given).__name__}; expected an object of distributions by name.")
+    if not isinstance(entries, dict) or not entries:
+        raise ArgumentError(f"{path} holds {type(entries).__name__}; expected an object of distributions by name.")
     draws: dict[str, Distribution] = {}
     fixed = dict(fixed or {})
-    for name, value in given.items():
+    for name, value in entries.items():
         if name.partition("/")[0] not in GROUPS or not name.partition("/")[2]:
             raise ArgumentError(f"{path} names {name!r}; expected model/ARGUMENT or stage/SETTING, such as stage/lr.")
         if isinstance(value, dict):
@@ -194,11 +194,11 @@ def read_space(path: Path, fixed: dict[str, Any] | None = None) -> Space:
 
 
 def _distribution(path: Path, name: str, value: dict[str, Any]) -> Distribution:
-    kind, found = next(iter(value.items())) if len(value) == 1 else (None, None)
-    if kind == "choice" and isinstance(found, list) and found:
-        return Choice(tuple(found))
-    if kind in _KINDS and isinstance(found, list) and len(found) == 2 and all(isinstance(v, (int, float)) for v in found):
-        low, high = found
+    kind, values = next(iter(value.items())) if len(value) == 1 else (None, None)
+    if kind == "choice" and isinstance(values, list) and values:
+        return Choice(tuple(values))
+    if kind in _KINDS and isinstance(values, list) and len(values) == 2 and all(isinstance(v, (int, float)) for v in values):
+        low, high = values
         if low <= high and (kind == "uniform" or low > 0):
             return _KINDS[kind](low, high)
     raise ArgumentError(f'{path} gives {name} the distribution {json.dumps(value)}; expected {{"uniform": [low, high]}}, '

@@ -57,14 +57,14 @@ def write_best(row: dict[str, Any], metric: str, stem: Path) -> None:
     _write(head, body, stem, row)
 
 
-def _write(head: list[str], body: list[list[Any]], stem: Path, found: dict[str, Any]) -> None:
+def _write(head: list[str], body: list[list[Any]], stem: Path, record: dict[str, Any]) -> None:
     cells = [["-" if v is None else f"{v:.4g}" if isinstance(v, float) else shown(v) for v in line] for line in body]
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *cells]
     write_atomically(stem.with_suffix(".md"), "".join("| " + " | ".join(line) + " |\n" for line in lines).encode())
     buffer = io.StringIO()
     csv.writer(buffer).writerows([head, *body])
     write_atomically(stem.with_suffix(".csv"), buffer.getvalue().encode())
-    write_json(stem.with_suffix(".json"), found)
+    write_json(stem.with_suffix(".json"), record)
 
 
 def _minutes(path: Path) -> float | None:

@@ -50,20 +50,20 @@ def manifolds(*, out: str | Path, preset: str = "quick", seed: int = 0, device: 
     job = Job("manifolds", out, preset, seed, device, say, **_given(preset))
     if (known := job.known()) is not None:
         return known
-    found = []
+    cases = []
     for case in CASES[preset]:
-        own = Job(case.name, job.stem, preset, seed, device, say, **_given(preset))
-        record = own.known()
+        case_job = Job(case.name, job.stem, preset, seed, device, say, **_given(preset))
+        record = case_job.known()
         if record is None:
-            record = own.write(run_case(case, BUDGETS[preset], seed, job.device))
+            record = case_job.write(run_case(case, BUDGETS[preset], seed, job.device))
             say(f"{case.name}: {record['active_dimensions']} of {case.latent_dim} dimensions active, gamma "
                 f"{record['gamma']:.4f}, slopes {record['loss_slope']:.2f} (d - r = {case.d - case.r}) and "
                 f"{record['kl_slope']:.2f} (-r = {-case.r}), {record['seconds']:.0f} s")
-        found.append({key: value for key, value in record.items() if key not in ("name", "settings")})
-    counted = [c for c in found if c["kind"] != "sphere"]
+        cases.append({key: value for key, value in record.items() if key not in ("name", "settings")})
+    counted = [c for c in cases if c["kind"] != "sphere"]
     right = sum(c["active_dimensions"] == c["r"] for c in counted)
     say(f"manifolds: the dimension is found in {right} of {len(counted)} cases")
-    return job.write({"cases": found, "right": right, "counted": len(counted)}, _draw(found))
+    return job.write({"cases": cases, "right": right, "counted": len(counted)}, _draw(cases))
 
 
 def _given(preset: str) -> dict[str, Any]:
@@ -77,11 +77,11 @@ def _draw(cases: list[dict[str, Any]]) -> Any:
     largest = max(max(c["r"], c["active_dimensions"]) for c in cases)
     left.plot([0, largest + 1], [0, largest + 1], color=GREY, linewidth=1, linestyle="--", label="as many as r")
     for i, kind in enumerate(kinds):
-        own = [c for c in cases if c["kind"] == kind]
+        of_kind = [c for c in cases if c["kind"] == kind]
         offset = 0.08 * largest * (i - (len(kinds) - 1) / 2) / len(kinds)  # cases of several kinds would hide each other
-        left.scatter([c["r"] + offset for c in own], [c["active_dimensions"] for c in own], color=COLOURS[i], marker="osD"[i],
-                     s=26, zorder=3, label=kind)
-        for j, c in enumerate(own):
+        left.scatter([c["r"] + offset for c in of_kind], [c["active_dimensions"] for c in of_kind], color=COLOURS[i],
+                     marker="osD"[i], s=26, zorder=3, label=kind)
+        for j, c in enumerate(of_kind):
             gammas = c["sweep"]["log_gamma"]
             for axes, key, scale in ((middle, "loss", c["d"] - c["r"]), (right, "kl", c["r"])):
                 start = np.interp(-FITTED_BELOW, [-at for at in gammas], c["sweep"][key])

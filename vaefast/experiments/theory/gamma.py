@@ -40,7 +40,7 @@ def fig1a(learned: Records, fixed: Records, *, image_shape: Sequence[int], out: 
     dims = math.prod(image_shape)
     curves = {"learned": curve(learned, dims, stage=stage, optimal=optimal), "fixed": curve(fixed, dims, stage=stage)}
     gammas = curves["learned"]["log_gamma"]
-    record = {**curves, "final": {name: {key: values[-1] for key, values in found.items()} for name, found in curves.items()},
+    record = {**curves, "final": {name: {key: values[-1] for key, values in series.items()} for name, series in curves.items()},
               "error_ratio": curves["fixed"]["squared_error"][-1] / max(curves["learned"]["squared_error"][-1], 1e-12),
               "falling": sum(b < a for a, b in zip(gammas, gammas[1:])) / max(1, len(gammas) - 1)}
     say(f"fig1a: log gamma {gammas[-1]:.2f} after {curves['learned']['step'][-1]:,} iterations; the error of gamma = 1 is "
@@ -57,14 +57,14 @@ def curve(records: Records, dims: int, *, stage: str = "stage1", optimal: bool =
     points = [r for r in records if r.get("stage") == stage and "gamma" in r]
     if not points:
         raise ArgumentError(f"there are no records of {stage} with a gamma; a run with a Gaussian likelihood was expected.")
-    found: dict[str, list[float]] = {"step": [], "log_gamma": [], "squared_error": []}
+    series: dict[str, list[float]] = {"step": [], "log_gamma": [], "squared_error": []}
     for r in points:
         mean = r["reconstruction"] / dims - HALF_LOG_2PI
         log_gamma = mean - 0.5 if optimal else math.log(r["gamma"])
         error = math.exp(2 * log_gamma) * (1 if optimal else 2 * (mean - log_gamma))
         for key, value in (("step", r["step"]), ("log_gamma", log_gamma), ("squared_error", error)):
-            found[key].append(value)
-    return found
+            series[key].append(value)
+    return series
 
 
 def _draw(curves: dict[str, dict[str, list[float]]]) -> Any:

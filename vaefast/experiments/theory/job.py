@@ -27,19 +27,19 @@ class Job:
         preset: "smoke", "quick" or "paper".
         device: "auto", "cpu", "cuda", ...
         say: told what is done.
-        given: what else the outcome depends on, JSON-ready.
+        inputs: what else the outcome depends on, JSON-ready.
 
     Raises:
         ArgumentError: no such preset. DeviceError: no such device.
     """
 
     def __init__(self, name: str, out: str | Path, preset: str, seed: int, device: str | torch.device,
-                 say: Callable[[str], None], **given: Any) -> None:
+                 say: Callable[[str], None], **inputs: Any) -> None:
         if preset not in PRESETS:
             raise ArgumentError(f"preset is {preset!r}; expected one of {', '.join(PRESETS)}.")
         self.name, self.stem, self.preset, self.seed, self.say = name, Path(out) / name, preset, seed, say
         self.device = resolve_device(device)
-        self.settings = json.loads(json.dumps({"preset": preset, "seed": seed, **given}))  # as they are read back
+        self.settings = json.loads(json.dumps({"preset": preset, "seed": seed, **inputs}))  # as they are read back
 
     def known(self) -> dict[str, Any] | None:
         """The record that is there already, if it is of these very settings."""

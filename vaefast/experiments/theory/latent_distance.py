@@ -52,7 +52,7 @@ def table3(model: TwoStageVAE, images: Tensor, *, out: str | Path, data: str | N
     surely = (first["value"] - 2 * first["standard_error"]) / (max(second["value"], 0.0) + 2 * second["standard_error"])
     printed = PAPER.get(data or "")
     record = {"n": len(z), "latent_dim": z.shape[1],
-              **{name: {key: found[key] for key in ("value", "standard_error")} for name, found in
+              **{name: {key: mmd[key] for key in ("value", "standard_error")} for name, mmd in
                  (("stage1", first), ("stage2", second))},
               "reference": first["reference"], "ratio": ratio, "ratio_at_least": max(0.0, surely),
               "paper": printed and {"stage1": printed[0], "stage2": printed[1],

@@ -47,8 +47,8 @@ def fig2(model: TwoStageVAE, images: Tensor, *, out: str | Path, preset: str = "
     values = {name: singular_values(codes).tolist() for name, codes in (("stage1", z), ("stage2", u), ("prior", prior))}
     width = (k / n) ** 0.5
     band = (1 - width, 1 + width)
-    outside = {name: max(0.0, max(max(v / band[1], band[0] / max(v, 1e-12)) for v in found) - 1)
-               for name, found in values.items()}
+    outside = {name: max(0.0, max(max(v / band[1], band[0] / max(v, 1e-12)) for v in spectrum) - 1)
+               for name, spectrum in values.items()}
     say(f"fig2: stage 1's singular values go from {values['stage1'][-1]:.2f} to {values['stage1'][0]:.2f}, stage 2's from "
         f"{values['stage2'][-1]:.2f} to {values['stage2'][0]:.2f}; N(0, I) has {band[0]:.2f} to {band[1]:.2f}")
     return job.write({"n": n, "latent_dim": k, "singular_values": values, "band": list(band), "outside": outside},

@@ -28,7 +28,7 @@ class SelfAttention(nn.Module):
         query = self.query(x)
         key, value = F.max_pool2d(self.key(x), 2), F.max_pool2d(self.value(x), 2)
         # one head; dot products are not scaled
-        rows = [t.flatten(2).transpose(1, 2)[:, None] for t in (query, key, value)]
-        found = F.scaled_dot_product_attention(*rows, scale=1.0)
-        found = found[:, 0].transpose(1, 2).unflatten(2, x.shape[2:])
-        return x + self.gamma * self.out(found)
+        query, key, value = (t.flatten(2).transpose(1, 2)[:, None] for t in (query, key, value))
+        attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        attended = attended[:, 0].transpose(1, 2).unflatten(2, x.shape[2:])
+        return x + self.gamma * self.out(attended)

@@ -35,7 +35,7 @@ class ConditionalBatchNorm(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         y = self.norm(x)
-        if self.gain is None:
+        if self.gain is None or self.bias is None:
             return y
         gain, bias = (1 + self.gain(condition))[..., None, None], self.bias(condition)[..., None, None]
         return torch.addcmul(bias, y, gain).to(y.dtype)

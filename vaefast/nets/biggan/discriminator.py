@@ -87,7 +87,7 @@ class BigGANDiscriminator(nn.Module):
         """What the head sees, [B, features]."""
         h = x if self.stem is None else self.stem(x)
         for i, blocks in enumerate(self.stages):
-            for block in blocks:
+            for block in blocks.children():
                 h = block(h)
             if str(i) in self.attention:
                 h = self.attention[str(i)](h)

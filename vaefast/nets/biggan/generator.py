@@ -117,7 +117,7 @@ class BigGANGenerator(nn.Module):
         first, conditions = self._conditions(z, labels)
         h = self.fc(first).unflatten(1, self.start)
         for i, (blocks, condition) in enumerate(zip(self.stages, conditions)):
-            for block in blocks:
+            for block in blocks.children():
                 h = block(h, condition)
             if str(i) in self.attention:
                 h = self.attention[str(i)](h)

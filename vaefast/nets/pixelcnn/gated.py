@@ -110,9 +110,9 @@ class GatedPixelCNN(nn.Module):
         self.latent_dim, self.width, self.levels, self.masks = latent_dim, width, levels, masks
         self.maps = nn.Linear(latent_dim, MAPS * self.image_shape[1] * self.image_shape[2]) if condition == "maps" else None
         self.family = "bernoulli" if levels == 2 else "categorical"
-        given = {"reference": masks == "reference", "maps": MAPS if condition == "maps" else 0}
-        self.layers = nn.ModuleList(GatedLayer(width if i else 1, width, latent_dim, first=i == 0, **given)
-                                    for i in range(layers))
+        maps = MAPS if condition == "maps" else 0
+        self.layers = nn.ModuleList(GatedLayer(width if i else 1, width, latent_dim, first=i == 0,
+                                               reference=masks == "reference", maps=maps) for i in range(layers))
         self.last = nn.Conv2d(width, width, 1)
         self.head = nn.Conv2d(width, 1 if levels == 2 else levels, 1)
         self.apply(init_glorot)

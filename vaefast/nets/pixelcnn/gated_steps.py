@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -60,9 +61,10 @@ class GatedSteps(Steps):
     def __init__(self, net: GatedPixelCNN, z: Tensor, uniforms: Tensor) -> None:
         super().__init__(net, uniforms)
         self.by_row = net.masks == "standard"
-        given = net.condition(z)
-        given = given.flatten(2).permute(2, 1, 0).contiguous() if given.ndim == 4 else given
-        self.layers = [_Layer(layer, given, (self.height, self.width), self.batch) for layer in net.layers]
+        condition = net.condition(z)
+        condition = condition.flatten(2).permute(2, 1, 0).contiguous() if condition.ndim == 4 else condition
+        self.layers = [_Layer(layer, condition, (self.height, self.width), self.batch)
+                       for layer in cast("Iterable[GatedLayer]", net.layers)]
         self.last, self.last_bias = pointwise(net.last)
         self.head, self.head_bias = pointwise(net.head)
         self.columns = torch.arange(self.width, device=z.device)

@@ -38,6 +38,7 @@ class GatedBlock(nn.Module):
     def forward(self, x: Tensor, z: Tensor, a: Tensor | None = None) -> Tensor:
         h = self.first(both_elu(x))
         if self.skip is not None:
+            assert a is not None
             h = h + self.skip(both_elu(a))
         h = F.dropout(both_elu(h), self.dropout, self.training)
         return x + linear_gate(self.second(h) + self.condition(z)[:, :, None, None])
@@ -120,7 +121,7 @@ class PixelCNNPlusPlus(nn.Module):
         kept: list[list[tuple[Tensor, Tensor]]] = []
         for s in range(SCALES):
             kept.append([(u, v)])
-            for above, left in zip(self.above.up[s], self.left.up[s]):
+            for above, left in zip(self.above.up[s].children(), self.left.up[s].children()):
                 u = above(u, z)
                 v = left(v, z, u)
                 kept[s].append((u, v))
@@ -128,7 +129,7 @@ class PixelCNNPlusPlus(nn.Module):
                 u, v = self.above.coarsen[s](u), self.left.coarsen[s](v)
         u, v = kept[-1].pop()
         for s in reversed(range(SCALES)):
-            for above, left in zip(self.above.down[s], self.left.down[s]):
+            for above, left in zip(self.above.down[s].children(), self.left.down[s].children()):
                 then_u, then_v = kept[s].pop()
                 u = above(u, z, then_u)
                 v = left(v, z, torch.cat([u, then_v], 1))

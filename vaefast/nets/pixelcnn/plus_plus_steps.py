@@ -7,7 +7,8 @@ they come.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,10 @@ from vaefast.nets.pixelcnn.cache import CachedConv, Rows, pointwise, product
 from vaefast.nets.pixelcnn.steps import Steps
 
 if TYPE_CHECKING:
+    from vaefast.nets.pixelcnn.causal import CausalConv2d
     from vaefast.nets.pixelcnn.plus_plus import GatedBlock, PixelCNNPlusPlus, Stream
+
+    _Blocks = Iterable[Iterable[GatedBlock]]
 
 Size = tuple[int, int]
 
@@ -28,14 +32,18 @@ class _Block:
 
     def __init__(self, block: GatedBlock, z: Tensor, size: Size) -> None:
         self.first, self.second = (CachedConv(conv, size, len(z)) for conv in (block.first, block.second))
-        self.skip, self.bias = (None, None) if block.skip is None else pointwise(block.skip)
-        if self.bias is not None:
-            self.bias = self.bias + self.first.bias
+        self.skip: Tensor | None = None
+        if block.skip is not None:
+            self.skip, bias = pointwise(block.skip)
+            self.bias = bias + self.first.bias
         self.code = block.condition(z).t() + self.second.bias
 
     def __call__(self, pixels: Tensor, x: Tensor, a: Tensor | None = None) -> Tensor:
         self.first.write(pixels, both_elu(x))
-        extra = None if self.skip is None else product(self.skip, both_elu(a), self.bias)
+        extra = None
+        if self.skip is not None:
+            assert a is not None
+            extra = product(self.skip, both_elu(a), self.bias)
         self.second.write(pixels, both_elu(self.first(pixels, extra)))
         return x + linear_gate(self.second(pixels, self.code))
 
@@ -44,6 +52,7 @@ class _Refine:
     """A transposed convolution from a grid `size` to one twice as fine: coarse pixels in, finer ones kept until read."""
 
     def __init__(self, conv: nn.ConvTranspose2d, size: Size, batch: int) -> None:
+        assert conv.bias is not None
         weight = conv.weight.permute(2, 3, 1, 0)  # [rows, columns, out, in]
         out = weight.shape[2]
         if weight.shape[1] == 2:
@@ -79,10 +88,12 @@ class _Stream:
     """A stream's layers, with what they keep."""
 
     def __init__(self, stream: Stream, z: Tensor, sizes: list[Size]) -> None:
-        self.up = [[_Block(b, z, size) for b in blocks] for blocks, size in zip(stream.up, sizes)]
-        self.down = [[_Block(b, z, size) for b in blocks] for blocks, size in zip(stream.down, sizes)]
-        self.coarsen = [CachedConv(conv, size, len(z)) for conv, size in zip(stream.coarsen, sizes)]
-        self.refine = [_Refine(conv, size, len(z)) for conv, size in zip(stream.refine, sizes[1:])]
+        up, down = cast("_Blocks", stream.up), cast("_Blocks", stream.down)
+        coarsen, refine = cast("Iterable[CausalConv2d]", stream.coarsen), cast("Iterable[nn.ConvTranspose2d]", stream.refine)
+        self.up = [[_Block(b, z, size) for b in blocks] for blocks, size in zip(up, sizes)]
+        self.down = [[_Block(b, z, size) for b in blocks] for blocks, size in zip(down, sizes)]
+        self.coarsen = [CachedConv(conv, size, len(z)) for conv, size in zip(coarsen, sizes)]
+        self.refine = [_Refine(conv, size, len(z)) for conv, size in zip(refine, sizes[1:])]
 
 
 class PlusPlusSteps(Steps):

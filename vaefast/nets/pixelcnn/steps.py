@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -65,7 +66,8 @@ class Steps:
 
     def run(self) -> Tensor:
         """The image, [B, C, H, W]."""
-        steps = {(step, n): (lambda s=step, n=n: s(n)) for step in (self._row, self._pixel) for n in range(1, self.scales + 1)}
+        steps: dict[tuple[Callable[[int], None], int], Callable[[], None]] = {
+            (step, n): partial(step, n) for step in (self._row, self._pixel) for n in range(1, self.scales + 1)}
         if self.at.is_cuda:
             steps = {key: self._captured(step) for key, step in steps.items()}
         due = [next(s for s in range(self.scales, 0, -1) if n % 2 ** (s - 1) == 0) for n in range(max(self.height, self.width))]

@@ -8,10 +8,10 @@ from typing import Any
 from vaefast.experiments.papers.claims import Claim, by_name, claim, less, mean_of
 
 
-def of_table1(found: dict[str, Any]) -> list[Claim]:
+def of_table1(record: dict[str, Any]) -> list[Claim]:
     """Of table 1 on one data set, in the FID where it was measured, else in classifier features."""
-    rows = by_name(found)
-    metric = "fid" if any(row["fid"] for row in found["rows"]) else "fd_classifier"
+    rows = by_name(record)
+    metric = "fid" if any(row["fid"] for row in record["rows"]) else "fd_classifier"
     claims = []
     for better, worse, text in (
             ("two-stage", "vae-learned", "the second stage improves the very model it is trained on"),
@@ -29,10 +29,10 @@ def of_table1(found: dict[str, Any]) -> list[Claim]:
 def of_latents(distance: dict[str, Any], values: dict[str, Any]) -> list[Claim]:
     """Of table 3 and figure 2 on one data set."""
     ratio, least = distance["ratio"], distance["ratio_at_least"]
-    found = values["singular_values"]
+    singular = values["singular_values"]
     centre = sum(values["band"]) / 2
-    off = max(abs(v / centre - 1) for v in found["stage2"])
-    first = max(abs(v / centre - 1) for v in found["stage1"])
+    off = max(abs(v / centre - 1) for v in singular["stage2"])
+    first = max(abs(v / centre - 1) for v in singular["stage1"])
     return [
         Claim("q(u) is nearer to N(0, I) than q(z): MMD^2 falls",
               f"{distance['stage1']['value']:.3g} to {distance['stage2']['value']:.3g}"
@@ -68,13 +68,13 @@ def of_manifolds(record: dict[str, Any]) -> list[Claim]:
 
 def of_parts(there: Mapping[str, dict[str, Any]]) -> list[Claim]:
     """Of all parts of a data set that are there."""
-    found: list[Claim] = []
+    claims: list[Claim] = []
     if "table1" in there:
-        found += of_table1(there["table1"])
+        claims += of_table1(there["table1"])
     if "table3" in there and "fig2" in there:
-        found += of_latents(there["table3"], there["fig2"])
+        claims += of_latents(there["table3"], there["fig2"])
     if "fig1a" in there:
-        found += of_gamma(there["fig1a"])
+        claims += of_gamma(there["fig1a"])
     if "fig1b" in there:
-        found += of_eigenvalues(there["fig1b"])
-    return found
+        claims += of_eigenvalues(there["fig1b"])
+    return claims

@@ -66,29 +66,29 @@ def options(training: Training, table: str, preset: str, data: str) -> dict[str,
     of_preset(SAMPLES, preset)
     two = training.kind == "two-stage"
     gan = training.kind == "gan"  # which has its authors' settings at every length
-    found: dict[str, Any] = {"kind": training.kind, "preset_name": "paper" if gan or preset == "paper" else "short"}
+    request: dict[str, Any] = {"kind": training.kind, "preset_name": "paper" if gan or preset == "paper" else "short"}
     model, stages = dict(training.model), dict(training.stages)
     if preset == "smoke":
-        found["steps"] = (300, 600) if two else (50,) if gan else (300,)
+        request["steps"] = (300, 600) if two else (50,) if gan else (300,)
         if table == "table2":
-            found["steps"] = (20, 300) if two else (20,)
+            request["steps"] = (20, 300) if two else (20,)
             stages["batch_size"] = 16
     elif preset == "paper" and table == "table2":
-        found["epochs"] = (70.0, 70.0) if two else (70.0,)
+        request["epochs"] = (70.0, 70.0) if two else (70.0,)
         if two:
             stages["halve_every"] = 30.0
         else:
             _wae_paper(training, model, stages)
     elif preset == "quick" and gan:
         # no shorter: until a few thousand steps in, D often wins and the fakes are all alike
-        found |= {"steps": (GAN_STEPS["mnist"],), "score_every": 1.0}
+        request |= {"steps": (GAN_STEPS["mnist"],), "score_every": 1.0}
     elif preset == "paper" and gan:
-        found |= {"steps": (GAN_STEPS.get(data, GAN_STEPS["mnist"]),), "score_every": GAN_CHECKPOINT_EPOCHS, "keep_best": True}
+        request |= {"steps": (GAN_STEPS.get(data, GAN_STEPS["mnist"]),), "score_every": GAN_CHECKPOINT_EPOCHS, "keep_best": True}
     elif preset == "paper" and table == "fig1a":
-        found["steps"] = (100_000,)
+        request["steps"] = (100_000,)
     elif preset == "paper" and data == "cifar10":
-        found["epochs"] = (1000.0, 2000.0) if two else (1000.0,)
-    return {**found, "model_overrides": model, "stage_overrides": stages}
+        request["epochs"] = (1000.0, 2000.0) if two else (1000.0,)
+    return {**request, "model_overrides": model, "stage_overrides": stages}
 
 
 def _wae_paper(training: Training, model: dict[str, Any], stages: dict[str, Any]) -> None:
@@ -106,15 +106,15 @@ def data_options(table: str, preset: str, plain: ImageSet) -> dict[str, Any]:
     The paper's CIFAR-10 went through JPEG, and its CelebA is another crop for each table. The WAE paper's networks halve three
     times, so that other sides than multiples of 8 get a black border; a smoke run of them sees 2,000 images.
     """
-    found: dict[str, Any] = {}
+    loader_options: dict[str, Any] = {}
     if plain.name == "celeba" and table == "table2":
-        found["crop"] = 140
+        loader_options["crop"] = 140
     if plain.name == "cifar10" and not plain.note:  # a note says that the files are JPEG already
-        found["jpeg75"] = True
+        loader_options["jpeg75"] = True
     if table == "table2":
         side = max(plain.image_shape[1:])
         if side % WAE_MULTIPLE:
-            found["pad"] = -(-side // WAE_MULTIPLE) * WAE_MULTIPLE
+            loader_options["pad"] = -(-side // WAE_MULTIPLE) * WAE_MULTIPLE
         if preset == "smoke":
-            found["limit"] = 2_000
-    return found
+            loader_options["limit"] = 2_000
+    return loader_options

@@ -19,9 +19,9 @@ BLURRED = 0.9
 """Of the sharpness with the released weight."""
 
 
-def of_ablation(found: dict[str, Any]) -> list[Claim]:
+def of_ablation(record: dict[str, Any]) -> list[Claim]:
     """Of the terms, one at a time."""
-    rows = by_name(found)
+    rows = by_name(record)
     return [
         _collapse(rows),
         less(rows, "active", "elbo", "mixture", "with the mixture in the KL's place more dimensions are active (the ELBO's "
@@ -35,16 +35,16 @@ def of_ablation(found: dict[str, Any]) -> list[Claim]:
     ]
 
 
-def of_weights(found: dict[str, Any]) -> list[Claim]:
+def of_weights(record: dict[str, Any]) -> list[Claim]:
     """Of the weight of the variance term."""
-    rows = by_name(found)
+    rows = by_name(record)
     return [monotone("the larger the variance term's weight, the larger the posterior variances",
                      [mean_of(rows, row.name, "posterior_variance") for row in WEIGHTS])]
 
 
-def of_baselines(found: dict[str, Any]) -> list[Claim]:
+def of_baselines(record: dict[str, Any]) -> list[Claim]:
     """Of samples, by the distance that was measured. The work has none of these comparisons."""
-    rows, distance = by_name(found), measured(found, DISTANCES)
+    rows, distance = by_name(record), measured(record, DISTANCES)
     name = name_of(distance)
     said = [less(rows, distance, "gamix-two-stage", "gamix", f"left open: a second stage helps GAMIX-VAE ({name})")]
     said += [less(rows, distance, "gamix", other, f"left open: GAMIX-VAE draws better samples than {what} ({name})")

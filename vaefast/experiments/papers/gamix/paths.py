@@ -40,16 +40,16 @@ def run(task: Task, models: Sequence[str] | None) -> None:
     """The part's picture and table, of the first trials of `DRAWN`, which are trained where need be."""
     task.train_rows(DRAWN, models, trials=1)
     part = task.name
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     grids: dict[str, Any] = {}
     for row, path in task.first_models(DRAWN):
         drawn, values = _DRAW[part](task.model(path), task.test)
         grids |= {", ".join(filter(None, (row.title, what))): picture for what, picture in drawn.items()}
-        found.append({"name": row.name, "title": row.title, **{key: spread([value]) for key, value in values.items()}})
+        rows.append({"name": row.name, "title": row.title, **{key: spread([value]) for key, value in values.items()}})
     if grids:
         columns = IMAGES if part == "latent" else 1
         save_png(task.out.with_name(f"{part}.png"), side_by_side(list(grids.values()), list(grids), cols=columns))
-    write_table({"table": part, "data": task.data, "preset": task.study.preset, "trials": 1, "rows": found}, task.out,
+    write_table({"table": part, "data": task.data, "preset": task.study.preset, "trials": 1, "rows": rows}, task.out,
                 COLUMNS[part])
 
 

@@ -24,10 +24,10 @@ def draw(task: Task) -> None:
         _codes(task.out.with_name(f"{task.name}_codes"), first)
 
 
-def _codes(stem: Path, found: Sequence[tuple[Row, Path]]) -> None:
+def _codes(stem: Path, runs: Sequence[tuple[Row, Path]]) -> None:
     """KL and mean posterior variance of every dimension of every model, each sorted."""
     figure, axes = figures.panels(2, width=5.2, height=4.2)
-    for i, (row, path) in enumerate(found):
+    for i, (row, path) in enumerate(runs):
         codes = read_object(path / "latents.json")
         style = {"color": figures.COLOURS[i % len(figures.COLOURS)], "linestyle": ("-", "--")[i // len(figures.COLOURS)]}
         for panel, key, reverse in zip(axes, ("kl_per_dimension", "posterior_variance"), (True, False), strict=True):

@@ -131,12 +131,12 @@ def options(training: Training, preset: str, side: int) -> dict[str, Any]:
     model |= {"net_options": nets} if training.kind == "two-stage" else nets
     stages: list[dict[str, Any]] = [{"flip": True}, {}]
     small = "short" if training.kind == "two-stage" else "quick"
-    found: dict[str, Any] = {"kind": training.kind, "preset_name": "paper" if preset == "paper" else small,
-                             "model_overrides": model, "coded": budget.coded}
+    request: dict[str, Any] = {"kind": training.kind, "preset_name": "paper" if preset == "paper" else small,
+                               "model_overrides": model, "coded": budget.coded}
     if budget.batch is not None and budget.steps is not None:
         stages[0] |= {"batch_size": budget.batch[large], "steps": budget.steps[large], "lr": 1e-3, "schedule": "cosine"}
         stages[1] |= {"steps": budget.second_steps}
-    return {**found, "stage_overrides": stages[:1 if training.kind == "gamix" else 2]}
+    return {**request, "stage_overrides": stages[:1 if training.kind == "gamix" else 2]}
 
 
 def data_options(preset: str, side: int) -> dict[str, Any]:

@@ -15,36 +15,36 @@ COLLAPSED = 0.5
 """Of the diversity with the usual learning rates."""
 
 
-def of_table(found: dict[str, Any]) -> list[Claim]:
+def of_table(record: dict[str, Any]) -> list[Claim]:
     """Of the result table on one data set, in FID and Inception score where they were measured, else in their substitutes."""
-    rows, distance, score = by_name(found), measured(found, DISTANCES), f"{measured(found, INCEPTION)}_{FEW}"
+    rows, distance, score = by_name(record), measured(record, DISTANCES), f"{measured(record, INCEPTION)}_{FEW}"
     said = []
     for arch, name in (("normal", "BigGAN"), ("deep", "BigGAN-deep")):
         said.append(_far(rows, score, f"gan-{arch}", f"vae-{arch}",
                          f"the Inception score of {name} is far above the VAE's of its parts (here: {FAR:g} times or more)"))
     for arch, name in (("normal", "BigGAN"), ("deep", "BigGAN-deep")):
-        if found["data"] == "cifar10":
+        if record["data"] == "cifar10":
             said.append(less(rows, distance, f"gan-{arch}", f"vae-{arch}", f"{name} has the better FID on CIFAR-10"))
-        if found["data"] == "lfw":
+        if record["data"] == "lfw":
             said.append(less(rows, distance, f"vae-{arch}", f"gan-{arch}", f"the VAE of {name}'s parts has the better FID on "
                              "faces"))
     for family, name in (("gan", "the GAN"), ("vae", "the VAE")):
-        if (found["data"], family) != ("cifar10", "vae"):  # where the paper itself found none
+        if (record["data"], family) != ("cifar10", "vae"):  # where the paper itself found none
             said.append(less(rows, distance, f"{family}-deep", f"{family}-normal", f"extra residual blocks help {name}"))
     return said
 
 
-def of_latents(found: dict[str, Any]) -> list[Claim]:
+def of_latents(record: dict[str, Any]) -> list[Claim]:
     """Of the VAE's latent dimensions."""
-    rows, distance = by_name(found), measured(found, DISTANCES)
+    rows, distance = by_name(record), measured(record, DISTANCES)
     values = [mean_of(rows, "vae-deep" if k == 256 else f"vae-deep-z{k}", distance) for k in LATENTS]
     return [monotone("the more latent dimensions, the better the VAE (in FID)", values, ".4g",
                      f" with {' / '.join(map(str, LATENTS))}", falls=True)]
 
 
-def of_rates(found: dict[str, Any]) -> list[Claim]:
+def of_rates(record: dict[str, Any]) -> list[Claim]:
     """Of learning rates: convergence by the distance at the end of the same budget, collapse by the samples' diversity."""
-    rows, distance = by_name(found), measured(found, DISTANCES)
+    rows, distance = by_name(record), measured(record, DISTANCES)
     slower = "10 times the discriminator's learning rate slows convergence (here: a worse distance after as many steps)"
     text = f"10 times the generator's learning rate collapses (here: a diversity below {COLLAPSED:g} of the usual, or divergence)"
     said = [_diverged(rows, "gan-deep-fast-d", slower) or less(rows, distance, "gan-deep", "gan-deep-fast-d", slower)]
@@ -55,9 +55,9 @@ def of_rates(found: dict[str, Any]) -> list[Claim]:
                          lambda f, u: f < COLLAPSED * u)]
 
 
-def of_activation(found: dict[str, Any]) -> list[Claim]:
+def of_activation(record: dict[str, Any]) -> list[Claim]:
     """Of leaky ReLU in the place of ReLU."""
-    rows, distance = by_name(found), measured(found, DISTANCES)
+    rows, distance = by_name(record), measured(record, DISTANCES)
     return [_diverged(rows, f"{name}-leaky", text) or less(rows, distance, name, f"{name}-leaky", text)
             for name, text in (("gan-deep", "leaky ReLU is worse for the GAN"), ("vae-deep", "leaky ReLU is worse for the VAE"))]
 

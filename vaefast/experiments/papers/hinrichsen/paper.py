@@ -44,9 +44,9 @@ def _notes(study: Study) -> Sequence[str]:
 
 
 def _printed(part: str, row: Row, data: str) -> dict[str, Any]:
-    own = TABLE.get(data, {}).get(row.name) if part == "table" else None
-    return {"paper_is": printed((own.inception_score, None) if own else None),
-            "paper_fid": printed((own.fid, None) if own else None)}
+    in_table = TABLE.get(data, {}).get(row.name) if part == "table" else None
+    return {"paper_is": printed((in_table.inception_score, None) if in_table else None),
+            "paper_fid": printed((in_table.fid, None) if in_table else None)}
 
 
 def _diversity(path: Path) -> dict[str, float]:

@@ -32,14 +32,14 @@ def interpolations(task: Task, models: Sequence[str] | None) -> None:
     for row, path in task.first_models(MAIN):
         model = task.model(path)
         generator = torch.Generator().manual_seed(task.study.seed + 1)
-        ends = torch.randn(2, PAIRS, model.latent_dim, generator=generator).to(model.device)
-        between[row.title] = shared.decoded(model, shared.great_circle(*ends, STEPS))
+        start, end = torch.randn(2, PAIRS, model.latent_dim, generator=generator).to(model.device)
+        between[row.title] = shared.decoded(model, shared.great_circle(start, end, STEPS))
         if model.encodes:
             codes = model.encode(originals.to(model.device)).mean
             coded[row.title] = shared.decoded(model, shared.great_circle(codes[:PAIRS], codes[PAIRS:], STEPS))
-    for name, found in (("interpolations", between), ("reconstructed", coded)):
-        if found:
-            save_png(task.out.with_name(f"{name}.png"), side_by_side(list(found.values()), list(found), cols=2))
+    for name, drawn in (("interpolations", between), ("reconstructed", coded)):
+        if drawn:
+            save_png(task.out.with_name(f"{name}.png"), side_by_side(list(drawn.values()), list(drawn), cols=2))
 
 
 @torch.no_grad()
@@ -51,15 +51,15 @@ def neighbours(task: Task) -> None:
     if network is None:
         return
     rows = metrics.classifier_features(network, train.images)
-    found: dict[str, Any] = {}
+    drawn: dict[str, Any] = {}
     for row, path in task.first_models():
         model = task.model(path)
         images = to_uint8(model.sample(PAIRS, torch.Generator(model.device).manual_seed(study.seed + 1)))
         near = torch.cdist(metrics.classifier_features(network, images), rows).topk(min(NEIGHBOURS, len(train)), largest=False)
         lines = torch.cat([images[:, None], train.images[near.indices]], 1)
-        found[row.title] = shared.in_colour(image_grid(lines.flatten(0, 1), PAIRS, lines.shape[1]))
-    if found:
-        save_png(task.out.with_name("neighbours.png"), side_by_side(list(found.values()), list(found), cols=2))
+        drawn[row.title] = shared.in_colour(image_grid(lines.flatten(0, 1), PAIRS, lines.shape[1]))
+    if drawn:
+        save_png(task.out.with_name("neighbours.png"), side_by_side(list(drawn.values()), list(drawn), cols=2))
 
 
 def rates(task: Task) -> None:

@@ -98,20 +98,20 @@ def options(training: Training, preset: str, data: str) -> dict[str, Any]:
     budget, gan = of_preset(PRESETS, preset), training.kind == "biggan"
     row = "-".join(training.name.split("-")[:2])
     printed = TABLE.get(data, TABLE["cifar10"])[row]
-    found: dict[str, Any] = {"kind": training.kind, "preset_name": "paper"}
+    request: dict[str, Any] = {"kind": training.kind, "preset_name": "paper"}
     if budget.steps is not None:
-        found["steps"] = (budget.steps[not gan],)
+        request["steps"] = (budget.steps[not gan],)
     else:
-        found["epochs"] = (float(printed.epochs),)
+        request["epochs"] = (float(printed.epochs),)
     model: dict[str, Any] = {"latent_dim": LATENT, "ch": budget.ch or printed.ch, **training.model}
     stage: dict[str, Any] = {"batch_size": budget.batch or printed.batch}
     if gan:
         model |= budget.gan
         stage |= _gan_stage(budget, training.stages.get("lr_factors", (1.0, 1.0)), FACES_WEIGHT_DECAY if data == "lfw" else 0.0)
-        found["score_every"] = budget.score_every[data == "lfw"]
+        request["score_every"] = budget.score_every[data == "lfw"]
     else:
         stage |= budget.vae
-    return {**found, "model_overrides": model, "stage_overrides": stage}
+    return {**request, "model_overrides": model, "stage_overrides": stage}
 
 
 def _gan_stage(budget: Budget, factors: tuple[float, float], weight_decay: float) -> dict[str, Any]:

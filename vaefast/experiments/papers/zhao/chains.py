@@ -25,45 +25,45 @@ def columns(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
 def run(task: Task, models: Sequence[str] | None) -> None:
     """Train and score the rows; the table by step, columns of pictures, and curves."""
     def score(model: Any, path: Any, seed: int) -> dict[str, Any]:
-        found = by_step(write_steps(model, task.test.images, path, split="test", seed=seed))
+        scores = by_step(write_steps(model, task.test.images, path, split="test", seed=seed))
         write_report(path)
-        return {**found, "steps": model.num_steps, "seed": seed}
+        return {**scores, "steps": model.num_steps, "seed": seed}
 
     task.train_rows(task.part.rows, models, score=score)
-    found = table(task)
-    write_table(found, task.out, task.part.columns)
-    _draw(task, found)
+    record = table(task)
+    write_table(record, task.out, task.part.columns)
+    _draw(task, record)
 
 
 def table(task: Task) -> dict[str, Any]:
     """A row for each step, over all trials that are finished, and one for the data."""
     done = {row.name: [scores for _, scores in task.evaluations(row)] for row in task.part.rows}
     steps = max((scores["steps"] for trials in done.values() for scores in trials), default=0)
-    found = [{"name": step, "title": title,
-              **{f"{name}_{key}": spread([s[entry(key, step)] for s in trials if entry(key, step) in s])
-                 for name, trials in done.items() for key, _ in QUANTITIES}}
-             for step, title in (*((f"step{t}", f"step {t}") for t in range(1, steps + 1)), ("data", "the data's own"))]
+    rows = [{"name": step, "title": title,
+             **{f"{name}_{key}": spread([s[entry(key, step)] for s in trials if entry(key, step) in s])
+                for name, trials in done.items() for key, _ in QUANTITIES}}
+            for step, title in (*((f"step{t}", f"step {t}") for t in range(1, steps + 1)), ("data", "the data's own"))]
     minutes = {name: spread([s["minutes/stage1"] for s in trials]) for name, trials in done.items()}
     return {"table": task.name, "data": task.data, "preset": task.study.preset, "trials": max(map(len, done.values())),
-            "minutes": minutes, "rows": found}
+            "minutes": minutes, "rows": rows}
 
 
-def series(found: dict[str, Any], name: str, key: str) -> list[float]:
+def series(record: dict[str, Any], name: str, key: str) -> list[float]:
     """Means by step of a row's quantity; none where it was not measured."""
-    values = [row[f"{name}_{key}"] for row in found["rows"] if row["name"] != "data"]
+    values = [row[f"{name}_{key}"] for row in record["rows"] if row["name"] != "data"]
     return [value["mean"] for value in values if value]
 
 
-def _draw(task: Task, found: dict[str, Any]) -> None:
+def _draw(task: Task, record: dict[str, Any]) -> None:
     """PART.png: error and sharpness by step; PART_samples.png, PART_reconstructions.png: a column for each step."""
     done = task.first_models()
     figure, axes = figures.panels(2)
     for colour, (row, _) in zip(figures.COLOURS, done, strict=False):
         for panel, (key, _) in zip(axes, QUANTITIES, strict=True):
-            values = series(found, row.name, key)
+            values = series(record, row.name, key)
             panel.plot(range(1, len(values) + 1), values, marker="o", color=colour, label=row.title)
-        if own := found["rows"][-1][f"{row.name}_step_sharpness"]:
-            axes[1].axhline(own["mean"], color=figures.GREY, linestyle="--")
+        if of_data := record["rows"][-1][f"{row.name}_step_sharpness"]:
+            axes[1].axhline(of_data["mean"], color=figures.GREY, linestyle="--")
     axes[0].set_ylim(bottom=0)
     axes[1].set_yscale("log")
     for panel, (_, word) in zip(axes, QUANTITIES, strict=True):

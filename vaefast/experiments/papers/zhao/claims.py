@@ -19,9 +19,9 @@ CLOSE = 0.15
 BLURRED = 0.5
 
 
-def of_map(found: dict[str, Any]) -> list[Claim]:
+def of_map(record: dict[str, Any]) -> list[Claim]:
     """Of figure 2."""
-    row = {"map": found["rows"][0]}
+    row = {"map": record["rows"][0]}
     error, variance, bias, blur = (mean_of(row, "map", key) for key in ("error", "variance", "bias", "blur"))
     if error is None or variance is None or bias is None or blur is None:
         return []
@@ -34,20 +34,21 @@ def of_map(found: dict[str, Any]) -> list[Claim]:
               f"rank correlation {blur:.2f}", blur > BLURRED)]
 
 
-def of_chain(found: dict[str, Any]) -> list[Claim]:
+def of_chain(record: dict[str, Any]) -> list[Claim]:
     """Of figure 4: that the Sequential VAE gets better with every step."""
-    error, sharp = (series(found, "sequential", key) for key in ("step_error", "step_sharpness"))
+    error, sharp = (series(record, "sequential", key) for key in ("step_error", "step_sharpness"))
     if not error:
         return []
-    own = found["rows"][-1]["sequential_step_sharpness"]["mean"]
+    of_data = record["rows"][-1]["sequential_step_sharpness"]["mean"]
     return [
         monotone("reconstructions get better with every step (here: the squared error of test images)", error, falls=True),
-        monotone("samples get sharper with every step (here: the variance of the Laplacian)", sharp, words=f" (data: {own:.3g})")]
+        monotone("samples get sharper with every step (here: the variance of the Laplacian)", sharp,
+                 words=f" (data: {of_data:.3g})")]
 
 
-def of_pixels(found: dict[str, Any]) -> list[Claim]:
+def of_pixels(record: dict[str, Any]) -> list[Claim]:
     """Of figure 5."""
-    rows = by_name(found)
+    rows = by_name(record)
     said = [_saturated(rows), *(_useless(rows, name, text) for name, text in (
         ("elbo", "with the ELBO they tell nothing"), ("center", "with the centring regulariser they tell nothing")))]
     said.append(less(rows, "loss", "none", "elbo", "without a regulariser the loss is lower than with the ELBO"))

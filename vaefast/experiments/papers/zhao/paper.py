@@ -38,10 +38,10 @@ def _notes(study: Study) -> Sequence[str]:
 
 
 def _settings(training: Training, task: Task) -> dict[str, Any]:
-    found = protocol.options(training, task.study.preset)
+    settings = protocol.options(training, task.study.preset)
     if training.kind == "pixel-vae":
-        found["mi_every"] = protocol.CHECKS * found["stage_overrides"]["batch_size"] / len(task.train)
-    return found
+        settings["mi_every"] = protocol.CHECKS * settings["stage_overrides"]["batch_size"] / len(task.train)
+    return settings
 
 
 def _grey(task: Task) -> bool:

@@ -68,8 +68,8 @@ def score(model: Any, path: Path, seed: int, *, budget: PixelBudget, train: data
     Writes samples_chain.png (beside the run's samples_stage1.png, the ancestral ones) and chain_steps.png into `path`.
     """
     images = spread_over(train.images, budget.images)
-    found = aggregate(model, images, seed)
-    information = metrics.mutual_information(found.mean, found.std, z=found.codes, seed=seed)
+    encoded = aggregate(model, images, seed)
+    information = metrics.mutual_information(encoded.mean, encoded.std, z=encoded.codes, seed=seed)
     logged = [value for _, value in curve(path, "loss")]
     distance = ImageScores(test, ("classifier",), classifier=classifier, device=model.device)
     ancestral = sample_images(model, image_sampler(model, "prior"), budget.samples, seed=seed + 1)
@@ -107,7 +107,7 @@ def _per_pixel(model: Any) -> float:
 
 def table(task: Task) -> dict[str, Any]:
     """The rows over all trials that are finished; and real images that were not trained on."""
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     trials, real = 0, None
     for row in PIXEL_ROWS:
         done = task.evaluations(row)
@@ -115,15 +115,15 @@ def table(task: Task) -> dict[str, Any]:
         trials = max(trials, len(values))
         last = LOGS[row.name][-1] if row.name in LOGS else None
         if values:
-            found.append({"name": row.name, "title": row.title,
-                          "paper_information": printed((last.information, None) if last else None),
-                          "paper_loss": printed((last.loss, None) if last else None),
-                          **{key: spread([v[key] for v in values]) for key, _ in COLUMNS[2:]}})
+            rows.append({"name": row.name, "title": row.title,
+                         "paper_information": printed((last.information, None) if last else None),
+                         "paper_loss": printed((last.loss, None) if last else None),
+                         **{key: spread([v[key] for v in values]) for key, _ in COLUMNS[2:]}})
             real = done[0][1][entry("fd_classifier", "test_vs_train")]
     if real is not None:
-        found.append({"name": "real", "title": "as many training images", **{key: None for key, _ in COLUMNS},
-                      "fd_ancestral": spread([real]), "fd_chain": spread([real])})
-    return {"table": "fig5", "data": task.data, "preset": task.study.preset, "trials": trials, "rows": found}
+        rows.append({"name": "real", "title": "as many training images", **{key: None for key, _ in COLUMNS},
+                     "fd_ancestral": spread([real]), "fd_chain": spread([real])})
+    return {"table": "fig5", "data": task.data, "preset": task.study.preset, "trials": trials, "rows": rows}
 
 
 def _values(scores: dict[str, Any]) -> dict[str, float]:
@@ -137,7 +137,7 @@ def log_table(task: Task) -> dict[str, Any]:
     """The lines of the authors' logs, and what the first trial had after as many batches."""
     first = {row.name: path for row, path in task.first_models()}
     lines = sorted({line.batches for log in LOGS.values() for line in log})
-    found = []
+    rows = []
     for batches in lines:
         row: dict[str, Any] = {"name": str(batches), "title": f"{batches:,} batches"}
         for name in LOG_ROWS:
@@ -147,8 +147,8 @@ def log_table(task: Task) -> dict[str, Any]:
                 points = curve(first[name], term, "step") if name in first else ()
                 near = [(abs(step - batches), value) for step, value in points if abs(step - batches) <= NEAR * batches]
                 row[f"{name}_{key}"] = spread([min(near)[1]] if near else [])
-        found.append(row)
-    return {"table": "fig5_log", "data": task.data, "preset": task.study.preset, "rows": found}
+        rows.append(row)
+    return {"table": "fig5_log", "data": task.data, "preset": task.study.preset, "rows": rows}
 
 
 def _draw(task: Task) -> None:

@@ -96,17 +96,17 @@ def options(training: Training, preset: str) -> dict[str, Any]:
     """
     budget: Budget = of_preset(PRESETS, preset)
     small = "short" if training.kind == "general-vae" else "quick"
-    found: dict[str, Any] = {"kind": training.kind, "preset_name": "paper" if preset == "paper" else small,
-                             "model_overrides": training.model}
+    request: dict[str, Any] = {"kind": training.kind, "preset_name": "paper" if preset == "paper" else small,
+                               "model_overrides": training.model}
     if training.kind == "sequential":
-        return {**found, **budget.chain, "model_overrides": {**budget.chain.get("model_overrides", {}), **training.model}}
+        return {**request, **budget.chain, "model_overrides": {**budget.chain.get("model_overrides", {}), **training.model}}
     if training.kind == "general-vae":
-        return {**found, "steps": (budget.map_steps,), "stage_overrides": {"batch_size": 64, "lr": 1e-3, "schedule": "cosine"}}
+        return {**request, "steps": (budget.map_steps,), "stage_overrides": {"batch_size": 64, "lr": 1e-3, "schedule": "cosine"}}
     pixel = budget.pixel
     stages: dict[str, Any] = {"batch_size": pixel.batch, "schedule": pixel.schedule}
     if training.model["reduction"] == "mean":
         stages["clip_value"] = 1.0
-    return {**found, "steps": (pixel.steps,), "stage_overrides": stages, "trainer": {"log_every": 30, "channels_last": "on"},
+    return {**request, "steps": (pixel.steps,), "stage_overrides": stages, "trainer": {"log_every": 30, "channels_last": "on"},
             "model_overrides": {**training.model, "latent_dim": LATENT,
                                 "decoder_options": {"layers": pixel.layers, "width": pixel.width, "condition": pixel.condition}}}
 

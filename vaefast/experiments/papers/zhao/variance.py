@@ -57,17 +57,17 @@ def score(model: Any, train: data.ImageSet, seed: int) -> dict[str, Any]:
         many images m is an average there (median). `blur`: Spearman's rank correlation, over the grid, of V and blur: 1 less the
         sharpness of g as a share of the mean sharpness of the images with that code.
     """
-    found = aggregate(model, train.images, seed)
+    encoded = aggregate(model, train.images, seed)
     x = data.to_float(train.images)
     error = torch.cat([(data.to_float(images) - model.decode(codes).cpu()).square().flatten(1).sum(1)
-                       for images, codes in zip(train.images.split(1000), found.codes.split(1000), strict=True)]).mean().item()
+                       for images, codes in zip(train.images.split(1000), encoded.codes.split(1000), strict=True)]).mean().item()
     chosen = torch.linspace(0, len(train) - 1, min(CODES, len(train))).long()
-    codes = found.codes[chosen.to(found.codes.device)]
-    at = metrics.pixel_variance(found.mean, found.std, train.images, codes)
+    codes = encoded.codes[chosen.to(encoded.codes.device)]
+    at = metrics.pixel_variance(encoded.mean, encoded.std, train.images, codes)
     bias = (model.decode(codes).cpu() - at.mean).square().flatten(1).sum(1)
     grid = metrics.square_grid(EXTENT)
-    here = metrics.pixel_variance(found.mean, found.std, train.images, grid)
-    theirs = metrics.pixel_variance(found.mean, found.std, metrics.sharpness(x)[:, None], grid).mean[:, 0]
+    here = metrics.pixel_variance(encoded.mean, encoded.std, train.images, grid)
+    theirs = metrics.pixel_variance(encoded.mean, encoded.std, metrics.sharpness(x)[:, None], grid).mean[:, 0]
     blur = 1 - metrics.sharpness(model.decode(grid.to(codes)).cpu()).double() / theirs
     many = here.images >= FEW
     return {"error": error, "variance": at.variance.mean().item(), "bias": bias.mean().item(),
@@ -86,15 +86,15 @@ def rank_correlation(a: Tensor, b: Tensor) -> float:
 @torch.no_grad()
 def draw(model: Any, train: data.ImageSet, stem: Path, side: int, seed: int) -> list[Path]:
     """V(z), g(z) and m(z) over the square."""
-    found = aggregate(model, train.images, seed)
+    encoded = aggregate(model, train.images, seed)
     grid = metrics.square_grid(EXTENT, side)
-    at = metrics.pixel_variance(found.mean, found.std, train.images, grid)
+    at = metrics.pixel_variance(encoded.mean, encoded.std, train.images, grid)
     figure = figures.blank(13.5, 4.4)
     axes = [figure.add_subplot(1, 3, i + 1) for i in range(3)]
     shown = axes[0].imshow(at.variance.reshape(side, side).numpy(), extent=(-EXTENT, EXTENT, -EXTENT, EXTENT), cmap="viridis")
     figure.colorbar(shown, ax=axes[0], shrink=0.85)
     figures.label(axes[0], "V(z): variance of the images with code z, summed over pixels", "z1", "z2")
-    pictures = {"g(z): what the decoder draws": model.decode(grid.to(found.codes)).cpu(),
+    pictures = {"g(z): what the decoder draws": model.decode(grid.to(encoded.codes)).cpu(),
                 "m(z): mean of the images with code z": at.mean.float()}
     for panel, (title, images) in zip(axes[1:], pictures.items(), strict=True):
         tiles = image_grid(images.clamp(0, 1), side, side, pad=0, scale=1)
