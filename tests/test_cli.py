@@ -18,7 +18,7 @@ from vaefast import cli
 from vaefast.cli import main
 from vaefast.cli.wording import for_command
 
-FAST = ["--steps", "8", "--batch-size", "32", "--latent-dim", "4", "--device", "cpu"]
+FAST = ["--second", "vae", "--steps", "8", "--batch-size", "32", "--latent-dim", "4", "--device", "cpu"]
 
 
 def run(*words: str) -> int:
@@ -110,7 +110,7 @@ def test_bad_input_gets_one_sentence(tmp_path, capsys, trained):
         or "download" in capsys.readouterr().err
     assert "--latent-dim is 0" in bad(capsys, *train, "--data", "digits", "--latent-dim", "0")
     assert "epochs is 0" in bad(capsys, *train, "--data", "digits", "--epochs", "0")
-    assert "2 stages" in bad(capsys, *train, "--data", "digits", "--epochs", "1,2,3")
+    assert "2 stages" in bad(capsys, *train, "--data", "digits", "--second", "vae", "--epochs", "1,2,3")
     assert "preset is 'tomorrow'" in bad(capsys, *train, "--data", "digits", "--preset", "tomorrow")
     assert "already holds a run" in bad(capsys, "train", "two-stage", "--data", "digits", "--out", trained)
     assert "holds no run" in bad(capsys, *train, "--data", "digits", "--resume")
@@ -213,7 +213,7 @@ def test_wording(command, text, right):
 def test_images_that_the_network_cannot_take(tmp_path, capsys):
     np.savez(tmp_path / "odd.npz", images=np.zeros((20, 30, 30), dtype=np.uint8))
     assert "multiples of 4" in bad(capsys, "train", "two-stage", "--data", "npz", "--data-root", tmp_path / "odd.npz",
-                                   "--out", tmp_path / "run")
+                                   "--nets", "infogan", "--out", tmp_path / "run")
     np.savez(tmp_path / "nan.npz", images=np.full((20, 28, 28), np.nan, dtype=np.float32))
     assert "holds nan" in bad(capsys, "train", "two-stage", "--data", "npz", "--data-root", tmp_path / "nan.npz",
                         "--out", tmp_path / "run")

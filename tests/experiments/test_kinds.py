@@ -14,7 +14,7 @@ from vaefast.cli import main
 from vaefast.experiments.presets import PRESETS, preset
 
 FAST = ["--data", "npz", "--steps", "6", "--batch-size", "32", "--latent-dim", "4", "--device", "cpu", "--log-every", "3"]
-KINDS = {"two-stage": [], "vae": ["--likelihood", "bernoulli"],
+KINDS = {"two-stage": ["--second", "vae"], "vae": ["--likelihood", "bernoulli"],
          "vae-flow": ["--flow", "radial", "--sample-every", "0.2"], "wae-mmd": ["--lambda", "10"], "wae-gan": ["--lr", "2e-3"]}
 
 
@@ -49,10 +49,11 @@ def test_every_kind_has_both_presets():
     for presets in PRESETS.values():
         assert {"paper", "quick"} <= set(presets) and all(p.kind in api.MODELS and p.about for p in presets.values())
     for kind in KINDS:
-        for name in ("paper", "quick"):
+        for name in ("paper", "short", "quick"):
             chosen = preset(kind, name)
-            assert len(chosen.stages) == len(api.MODELS[chosen.kind].defaults)
+            assert len(chosen.stages) == (2 if kind == "two-stage" and name != "quick" else 1)
             budget = chosen.stages[0]
+            assert chosen.arguments({}, (3, 64, 64))["latent_dim"] == (96 if name == "quick" else chosen.model["latent_dim"])
             first = PRESETS["two-stage"][name].stages[0]
             assert (budget.epochs, budget.batch_size, budget.lr, budget.schedule) == \
                 (first.epochs, first.batch_size, first.lr, first.schedule)
@@ -120,7 +121,7 @@ def test_settings_reach_the_model(runs):
     (["two-stage", "--flow", "planar"], "two-stage has no such setting"),
     (["vae", "--lambda", "3"], "vae has no such setting"),
     (["wae-mmd", "--gamma", "1"], "wae-mmd has no such setting"), (["vae", "--epochs", "1,2"], "1 stage: give 1."),
-    (["vae", "--nets", "resnet", "--likelihood", "bernoulli", "--preset", "demo"], "preset is 'demo'; vae has paper, quick")])
+    (["vae", "--nets", "resnet", "--likelihood", "bernoulli", "--preset", "demo"], "vae has paper, short, quick")])
 def test_settings_that_a_kind_does_not_have(words, message, tmp_path, capsys):
     assert main(["train", *words, "--data", "digits", "--out", str(tmp_path / "run")]) == 2
     assert message in capsys.readouterr().err
@@ -152,8 +153,8 @@ def test_a_mixture_needs_the_runs_data(tmp_path, capsys):
     assert "holds no run" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind, stages", [("vae", [(5, None), (140, None)]), ("flow", [(5, None), (None, 4000)]),
-                                          ("mixture", [(5, None)])])
+@pytest.mark.parametrize("kind, stages", [("vae", [(None, 2345), (140, None)]), ("flow", [(None, 2345), (None, 4000)]),
+                                          ("mixture", [(None, 2345)])])
 def test_a_second_stage_of_another_kind_has_settings_of_its_own(kind, stages):
     model = api.TwoStageVAE((1, 32, 32), 4, second=kind, second_width=8)
     assert [(s.epochs, s.steps) for s in preset("two-stage", "quick").stages_of(model)] == stages

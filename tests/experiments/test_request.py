@@ -72,7 +72,7 @@ def test_a_runs_config_makes_the_same_run_again_and_a_dry_run_makes_none(tmp_pat
     capsys.readouterr()
     (tmp_path / "part.json").write_text(json.dumps({"model": {"latent_dim": 2}, "stages": {"lr": 0.002}, "seed": 1}))
     assert main(["train", "two-stage", "--config", str(tmp_path / "part.json"), *FAST, "--steps", "3,40", "--out", str(other),
-                 "--dry-run", "--second-width", "8", "--nets", "gamix", "--net-options", "width=8"]) == 0
+                 "--dry-run", "--second", "vae", "--second-width", "8", "--nets", "gamix", "--net-options", "width=8"]) == 0
     said = capsys.readouterr().out
     assert not other.exists() and "two-stage, preset quick, on 1,442 images of 1x32x32 of digits" in said
     assert "stage1: encoder GAMIXEncoder" in said and "stage2: 40 steps of 16" in said and "lr 0.002 cosine; about" in said

@@ -139,14 +139,14 @@ def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], override
     if spec is not None:
         if not model.networks or model.networks[0] not in taken:
             raise ArgumentError(f"networks is {spec!r}; {kind} takes none of your own.")
-        latent_dim = chosen.arguments(overrides).get("latent_dim", taken["latent_dim"].default)
+        latent_dim = chosen.arguments(overrides, image_shape).get("latent_dim", taken["latent_dim"].default)
         overrides |= networks_from(spec, model.networks, image_shape, latent_dim, options)
     for name, value in overrides.items():
         if name not in taken:
             called = "chain-steps" if name == "steps" else name.rstrip("_")
             raise ArgumentError(f"{called} is {value!r}; {kind} has no such setting.")
     try:
-        built = model(image_shape, **chosen.arguments(overrides))
+        built = model(image_shape, **chosen.arguments(overrides, image_shape))
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, MemoryError) or "allocate" in str(error):
             raise ArgumentError(f"a {kind} model of these settings does not fit into memory; choose fewer latent dimensions, or "
