@@ -93,8 +93,8 @@ def test_scores_do_not_change_the_training(folder):
 
 
 def test_a_two_stage_model_is_scored_as_it_trains_too(folder):
-    words = ["--data", "npz", "--data-root", str(folder / "digits.npz"), "--steps", "4", "--batch-size", "16",
-             "--latent-dim", "4", "--device", "cpu", "--score-every", "0.5", "--out", str(folder / "two")]
+    words = ["--preset", "short", "--data", "npz", "--data-root", str(folder / "digits.npz"), "--steps", "4",
+             "--batch-size", "16", "--latent-dim", "4", "--device", "cpu", "--score-every", "0.5", "--out", str(folder / "two")]
     assert main(["train", "two-stage", *words]) == 0
     records = [json.loads(line) for line in (folder / "two" / "metrics.jsonl").read_text().splitlines()]
     assert {r["stage"] for r in records if "fd_classifier" in r} == {"stage1", "stage2"}

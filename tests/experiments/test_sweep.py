@@ -221,7 +221,7 @@ def test_what_cannot_work_is_said_at_once(tmp_path, space, done_at_once):
     training = {"kind": "vae", "data_name": "digits", "out": str(tmp_path / "s")}
     for wrong, of_training, error, said in (
             ({"settings": 0}, {}, ArgumentError, "settings is 0"), ({"metric": "is"}, {}, ArgumentError, "metric is 'is'"),
-            ({"early_stop": True}, {"kind": "two-stage"}, ArgumentError, "early_stop compares"),
+            ({"early_stop": True}, {"kind": "two-stage", "preset_name": "short"}, ArgumentError, "early_stop compares"),
             ({"loss": "ns"}, {}, ArgumentError, "draws model/loss; vae takes"),
             ({}, {"steps": (1, 2)}, ArgumentError, "steps has 2 values"),
             ({}, {"out": str(tmp_path)}, RunFolderError, "holds no sweep")):
