@@ -68,6 +68,9 @@ def test_a_run_is_scored_and_sampled(kind, runs, tmp_path, capsys):
     assert (out / "samples").is_dir() == (kind == "vae-flow")
     assert main(["evaluate", str(out), "-n", "40", "--device", "cpu"]) == 0
     result = json.loads((out / "evaluation.json").read_text())
+    assert (out / "nearest.png").is_file()
+    best = "stage2" if kind == "two-stage" else "stage1"
+    assert result["limit_ratio"] == pytest.approx(result[f"fd_classifier/{best}"] / result["fd_classifier/reconstructions"])
     keys = {"fd_classifier/stage1", "fd_classifier/reconstructions", "fd_classifier/test_vs_train", "reconstruction_error",
             "mmd/stage1", "mmd/reference", "latent_dim"}
     both = {"fd_classifier/stage2", "fd_classifier/mixture", "fd_classifier/reconstructions_both_stages", "mmd/stage2", "gamma_z"}

@@ -4,6 +4,7 @@ import torch
 
 from vaefast.errors import ArgumentError, RunFolderError
 from vaefast.experiments.papers.pictures import training_curves
+from vaefast.experiments.pictures import nearest
 from vaefast.experiments.pictures.curves import draw_curves
 from vaefast.experiments.pictures.grids import image_grid, reconstruction_grid, save_png
 from vaefast.training import RunFolder
@@ -108,3 +109,15 @@ def test_curves_of_several_trainings_as_far_as_each_came(tmp_path):
     assert (tmp_path / "curves.png").is_file()
     training_curves(tmp_path / "nothing", {"not begun": runs["not begun"]})
     assert not (tmp_path / "nothing.png").exists()
+
+
+@pytest.mark.parametrize("rows", [3, 4_000])
+def test_the_nearest_images_are_found_part_by_part(rows, monkeypatch):
+    monkeypatch.setattr(nearest, "ROWS", rows)
+    images = torch.randint(0, 256, (10, 3, 4, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    samples = images[[7, 2]].float() / 255
+    expected = torch.cdist(samples.flatten(1), images.flatten(1) / 255).argsort(1)
+    assert torch.equal(nearest.nearest(samples, images), expected[:, :3]) and expected[:, 0].tolist() == [7, 2]
+    assert nearest.nearest(samples, images[:2]).shape == (2, 2)
+    grid = nearest.nearest_grid(samples, images)
+    assert grid.dtype == np.uint8 and grid.shape[2] == 3

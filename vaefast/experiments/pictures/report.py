@@ -59,6 +59,7 @@ _CAPTIONS = {
     "stages.png": "Left: stage 1. Right: stage 2",
     "samples_steps.png": "Samples, one a row: the image after each step of the chain, from left to right",
     "samples_steps.gif": "The same for more samples, step after step",
+    "nearest.png": "Samples, each with the three training images nearest to it by pixels: a copy would show",
     "reconstructions.png": "Training images, each with its reconstruction to the right",
     "reconstructions_steps.png": "Reconstructions of training images, one a row: after each step, and the image itself",
     "steps.png": "Reconstruction error, and sharpness against the data's own, after each step",

@@ -15,12 +15,14 @@ from torch import Tensor
 from vaefast import api, data, metrics
 from vaefast.api.base import versions
 from vaefast.errors import ArgumentError, DataError
+from vaefast.experiments.pictures.grids import save_png
+from vaefast.experiments.pictures.nearest import nearest_grid
 from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.run import draw_model, finished, image_model, run_data
 from vaefast.experiments.scoring.codes import Aggregate, aggregate, encodes, in_batches, infers, spread_over
 from vaefast.experiments.scoring.draws import image_sampler, sample_images, to_uint8
 from vaefast.experiments.scoring.latent_page import write_latents
-from vaefast.experiments.scoring.registry import ONCE, entry
+from vaefast.experiments.scoring.registry import ONCE, RANKING, best_of, entry
 from vaefast.experiments.scoring.scores import ImageScores, checked_metrics
 from vaefast.experiments.scoring.steps import by_step, stepwise, write_steps
 from vaefast.metrics.classifier import LARGEST, SMALLEST
@@ -135,7 +137,10 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
 
     samplers = model.samplers()
     for stage, draw in enumerate(samplers.values(), start=1):
-        add(f"stage{stage}", sample_images(model, draw, samples, seed=seed + stage))
+        drawn = sample_images(model, draw, samples, seed=seed + stage)
+        add(f"stage{stage}", drawn)
+    if drawn.shape[1] in (1, 3):
+        save_png(out / "nearest.png", nearest_grid(drawn, train.images))
     if encodes(model):
         encoded = aggregate(model, spread_over(train.images, coded), seed) if infers(model) else None
         if len(samplers) > 1:
@@ -144,6 +149,7 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
             add("mixture", sample_images(model, mixture, samples, seed=seed + 3))
         once, twice, result["reconstruction_error"] = _reconstruct(model, unseen.images, seed)
         add("reconstructions", once)
+        result |= _over_the_limit(result, which)
         if twice is not None:
             add("reconstructions_both_stages", twice)
         if encoded is not None:
@@ -156,6 +162,14 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
         labels = None if test.labels is None else spread_over(test.labels, coded)
         write_latents(model, spread_over(test.images, coded), out, seed, labels)
     return _written(out, result, about)
+
+
+def _over_the_limit(result: Mapping[str, Any], which: Sequence[str]) -> dict[str, float]:
+    """The first distance of the best samples over that of reconstructions, below which no codes can bring it."""
+    key = next((RANKING[name] for name in which if name in RANKING), None)
+    limit = result.get(entry(key, "reconstructions"), 0) if key else 0
+    best = best_of(result, key) if key else None
+    return {"limit_ratio": best / limit} if best is not None and limit > 0 else {}
 
 
 def _own_features(network: metrics.FeatureClassifier) -> Callable[[Tensor], Tensor]:

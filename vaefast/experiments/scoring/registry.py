@@ -208,6 +208,9 @@ OTHERS = (
           "better; a perfect match scatters around 0 and can be slightly negative.", "MMD^2 of {}'s codes to N(0, I)"),
     Score("reconstruction_error", "reconstruction error", "Mean squared error per pixel on the [0, 1] scale. Lower is better.",
           "squared error a pixel of reconstructions, [0, 1] scale"),
+    Score("limit_ratio", "distance over the decoder's limit", "The distance of samples over that of reconstructions of test "
+          "images. 1 is the best that new codes can do with this decoder; what is above is the second stage's part.",
+          "the first distance, of samples over that of reconstructions"),
     Score("step_error", "reconstruction error by step", "Mean squared error per pixel of test images after each step of the "
                                                         "chain.",
           "squared error a pixel of reconstructions, step by step"),
