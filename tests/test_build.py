@@ -69,7 +69,7 @@ def test_an_old_setuptools_or_none_builds_in_place(monkeypatch, build):
 
 
 @pytest.mark.skipif(sys.platform != "linux" or not shutil.which("c++"), reason="no C++ compiler")
-@pytest.mark.parametrize("command", [["build_native"], ["build_ext", "--inplace"]])
+@pytest.mark.parametrize("command", [["build_native"], pytest.param(["build_ext", "--inplace"], marks=pytest.mark.slow)])
 def test_a_folder_of_any_letters_in_the_c_locale(tmp_path, command):
     for module in ("pybind11", "ninja"):
         pytest.importorskip(module)

@@ -123,7 +123,8 @@ def test_every_argument_is_in_the_docstring(kind):
 @pytest.mark.parametrize(("words", "shown"), [
     (["train", "gamix", "--help"], ["--width N", "(default: 32)", "--kl-weight X", "--nets", "preset quick", "--ramp"]),
     (["train", "--preset", "paper", "gan", "--help"], ["--disc-iters", "preset paper", "--loss", "--z {uniform,normal}"]),
-    (["train", "two-stage", "--help"], ["--second-width N", "(default: 512)", "--lr X", "--adversary", "--epochs"]),
+    (["train", "two-stage", "--preset", "short", "--help"],
+     ["--second-width N", "(default: 512)", "--lr X", "--adversary", "--epochs"]),
     (["train", "--help"], ["two-stage", "vaefast train MODEL --help", "--dry-run"])])
 def test_help_is_of_the_model_with_the_presets_defaults(words, shown, capsys):
     with pytest.raises(SystemExit):
@@ -133,7 +134,7 @@ def test_help_is_of_the_model_with_the_presets_defaults(words, shown, capsys):
 
 
 @pytest.mark.parametrize(("kind", "words"), [
-    ("gamix", ["--width", "8"]), ("sequential", ["--width", "0.03125", "--chain-steps", "2"]),
+    ("gamix", ["--width", "4"]), ("sequential", ["--width", "0.03125", "--chain-steps", "2"]),
     ("biggan", ["--ch", "4", "--model-option", "latent_dim=8.0"]),
     ("vae", ["--nets", "gamix", "--model-option", "net_options.width=4", "--beta", "2"])])
 def test_such_numbers_train(kind, words, tmp_path):
@@ -149,8 +150,8 @@ def test_what_cannot_fit_into_memory_is_refused_before_a_folder_is_made(tmp_path
 
 
 def test_what_a_training_takes_is_said(tmp_path, capsys, monkeypatch):
-    words = ["train", "vae", "--data", "digits", "--steps", "1", "--latent-dim", "4", "--device", "cpu", "--out",
-             str(tmp_path / "run")]
+    words = ["train", "vae", "--preset", "short", "--data", "digits", "--steps", "1", "--latent-dim", "4", "--device", "cpu",
+             "--out", str(tmp_path / "run")]
     monkeypatch.setattr("vaefast.api.footprint.memory_of", lambda device: (10**8, 10**9))
     assert main(words) == 0
     said = capsys.readouterr()

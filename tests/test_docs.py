@@ -166,6 +166,7 @@ def test_the_fid_table_is_the_measured_one():
         assert f"| {theirs:.{digits}f} | {ours:.{digits}f} | {theirs / ours:.2f} |" in page
 
 
+@pytest.mark.slow
 def test_the_second_stage_of_a_third_partys_autoencoder():
     page = (ROOT / "docs/second-stage.md").read_text()
     found = {}

@@ -113,7 +113,7 @@ def test_a_flow_on_maps_learns_where_codes_have_neighbours():
     maps = torch.nn.functional.avg_pool2d(torch.randn(2000, 1, 10, 10, generator=g), 3, 1)
     torch.manual_seed(0)
     second = vaefast.SecondStage((1, 8, 8), kind="flow", width=16, depth=1)
-    second.fit(maps.flatten(1), steps=400, batch_size=64, lr=3e-3, **QUIET)
+    second.fit(maps.flatten(1), steps=200, batch_size=64, lr=3e-3, **QUIET)
 
     def roughness(z: torch.Tensor) -> float:
         return float(z.view(-1, 8, 8).diff(dim=2).square().mean() / z.var())

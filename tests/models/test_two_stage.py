@@ -47,6 +47,7 @@ def test_second_stage_on_a_standard_normal_reaches_its_entropy():
     assert (z.T.cov() - torch.eye(k)).abs().max() < 0.12
 
 
+@pytest.mark.slow
 def test_second_stage_learns_a_mixture_that_a_normal_is_not():
     centres = torch.tensor([[-1.5, 0.0], [1.5, 0.0]])
 

@@ -169,7 +169,7 @@ def test_strided_windows():
     torch.testing.assert_close(conv(x), expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("masks", ["standard", "reference"])
+@pytest.mark.parametrize("masks", ["reference", pytest.param("standard", marks=pytest.mark.slow)])
 def test_it_learns_pictures_by_heart_and_draws_them_again(masks):
     pictures = (torch.rand(2, 1, 6, 6) < 0.5).float()
     z = torch.tensor([[-1.0], [1.0]])

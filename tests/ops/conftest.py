@@ -21,6 +21,8 @@ import torch
 from vaefast.ops import _native, _registry
 
 ROOT = Path(__file__).resolve().parents[2]
+SAME_ON_ALL = ("test_opcheck", "test_gradcheck", "test_linear_and_block", "test_median", "test_every_way_to_state")
+"""Tests of what all backends have in common, in front of the kernels, and of gradients that are held against formulas, too."""
 INTERPRETING = os.environ.get("TRITON_INTERPRET") == "1"
 
 
@@ -28,8 +30,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "needs_gpu" in item.fixturenames:
             item.add_marker(pytest.mark.gpu)
-        # what an op declares is the same on all backends, and its gradients are held against formulas, too
-        if INTERPRETING and item.name.startswith(("test_opcheck", "test_gradcheck")):
+        on_threads = "cuda-on-cpu" in item.name and item.name.startswith("test_gradcheck")
+        if on_threads or INTERPRETING and item.name.startswith(SAME_ON_ALL):
             item.add_marker(pytest.mark.exhaustive)
 
 

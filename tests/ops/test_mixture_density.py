@@ -202,7 +202,7 @@ def test_threads_change_no_bit(per_dimension):
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("level", [1, 3])
+@pytest.mark.parametrize("level", [pytest.param(1, marks=pytest.mark.exhaustive), 3])
 def test_every_instruction_set(level, tmp_path):
     """The kernels for older processors compute the same, to rounding."""
     import os

@@ -347,7 +347,8 @@ def test_fake_strides_are_the_real_ones(cpu_backend):
     "dynamic, options",
     [
         (None, {}), (True, {}), (None, {"kernel": "rbf"}), (True, {"kernel": "polynomial"}), (None, {"estimator": "linear"}),
-        (None, {"estimator": "block", "block_size": 3}), (True, {"estimator": "block", "block_size": 3}),
+        pytest.param(None, {"estimator": "block", "block_size": 3}, marks=pytest.mark.exhaustive),
+        (True, {"estimator": "block", "block_size": 3}),
     ],
     ids=str,
 )  # fmt: skip

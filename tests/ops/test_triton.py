@@ -53,6 +53,7 @@ def test_interpreted(file):
 
 
 @pytest.mark.skipif(INTERPRETING, reason="the interpreter cannot compile")
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", [k if k in ("error_sums", "mixture_density") else pytest.param(k, marks=pytest.mark.slow)
+                                    for k in KERNELS])
 def test_compiles_without_a_gpu(tmp_path, kernel):
     run(str(HERE / "compile_triton.py"), kernel, TRITON_CACHE_DIR=str(tmp_path))

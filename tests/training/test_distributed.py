@@ -64,6 +64,7 @@ def test_two_processes_give_the_curve_of_one_with_the_doubled_batch(tmp_path, al
     assert config["processes"] == 2
 
 
+@pytest.mark.slow
 def test_a_dead_worker_resumes_from_the_newest_checkpoint(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     start(whole, 8, processes=2)
