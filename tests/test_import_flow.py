@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import vaefast
 
@@ -65,3 +68,13 @@ def test_import_is_clean_quick_and_touches_no_gpu():
     out = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert out.returncode == 0, out.stderr
     assert float(out.stdout) < 3.0  # 0.3 s on an idle machine; this one may be busy
+
+
+@pytest.mark.parametrize(("first", "users", "policy"), [("vaefast", None, "passive"), ("vaefast", "active", "active"),
+                                                        ("torch", None, "None")])
+def test_threads_wait_asleep_where_torch_can_still_be_told(first, users, policy):
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {} if users is None else {"OMP_WAIT_POLICY": users}
+    code = f"import os, {first}, vaefast; print(os.environ.get('OMP_WAIT_POLICY'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == policy, done.stderr

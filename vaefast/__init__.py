@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# Threads that spin while they wait for each other make a step many times slower where another process has one of their cores.
+# OpenMP reads this once, when torch loads it; a value of the user's stays.
+if "torch" not in sys.modules:
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if TYPE_CHECKING:
     from vaefast import data, metrics, models, nets, ops
