@@ -211,3 +211,11 @@ def test_the_guides_own_networks_train():
 
     found["model"].fit(torch.rand(16, 1, 28, 28), steps=1, batch_size=8, device="cpu", progress=False)
     assert found["model"].sample(2).shape == (2, 1, 28, 28)
+
+
+def test_the_rates_beside_another_process_are_the_measured_ones():
+    rates = json.loads((ROOT / "benchmarks/results/under-load-avx2.json").read_text())["rates"]
+    page = (ROOT / "docs/performance.md").read_text()
+    for load, label in (("idle", "idle machine"), ("half of the cores busy", "one of the two cores busy")):
+        asleep, spinning = (round(statistics.median(rates[load][name])) for name in ("asleep", "as torch is"))
+        assert f"| {label} | {asleep:,} | {spinning:,} |" in page

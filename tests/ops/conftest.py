@@ -21,7 +21,8 @@ import torch
 from vaefast.ops import _native, _registry
 
 ROOT = Path(__file__).resolve().parents[2]
-SAME_ON_ALL = ("test_opcheck", "test_gradcheck", "test_linear_and_block", "test_median", "test_every_way_to_state")
+SAME_ON_ALL = ("test_opcheck", "test_gradcheck", "test_linear_and_block", "test_median", "test_every_way_to_state",
+               "test_gamma_a_channel", "test_weights")
 """Tests of what all backends have in common, in front of the kernels, and of gradients that are held against formulas, too."""
 INTERPRETING = os.environ.get("TRITON_INTERPRET") == "1"
 
