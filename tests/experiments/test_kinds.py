@@ -124,7 +124,8 @@ def test_settings_reach_the_model(runs):
     (["two-stage", "--flow", "planar"], "two-stage has no such setting"),
     (["vae", "--lambda", "3"], "vae has no such setting"),
     (["wae-mmd", "--gamma", "1"], "wae-mmd has no such setting"), (["vae", "--epochs", "1,2"], "1 stage: give 1."),
-    (["vae", "--nets", "resnet", "--likelihood", "bernoulli", "--preset", "demo"], "vae has paper, short, quick")])
+    (["vae", "--nets", "resnet", "--likelihood", "bernoulli", "--preset", "demo"],
+     "preset is 'demo'; vae has paper, short, quick")])
 def test_settings_that_a_kind_does_not_have(words, message, tmp_path, capsys):
     assert main(["train", *words, "--data", "digits", "--out", str(tmp_path / "run")]) == 2
     assert message in capsys.readouterr().err

@@ -55,7 +55,7 @@ def mmd() -> None:
     k = _native.kernels("mmd")
     tensors = ("z_ptr", "e_ptr", "w_ptr", "out_ptr")
     for element, kernel, count, in_registers, arch in [
-        ("fp32", 0, 7, True, 90), ("fp32", 4, 3, False, 80), ("fp64", 2, 2, True, 90),
+        ("fp32", 0, 7, True, 80), ("fp32", 0, 7, True, 90), ("fp32", 4, 3, False, 90), ("fp64", 2, 2, True, 90),
     ]:  # fmt: skip
         types = {n: "*" + element for n in tensors} | {n: "*fp64" for n in ("factors_ptr", "offset_ptr", "value_ptr", "rows_ptr")}
         types |= {n: ("fp32",) * (1 if kernel == 4 else count) for n in ("high", "low")}

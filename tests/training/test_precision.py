@@ -81,7 +81,7 @@ def test_tensorboard(tmp_path):
     from vaefast.training.loggers import TensorBoard
 
     torch.manual_seed(0)
-    model = vaefast.TwoStageVAE((1, 8, 8), 4, nets="residual", second_width=16)  # small: most CPUs emulate bf16
+    model = vaefast.TwoStageVAE((1, 8, 8), 4, second_width=16)
     settings = (StageSettings(steps=4, batch_size=32),) * 2
     model.fit(images(), settings=settings, device="cpu", progress=False, log_every=2, callbacks=[TensorBoard()],
               out=tmp_path / "run")
