@@ -83,6 +83,11 @@ def test_maps_that_do_not_fit_are_refused(maps, message):
             make((1, 28, 28), maps)
 
 
+def test_a_shape_that_is_none_of_maps_is_refused():
+    with pytest.raises(ArgumentError, match="shape is 5; expected"):
+        VelocityMaps(5)
+
+
 def test_velocities_of_maps():
     """0 at first; afterwards of the maps' shape, with attention: every place has a say in every other."""
     torch.manual_seed(0)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vaefast.errors import ArgumentError
 from vaefast.nets.shapes import checked_latents, whole_number
 from vaefast.nets.velocity import Told
 
@@ -74,7 +75,8 @@ class VelocityMaps(Told):
         width, depth = whole_number("width", width), whole_number("depth", depth)
         super().__init__(4 * width, classes)
         _, maps = checked_latents(shape)
-        assert maps is not None
+        if maps is None:
+            raise ArgumentError(f"shape is {shape!r}; expected (channels, height, width) of maps.")
         self.shape, inner = maps, 2 * width
 
         def blocks(channels: int) -> nn.ModuleList:
