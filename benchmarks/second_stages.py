@@ -21,10 +21,12 @@ from torch import Tensor
 import vaefast
 from benchmarks import machine, pythae_samplers
 from benchmarks.plain_diffusion import PlainDiffusion
+from vaefast.api.second_stage import FLOW, SecondKind
+from vaefast.data import to_float
 from vaefast.experiments.pictures.grids import image_grid, save_png, side_by_side
 from vaefast.experiments.presets import TWO_STAGE
 from vaefast.experiments.run import run_data
-from vaefast.experiments.scoring.codes import spread_over
+from vaefast.experiments.scoring.codes import aggregate, in_batches
 from vaefast.experiments.scoring.draws import sample_images, to_uint8
 from vaefast.experiments.scoring.evaluate import own_metric, own_network
 from vaefast.experiments.scoring.registry import METRICS
@@ -57,9 +59,8 @@ def compare(run: str, data_root: str | None, out: Path, seconds: float, samples:
     score = ImageScores(test.images[:samples], which, classifier=network)
     key = METRICS[which[0]].scores[0].key
     start = time.perf_counter()
-    with torch.no_grad():
-        posteriors = [model.encode(part) for part in train.images.split(1000)]
-        mean, std = (torch.cat([getattr(p, name) for p in posteriors]) for name in ("mean", "std"))
+    posteriors = aggregate(model, train.images)
+    mean, std = posteriors.mean, posteriors.std
     result: dict[str, Any] = {"run": RunFolder.open(run).config["command"], "data": train.name, "images": len(mean),
                               "latent_dim": mean.shape[1], "score": key, "samples": samples, "seconds": seconds,
                               "encoding_seconds": time.perf_counter() - start, "machine": machine.describe(), "rows": []}
@@ -81,28 +82,35 @@ def compare(run: str, data_root: str | None, out: Path, seconds: float, samples:
     def codes(draw: Callable[[int, torch.Generator], Tensor]) -> Callable[[int], Tensor]:
         return lambda n: sample_images(model, lambda m, g: model.decode(draw(m, g)), n, seed=1)
 
+    def second_stage(name: str, kind: SecondKind, told: str = "", width: int | None = None, **training: Any) -> None:
+        torch.manual_seed(0)
+        begin = time.perf_counter()
+        second = vaefast.SecondStage(mean.shape[1], kind=kind, width=width)
+        second.fit((mean, std), device="cpu", progress=False, **training)
+        took = time.perf_counter() - begin
+        add(name, "vaefast", took, told or f"{len(second.second.weights)} components", codes(second.sample))
+
     def wanted(name: str) -> bool:
         return only is None or name in only
 
     if wanted("reconstructions"):
         add("reconstructions", "vaefast", 0.0, "of the test images: the limit of the decoder",
-            lambda n: to_uint8(torch.cat([model.reconstruct(part) for part in test.images[:n].split(1000)])))
+            lambda n: torch.cat([to_uint8(model.reconstruct(part)) for part in in_batches(test.images[:n])]))
     if wanted("N(0, I)"):
         add("N(0, I)", "vaefast", 0.0, "", codes(lambda n, g: torch.randn(n, mean.shape[1], generator=g)))
-    for name, kind, settings in second_kinds(seconds, len(mean)):
-        if not wanted(name):
-            continue
-        torch.manual_seed(0)
+    if wanted("mixture of 10"):
         begin = time.perf_counter()
-        if kind == "ten":
-            mixture = Mixture(mean.shape[1], 10).fit((mean, std))
-            add(name, "vaefast", time.perf_counter() - begin, "10 components", codes(mixture.sample))
-            continue
-        second = vaefast.SecondStage(mean.shape[1], kind=kind, **({"width": 512} if kind == "vae" else {}))
-        second.fit((mean, std), device="cpu", progress=False, **settings)
-        took = time.perf_counter() - begin
-        told = ", ".join(f"{k} {v}" for k, v in settings.items()) or f"{len(second.second.weights)} components"
-        add(name, "vaefast", took, told, codes(second.sample))
+        mixture = Mixture(mean.shape[1], 10).fit((mean, std))
+        add("mixture of 10", "vaefast", time.perf_counter() - begin, "10 components", codes(mixture.sample))
+    if wanted("mixture"):
+        second_stage("mixture", "mixture")
+    if wanted("flow"):
+        steps = flow_steps(mean.shape[1], seconds)
+        second_stage("flow", "flow", f"{steps:,} steps of {FLOW.batch_size}", steps=steps)
+    if wanted("second VAE"):
+        short = TWO_STAGE["short"]
+        second_stage("second VAE", "vae", f"{short.stages[1].epochs} epochs, as preset short", short.model["second_width"],
+                     settings=short.stages[1])
     if wanted("plain diffusion"):
         plain = PlainDiffusion(mean.shape[1])
         took = plain.fit(mean, std, seconds)
@@ -110,7 +118,7 @@ def compare(run: str, data_root: str | None, out: Path, seconds: float, samples:
     if importlib.util.find_spec("pythae") is None:
         print("pythae is not installed (pip install 'vaefast[bench]'); its samplers are left out")
         return
-    floats = spread_over(train.images, None).float() / 255
+    floats = to_float(train.images)
     for name in pythae_samplers.NAMES:
         if wanted(name):
             peer = pythae_samplers.fitted(name, model.first, floats, seconds)
@@ -118,21 +126,11 @@ def compare(run: str, data_root: str | None, out: Path, seconds: float, samples:
                 lambda n, sampler=peer["draw"]: to_uint8(pythae_samplers.images_of(sampler, n)))
 
 
-def second_kinds(seconds: float, count: int) -> list[tuple[str, str, dict[str, Any]]]:
-    """Name, kind and settings of each of vaefast's; a flow's steps are those that the time allows."""
-    short = TWO_STAGE["short"].stages[1]
-    published = {"epochs": short.epochs, "batch_size": short.batch_size, "lr": short.lr, "schedule": short.schedule,
-                 "warmup_steps": short.warmup_steps}
-    return [("mixture of 10", "ten", {}), ("mixture", "mixture", {}), ("flow", "flow", {"steps": flow_steps(seconds)}),
-            ("second VAE", "vae", published)]
-
-
-def flow_steps(seconds: float, width: int = 512, batch: int = 512) -> int:
-    """Steps of the flow in so many seconds here, by a hundred of them."""
-    second = vaefast.SecondStage(16, kind="flow", width=width)
-    points = torch.randn(4 * batch, 16)
+def flow_steps(k: int, seconds: float, batch: int = FLOW.batch_size) -> int:
+    """Steps of the flow on codes [k] in so many seconds here, by a hundred of them."""
+    second = vaefast.SecondStage(k, kind="flow")
     begin = time.perf_counter()
-    second.fit(points, steps=100, batch_size=batch, device="cpu", progress=False)
+    second.fit(torch.randn(4 * batch, k), steps=100, device="cpu", progress=False)
     return max(200, round(seconds / (time.perf_counter() - begin) * 100))
 
 
