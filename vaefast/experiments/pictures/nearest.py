@@ -23,14 +23,14 @@ def nearest(samples: Tensor, images: Tensor, count: int = NEAREST) -> Tensor:
         samples, images: [S, C, H, W] and [N, C, H, W], uint8 or float in [0, 1].
     """
     points = to_float(samples).flatten(1)
-    least, index = torch.empty(len(points), 0), torch.empty(len(points), 0, dtype=torch.long)
+    least, index = [], []
     for start in range(0, len(images), ROWS):
         distance = torch.cdist(points, to_float(images[start:start + ROWS]).flatten(1))
-        least, index = torch.cat([least, distance], 1), torch.cat([index, torch.arange(start, start + distance.shape[1])
-                                                                   .expand(len(points), -1)], 1)
-        least, kept = least.topk(min(count, least.shape[1]), largest=False)
-        index = index.gather(1, kept)
-    return index
+        best = distance.topk(min(count, distance.shape[1]), largest=False)
+        least.append(best.values)
+        index.append(start + best.indices)
+    kept = torch.cat(least, 1).topk(min(count, len(images)), largest=False).indices
+    return torch.cat(index, 1).gather(1, kept)
 
 
 def nearest_grid(samples: Tensor, images: Tensor) -> np.ndarray:
