@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import platform
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -96,8 +97,9 @@ class Model(Draws, nn.Module):
     def _prepare(self, data: Any, seed: int, device: torch.device) -> None:
         """What happens to the weights before training starts; not when it goes on from a checkpoint."""
 
-    def _conclude(self, data: Any, device: torch.device) -> None:
-        """What is fitted to what the stages have learned, when they are through."""
+    def _conclude(self, data: Any, seed: int, device: torch.device) -> dict[str, float]:
+        """Fit what is fitted to what the stages have learned, when they are through: numbers of it for the history, if any."""
+        return {}
 
     def config(self) -> dict[str, Any]:
         """The arguments that this model was built with (JSON-ready); nets is "custom" for your own networks."""
@@ -210,7 +212,15 @@ class Model(Draws, nn.Module):
                 raise
             history = trainer.history
             trainer.progress.message(f"{error} The model, which takes less room, is saved alone.")
-        self._conclude(data, chosen)
+        began = time.monotonic()
+        if fitted := self._conclude(data, seed, chosen):
+            record = {"stage": f"stage{len(parts) + 1}", "step": 1, "epoch": 1.0,
+                      "seconds": round(trainer.seconds + time.monotonic() - began, 3), **fitted}
+            history.records.append(record)
+            trainer.progress.message(f"{record['stage']}: fitted in {time.monotonic() - began:.0f} s, "
+                                     + ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in fitted.items()))
+            if run and group.writes:
+                run.append_metrics(record)
         self.to(memory_format=torch.contiguous_format)  # as a loaded model's: their convolutions give the same bits
         if run and group.writes:
             self.save(run.path, overwrite=True)

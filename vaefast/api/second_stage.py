@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import torch
@@ -88,6 +89,15 @@ def _codes(model: Any, source: ImageSource, device: torch.device) -> Latents:
     return Latents(posterior.mean, posterior.std)
 
 
+def _fit_mixture(second: nn.Module, codes: Callable[[], Latents], seed: int) -> dict[str, float]:
+    """Fit a second stage that is a mixture: its size, and how likely it finds a code. Nothing of any other."""
+    if not isinstance(second, models.Mixture):
+        return {}
+    second.seed = seed
+    second.fit(codes())
+    return {"components": len(second.weights), "log_likelihood": second.log_likelihood}
+
+
 class TwoStageTraining:
     """How a model is trained on images whose codes a second stage learns: `first`, then `second`, where there is one."""
 
@@ -103,9 +113,8 @@ class TwoStageTraining:
             parts.append(("stage2", self.second, lambda: source_of_codes(self.second, _codes(self, source, device), device)))
         return parts
 
-    def _conclude(self, data: ImageSet, device: torch.device) -> None:
-        if isinstance(self.second, models.Mixture):
-            self.second.fit(_codes(self, ImageSource(data.images, device, scale=False), device))
+    def _conclude(self, data: ImageSet, seed: int, device: torch.device) -> dict[str, float]:
+        return _fit_mixture(self.second, lambda: _codes(self, ImageSource(data.images, device, scale=False), device), seed)
 
 
 class SecondStage(Model):
@@ -164,19 +173,16 @@ class SecondStage(Model):
     def fit(self, data: Any, y: Any = None, **settings: Any) -> History:
         """Train on latents; see the class for what `data` may be, and `vaefast.VAE.fit` for `settings`. `y` is ignored, as in
         scikit-learn's unsupervised estimators. A mixture is fitted: of the settings it takes out, device, seed and progress."""
-        return self._fit_mixture(data, **settings) if isinstance(self.second, models.Mixture) else super().fit(data, **settings)
+        return self._fit_at_once(data, **settings) if isinstance(self.second, models.Mixture) else super().fit(data, **settings)
 
-    def _fit_mixture(self, data: Any, *, out: str | os.PathLike[str] | None = None, device: str | torch.device | None = "auto",
+    def _fit_at_once(self, data: Any, *, out: str | os.PathLike[str] | None = None, device: str | torch.device | None = "auto",
                      seed: int = 0, progress: bool = True, **settings: Any) -> History:
         if settings:
             raise ArgumentError(f"{', '.join(settings)} {'are settings' if len(settings) > 1 else 'is a setting'} of training; a "
                                 "mixture is fitted, and takes out, device, seed and progress alone.")
         latents, _ = self._accept(data)
-        mixture = self.second
-        assert isinstance(mixture, models.Mixture)
-        mixture.seed = seed
-        self._conclude(latents, resolve_device(device))
-        make_progress(progress).message(f"{len(mixture.weights)} Gaussians, {mixture.log_likelihood:.4g} nats a latent")
+        fitted = self._conclude(latents, seed, resolve_device(device))
+        make_progress(progress).message(f"{fitted['components']} Gaussians, {fitted['log_likelihood']:.4g} nats a latent")
         if out is not None:
             self.save(out)
         return History()
@@ -205,9 +211,8 @@ class SecondStage(Model):
     def _parts(self, data: Latents, device: torch.device) -> list[Part]:
         return [("stage2", self.second, lambda: source_of_codes(self.second, data, device))]
 
-    def _conclude(self, data: Latents, device: torch.device) -> None:
-        if isinstance(self.second, models.Mixture):
-            self.second.fit(data.to(device))
+    def _conclude(self, data: Latents, seed: int, device: torch.device) -> dict[str, float]:
+        return _fit_mixture(self.second, lambda: data.to(device), seed)
 
     def forward(self, z: Any) -> dict[str, Tensor]:
         """Loss terms of a batch of latents [B, k] for your own training loop: in nats per latent, or a flow's squared error."""

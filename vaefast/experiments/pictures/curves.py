@@ -50,6 +50,8 @@ def draw_curves(records: Iterable[Mapping[str, Any]], path: str | os.PathLike[st
     stages: dict[str, list[Mapping[str, Any]]] = {}
     for record in records:
         stages.setdefault(str(record.get("stage", "training")), []).append(record)
+    if len(stages) > 1:  # what was fitted at once has one record, which is no curve
+        stages = {stage: points for stage, points in stages.items() if len(points) > 1} or stages
     names = {stage: _quantities(points) for stage, points in stages.items()}
     columns = max((len(n) for n in names.values()), default=0)
     if not columns:
