@@ -88,7 +88,7 @@ class ImageModel(Model):
 class ImageAutoencoder(ImageModel, Autoencoder):
     """A model that draws images and codes them, too: it has encode, decode and reconstruct."""
 
-    encodes = True
+    encodes = holds_out = True
     networks: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
 
     def encode(self, x: Any) -> Posterior:

@@ -24,7 +24,7 @@ from vaefast.nets.shapes import CodeShape, checked_latents, whole_number
 from vaefast.training.device import resolve_device
 from vaefast.training.progress import make_progress
 from vaefast.training.settings import StageSettings
-from vaefast.training.sources import ImageSource, PosteriorSource
+from vaefast.training.sources import CodeSource, ImageSource, PosteriorSource
 from vaefast.training.stage import History
 
 USUAL_SCALE = (0.1, 10.0)
@@ -71,14 +71,12 @@ def build_second(latent_dim: CodeShape, width: int, depth: int, *, kind: SecondK
                       latent_dim=k, gamma=gamma, gamma_init=gamma_init)
 
 
-def source_of_codes(second: nn.Module, latents: Latents, device: torch.device) -> Any:
-    """What a second stage is trained on: points, or fresh draws of posteriors. A flow is told their scale."""
+def source_of_codes(latents: Latents, device: torch.device) -> CodeSource | PosteriorSource:
+    """What a second stage is trained on: points, or fresh draws of posteriors."""
     # the losses are in float32; the smallest float stands for a deviation of 0, whose logarithm is not finite
     latents = latents.to(device, torch.float32)
-    if isinstance(second, models.FlowMatching):
-        second.standardise(*latents.moments())
     if latents.std is None:
-        return ImageSource(latents.mean, device, scale=False)
+        return CodeSource(latents.mean, device)
     raw = latents.std.clamp_min(torch.finfo(torch.float32).tiny).log()
     return PosteriorSource(DiagonalGaussian(latents.mean, raw, "logstd"))
 
@@ -107,10 +105,8 @@ class TwoStageTraining:
     def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
         source = ImageSource(data.images, device, scale=False)  # the losses scale uint8 themselves
         parts: list[Part] = [("stage1", self.first, lambda: source)]
-        if isinstance(self.second, models.VAE):
+        if self.second is not None and not isinstance(self.second, models.Mixture):
             parts.append(("stage2", self.second, lambda: PosteriorSource.of(self.first, source, device)))
-        elif isinstance(self.second, models.FlowMatching):
-            parts.append(("stage2", self.second, lambda: source_of_codes(self.second, _codes(self, source, device), device)))
         return parts
 
     def _conclude(self, data: ImageSet, seed: int, device: torch.device) -> dict[str, float]:
@@ -154,6 +150,7 @@ class SecondStage(Model):
     """
 
     kind = "second-stage"
+    holds_out = True
     defaults: tuple[StageSettings, ...] = (StageSettings(epochs=800),)
 
     def __init__(self, latent_dim: CodeShape, *, kind: SecondKind = "vae", gamma: Gamma = "learned", gamma_init: float = 1.0,
@@ -209,7 +206,7 @@ class SecondStage(Model):
                           "it to its samples.", stacklevel=5)
 
     def _parts(self, data: Latents, device: torch.device) -> list[Part]:
-        return [("stage2", self.second, lambda: source_of_codes(self.second, data, device))]
+        return [("stage2", self.second, lambda: source_of_codes(data, device))]
 
     def _conclude(self, data: Latents, seed: int, device: torch.device) -> dict[str, float]:
         return _fit_mixture(self.second, lambda: data.to(device), seed)

@@ -105,8 +105,9 @@ def train(asked: Request, *, callbacks: Sequence[Callback] = (), progress: bool 
     if asked.score_every is not None:
         test = load_data(asked.data_name, asked.data_root, "test", **asked.data_options)
         curve = ScoreCurve(images, test, device=resolve_device(asked.device), seed=noise)
-        scored = {"evaluate": partial(curve, model), "evaluate_every": asked.score_every, "best": curve.name,
-                  "keep_best": asked.keep_best}
+        scored = {"evaluate": partial(curve, model), "evaluate_every": asked.score_every, "best": curve.name}
+    if asked.score_every is not None or asked.validation is not None:
+        scored |= {"validation": asked.validation, "keep_best": asked.keep_best, "patience": asked.patience}
     info = {"preset": asked.preset_name, "data_name": asked.data_name, "data_options": dict(asked.data_options),
             "data_root": str(Path(asked.data_root).resolve()) if asked.data_root else None, "command": asked.command}
     try:
