@@ -60,6 +60,15 @@ def test_every_kind_has_both_presets():
             assert chosen.model["latent_dim"] == PRESETS["two-stage"][name].model["latent_dim"]
 
 
+def test_a_run_of_classes_is_scored_by_them(folder, fast):
+    out = folder / "classes"
+    assert main(["train", "two-stage", *fast, "--second", "mixture", "--condition", "labels", "--out", str(out)]) == 0
+    assert main(["evaluate", str(out), "-n", "40", "--device", "cpu"]) == 0
+    result = json.loads((out / "evaluation.json").read_text())
+    assert 0 <= result["class_accuracy"] <= 1 and (result["class_accuracy"] * 40).is_integer()
+    assert "samples of the class asked for" in (out / "report.html").read_text().lower()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_is_scored_and_sampled(kind, runs, tmp_path, capsys):
     out = runs[kind]

@@ -127,8 +127,12 @@ class Model(Draws, nn.Module):
         """Where the weights lie, and where samples are drawn."""
         return next(chain(self.parameters(), self.buffers())).device
 
-    def fit(self, data: Any, *, epochs: Any = None, steps: Any = None, batch_size: Any = None, lr: Any = None,
-            schedule: Any = None, gamma_lr_factor: Any = None, ema: Any = None,
+    def _labelled(self, data: Any, condition: Any) -> Any:
+        """The data with `condition` for their labels."""
+        raise ArgumentError(f"condition is given, but a {type(self).__name__} is conditioned on nothing.")
+
+    def fit(self, data: Any, *, condition: Any = None, epochs: Any = None, steps: Any = None, batch_size: Any = None,
+            lr: Any = None, schedule: Any = None, gamma_lr_factor: Any = None, ema: Any = None,
             settings: StageSettings | Sequence[StageSettings] | None = None, out: str | os.PathLike[str] | None = None,
             resume: bool | str = False, seed: int = 0, device: str | torch.device | None = "auto", precision: Precision = "auto",
             progress: bool = True, callbacks: Sequence[Callback] = (), compile: Mode = "auto", channels_last: Mode = "auto",
@@ -142,6 +146,7 @@ class Model(Draws, nn.Module):
         Args:
             data: images: uint8 [N, C, H, W], float in [0, 1], an array, a torch Dataset, or a `vaefast.data` set.
                 `SecondStage` takes latents instead.
+            condition: labels [N] of the data, int, for a model with `classes`; None or "labels" for those that the data have.
             epochs, steps, batch_size, lr, schedule, gamma_lr_factor, ema: see `vaefast.training.StageSettings`; None for
                 the model's default.
             settings: `StageSettings`, one for each stage, instead of the above (such as a preset's).
@@ -170,6 +175,8 @@ class Model(Draws, nn.Module):
             DataError, ArgumentError, DeviceError, RunFolderError, CheckpointError: see their messages; nothing was overwritten.
             KeyboardInterrupt: after Ctrl-C, when everything has been saved; `resume=True` goes on.
         """
+        if condition is not None and not (isinstance(condition, str) and condition == "labels"):
+            data = self._labelled(data, condition)
         data, described = self._accept(data)
         data, held_out = self._hold_out(data, validation, seed)
         if held_out is not None:

@@ -14,7 +14,7 @@ from vaefast.api.base import Part
 from vaefast.api.gan import Adversarial
 from vaefast.api.images import OneStage
 from vaefast.data import ImageSet
-from vaefast.errors import DataError
+from vaefast.models.condition import as_classes, checked_labels
 from vaefast.models.gan import Order
 from vaefast.models.gan_losses import LossName
 from vaefast.models.gradient_penalty import PenaltyName
@@ -122,15 +122,8 @@ class BigGAN(Adversarial):
 
     def _accept(self, data: Any) -> tuple[ImageSet, dict[str, Any]]:
         images, described = super()._accept(data)
-        classes = self.first.classes
-        if classes is not None:
-            if images.labels is None:
-                raise DataError(f"this model is conditioned on {classes} classes, but {images.name} has no labels; build it with "
-                                "classes=None.")
-            low, high = int(images.labels.min()), int(images.labels.max())
-            if low < 0 or high >= classes:
-                raise DataError(f"the labels of {images.name} go from {low} to {high}; this model has classes={classes}, for "
-                                f"labels from 0 to {classes - 1}.")
+        if self.classes:
+            checked_labels(images.labels, self.classes, images.name)
         return images, described
 
     def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
@@ -147,9 +140,16 @@ class BigGAN(Adversarial):
         """n codes z, [n, k], from N(0, I); with `truncation`, each dimension cut off beyond +-truncation."""
         return self.first.prior(n, generator, truncation)
 
+    @property
+    def classes(self) -> int:
+        """Of the labels that it knows; 0: none."""
+        return self.first.classes or 0
+
     def sample(self, n: int, generator: torch.Generator | None = None, *, truncation: float | None = None,
-               labels: Tensor | None = None) -> Tensor:
-        """n images, [n, C, S, S] in [0, 1]; a small `truncation`, such as 0.5, trades variety for quality."""
+               condition: Any = None, labels: Tensor | None = None) -> Tensor:
+        """n images, [n, C, S, S] in [0, 1]; a small `truncation`, such as 0.5, trades variety for quality. Of classes where
+        `condition` says so (one for all, or n of them; `labels` [n] is the same), else of the classes in turn."""
+        labels = as_classes(condition, n, self.classes, self.device) if condition is not None else labels
         return self.decode(self.sample_codes(n, generator, truncation=truncation), labels)
 
     def standing_statistics(self, batches: int = 16, *, batch_size: int = 64, truncation: float | None = None,

@@ -59,7 +59,7 @@ class GAMIXVAE(TwoStageTraining, TwoStages, OneStage):
         adversary: "patchgan", a discriminator module (images in [-1, 1] -> logits), or None.
         adversarial_weight: of its term; 0 leaves the adversary out.
         second_stage: train a second stage on the codes, too, as in a Two-Stage VAE (Dai & Wipf 2019), and sample by it.
-        second, second_gamma, second_width, second_depth: of the second stage, as for `vaefast.TwoStageVAE`.
+        second, classes, second_gamma, second_width, second_depth: of the second stage, as for `vaefast.TwoStageVAE`.
 
     Raises:
         ArgumentError: a value that cannot work.
@@ -77,7 +77,8 @@ class GAMIXVAE(TwoStageTraining, TwoStages, OneStage):
                  reconstruction: Reconstruction = "l1", reconstruction_weight: float = 5000.0, global_weight: float = 1.0,
                  individual_weight: float = 0.2, kl_weight: float = 0.0, adversary: AdversaryName | nn.Module | None = "patchgan",
                  adversarial_weight: float = 100.0, second_stage: bool = False, second: SecondKind = "vae",
-                 second_gamma: Gamma = "learned", second_width: int | None = None, second_depth: int | None = None) -> None:
+                 classes: int | None = None, second_gamma: Gamma = "learned", second_width: int | None = None,
+                 second_depth: int | None = None) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         for name, value in (("checkpoint", checkpoint), ("input_norm", input_norm), ("second_stage", second_stage)):
             if not isinstance(value, bool):
@@ -98,7 +99,7 @@ class GAMIXVAE(TwoStageTraining, TwoStages, OneStage):
         self.second: SecondStage | None = None
         second_width, second_depth = second_sizes(second, second_width, second_depth)
         if second_stage:
-            self.second = build_second(latent_dim, second_width, second_depth, kind=second, gamma=second_gamma)
+            self.second = build_second(latent_dim, second_width, second_depth, kind=second, gamma=second_gamma, classes=classes)
             self.defaults = (PAPER, *second_defaults(second, SECOND))
         # an iteration takes 0.8 of the time (width 16, 32x32 and 64x64, fp32, one thread)
         self.channels_last_on_cpu = named and crashing_convolution(self) is None

@@ -77,6 +77,9 @@ class ImageModel(Model):
         def image_shape(self) -> tuple[int, ...]: ...
         def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor: ...
 
+    def _labelled(self, data: Any, condition: Any) -> ImageSet:
+        return as_image_set(data, labels=condition)
+
     def _accept(self, data: Any) -> tuple[ImageSet, dict[str, Any]]:
         images = as_image_set(data)
         if tuple(images.image_shape) != self.image_shape:

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from vaefast import models
 from vaefast.api.base import Model, Part
 from vaefast.data import ImageSet
+from vaefast.data.arrays import as_labels
 from vaefast.errors import ArgumentError
+from vaefast.models.condition import checked_labels
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.mode import evaluating
 from vaefast.models.noise_level import Gamma
@@ -59,26 +61,41 @@ def second_defaults(kind: str, vae: StageSettings) -> tuple[StageSettings, ...]:
 
 
 def build_second(latent_dim: CodeShape, width: int, depth: int, *, kind: SecondKind = "vae", gamma: Gamma = "learned",
-                 gamma_init: float = 1.0) -> models.VAE | models.FlowMatching | models.Mixture:
+                 gamma_init: float = 1.0, classes: int | None = None) -> models.VAE | models.FlowMatching | models.Mixture:
     """The second stage on codes z [k]: the VAE with latents u [k], a flow, or a mixture of Gaussians. A flow takes maps of codes,
-    where `latent_dim` is (c, h, w), as maps; the others take them flat."""
+    where `latent_dim` is (c, h, w), as maps; the others take them flat. Flow and mixture can be of `classes`."""
     k, maps = checked_latents(latent_dim)
+    labels = 0 if classes is None else whole_number("classes", classes)
     if kind == "flow":
-        return models.FlowMatching(VelocityMaps(maps, width, depth) if maps else VelocityNet(k, width, depth), k)
+        velocity = VelocityMaps(maps, width, depth, classes=labels) if maps else VelocityNet(k, width, depth, classes=labels)
+        return models.FlowMatching(velocity, k)
     if kind == "mixture":
-        return models.Mixture(k, components="auto")
+        return models.Mixture(k, components="auto", classes=labels)
+    if labels:
+        raise ArgumentError(f"classes is {labels}, but the second VAE, which is the paper's, knows none; choose the kind 'flow' "
+                            "or 'mixture'.")
     return models.VAE(SecondStageEncoder(k, k, width, depth), SecondStageDecoder(k, k, width, depth), data_shape=(k,),
                       latent_dim=k, gamma=gamma, gamma_init=gamma_init)
 
 
-def source_of_codes(latents: Latents, device: torch.device) -> CodeSource | PosteriorSource:
-    """What a second stage is trained on: points, or fresh draws of posteriors."""
+def source_of_codes(latents: Latents, device: torch.device, labels: Tensor | None = None) -> CodeSource | PosteriorSource:
+    """What a second stage is trained on: points, or fresh draws of posteriors, with their labels where it knows classes."""
     # the losses are in float32; the smallest float stands for a deviation of 0, whose logarithm is not finite
     latents = latents.to(device, torch.float32)
     if latents.std is None:
-        return CodeSource(latents.mean, device)
+        return CodeSource(latents.mean, device, labels)
     raw = latents.std.clamp_min(torch.finfo(torch.float32).tiny).log()
-    return PosteriorSource(DiagonalGaussian(latents.mean, raw, "logstd"))
+    return PosteriorSource(DiagonalGaussian(latents.mean, raw, "logstd"), labels)
+
+
+def _labels(second: nn.Module | None, labels: Tensor | None, name: str) -> Tensor | None:
+    """The labels of the data called `name`, where the second stage knows classes.
+
+    Raises:
+        DataError: there are none, or others than it knows.
+    """
+    classes = getattr(second, "classes", 0)
+    return checked_labels(labels, classes, name) if classes else None
 
 
 def _codes(model: Any, source: ImageSource, device: torch.device) -> Latents:
@@ -87,12 +104,12 @@ def _codes(model: Any, source: ImageSource, device: torch.device) -> Latents:
     return Latents(posterior.mean, posterior.std)
 
 
-def _fit_mixture(second: nn.Module, codes: Callable[[], Latents], seed: int) -> dict[str, float]:
+def _fit_mixture(second: nn.Module, codes: Callable[[], Latents], seed: int, labels: Tensor | None) -> dict[str, float]:
     """Fit a second stage that is a mixture: its size, and how likely it finds a code. Nothing of any other."""
     if not isinstance(second, models.Mixture):
         return {}
     second.seed = seed
-    second.fit(codes())
+    second.fit(codes(), labels)
     return {"components": len(second.weights), "log_likelihood": second.log_likelihood}
 
 
@@ -102,15 +119,22 @@ class TwoStageTraining:
     first: Any
     second: Any
 
+    def _accept(self, data: Any) -> tuple[ImageSet, dict[str, Any]]:
+        images, described = super()._accept(data)  # type: ignore[misc]  # of the model that this is mixed into
+        _labels(self.second, images.labels, images.name)
+        return images, described
+
     def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
         source = ImageSource(data.images, device, scale=False)  # the losses scale uint8 themselves
         parts: list[Part] = [("stage1", self.first, lambda: source)]
         if self.second is not None and not isinstance(self.second, models.Mixture):
-            parts.append(("stage2", self.second, lambda: PosteriorSource.of(self.first, source, device)))
+            labels = _labels(self.second, data.labels, data.name)
+            parts.append(("stage2", self.second, lambda: PosteriorSource.of(self.first, source, device, labels=labels)))
         return parts
 
     def _conclude(self, data: ImageSet, seed: int, device: torch.device) -> dict[str, float]:
-        return _fit_mixture(self.second, lambda: _codes(self, ImageSource(data.images, device, scale=False), device), seed)
+        return _fit_mixture(self.second, lambda: _codes(self, ImageSource(data.images, device, scale=False), device), seed,
+                            _labels(self.second, data.labels, data.name))
 
 
 class SecondStage(Model):
@@ -139,6 +163,8 @@ class SecondStage(Model):
         latent_dim: dimensions k of the latents, and of the second stage's u; or (c, h, w) of latents that are maps and given
             flat, of which "flow" makes use (its width and depth are then 64 and 2).
         kind: "vae", "flow" or "mixture".
+        classes: of the labels that the latents are fitted with; samples are then of a class on request. A flow learns them all
+            at once, and can be guided; a mixture has Gaussians of each class's own. "vae", which is the paper's, knows none.
         gamma: of "vae", decoder noise: "learned", "optimal" or a number (see `vaefast.models.VAE`).
         gamma_init: first value of a learned gamma.
         width, depth: hidden layers of its networks; 1024 and 3 of "vae", 512 and 4 (residual blocks) of "flow" if None.
@@ -153,14 +179,20 @@ class SecondStage(Model):
     holds_out = True
     defaults: tuple[StageSettings, ...] = (StageSettings(epochs=800),)
 
-    def __init__(self, latent_dim: CodeShape, *, kind: SecondKind = "vae", gamma: Gamma = "learned", gamma_init: float = 1.0,
-                 width: int | None = None, depth: int | None = None) -> None:
+    def __init__(self, latent_dim: CodeShape, *, kind: SecondKind = "vae", classes: int | None = None, gamma: Gamma = "learned",
+                 gamma_init: float = 1.0, width: int | None = None, depth: int | None = None) -> None:
         super().__init__()
         _, maps = checked_latents(latent_dim)
         width, depth = second_sizes(kind, width, depth, names=("kind", "width", "depth"), maps=maps is not None)
-        self.second = build_second(latent_dim, width, depth, kind=kind, gamma=gamma, gamma_init=gamma_init)
+        self.second = build_second(latent_dim, width, depth, kind=kind, gamma=gamma, gamma_init=gamma_init,
+                                   classes=classes)
         self.defaults = second_defaults(kind, StageSettings(epochs=800))
         self._settled = {"width": width, "depth": depth}
+
+    @property
+    def classes(self) -> int:
+        """Of the labels that it knows; 0: none."""
+        return getattr(self.second, "classes", 0)
 
     @property
     def latent_dim(self) -> int:
@@ -168,9 +200,16 @@ class SecondStage(Model):
         return self.second.latent_dim
 
     def fit(self, data: Any, y: Any = None, **settings: Any) -> History:
-        """Train on latents; see the class for what `data` may be, and `vaefast.VAE.fit` for `settings`. `y` is ignored, as in
-        scikit-learn's unsupervised estimators. A mixture is fitted: of the settings it takes out, device, seed and progress."""
+        """Train on latents; see the class for what `data` may be, and `vaefast.VAE.fit` for `settings`. `y` are the labels [N] of
+        a second stage with classes, and ignored by any other, as in scikit-learn's unsupervised estimators. A mixture is fitted:
+        of the settings it takes out, device, seed and progress."""
+        if self.classes and y is not None:
+            data = self._labelled(data, y)
         return self._fit_at_once(data, **settings) if isinstance(self.second, models.Mixture) else super().fit(data, **settings)
+
+    def _labelled(self, data: Any, condition: Any) -> Latents:
+        latents = as_latents(data, self.latent_dim)
+        return Latents(latents.mean, latents.std, as_labels(condition, len(latents)))
 
     def _fit_at_once(self, data: Any, *, out: str | os.PathLike[str] | None = None, device: str | torch.device | None = "auto",
                      seed: int = 0, progress: bool = True, **settings: Any) -> History:
@@ -186,6 +225,7 @@ class SecondStage(Model):
 
     def _accept(self, data: Any) -> tuple[Latents, dict[str, Any]]:
         latents = as_latents(data, self.latent_dim)
+        _labels(self.second, latents.labels, "the set of latents")
         if isinstance(self.second, models.VAE):
             self._warn_of_scale(latents)
         return latents, {"name": "latents", "count": len(latents), "latent_dim": latents.dims,
@@ -206,10 +246,11 @@ class SecondStage(Model):
                           "it to its samples.", stacklevel=5)
 
     def _parts(self, data: Latents, device: torch.device) -> list[Part]:
-        return [("stage2", self.second, lambda: source_of_codes(data, device))]
+        labels = data.labels if self.classes else None
+        return [("stage2", self.second, lambda: source_of_codes(data, device, labels))]
 
     def _conclude(self, data: Latents, seed: int, device: torch.device) -> dict[str, float]:
-        return _fit_mixture(self.second, lambda: data.to(device), seed)
+        return _fit_mixture(self.second, lambda: data.to(device), seed, data.labels)
 
     def forward(self, z: Any) -> dict[str, Tensor]:
         """Loss terms of a batch of latents [B, k] for your own training loop: in nats per latent, or a flow's squared error."""
@@ -242,11 +283,7 @@ class SecondStage(Model):
                                 "kind='flow' and kind='mixture' have one.")
         return self.second.log_prob(z, **options)
 
-    def sample(self, n: int, generator: torch.Generator | None = None, **options: Any) -> Tensor:
-        """n latents, [n, k], on the model's device: z_hat(u) + gamma_z eps with u ~ N(0, I); a flow's (`steps`, `solver`) or a
-        mixture's draws."""
-        if isinstance(self.second, models.FlowMatching):
-            return self.second.sample(n, generator, **options)
-        if options:
-            raise ArgumentError(f"{', '.join(options)} is for kind='flow' alone.")
-        return draw_codes(self.second, n, generator)
+    def sample(self, n: int, generator: torch.Generator | None = None, *, condition: Any = None, **options: Any) -> Tensor:
+        """n latents, [n, k], on the model's device: z_hat(u) + gamma_z eps with u ~ N(0, I); a flow's (`steps`, `solver`,
+        `guidance`) or a mixture's draws. With `condition` of a class, or of n of them."""
+        return draw_codes(self.second, n, generator, condition=condition, **options)

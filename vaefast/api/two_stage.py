@@ -48,6 +48,8 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
         gamma_init: first value of a learned gamma.
         likelihood: of stage 1, "gaussian" or "bernoulli" (cross-entropy).
         second: "vae", "flow" or "mixture" (see `vaefast.SecondStage`).
+        classes: of the images' labels, from 0 on, for a second stage that is a flow or a mixture: `sample(n, condition=7)` draws
+            of a class, or of n of them. Stage 1 codes every image alike.
         second_gamma: a second VAE's decoder noise, as `gamma`.
         second_width, second_depth: hidden layers of its networks; 1024 and 3 of "vae", 512 and 4 of "flow" if None.
         adversary: "patchgan", or a discriminator module (images in [-1, 1] -> logits), that stage 1's reconstructions have to
@@ -71,7 +73,8 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
     def __init__(self, image_shape: tuple[int, int, int], latent_dim: CodeShape = 64, *, nets: NetsName = "infogan",
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: Gamma = "learned",
                  gamma_init: float = 1.0, likelihood: Likelihood = "gaussian", second: SecondKind = "vae",
-                 second_gamma: Gamma = "learned", second_width: int | None = None, second_depth: int | None = None,
+                 classes: int | None = None, second_gamma: Gamma = "learned", second_width: int | None = None,
+                 second_depth: int | None = None,
                  adversary: AdversaryName | nn.Module | None = None, adversarial_weight: float = 100.0,
                  net_options: Mapping[str, Any] | None = None) -> None:
         image_shape, (k, maps) = checked_image_shape(image_shape), checked_latents(latent_dim)
@@ -80,6 +83,7 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
         first = models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=k, gamma=gamma,
                            likelihood=likelihood, gamma_init=gamma_init, adversary=judge, adversarial_weight=adversarial_weight)
         width, depth = second_sizes(second, second_width, second_depth, maps=maps is not None)
-        super().__init__(first, build_second(maps or k, width, depth, kind=second, gamma=second_gamma))
+        super().__init__(first, build_second(maps or k, width, depth, kind=second, gamma=second_gamma,
+                                              classes=classes))
         self.defaults = (StageSettings(epochs=400), *second_defaults(second, StageSettings(epochs=800)))
         self._settled = {"second_width": width, "second_depth": depth}

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vaefast.cli.arguments import NETWORKS
+from vaefast.cli.arguments import NETWORKS, numbers, real
 
 HELP = "draw images from a trained run"
 
@@ -26,6 +26,9 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     where.add_argument("--stage", type=int, choices=(1, 2), help="1 for the prior, 2 for the second stage")
     where.add_argument("--chain", type=int, metavar="STEPS",
                        help="instead: images after so many transitions z ~ q(z|x), x ~ p(x|z)")
+    sample.add_argument("--condition", type=numbers(int), metavar="N[,N]", help="classes to draw, in turn (of a model that was "
+                        "trained with --condition labels)")
+    sample.add_argument("--guidance", type=real, metavar="X", help="of a flow, with --condition: above 1, further to the class")
     sample.add_argument("--start", choices=("noise", "data"), help="of chains: uniform noise (default), or training images")
     sample.add_argument("--pixel-noise", action="store_true", help="draw the pixels of chains, too, not their means alone")
     sample.add_argument("--networks", metavar="SPEC", help=NETWORKS)
@@ -40,5 +43,5 @@ def _run(args: argparse.Namespace) -> None:
     sampler = args.sampler or {1: "prior", 2: "second", None: None}[args.stage]
     for path in sample_to_file(args.run, Path(args.out), args.n, sampler=sampler, data_root=args.data_root, seed=args.seed,
                                device=args.device, chain=args.chain, start=args.start, pixel_noise=args.pixel_noise,
-                               networks=args.networks):
+                               networks=args.networks, condition=args.condition, guidance=args.guidance):
         print(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from vaefast.errors import ArgumentError
 from vaefast.experiments.presets import Preset, preset
@@ -25,6 +25,7 @@ class Request:
         epochs, steps: a value for all stages, or one each.
         stages: as in a run's config.json, or parts of them, in the place of the preset's; of all stages, or one mapping each.
         stage_overrides: settings that replace those, of all stages or one mapping each.
+        condition: "labels": the model knows the classes of the data's labels, and draws of a class on request.
         model_overrides: arguments of the model that replace the preset's; `networks` among them names what makes networks of the
             user's own, with `network_options`.
         seed, device, resume: as for `Model.fit`.
@@ -52,6 +53,7 @@ class Request:
     data_root: str | None = None
     data_options: Mapping[str, Any] = field(default_factory=dict)
     preset_name: str = "quick"
+    condition: Literal["labels"] | None = None
     epochs: Sequence[float] | None = None
     steps: Sequence[int] | None = None
     stages: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None

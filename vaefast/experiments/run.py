@@ -27,7 +27,7 @@ from vaefast.experiments.pictures.snapshots import SampleGrids
 from vaefast.experiments.presets import Preset
 from vaefast.experiments.request import Request
 from vaefast.experiments.scoring.codes import encodes, infers, spread_over
-from vaefast.experiments.scoring.draws import sampling_seed
+from vaefast.experiments.scoring.draws import class_sampler, sampling_seed
 from vaefast.experiments.scoring.information_log import InformationLog
 from vaefast.experiments.scoring.latent_page import write_latents
 from vaefast.experiments.scoring.score_curve import ScoreCurve
@@ -89,8 +89,13 @@ def plan(asked: Request) -> Plan:
     """Load the data and build the model; raises what is wrong with them, or with the settings."""
     images = load_data(asked.data_name, asked.data_root, "train", **asked.data_options)
     check_test_files(asked.data_name, asked.data_root, **asked.data_options)
+    overrides = dict(asked.model_overrides)
+    if asked.condition is not None:
+        if images.labels is None:
+            raise DataError(f"condition is 'labels', but {images.name} has no labels; leave it out.")
+        overrides.setdefault("classes", images.num_classes)
     torch.manual_seed(asked.seed)
-    model = build(asked.kind, asked.preset, images.image_shape, asked.model_overrides)
+    model = build(asked.kind, asked.preset, images.image_shape, overrides)
     return Plan(images, model, asked.stages_from(asked.preset.stages_of(model)))
 
 
@@ -188,6 +193,11 @@ def draw_model(model: api.ImageModel, images: data.ImageSet, path: Path, seed: i
     for stage, draw in enumerate(model.samplers().values(), start=1):
         with _told(f"samples_stage{stage}.png", path):
             save_png(path / f"samples_stage{stage}.png", image_grid(draw(GRID * GRID, generator).cpu(), GRID, GRID))
+    if classes := getattr(model, "classes", 0):
+        with _told("samples_classes.png", path):
+            rows = [label for label in range(min(classes, GRID)) for _ in range(GRID)]
+            save_png(path / "samples_classes.png",
+                     image_grid(class_sampler(model, rows)(len(rows), generator).cpu(), len(rows) // GRID, GRID))
     if encodes(model):
         with _told("reconstructions.png", path):
             originals = data.to_float(images.images[:PAIRS]).to(model.device)

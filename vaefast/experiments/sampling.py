@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from vaefast.experiments.pictures.grids import image_grid, save_png
 from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.run import GRID, image_model, run_data
 from vaefast.experiments.scoring.codes import aggregate, encodes, infers
-from vaefast.experiments.scoring.draws import image_sampler, sample_images, to_uint8
+from vaefast.experiments.scoring.draws import class_sampler, image_sampler, sample_images, to_uint8
 from vaefast.files import write_atomically
 from vaefast.training.device import resolve_device
 from vaefast.training.run_folder import RunFolder
@@ -21,16 +23,19 @@ from vaefast.training.run_folder import RunFolder
 
 def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, data_root: str | None = None, seed: int = 0,
                    device: str = "auto", chain: int | None = None, start: str | None = None,
-                   pixel_noise: bool = False, networks: str | bool | None = None) -> list[Path]:
+                   pixel_noise: bool = False, networks: str | bool | None = None, condition: Sequence[int] | None = None,
+                   guidance: float | None = None) -> list[Path]:
     """Draw n images from the run (or saved model) in folder `run`; returns the files written.
 
-    A `.npz` holds `images`, uint8 [n, C, H, W], and a PNG grid of the first 100 goes beside it; a `.png` is the
-    grid alone. `sampler` says where codes come from (`vaefast.experiments.scoring.draws.SAMPLERS`): the second stage by
-    default, or the prior of a model that has none. A mixture is fitted to the codes of the run's training images, which it
-    needs then (from `data_root`, if they moved). With `chain`, images are the ends of chains of so many transitions instead
-    (`vaefast.models.chain`), from `start` "noise" (default) or "data", the run's training images.
+    A `.npz` holds `images`, uint8 [n, C, H, W] (and `labels` [n] with `condition`), and a PNG grid of the first 100 goes
+    beside it; a `.png` is the grid alone. `sampler` says where codes come from
+    (`vaefast.experiments.scoring.draws.SAMPLERS`): the second stage by default, or the prior of a model that has none. A
+    mixture is fitted to the codes of the run's training images, which it needs then (from `data_root`, if they moved). With
+    `chain`, images are the ends of chains of so many transitions instead (`vaefast.models.chain`), from `start` "noise"
+    (default) or "data", the run's training images.
 
-    `networks` is that of `vaefast.load`.
+    `networks` is that of `vaefast.load`. With `condition`, images are of these classes in turn, by the model's own way to draw; a
+    flow leads away from what is of no class by `guidance` above 1.
 
     A picture that is written into the run's own folder, such as RUN/samples_chain.png, appears in its report.
 
@@ -58,9 +63,16 @@ def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, d
         assert infers(model)
         return aggregate(model, training_images(), seed).codes
 
+    asked = {name: value for name, value in (("condition", condition), ("guidance", guidance)) if value is not None}
+    if asked and (chain is not None or sampler is not None):
+        raise ArgumentError(f"{' and '.join(asked)} cannot be had with {'a chain' if chain is not None else 'a sampler'}; leave "
+                            "one out.")
+    if guidance is not None and condition is None:
+        raise ArgumentError(f"guidance is {guidance}; it leads to a class: give condition, too.")
     count = n if out.suffix == ".npz" else min(n, GRID * GRID)
     if chain is None:
-        draw = image_sampler(model, sampler, training_codes, seed)
+        draw = (image_sampler(model, sampler, training_codes, seed) if condition is None
+                else class_sampler(model, condition, **({} if guidance is None else {"guidance": guidance})))
         images = sample_images(model, draw, count, seed=seed)
     elif encodes(model):
         images = to_uint8(model.chain(count, chain, start or "noise", data=training_images() if start == "data" else None,
@@ -68,9 +80,11 @@ def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, d
     else:
         raise ArgumentError(f"chain is {chain}; a {model.kind} model has no encoder, and so no chain.")
     if out.suffix == ".npz":
+        labels: dict[str, Any] = {} if condition is None else {"labels": np.resize(np.asarray(condition, dtype=np.int64), count)}
+
         def write(path: Path) -> None:
             with open(path, "wb") as file:
-                np.savez_compressed(file, images=images.numpy())
+                np.savez_compressed(file, images=images.numpy(), **labels)
 
         write_atomically(out, write)
     side = min(GRID, max(1, round(len(images) ** 0.5)))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError, DataError
+from vaefast.models.condition import as_classes, drawn_by
 from vaefast.models.mode import evaluating
 from vaefast.models.ode import integrate
 from vaefast.nets.shapes import whole_number
@@ -31,11 +32,13 @@ class FlowMatching(nn.Module):
         latent_dim: k.
         unlabelled: share of the labels that are left out in training, for guidance.
 
-    Codes are standardised inside: `standardise` says with what; until then with mean 0 and deviation 1.
+    Codes are standardised inside: `standardise` says with what; until then with mean 0 and deviation 1. With classes, `shares`
+    are those of the training data's labels, by which samples that are asked of no class are drawn.
     """
 
     mean: Tensor
     std: Tensor
+    shares: Tensor
 
     def __init__(self, velocity: nn.Module, latent_dim: int, *, unlabelled: float = 0.1) -> None:
         super().__init__()
@@ -45,6 +48,8 @@ class FlowMatching(nn.Module):
         self.data_shape = (self.latent_dim,)
         self.register_buffer("mean", torch.zeros(latent_dim))
         self.register_buffer("std", torch.ones(latent_dim))
+        if self.classes:
+            self.register_buffer("shares", torch.full((self.classes,), 1 / self.classes))
 
     @property
     def classes(self) -> int:
@@ -63,8 +68,11 @@ class FlowMatching(nn.Module):
         return self
 
     def look_at(self, source: Any) -> None:
-        """Take the scale of the codes that will be trained on, whose `moments()` are their mean and deviation, [k] each."""
+        """Take the scale of the codes that will be trained on, whose `moments()` are their mean and deviation, [k] each, and the
+        shares of their `labels`."""
         self.standardise(*source.moments())
+        if self.classes:
+            self.shares.copy_(torch.bincount(source.labels, minlength=self.classes) / len(source))
 
     def loss(self, z: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Squared error of the velocity of codes z [B, k] at random times, a mean over codes and dimensions: `loss`."""
@@ -85,8 +93,12 @@ class FlowMatching(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None, *, steps: int = 10, solver: str = "heun",
-               labels: Tensor | None = None, guidance: float = 1.0) -> Tensor:
-        """n codes, [n, k]: `decode` of draws from N(0, I)."""
+               condition: Any = None, guidance: float = 1.0) -> Tensor:
+        """n codes, [n, k]: `decode` of draws from N(0, I), of classes where `condition` says so: one for all, or n of them; None:
+        of classes drawn by their shares."""
+        labels = as_classes(condition, n, self.classes, self.mean.device)
+        if labels is None and self.classes:
+            labels = drawn_by(self.shares, n, generator)
         return self.decode(self.prior(n, generator), steps=steps, solver=solver, labels=labels, guidance=guidance)
 
     @torch.no_grad()

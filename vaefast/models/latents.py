@@ -20,10 +20,12 @@ class Latents:
     Attributes:
         mean: [N, k], finite; float32 or float64.
         std: [N, k], 0 or more; None where the points are known as they are.
+        labels: int64 [N], where there are classes.
     """
 
     mean: Tensor
     std: Tensor | None = None
+    labels: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.mean)
@@ -58,15 +60,16 @@ class Latents:
 
     def digest(self) -> str:
         """SHA-256 (hex) of shapes, dtypes and values."""
-        return tensor_digest([("", self.mean), ("", self.std)])
+        return tensor_digest([("", self.mean), ("", self.std), *([] if self.labels is None else [("labels", self.labels)])])
 
     def subset(self, index: Tensor) -> Latents:
         """The latents at `index`, int64."""
-        return Latents(self.mean[index], None if self.std is None else self.std[index])
+        return Latents(*(None if t is None else t[index] for t in (self.mean, self.std, self.labels)))  # type: ignore[arg-type]
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Latents:
         """The same latents elsewhere."""
-        return Latents(self.mean.to(device, dtype), None if self.std is None else self.std.to(device, dtype))
+        return Latents(self.mean.to(device, dtype), None if self.std is None else self.std.to(device, dtype),
+                       None if self.labels is None else self.labels.to(device))
 
 
 def as_latents(latents: Any, latent_dim: int | None = None) -> Latents:
@@ -80,8 +83,9 @@ def as_latents(latents: Any, latent_dim: int | None = None) -> Latents:
         ArgumentError: another form or shape.
         DataError: no rows, NaN, infinity, or a negative standard deviation.
     """
+    labels = None
     if isinstance(latents, Latents):
-        mean, std = latents.mean, latents.std
+        mean, std, labels = latents.mean, latents.std, latents.labels
     elif isinstance(latents, tuple):
         if len(latents) != 2:
             raise ArgumentError(f"latents is a tuple of {len(latents)}; expected (mu, std), or one tensor [N, k].")
@@ -96,7 +100,7 @@ def as_latents(latents: Any, latent_dim: int | None = None) -> Latents:
         mean, std = _matrix(latents, "latents"), None
     if latent_dim is not None and mean.shape[1] != latent_dim:
         raise ArgumentError(f"the latents have {mean.shape[1]} dimensions; expected latent_dim = {latent_dim}.")
-    return Latents(mean, std)
+    return Latents(mean, std, labels)
 
 
 def plain_array(values: Any) -> Any:

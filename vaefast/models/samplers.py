@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError, DataError
+from vaefast.models.condition import as_classes, checked_labels, drawn_by
 from vaefast.models.latents import as_latents
 from vaefast.nets.shapes import whole_number
 
@@ -78,13 +79,16 @@ class Mixture(nn.Module):
         latent_dim: k.
         components: Gaussians; fewer are used where there are fewer distinct latents. "auto": of 1, 2, 5, 10, ... 512 the first
             number whose next makes held-out latents (a tenth, of 20,000) no more likely; fitted to all in the end.
+        classes: of the labels that it will be fitted with; 0: none.
         iterations: at most so many steps of expectation maximisation.
         tolerance: stop when the mean log-likelihood of a latent rises by less, in nats.
         floor: added to every variance, so that no Gaussian shrinks to a point.
         seed: of the start, and of the draws where the latents are given as (mu, std).
 
+    Fitted to latents with labels, it has Gaussians of each class's own, so many of each, and draws of a class on request.
+
     After `fit`: `weights` [K], `means` [K, k] and `cholesky` [K, k, k] (lower triangles L of covariances L L^T), float64,
-    and `log_likelihood`, the mean of a latent's in nats before the last step.
+    `component_class` [K] (0, without labels), and `log_likelihood`, the mean of a latent's in nats before the last step.
 
     Source of its use: Ghosh et al. 2020, "From Variational to Deterministic Autoencoders", section 4 (10 components).
     """
@@ -92,9 +96,10 @@ class Mixture(nn.Module):
     weights: Tensor
     means: Tensor
     cholesky: Tensor
+    component_class: Tensor
 
-    def __init__(self, latent_dim: int, components: int | str = 10, *, iterations: int = 100, tolerance: float = 1e-3,
-                 floor: float = 1e-6, seed: int = 0) -> None:
+    def __init__(self, latent_dim: int, components: int | str = 10, *, classes: int = 0, iterations: int = 100,
+                 tolerance: float = 1e-3, floor: float = 1e-6, seed: int = 0) -> None:
         super().__init__()
         if components != "auto":
             whole_number("components", components)
@@ -103,7 +108,7 @@ class Mixture(nn.Module):
         if not (tolerance >= 0 and floor > 0):
             raise ArgumentError(f"tolerance is {tolerance!r} and floor {floor!r}; expected at least 0, and above 0.")
         self.latent_dim, self.components, self.iterations = latent_dim, components, iterations
-        self.data_shape = (latent_dim,)
+        self.data_shape, self.classes = (latent_dim,), classes
         self.tolerance, self.floor, self.seed = tolerance, floor, seed
         self.log_likelihood = math.nan
         self._resize(1 if isinstance(components, str) else components, torch.device("cpu"))
@@ -114,30 +119,55 @@ class Mixture(nn.Module):
         self.register_buffer("weights", torch.full((components,), 1 / components, dtype=dtype, device=device))
         self.register_buffer("means", torch.zeros(components, k, dtype=dtype, device=device))
         self.register_buffer("cholesky", torch.eye(k, dtype=dtype, device=device).repeat(components, 1, 1))
+        self._name_classes(torch.zeros(components, dtype=torch.long, device=device))
+
+    def _name_classes(self, component_class: Tensor) -> None:
+        self.register_buffer("component_class", component_class, persistent=self.classes > 0)
 
     def make_room(self, saved: Mapping[str, Tensor]) -> None:
         """Have as many components as a state that will be loaded, where their number was chosen and not given."""
-        if self.components == "auto" and "weights" in saved:
+        if (self.components == "auto" or self.classes) and "weights" in saved:
             self._resize(len(saved["weights"]), self.weights.device)
 
     @torch.no_grad()
-    def fit(self, latents: Any) -> Mixture:
-        """Fit to latents [N, k], or to one draw of each of (mu, std), on the device where they lie.
+    def fit(self, latents: Any, labels: Tensor | None = None) -> Mixture:
+        """Fit to latents [N, k], or to one draw of each of (mu, std), on the device where they lie; of each class of `labels`,
+        int64 [N], apart, if the mixture has classes.
 
         Raises:
-            ArgumentError: a wrong shape. DataError: NaN, infinity, or fewer than 2 latents.
+            ArgumentError: a wrong shape. DataError: NaN, infinity, or fewer than 2 latents (of a class that has any).
         """
         codes = as_latents(latents, self.latent_dim)
-        if len(codes) < 2:
-            raise DataError("a mixture needs 2 latents or more.")
-        self.to(codes.mean.device)
-        generator = torch.Generator(codes.mean.device).manual_seed(self.seed)
+        device = codes.mean.device
+        self.to(device)
+        generator = torch.Generator(device).manual_seed(self.seed)
         z = codes.draw(generator).double()
+        if not self.classes:
+            self._fit_all(z, generator)
+            return self
+        labels = checked_labels(labels, self.classes, "the latents").to(device)
+        parts, likelihood = [], 0.0
+        for label in labels.unique().tolist():
+            rows = z[labels == label]
+            self._fit_all(rows, generator, f" of class {label}")
+            share = len(rows) / len(z)
+            parts.append((self.weights * share, self.means, self.cholesky, torch.full_like(self.component_class, label)))
+            likelihood += share * (self.log_likelihood + math.log(share))
+        weights, means, cholesky, component_class = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        self._resize(len(weights), device)
+        for name, value in (("weights", weights), ("means", means), ("cholesky", cholesky)):
+            getattr(self, name).copy_(value)
+        self._name_classes(component_class)
+        self.log_likelihood = likelihood  # of latent and label
+        return self
+
+    def _fit_all(self, z: Tensor, generator: torch.Generator, which: str = "") -> None:
+        if len(z) < 2:
+            raise DataError(f"a mixture needs 2 latents{which} or more.")
         if isinstance(self.components, str):
             self._choose(z, generator)
         else:
             self._fit(z, self.components, generator, self.iterations)
-        return self
 
     def _choose(self, z: Tensor, generator: torch.Generator) -> None:
         """Fit with the number of components that held-out latents ask for."""
@@ -212,11 +242,25 @@ class Mixture(nn.Module):
         return factors
 
     @torch.no_grad()
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n draws, float32 [n, k]."""
-        chosen = torch.multinomial(self.weights, n, replacement=True, generator=generator)
-        eps = torch.randn(n, self.latent_dim, 1, generator=generator, device=self.means.device, dtype=torch.float64)
-        z = torch.empty(n, self.latent_dim, dtype=torch.float64, device=self.means.device)
+    def sample(self, n: int, generator: torch.Generator | None = None, *, condition: Any = None) -> Tensor:
+        """n draws, float32 [n, k]; of classes, where `condition` says so: one for all, or n of them.
+
+        Raises:
+            ArgumentError: a condition that it does not know, or of a class of which there were no latents.
+        """
+        device = self.means.device
+        labels = as_classes(condition, n, self.classes, device)
+        if labels is None:
+            chosen = drawn_by(self.weights, n, generator)
+        else:
+            chosen = torch.empty(n, dtype=torch.long, device=device)
+            for label in labels.unique().tolist():
+                rows, own = labels == label, self.weights * (self.component_class == label)
+                if not own.any():
+                    raise ArgumentError(f"condition holds class {label}, of which there were no latents to fit to.")
+                chosen[rows] = drawn_by(own, int(rows.sum()), generator)
+        eps = torch.randn(n, self.latent_dim, 1, generator=generator, device=device, dtype=torch.float64)
+        z = torch.empty(n, self.latent_dim, dtype=torch.float64, device=device)
         for j in range(len(self.weights)):  # by component, so that no [n, k, k] is made
             rows = (chosen == j).nonzero()[:, 0]
             z[rows] = self.means[j] + eps[rows, :, 0] @ self.cholesky[j].T

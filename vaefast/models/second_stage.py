@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vaefast.errors import ArgumentError
+from vaefast.models.condition import as_classes
 from vaefast.models.draws import Draws, Sampler
 from vaefast.models.flow_matching import FlowMatching
 from vaefast.models.mode import evaluating
@@ -32,14 +33,24 @@ class TwoStages(Draws):
     first: Any
     second: SecondStage | None
 
-    def sample_codes(self, n: int, generator: torch.Generator | None = None, *, stage: int | None = None) -> Tensor:
+    @property
+    def classes(self) -> int:
+        """Of the labels that the second stage knows; 0: none."""
+        return getattr(self.second, "classes", 0)
+
+    def sample_codes(self, n: int, generator: torch.Generator | None = None, *, stage: int | None = None, condition: Any = None,
+                     **options: Any) -> Tensor:
         """n codes z, [n, k]: stage 1, from the prior; stage 2, z = z_hat(u) + gamma_z eps with u ~ N(0, I); None: by the last
-        stage there is."""
+        stage there is. Of classes, where `condition` says so (one for all, or n of them); a flow takes the options `steps`,
+        `solver` and `guidance`, too."""
         if stage not in (None, 1, 2) or stage == 2 and self.second is None:
             raise ArgumentError(f"stage is {stage!r}; expected 1 (the prior){' or 2 (the second stage)' if self.second else ''}.")
         if stage == 1 or self.second is None:
+            if condition is not None or options:
+                what = "condition" if condition is not None else ", ".join(options)
+                raise ArgumentError(f"{what} is for the second stage; the codes of stage 1 are drawn from its prior.")
             return self.first.prior(n, generator)
-        return draw_codes(self.second, n, generator)
+        return draw_codes(self.second, n, generator, condition=condition, **options)
 
     def recode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Codes z [B, k] passed through the second stage: u ~ q(u|z), z = z_hat(u) + gamma_z eps; a flow's way back and forth."""
@@ -47,9 +58,12 @@ class TwoStages(Draws):
             raise ArgumentError("the model was built without a second stage, through which codes could pass.")
         return recode(self.second, z, generator)
 
-    def sample(self, n: int, generator: torch.Generator | None = None, *, stage: int | None = None) -> Tensor:
-        """n images, [n, C, H, W] in [0, 1], decoded from `sample_codes`: codes get the second stage's noise, images never any."""
-        return self.decode(self.sample_codes(n, generator, stage=stage), generator)  # type: ignore[attr-defined]
+    def sample(self, n: int, generator: torch.Generator | None = None, *, stage: int | None = None, condition: Any = None,
+               **options: Any) -> Tensor:
+        """n images, [n, C, H, W] in [0, 1], decoded from `sample_codes`, which says what else can be asked for: codes get the
+        second stage's noise, images never any."""
+        codes = self.sample_codes(n, generator, stage=stage, condition=condition, **options)
+        return self.decode(codes, generator)  # type: ignore[attr-defined]
 
     def samplers(self, stage: str | None = None) -> dict[str, Sampler]:
         """"prior" and "second"; while "stage1" trains the first alone, as the second stage knows nothing yet."""
@@ -74,11 +88,19 @@ def latents_of(second: SecondStage, z: Tensor, generator: torch.Generator | None
         return second.encode(z) if isinstance(second, FlowMatching) else second.encode(z).sample(generator)
 
 
-def draw_codes(second: SecondStage, n: int, generator: torch.Generator | None = None) -> Tensor:
-    """n codes, [n, k]: z = z_hat(u) + gamma_z eps with u ~ N(0, I); a flow's or a mixture's draws."""
+def draw_codes(second: SecondStage, n: int, generator: torch.Generator | None = None, *, condition: Any = None,
+               **options: Any) -> Tensor:
+    """n codes, [n, k]: z = z_hat(u) + gamma_z eps with u ~ N(0, I); a flow's or a mixture's draws, of classes on request.
+
+    Raises:
+        ArgumentError: a condition, or an option, that the second stage does not know.
+    """
+    if options and not isinstance(second, FlowMatching):
+        raise ArgumentError(f"{', '.join(options)} is for a second stage that is a flow.")
     if isinstance(second, VAE):
+        as_classes(condition, n, 0, torch.device("cpu"))
         return _decode(second, second.prior(n, generator), generator)
-    return second.sample(n, generator)
+    return second.sample(n, generator, condition=condition, **options)
 
 
 def recode(second: SecondStage, z: Tensor, generator: torch.Generator | None = None) -> Tensor:

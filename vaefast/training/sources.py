@@ -80,8 +80,8 @@ class ImageSource:
 class CodeSource(ImageSource):
     """Codes [N, k] as they are."""
 
-    def __init__(self, codes: Tensor, device: torch.device) -> None:
-        super().__init__(codes, device, scale=False)
+    def __init__(self, codes: Tensor, device: torch.device, labels: Tensor | None = None) -> None:
+        super().__init__(codes, device, labels=labels, scale=False)
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of a code, float64 [k] each."""
@@ -89,18 +89,21 @@ class CodeSource(ImageSource):
 
 
 class PosteriorSource:
-    """Fresh draws z = mu + s eps of a data set's posteriors; mu and raw scale are [N, k], computed once.
+    """Fresh draws z = mu + s eps of a data set's posteriors, and labels where there are such; mu and raw scale are [N, k],
+    computed once.
 
     Training the second stage on means, or on one frozen draw, leaves it as degenerate as the first.
     """
 
     resident = True
 
-    def __init__(self, posterior: DiagonalGaussian) -> None:
+    def __init__(self, posterior: DiagonalGaussian, labels: Tensor | None = None) -> None:
         self.posterior, self.device = posterior, posterior.mean.device
+        self.labels = None if labels is None else labels.to(self.device)
 
     @classmethod
-    def of(cls, model: nn.Module, source: ImageSource, device: torch.device, batch_size: int = 1000) -> PosteriorSource:
+    def of(cls, model: nn.Module, source: ImageSource, device: torch.device, batch_size: int = 1000,
+           labels: Tensor | None = None) -> PosteriorSource:
         """Posteriors of every example of `source` under `model`, whose `encode` gives Gaussians, in eval mode, in float32."""
         parts: list[DiagonalGaussian] = []
         encode: Any = model.encode
@@ -108,7 +111,7 @@ class PosteriorSource:
             for index in torch.arange(len(source), device=source.device).split(batch_size):
                 parts.append(encode(source.raw(index)[0].to(device)))
         return cls(DiagonalGaussian(torch.cat([p.mean for p in parts]), torch.cat([p.raw for p in parts]),
-                                    parts[0].param))
+                                    parts[0].param), labels)
 
     def __len__(self) -> int:
         return len(self.posterior.mean)
@@ -118,13 +121,14 @@ class PosteriorSource:
         return Latents(self.posterior.mean, self.posterior.std).moments()
 
     def raw(self, index: Tensor) -> tuple[Tensor, ...]:
-        """Means and raw scales at `index`."""
-        return self.posterior.mean.index_select(0, index), self.posterior.raw.index_select(0, index)
+        """Means and raw scales (and labels) at `index`."""
+        rows = (self.posterior.mean, self.posterior.raw, *(() if self.labels is None else (self.labels,)))
+        return tuple(tensor.index_select(0, index) for tensor in rows)
 
     def ready(self, raw: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """A fresh draw of each posterior."""
-        mean, scale = raw
-        return (DiagonalGaussian(mean, scale, self.posterior.param).sample(),)
+        """A fresh draw of each posterior (and its label)."""
+        mean, scale, *labels = raw
+        return (DiagonalGaussian(mean, scale, self.posterior.param).sample(), *labels)
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -56,6 +56,7 @@ _CAPTIONS = {
     "samples_stage1.png": "Stage 1 samples: latents drawn from N(0, I)",
     "samples_chain.png": "Chain samples: z drawn from q(z|x) and x from p(x|z) in turn, beside those of latents from N(0, I)",
     "samples_stage2.png": "Stage 2 samples: latents drawn by the second stage",
+    "samples_classes.png": "Samples of the classes asked for, one class a row",
     "stages.png": "Left: stage 1. Right: stage 2",
     "samples_steps.png": "Samples, one a row: the image after each step of the chain, from left to right",
     "samples_steps.gif": "The same for more samples, step after step",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import cycle, islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,6 +47,19 @@ def image_sampler(model: api.ImageModel, name: str | None = None, codes: Callabl
     has = [known for known in SAMPLERS if known in samplers or known == "mixture" and model.infers]
     raise ArgumentError(f"sampler is {name!r}; a {model.kind} model{'' if model.encodes else ', which has no encoder,'} has "
                         f"{', '.join(has)}.")
+
+
+def class_sampler(model: Any, condition: Sequence[int], **options: Any) -> Sampler:
+    """Draws images of the classes of `condition` in turn, from one call to the next; `options` go to the model's `sample`.
+
+    Raises:
+        ArgumentError: the model knows no such class.
+    """
+    if not getattr(model, "classes", 0):
+        raise ArgumentError(f"condition is {', '.join(map(str, condition))}, but this model knows no classes; train one with "
+                            "condition='labels'.")
+    turns = cycle(condition)
+    return lambda n, generator: model.sample(n, generator, condition=list(islice(turns, n)), **options)
 
 
 @torch.no_grad()

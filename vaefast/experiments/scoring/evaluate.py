@@ -20,7 +20,7 @@ from vaefast.experiments.pictures.nearest import nearest_grid
 from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.run import draw_model, finished, image_model, run_data
 from vaefast.experiments.scoring.codes import Aggregate, aggregate, encodes, in_batches, infers, spread_over
-from vaefast.experiments.scoring.draws import image_sampler, sample_images, to_uint8
+from vaefast.experiments.scoring.draws import class_sampler, image_sampler, sample_images, to_uint8
 from vaefast.experiments.scoring.latent_page import write_latents
 from vaefast.experiments.scoring.registry import ONCE, RANKING, best_of, entry
 from vaefast.experiments.scoring.scores import ImageScores, checked_metrics
@@ -139,6 +139,8 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
     for stage, draw in enumerate(samplers.values(), start=1):
         drawn = sample_images(model, draw, samples, seed=seed + stage)
         add(f"stage{stage}", drawn)
+    if network is not None and "classifier" in which and (classes := getattr(model, "classes", 0)):
+        result["class_accuracy"] = _class_accuracy(model, classes, network, samples, seed + len(samplers) + 1)
     if drawn.shape[1] in (1, 3):
         save_png(out / "nearest.png", nearest_grid(drawn, train.images))
     if encodes(model):
@@ -170,6 +172,14 @@ def _over_the_limit(result: Mapping[str, Any], which: Sequence[str]) -> dict[str
     limit = result.get(entry(key, "reconstructions"), 0) if key else 0
     best = best_of(result, key) if key else None
     return {"limit_ratio": best / limit} if best is not None and limit > 0 else {}
+
+
+def _class_accuracy(model: api.ImageModel, classes: int, network: metrics.FeatureClassifier, samples: int, seed: int) -> float:
+    """The share of samples of the classes in turn that the classifier of the data set's labels reads as what they were to be."""
+    asked = torch.arange(samples) % classes
+    drawn = sample_images(model, class_sampler(model, range(classes)), samples, seed=seed)
+    read = network.logits(metrics.classifier_features(network, drawn)).argmax(1).cpu()
+    return float((read == asked).double().mean())
 
 
 def _own_features(network: metrics.FeatureClassifier) -> Callable[[Tensor], Tensor]:

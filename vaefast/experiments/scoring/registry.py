@@ -211,6 +211,9 @@ OTHERS = (
     Score("limit_ratio", "distance over the decoder's limit", "The distance of samples over that of reconstructions of test "
           "images. 1 is the best that new codes can do with this decoder; what is above is the second stage's part.",
           "the first distance, of samples over that of reconstructions"),
+    Score("class_accuracy", "samples of the class asked for", "Share of samples that the classifier reads as the class that was "
+          "asked for, as many of each. Higher is better; the classifier's own accuracy on real images is about the most.",
+          "samples read as the class asked for"),
     Score("step_error", "reconstruction error by step", "Mean squared error per pixel of test images after each step of the "
                                                         "chain.",
           "squared error a pixel of reconstructions, step by step"),
