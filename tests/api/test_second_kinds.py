@@ -133,7 +133,7 @@ def test_a_flow_on_maps_learns_where_codes_have_neighbours():
     (lambda: second("flow").fit(CODES * math.nan, **QUIET), DataError, "NaN"),
     (lambda: second("flow").fit(CODES[:, :2], **QUIET), ArgumentError, "2 dimensions"),
     (lambda: second("flow").sample(2, steps=0), ArgumentError, "steps is 0"),
-    (lambda: second("vae").sample(2, steps=5), ArgumentError, "steps is for kind='flow' alone"),
+    (lambda: second("vae").sample(2, steps=5), ArgumentError, "steps is for a second stage that is a flow"),
     (lambda: second("vae").log_prob(CODES), ArgumentError, "no log density"),
     (lambda: second("mixture").decode(CODES), ArgumentError, "no latents u"),
     (lambda: second("mixture").encode(CODES), ArgumentError, "no latents u")])

@@ -145,7 +145,7 @@ def test_a_trained_flow_is_nearer_than_a_gaussian():
     (lambda f: f.sample(3, steps=True), ArgumentError, "whole number"),
     (lambda f: f.sample(3, solver="rk4"), ArgumentError, ", ".join(SOLVERS)),
     (lambda f: f.sample(3, guidance=2.0), ArgumentError, "guidance is 2.0 without labels"),
-    (lambda f: f.sample(3, labels=torch.zeros(3).long()), ArgumentError, "without classes"),
+    (lambda f: f.sample(3, condition=torch.zeros(3).long()), ArgumentError, "knows no classes"),
     (lambda f: f.standardise(torch.zeros(3), torch.tensor([1.0, math.nan, 1.0])), DataError, "finite"),
     (lambda f: f.standardise(torch.zeros(2), torch.ones(2)), DataError, r"\[3\]"),
     (lambda f: FlowMatching(f.velocity, 3, unlabelled=1.5), ArgumentError, "unlabelled is 1.5")])

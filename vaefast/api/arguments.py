@@ -14,10 +14,10 @@ CUSTOM = "custom"
 
 
 def recorded(init: Callable[..., None]) -> Callable[..., None]:
-    """`init`, after which the model's `_config` holds its arguments (JSON-ready).
+    """`init`, after which the model's `_arguments` holds its arguments as they were given, and `_config` JSON-ready.
 
-    Networks of the user's own are left out, and "nets" is then "custom". What a model settles in `_settled`, such as a width
-    that depends on other arguments, is as it settled it.
+    There networks of the user's own are left out, and "nets" is then "custom"; what a model settles in `_settled`, such as a
+    width that depends on other arguments, is as it settled it.
     """
     signature = inspect.signature(init)
 
@@ -27,6 +27,7 @@ def recorded(init: Callable[..., None]) -> Callable[..., None]:
         bound = signature.bind(self, *args, **options)
         bound.apply_defaults()
         arguments = dict(list(bound.arguments.items())[1:])
+        self._arguments = dict(arguments)
         if any([arguments.pop(name, None) is not None for name in self.networks]):
             arguments["nets"] = CUSTOM
         self._config = {name: _plain(value) for name, value in {**arguments, **self._settled}.items()}

@@ -89,6 +89,7 @@ class Model(Draws, nn.Module):
     if TYPE_CHECKING:
         def __call__(self, x: Any) -> dict[str, Tensor]: ...
     _config: dict[str, Any]
+    _arguments: dict[str, Any]
     _settled: Mapping[str, Any] = {}
     """Arguments that a model has settled itself, where None or others were given."""
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.api.base import Model, Part, describe_data
+from vaefast.api.transformer import Transformer
 from vaefast.data import ImageSet, as_image_set
 from vaefast.errors import ArgumentError
 from vaefast.models.autoencoder import Autoencoder
@@ -88,7 +89,7 @@ class ImageModel(Model):
         return images, describe_data(images)
 
 
-class ImageAutoencoder(ImageModel, Autoencoder):
+class ImageAutoencoder(Transformer, ImageModel, Autoencoder):
     """A model that draws images and codes them, too: it has encode, decode and reconstruct."""
 
     encodes = holds_out = True

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vaefast import models
 from vaefast.api.base import Model, Part
+from vaefast.api.transformer import ROWS, Transformer
 from vaefast.data import ImageSet
 from vaefast.data.arrays import as_labels
 from vaefast.errors import ArgumentError
@@ -137,7 +138,7 @@ class TwoStageTraining:
                             _labels(self.second, data.labels, data.name))
 
 
-class SecondStage(Model):
+class SecondStage(Transformer, Model):
     """A second stage for any autoencoder: learns how its latents are distributed, and draws new ones.
 
     >>> second = vaefast.SecondStage(latent_dim=32)
@@ -282,6 +283,13 @@ class SecondStage(Model):
             raise ArgumentError("a second stage of kind 'vae' has no log density, only the bound that it is trained on; "
                                 "kind='flow' and kind='mixture' have one.")
         return self.second.log_prob(z, **options)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean log density of latents in nats, of a mixture or a flow; of a VAE the bound that it is trained on."""
+        if isinstance(self.second, models.VAE):
+            return super().score(X)
+        latents = as_latents(X, self.latent_dim).draw(torch.Generator().manual_seed(0)).float().to(self.device)
+        return float(torch.cat([self.log_prob(rows).float() for rows in latents.split(ROWS)]).mean())
 
     def sample(self, n: int, generator: torch.Generator | None = None, *, condition: Any = None, **options: Any) -> Tensor:
         """n latents, [n, k], on the model's device: z_hat(u) + gamma_z eps with u ~ N(0, I); a flow's (`steps`, `solver`,

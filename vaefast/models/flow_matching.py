@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError, DataError
 from vaefast.models.condition import as_classes, drawn_by
+from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.mode import evaluating
 from vaefast.models.ode import integrate
 from vaefast.nets.shapes import whole_number
@@ -74,6 +75,7 @@ class FlowMatching(nn.Module):
         if self.classes:
             self.shares.copy_(torch.bincount(source.labels, minlength=self.classes) / len(source))
 
+    @takes_images
     def loss(self, z: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Squared error of the velocity of codes z [B, k] at random times, a mean over codes and dimensions: `loss`."""
         x1 = (z - self.mean) / self.std
@@ -101,6 +103,7 @@ class FlowMatching(nn.Module):
             labels = drawn_by(self.shares, n, generator)
         return self.decode(self.prior(n, generator), steps=steps, solver=solver, labels=labels, guidance=guidance)
 
+    @takes_codes
     @torch.no_grad()
     def decode(self, u: Tensor, *, steps: int = 10, solver: str = "heun", labels: Tensor | None = None,
                guidance: float = 1.0) -> Tensor:
@@ -115,12 +118,14 @@ class FlowMatching(nn.Module):
         with evaluating(self):
             return self._carry(u, 0.0, 1.0, steps, solver, self._guided(labels, guidance)) * self.std + self.mean
 
+    @takes_images
     @torch.no_grad()
     def encode(self, z: Tensor, *, steps: int = 10, solver: str = "heun", labels: Tensor | None = None) -> Tensor:
         """u of codes z [B, k]: the way back from t = 1 to 0."""
         with evaluating(self):
             return self._carry((z - self.mean) / self.std, 1.0, 0.0, steps, solver, self._guided(labels, 1.0))
 
+    @takes_images
     def log_prob(self, z: Tensor, *, steps: int = 50, solver: str = "heun", labels: Tensor | None = None,
                  generator: torch.Generator | None = None) -> Tensor:
         """Log density of codes z [B, k] in nats, [B], by the change of volume along the way back.

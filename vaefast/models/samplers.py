@@ -207,7 +207,7 @@ class Mixture(nn.Module):
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density of latents [N, k] in nats, float64 [N]."""
-        return self.log_joint(z.double()).logsumexp(1)
+        return self.log_joint(as_latents(z, self.latent_dim).mean.to(self.means)).logsumexp(1)
 
     def expect(self, z: Tensor) -> tuple[Tensor, float]:
         """The E-step: p(component | z), [N, K], and the mean log-likelihood."""

@@ -1,0 +1,119 @@
+"""The face that scikit-learn knows: models as transformers, in its pipelines, searches and clones. It need not be installed."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaefast.errors import ArgumentError
+from vaefast.models.doors import inside
+from vaefast.models.latents import plain_array
+from vaefast.training.validation import PREFIX, HeldOut
+
+ROWS = 1_000
+"""Examples that are coded or decoded at a time."""
+
+
+class Transformer:
+    """`transform`, `inverse_transform`, `score`, `get_params` and `clone` of a model that codes examples.
+
+    Settings of `fit` go through a pipeline as scikit-learn has it: `pipeline.fit(x, vae__epochs=5)`.
+    """
+
+    _frames: bool = False
+
+    @property
+    def _model(self) -> Any:
+        """What this is mixed into: a model that has the rest."""
+        return self
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The arguments that the model was built with, by name."""
+        arguments: dict[str, Any] = self._model._arguments
+        return dict(arguments)
+
+    def set_params(self, **params: Any) -> Transformer:
+        """Build the model anew with these arguments in the place of its own; what it has learned is gone.
+
+        Raises:
+            ArgumentError: it has no such argument.
+        """
+        known = self.get_params()
+        for name in params:
+            if name not in known:
+                raise ArgumentError(f"a {type(self).__name__} has no argument {name!r}; it has {', '.join(known)}.")
+        if params:
+            self._model.__init__(**{**known, **params})
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Mean codes of examples, float32 [N, k]: an array, or a data frame after `set_output(transform="pandas")`."""
+        codes = np.concatenate([self._codes(rows) for rows in _in_parts(X)])
+        if not self._frames:
+            return codes
+        import pandas
+
+        return pandas.DataFrame(codes, columns=self.get_feature_names_out(), index=getattr(X, "index", None))
+
+    def fit_transform(self, X: Any, y: Any = None, **settings: Any) -> Any:
+        """`fit`, then `transform`."""
+        self._model.fit(X, **({} if y is None else {"y": y}), **settings)
+        return self.transform(X)
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """Examples of codes [N, k], an array."""
+        with torch.no_grad():
+            return np.concatenate([self._model.decode(rows).cpu().numpy() for rows in _in_parts(X)])
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean log density of examples, or its lower bound that the model is trained on (the ELBO), in nats; of a model without
+        one, minus its loss. Higher is better."""
+        data, _ = self._model._accept(X)
+        _, module, make = self._model._parts(data, self._model.device)[0]
+        was = module.training
+        with torch.no_grad(), torch.random.fork_rng([]), inside():
+            terms = HeldOut(module.eval(), make, ROWS, self._model.device, seed=0)()
+        module.train(was)
+        return terms.get(f"{PREFIX}elbo", -terms[f"{PREFIX}loss"])
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns of `transform`, such as "vae0"."""
+        return np.array([f"{type(self).__name__.lower()}{i}" for i in range(self._model.latent_dim)], dtype=object)
+
+    def set_output(self, *, transform: Literal["default", "pandas"] | None = None) -> Transformer:
+        """Whether `transform` gives arrays ("default") or data frames ("pandas").
+
+        Raises:
+            ArgumentError: anything else.
+        """
+        if transform not in (None, "default", "pandas"):
+            raise ArgumentError(f"transform is {transform!r}; expected 'default' or 'pandas'.")
+        self._frames = self._frames if transform is None else transform == "pandas"
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """A model has weights from the start: whether they are good is not asked."""
+        return True
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
+
+        return Tags(estimator_type=None, target_tags=TargetTags(required=False), transformer_tags=TransformerTags(),
+                    input_tags=InputTags(two_d_array=False), non_deterministic=True)
+
+    def _codes(self, rows: Any) -> np.ndarray:
+        with torch.no_grad():
+            coded = self._model.encode(rows)
+        mean: Tensor = coded if isinstance(coded, Tensor) else coded.mean
+        return mean.float().cpu().numpy()
+
+
+def _in_parts(X: Any) -> list[Any]:
+    """Rows of an array, a tensor or a frame, so many at a time."""
+    rows = plain_array(X)
+    if not hasattr(rows, "__getitem__") or not hasattr(rows, "__len__"):
+        raise ArgumentError(f"X is a {type(X).__name__}; expected a tensor or array of examples.")
+    return [rows[i : i + ROWS] for i in range(0, max(len(rows), 1), ROWS)]
