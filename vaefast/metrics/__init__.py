@@ -18,7 +18,7 @@ from .inception_score import InceptionScore, InceptionScoreValue, inception_scor
 from .kernel_inception import KernelInception, KernelInceptionDistance, kernel_inception_distance, kid
 from .kl_decomposition import KlDecomposition, kl_decomposition
 from .latents import active_dimensions, posterior_spectrum, reconstruction_error, singular_values
-from .likelihood_bound import LikelihoodBound, importance_weighted_bound
+from .likelihood_bound import LikelihoodBound, bits_per_dimension, importance_weighted_bound
 from .mmd import latent_mmd, mmd2_imq
 from .mutual_information import MutualInformation, mutual_information
 from .neighbours import Coverage, precision_recall_density_coverage
@@ -45,6 +45,7 @@ __all__ = [
     "PixelVariance",
     "RECIPE",
     "active_dimensions",
+    "bits_per_dimension",
     "classifier_accuracy",
     "classifier_features",
     "classifier_for",

@@ -11,6 +11,21 @@ from torch import Tensor
 
 from ..errors import ArgumentError
 
+DENSITIES = ("gaussian", "laplace")
+"""Likelihoods that are densities of values in [0, 1], and not probabilities of their levels."""
+
+
+def bits_per_dimension(log_likelihood: float, dimensions: int, likelihood: str) -> float:
+    """-log p(x) in bits a value, of examples whose values have 256 levels: of a density on [0, 1] 8 bits more, the width of a
+    level.
+
+    Args:
+        log_likelihood: nats an example.
+        dimensions: values an example.
+        likelihood: name of p(x|z).
+    """
+    return (8.0 if likelihood in DENSITIES else 0.0) - log_likelihood / (dimensions * math.log(2))
+
 
 class LikelihoodBound(NamedTuple):
     """Nats an image. `elbo` is the bound of one sample, from the same draws; both are below log p(x) on average."""

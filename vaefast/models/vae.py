@@ -14,7 +14,7 @@ from vaefast.models.diagnostics import collapse_terms
 from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.images import gives_logits, in_dtype
 from vaefast.models.latent_model import LatentModel
-from vaefast.models.likelihood import bernoulli_nll, squared_error
+from vaefast.models.likelihood import bernoulli_nll, gaussian_nll, squared_error
 from vaefast.models.noise_level import NoiseLevel
 from vaefast.models.player import Player, trainable
 from vaefast.models.posterior import DiagonalGaussian, FlowPosterior
@@ -113,6 +113,21 @@ class VAE(LatentModel, NoiseLevel):
         if self.likelihood == "bernoulli":
             return torch.bernoulli(mean, generator=generator)
         return mean + self.gamma * torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+
+    @takes_images
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x|z) in nats of examples [B, *data_shape] given codes [B, k], [B].
+
+        Likelihood "squared" is an error and no distribution: it raises ArgumentError.
+        """
+        if self.likelihood == "squared":
+            raise ArgumentError("likelihood 'squared' is an error, and no distribution p(x|z); choose 'gaussian'.")
+        raw = self._decode_raw(z)
+        if self.likelihood == "bernoulli":
+            return -bernoulli_nll(x, raw)
+        nll = gaussian_nll(x, raw, self.log_gamma.detach(), from_logits=gives_logits(self.decoder))
+        assert isinstance(nll, Tensor)
+        return -nll
 
     @takes_images
     def loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
+from vaefast.metrics.likelihood_bound import bits_per_dimension
 from vaefast.models.doors import inside
 from vaefast.models.player import players_of
 from vaefast.training.sources import Source
@@ -22,7 +23,7 @@ class HeldOut:
     """The terms of a stage's loss on held-out data, by name, as means over the examples; called in eval mode, as scores are.
 
     `elbo` stands beside them where the terms are `reconstruction` and `kl` of a likelihood, in nats an example, and, for images,
-    `bits_per_dimension`: -elbo in bits a pixel value, of values in 256 levels (8 bits more than of the density on [0, 1]).
+    `bits_per_dimension`, -elbo in bits a pixel value (`vaefast.metrics.bits_per_dimension`).
 
     Args:
         module: of the stage; of several players the first one's loss is taken.
@@ -59,5 +60,4 @@ class HeldOut:
         elbo, shape = -terms["reconstruction"] - terms["kl"], getattr(self.module, "data_shape", ())
         if len(shape) != 3:
             return {"elbo": elbo}
-        levels = 0.0 if self.module.likelihood == "bernoulli" else 8.0
-        return {"elbo": elbo, "bits_per_dimension": levels - elbo / (math.prod(shape) * math.log(2))}
+        return {"elbo": elbo, "bits_per_dimension": bits_per_dimension(elbo, math.prod(shape), str(self.module.likelihood))}

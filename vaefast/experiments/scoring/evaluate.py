@@ -19,6 +19,7 @@ from vaefast.experiments.pictures.grids import save_png
 from vaefast.experiments.pictures.nearest import nearest_grid
 from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.run import draw_model, finished, image_model, run_data
+from vaefast.experiments.scoring.bound import likelihood_bound
 from vaefast.experiments.scoring.codes import Aggregate, aggregate, encodes, in_batches, infers, spread_over
 from vaefast.experiments.scoring.draws import class_sampler, image_sampler, sample_images, to_uint8
 from vaefast.experiments.scoring.latent_page import write_latents
@@ -155,7 +156,7 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
         if twice is not None:
             add("reconstructions_both_stages", twice)
         if encoded is not None:
-            result |= _latents(model, encoded, samples, seed)
+            result |= _latents(model, encoded, samples, seed) | likelihood_bound(model, unseen.images, seed)
     other = train if against == "test" else test
     if test is not train:
         chosen_rows = torch.randperm(len(other), generator=torch.Generator().manual_seed(seed))[:samples]

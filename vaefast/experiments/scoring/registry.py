@@ -214,6 +214,12 @@ OTHERS = (
     Score("class_accuracy", "samples of the class asked for", "Share of samples that the classifier reads as the class that was "
           "asked for, as many of each. Higher is better; the classifier's own accuracy on real images is about the most.",
           "samples read as the class asked for"),
+    Score("likelihood_bound", "bound of the log-likelihood", "Importance-weighted lower bound of log p(x) of test images, in "
+          "nats an image (of the density on [0, 1], where the likelihood is one). Higher is better; it rises with the draws of "
+          "each code.",
+          "log-likelihood of test images, nats (at least)"),
+    Score("bits_per_dimension", "bits a dimension", "The same in bits a pixel value of 256 levels. Lower is better.",
+          "the same, bits a pixel value (at most)"),
     Score("step_error", "reconstruction error by step", "Mean squared error per pixel of test images after each step of the "
                                                         "chain.",
           "squared error a pixel of reconstructions, step by step"),

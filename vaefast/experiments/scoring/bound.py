@@ -1,0 +1,43 @@
+"""How likely a model finds unseen images: the importance-weighted bound of log p(x), in nats and in bits a pixel value."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vaefast import api, metrics
+from vaefast.experiments.scoring.codes import infers, spread_over
+from vaefast.metrics.likelihood_bound import bits_per_dimension
+from vaefast.models.mode import evaluating
+from vaefast.models.posterior import DiagonalGaussian, PointMass
+
+IMAGES, SAMPLES = 500, 64
+"""Test images, spread over the set, and draws of each one's code."""
+FEW_IMAGES, FEW_SAMPLES = 100, 8
+"""The same of a decoder that looks at the image's pixels in turn, each of whose passes is long."""
+
+
+@torch.no_grad()
+def likelihood_bound(model: api.ImageModel, images: Tensor, seed: int) -> dict[str, float]:
+    """The bound of test images [N, C, H, W], "likelihood_bound" with its standard error over images, their number and that of the
+    draws, and "bits_per_dimension". Nothing of a model whose codes or images have no density: a WAE's, a squared error, a flow of
+    the encoder's."""
+    likelihood = getattr(model.first, "likelihood", "squared")
+    if not infers(model) or likelihood == "squared" or not hasattr(model.first, "log_likelihood"):
+        return {}
+    with evaluating(model.first):
+        first = model.first.encode(images[:1].to(model.device))
+        if not isinstance(first, DiagonalGaussian) or isinstance(first, PointMass) or getattr(model.first, "prior_std", 1.0) != 1:
+            return {}
+        few = getattr(model.first, "autoregressive", False)
+
+        def encode(x: Tensor) -> tuple[Tensor, Tensor]:
+            posterior = model.first.encode(x)
+            return posterior.mean, posterior.std
+
+        bound = metrics.importance_weighted_bound(
+            spread_over(images, min(FEW_IMAGES if few else IMAGES, len(images))).to(model.device), encode,
+            model.first.log_likelihood, samples=FEW_SAMPLES if few else SAMPLES, seed=seed)
+    return {"likelihood_bound": bound.value, "likelihood_bound_standard_error": bound.standard_error,
+            "likelihood_bound_images": bound.n, "likelihood_bound_samples": bound.samples,
+            "bits_per_dimension": bits_per_dimension(bound.value, images[0].numel(), likelihood)}
