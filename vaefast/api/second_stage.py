@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from vaefast import models
 from vaefast.api.base import Model, Part
-from vaefast.api.transformer import ROWS, Transformer
+from vaefast.api.transformer import Transformer
 from vaefast.data import ImageSet
 from vaefast.data.arrays import as_labels
 from vaefast.errors import ArgumentError
 from vaefast.models.condition import checked_labels
+from vaefast.models.exploration import ROWS
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.mode import evaluating
 from vaefast.models.noise_level import Gamma

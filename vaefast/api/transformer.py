@@ -6,15 +6,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vaefast.errors import ArgumentError
 from vaefast.models.doors import inside
+from vaefast.models.exploration import ROWS, mean_codes
 from vaefast.models.latents import plain_array
 from vaefast.training.validation import PREFIX, HeldOut
-
-ROWS = 1_000
-"""Examples that are coded or decoded at a time."""
 
 
 class Transformer:
@@ -51,7 +48,7 @@ class Transformer:
 
     def transform(self, X: Any) -> Any:
         """Mean codes of examples, float32 [N, k]: an array, or a data frame after `set_output(transform="pandas")`."""
-        codes = np.concatenate([self._codes(rows) for rows in _in_parts(X)])
+        codes = mean_codes(self._model, _rows(X)).float().cpu().numpy()
         if not self._frames:
             return codes
         import pandas
@@ -65,8 +62,10 @@ class Transformer:
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Examples of codes [N, k], an array."""
+        codes = _rows(X)
         with torch.no_grad():
-            return np.concatenate([self._model.decode(rows).cpu().numpy() for rows in _in_parts(X)])
+            parts = [self._model.decode(codes[i : i + ROWS]) for i in range(0, max(len(codes), 1), ROWS)]
+        return np.concatenate([part.cpu().numpy() for part in parts])
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean log density of examples, or its lower bound that the model is trained on (the ELBO), in nats; of a model without
@@ -104,16 +103,10 @@ class Transformer:
         return Tags(estimator_type=None, target_tags=TargetTags(required=False), transformer_tags=TransformerTags(),
                     input_tags=InputTags(two_d_array=False), non_deterministic=True)
 
-    def _codes(self, rows: Any) -> np.ndarray:
-        with torch.no_grad():
-            coded = self._model.encode(rows)
-        mean: Tensor = coded if isinstance(coded, Tensor) else coded.mean
-        return mean.float().cpu().numpy()
 
-
-def _in_parts(X: Any) -> list[Any]:
-    """Rows of an array, a tensor or a frame, so many at a time."""
+def _rows(X: Any) -> Any:
+    """Rows of an array, a tensor or a frame."""
     rows = plain_array(X)
     if not hasattr(rows, "__getitem__") or not hasattr(rows, "__len__"):
         raise ArgumentError(f"X is a {type(X).__name__}; expected a tensor or array of examples.")
-    return [rows[i : i + ROWS] for i in range(0, max(len(rows), 1), ROWS)]
+    return rows

@@ -9,6 +9,7 @@ from .classifier import (
     train_classifier,
 )
 from .classifier_cache import classifier_for, exemplar_network_for
+from .disentanglement import Dci, dci, mutual_information_gap, separated_attribute_predictability
 from .exemplars import EXEMPLAR_RECIPE, train_exemplar_network
 from .features import extract_features
 from .fid import FrechetInception, FrechetInceptionDistance, fid, image_statistics
@@ -29,6 +30,7 @@ from .statistics_file import read_statistics, write_statistics
 
 __all__ = [
     "Coverage",
+    "Dci",
     "EXEMPLAR_RECIPE",
     "FeatureClassifier",
     "FrechetInception",
@@ -50,6 +52,7 @@ __all__ = [
     "classifier_features",
     "classifier_for",
     "classifier_statistics",
+    "dci",
     "exemplar_network_for",
     "extract_features",
     "fid",
@@ -64,11 +67,13 @@ __all__ = [
     "latent_mmd",
     "mmd2_imq",
     "mutual_information",
+    "mutual_information_gap",
     "pixel_variance",
     "posterior_spectrum",
     "precision_recall_density_coverage",
     "read_statistics",
     "reconstruction_error",
+    "separated_attribute_predictability",
     "sharpness",
     "singular_values",
     "sliced_wasserstein",

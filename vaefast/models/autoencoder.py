@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from vaefast.models.chains import chain
 from vaefast.models.doors import no_loss
 from vaefast.models.draws import Draws
+from vaefast.models.exploration import Exploration
 from vaefast.models.images import clipped
 from vaefast.models.mode import evaluating
 from vaefast.models.posterior import Posterior
 
 
-class Autoencoder(Draws, nn.Module):
+class Autoencoder(Exploration, Draws, nn.Module):
     """Codes and images by the module `first`, which has encode, decode, data_shape and latent_dim.
 
     Everything but training (encode, decode, reconstruct, sample) runs in eval mode, whatever mode the modules are in:
