@@ -40,8 +40,8 @@ _CALLED = {"evaluate": "evaluate_model"}
 """Names that differ where they are defined."""
 _ROOMS = ("data", "experiments", "metrics", "models", "nets", "ops", "training")
 __all__ = ["GAMIXVAE", "GAN", "VAE", "WAE", "BigGAN", "BigGANVAE", "GeneralVAE", "History", "SecondStage", "SequentialVAE",
-           "StageSettings", "TableVAE", "Trainer", "TwoStageVAE", "__version__", "data", "evaluate", "load", "metrics", "models", "nets",
-           "ops"]
+           "StageSettings", "TableVAE", "Trainer", "TwoStageVAE", "__version__", "data", "evaluate", "load", "metrics", "models",
+           "nets", "ops"]
 
 
 def __getattr__(name: str) -> Any:

@@ -31,9 +31,11 @@ from vaefast.training.stage import History
 
 Scale = Literal["learned", "predicted"] | float
 FIRST = StageSettings(epochs=300, batch_size=128, lr=1e-3, schedule="cosine", clip_norm=100.0)
-"""How the table's own stage is trained."""
+"""How the table's own stage is trained, but for `STEPS`."""
 SECOND_VAE = StageSettings(epochs=300, batch_size=128, lr=1e-3, schedule="cosine")
-"""How a second VAE on its codes is."""
+"""How a second VAE on its codes is, likewise."""
+STEPS = (1_000, 20_000)
+"""Least and most steps of a stage whose length is given in epochs, where nothing is said: of few rows, and of very many."""
 ROWS = 4096
 """Rows that go through the networks at a time, outside of training."""
 
@@ -59,8 +61,8 @@ class TableVAE(Model, TwoStages):
             what `Schema.describe` gives.
         latent_dim: dimensions of the code z.
         likelihood: of columns by name; by the rules above for the others.
-        scale: of the noise of numbers: "learned", one for each column; "predicted" from the code; or a number, in standard
-            deviations of the column. At least 0.01 of these, but of a number.
+        scale: of the noise of numbers: "predicted" from the code; "learned", one for each column; or a number, in standard
+            deviations of the column. The first two are at least 0.01 of these.
         width, depth: of the encoder's and the decoder's hidden layers, and residual blocks in each.
         dropout: share of hidden units that are left out in training.
         beta: weight of the KL.
@@ -84,7 +86,7 @@ class TableVAE(Model, TwoStages):
     defaults: tuple[StageSettings, ...]
 
     def __init__(self, columns: Schema | Sequence[Any] | None = None, latent_dim: int = 8, *,
-                 likelihood: Mapping[str, str] | None = None, scale: Scale = "learned", width: int = 256, depth: int = 2,
+                 likelihood: Mapping[str, str] | None = None, scale: Scale = "predicted", width: int = 128, depth: int = 2,
                  dropout: float = 0.0, beta: float = 1.0, second: SecondKind | None = "mixture", second_gamma: Gamma = "learned",
                  second_width: int | None = None, second_depth: int | None = None) -> None:
         super().__init__()
@@ -96,7 +98,7 @@ class TableVAE(Model, TwoStages):
         for name, row in self._likelihood.items():
             if row not in LIKELIHOODS:
                 raise ArgumentError(f"likelihood of {name!r} is {row!r}; expected one of {', '.join(LIKELIHOODS)}.")
-        self._sizes = {"latent_dim": latent_dim, "width": width, "depth": depth, "dropout": dropout}
+        self._k, self._net = latent_dim, (width, depth, dropout)
         self._scale, self._beta = scale, beta
         if second is None:
             self.second, self.defaults, sizes = None, (FIRST,), (second_width, second_depth)
@@ -131,14 +133,13 @@ class TableVAE(Model, TwoStages):
             name = chosen[str(column.name)] = self._likelihood.get(str(column.name), USUAL[column.kind])
             if LIKELIHOODS[name].kind != column.kind:
                 fitting = [row for row, made in LIKELIHOODS.items() if made.kind == column.kind]
-                raise ArgumentError(f"likelihood of {column.name!r} is {name!r}, and the column is of kind {column.kind!r}; expected "
-                                    f"{' or '.join(fitting)}.")
+                raise ArgumentError(f"likelihood of {column.name!r} is {name!r}, and the column is of kind {column.kind!r}; "
+                                    f"expected {' or '.join(fitting)}.")
         margins = [Margin(len(c.words), c.shares, c.mean) for c in schema.columns]
         likelihoods = ColumnLikelihoods(list(chosen.values()), margins, self._scale)
-        k, *net = self._sizes.values()
-        encoder = TableEncoder([c.kind for c in schema.columns], [len(c.words) for c in schema.columns], k, *net)
-        decoder = TableDecoder(k, likelihoods.width, *net, start=likelihoods.start)
-        self.first = models.TableVAE(encoder, decoder, likelihoods, latent_dim=k, beta=self._beta)
+        encoder = TableEncoder([c.kind for c in schema.columns], [len(c.words) for c in schema.columns], self._k, *self._net)
+        decoder = TableDecoder(self._k, likelihoods.width, *self._net, start=likelihoods.start)
+        self.first = models.TableVAE(encoder, decoder, likelihoods, latent_dim=self._k, beta=self._beta)
         self.schema, self.likelihood = schema, chosen
         self._settled = {**self._settled, "columns": schema.describe(), "likelihood": chosen}
         if "_config" in vars(self):
@@ -158,13 +159,14 @@ class TableVAE(Model, TwoStages):
     @property
     def latent_dim(self) -> int:
         """Dimensions k of a code z."""
-        return int(self._sizes["latent_dim"])
+        return self._k
 
     def fit(self, data: Any, **settings: Any) -> History:
         """Train on a table: a data frame, a dict of columns, an array [N, C], or a `vaefast.data.Table`.
 
-        `settings` are those of `vaefast.VAE.fit`; the defaults are 300 epochs in batches of 128 (all rows, where there are
-        fewer), with a learning rate of 1e-3 that falls as a cosine. Loss terms are in nats a row, of standardised numbers.
+        `settings` are those of `vaefast.VAE.fit`; the defaults are 300 epochs, but at least 1,000 and at most 20,000 steps, in
+        batches of 128 (all rows, where there are fewer), with a learning rate of 1e-3 that falls as a cosine. Loss terms are in
+        nats a row, of standardised numbers.
 
         Raises:
             DataError: a column is missing, has infinity, words and numbers, no value at all, or words that a built model does not
@@ -181,7 +183,7 @@ class TableVAE(Model, TwoStages):
         table = self._known().read(data)
         if len(table) < 2:
             raise DataError(f"the table has {len(table)} row; a model takes 2 or more to learn from.")
-        self.defaults = tuple(replace(s, batch_size=min(s.batch_size, len(table))) for s in self.defaults)
+        self.defaults = tuple(_fitting(s, len(table)) for s in self.defaults)
         return table, {"name": "table", "count": len(table), "columns": len(table.schema), "digest": table.digest}
 
     def _source(self, data: Table, device: torch.device) -> ImageSource:
@@ -211,7 +213,8 @@ class TableVAE(Model, TwoStages):
 
     def forward(self, data: Any) -> dict[str, Tensor]:
         """Loss terms of a batch, a frame or array, for your own training loop: nats a row, of standardised numbers."""
-        terms: dict[str, Tensor] = self.first(self._scaled(data))
+        rows = self._scaled(data)
+        terms: dict[str, Tensor] = self.first(rows)
         return terms
 
     def _scaled(self, data: Any) -> Tensor:
@@ -310,8 +313,8 @@ class TableVAE(Model, TwoStages):
         return average
 
     def log_prob(self, data: Any, samples: int = 64, generator: torch.Generator | None = None) -> Tensor:
-        """A lower bound of log p(x) of the rows' entries that are there, float64 [N] on the CPU, in nats: a density in the numbers'
-        own units, a probability of all else. It rises with `samples` (`vaefast.models.TableVAE.bound`).
+        """A lower bound of log p(x) of the rows' entries that are there, float64 [N] on the CPU, in nats: a density in the
+        numbers' own units, a probability of all else. It rises with `samples` (`vaefast.models.TableVAE.bound`).
 
         Codes have the density of a second stage "mixture", and else N(0, I). A number that was always the same counts for
         nothing.
@@ -322,8 +325,8 @@ class TableVAE(Model, TwoStages):
         x, prior = self._scaled(table), self._log_prior()
         with evaluating(self.first):
             bound = torch.cat([self.first.bound(part, samples, generator, prior) for part in x.split(ROWS)]).cpu()
-        log_std = torch.tensor([c.std if c.kind == "number" and c.std else 1.0 for c in schema.columns], dtype=torch.float64).log()
-        return bound - (table.observed * log_std).sum(1)
+        std = [c.std if c.kind == "number" and c.std else 1.0 for c in schema.columns]
+        return bound - (table.observed * torch.tensor(std, dtype=torch.float64).log()).sum(1)
 
     def anomaly_score(self, data: Any, samples: int = 64, generator: torch.Generator | None = None) -> Tensor:
         """How rare the rows of a frame are, float64 [N]: -`log_prob`, higher is rarer. Rows in which other entries are missing
@@ -344,6 +347,15 @@ def _schema(frame: Any, columns: Sequence[str | int] | None, likelihood: Mapping
             raise ArgumentError(f"likelihood of {name!r} is {row!r}; expected one of {', '.join(LIKELIHOODS)}.")
     kinds: dict[str, Kind] = {str(name): LIKELIHOODS[row].kind for name, row in likelihood.items()}  # type: ignore[misc]
     return Schema.of(frame, columns=columns, kinds=kinds)
+
+
+def _fitting(settings: StageSettings, rows: int) -> StageSettings:
+    """The settings for so many rows: no batch is larger, and no stage shorter or longer than `STEPS`."""
+    settings = replace(settings, batch_size=min(settings.batch_size, rows))
+    steps = settings.total_steps(rows // settings.batch_size)
+    if settings.epochs is None or STEPS[0] <= steps <= STEPS[1]:
+        return settings
+    return replace(settings, epochs=None, steps=min(max(steps, STEPS[0]), STEPS[1]))
 
 
 def _like(data: Any) -> Any:

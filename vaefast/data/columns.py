@@ -59,7 +59,8 @@ class Column:
             ArgumentError: another thing.
         """
         try:
-            column = cls(**{k: tuple(v) if k in ("words", "shares") else v for k, v in described.items()})
+            attributes: dict[str, Any] = {k: tuple(v) if k in ("words", "shares") else v for k, v in described.items()}
+            column = cls(**attributes)
         except TypeError:
             raise ArgumentError(f"a column is described by {described!r}; expected a name, a kind ({', '.join(KINDS)}) and what "
                                 "vaefast.data.Schema.describe gives besides.") from None
@@ -128,7 +129,7 @@ def encoded(column: Column, values: Any) -> np.ndarray:
         place, word = next((i, word) for i, word in enumerate(words) if word not in known)
         names = ", ".join(map(repr, column.words[:SHOWN])) + (", ..." if len(column.words) > SHOWN else "")
         raise DataError(f"column {column.name!r} has {word!r} in row {int(read.there.nonzero()[0][place])}, which is none of the "
-                        f"{len(column.words)} values that the model was built for ({names}); give it as missing (None).") from None
+                        f"{len(column.words)} that are known of it ({names}); give it as missing (None).") from None
     return result
 
 
@@ -136,10 +137,7 @@ def decoded(column: Column, values: np.ndarray) -> np.ndarray:
     """What `encoded` values [N] stand for, in the column's dtype where numpy has it. What is missing stays so: None among words,
     NaN among numbers."""
     missing = np.isnan(values)
-    try:
-        dtype = np.dtype(column.dtype.lower())  # Int64 and Float32 of pandas, too
-    except TypeError:
-        dtype = np.dtype(object)
+    dtype = _dtype(column.dtype)
     if column.kind == "category":
         words = np.empty(len(column.words) + 1, dtype=object)
         words[:-1] = column.words
@@ -151,13 +149,25 @@ def decoded(column: Column, values: np.ndarray) -> np.ndarray:
     elif column.whole:
         values = np.round(values)
     if missing.any():
-        return np.where(missing, None, values.astype(bool)).astype(object) if logical else values  # type: ignore[call-overload]
+        if logical:
+            return np.array([None if gone else bool(value) for gone, value in zip(missing, values)], dtype=object)
+        return values.astype(dtype if dtype.kind == "f" else np.float64)
     if logical:
         return values.astype(bool)
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         return np.clip(values, float(limits.min), np.nextafter(float(limits.max), 0)).astype(dtype)
     return values.astype(dtype if dtype.kind == "f" else np.float64)
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    """As numpy has it: int64 of pandas' Int64; objects where it has none."""
+    for spelled in (name, name.lower()):
+        try:
+            return np.dtype(spelled)
+        except TypeError:
+            continue
+    return np.dtype(object)
 
 
 def _kind(read: _Read) -> Kind:
@@ -178,8 +188,8 @@ def _numbers(name: str | int, read: _Read, kind: Kind) -> np.ndarray:
         row = int(read.there.nonzero()[0][0]) if read.there.any() else 0
         if not read.there.any():
             return np.full(len(read.there), math.nan)
-        raise DataError(f"column {name!r} is to be of {kind}s and has {_item(read.values[row])!r} in row {row}; make numbers of it, "
-                        "or name it categorical.")
+        raise DataError(f"column {name!r} is to be of {kind}s and has {_item(read.values[row])!r} in row {row}; make numbers of "
+                        "it, or name it categorical.")
     numbers = np.where(read.there, read.values, math.nan).astype(np.float64)
     seen = np.where(read.there, numbers, 0.0)
     wrong, wish = {"number": (np.zeros(len(seen), bool), ""),
@@ -206,9 +216,9 @@ def _sorted(words: Sequence[Word]) -> list[Word]:
 def _read(name: str | int, values: Any) -> _Read:
     dtype = str(getattr(values, "dtype", "object"))
     if isinstance(values, torch.Tensor):
+        dtype = str(values.dtype).removeprefix("torch.")
         values = values.detach().cpu()
-        values = (values.double() if values.is_floating_point() else values).numpy()
-        dtype = str(values.dtype)
+        values = (values.double() if values.is_floating_point() else values).numpy()  # numpy has no bfloat16
     if hasattr(values, "cat") and hasattr(values.cat, "categories"):  # pandas: the words are known, in an order of their own
         words = tuple(_item(word) for word in values.cat.categories.tolist())
         codes = np.asarray(values.cat.codes)
@@ -259,8 +269,8 @@ def _of_objects(name: str | int, array: np.ndarray, missing: np.ndarray | None, 
         number = next((v for v in seen if not isinstance(v, str)), None)
         word = next((v for v in seen if isinstance(v, str)), None)
         if word is None:
-            raise DataError(f"column {name!r} holds {number!r} of type {type(number).__name__}; expected numbers, words or booleans "
-                            "alone.")
+            raise DataError(f"column {name!r} holds {number!r} of type {type(number).__name__}; expected numbers, words or "
+                            "booleans alone.")
         raise DataError(f"column {name!r} holds the word {word!r} and {number!r} of type {type(number).__name__}; expected words "
                         "or numbers alone, and None or NaN for what is missing.")
     result = np.zeros(len(array), np.float64)
@@ -280,5 +290,5 @@ def _is_missing(value: Any) -> bool:
 def _finite(name: str | int, values: np.ndarray, there: np.ndarray) -> None:
     infinite = there & ~np.isfinite(np.where(there, values, 0).astype(np.float64))
     if infinite.any():
-        raise DataError(f"column {name!r} has infinity in row {int(infinite.nonzero()[0][0])}; give it as missing (NaN), or leave "
-                        "the row out.")
+        raise DataError(f"column {name!r} has infinity in row {int(infinite.nonzero()[0][0])}; give it as missing (NaN), or "
+                        "leave the row out.")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -33,9 +34,7 @@ class Schema:
     def __post_init__(self) -> None:
         if not self.columns:
             raise DataError("the table has no columns; at least one is needed.")
-        names = [str(c.name) for c in self.columns]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise DataError(f"the table has two columns called {twice!r}; give each a name of its own.")
+        _once(self.names)
 
     @classmethod
     def of(cls, frame: Any, *, columns: Sequence[str | int] | None = None, kinds: Mapping[str, Kind] | None = None) -> Schema:
@@ -214,18 +213,23 @@ def _columns(frame: Any) -> dict[str, tuple[str | int, Any]]:
     elif isinstance(frame, np.ndarray):
         pairs = [(name, frame[name]) for name in frame.dtype.names or ()]
     elif hasattr(frame, "columns") and hasattr(frame, "__getitem__") and not isinstance(frame, type):
-        names = list(frame.columns)
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise DataError(f"the table has two columns called {twice!r}; give each a name of its own.")
-        pairs = [(name, frame[name]) for name in names]
+        _once(frame.columns)  # pandas would give both of one name
+        pairs = [(name, frame[name]) for name in frame.columns]
     else:
         raise ArgumentError(f"the table is of type {type(frame).__name__}; expected a data frame, a dict of columns, or an array "
                             "[N, C].")
+    _once([name for name, _ in pairs])
     columns = {str(name): (name if isinstance(name, int) and not isinstance(name, bool) else str(name), values)
                for name, values in pairs}
     if not columns:
         raise DataError("the table has no columns; at least one is needed.")
     return columns
+
+
+def _once(names: Iterable[Any]) -> None:
+    counted = Counter(map(str, names))
+    if twice := next((name for name, count in counted.items() if count > 1), None):
+        raise DataError(f"the table has two columns called {twice!r}; give each a name of its own.")
 
 
 def _rows(columns: Mapping[str, tuple[Any, Any]]) -> int:

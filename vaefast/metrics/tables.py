@@ -89,7 +89,7 @@ def association_error(real: Any, fake: Any, *, schema: Schema | None = None) -> 
     """Mean absolute difference of the `associations` of all pairs of columns, 0 to 2; NaN where there is one column."""
     one, other = read_tables(real, fake, schema=schema)
     differences = (associations(one) - associations(other)).abs()
-    below = torch.tril_indices(*differences.shape, offset=-1)
+    below = torch.tril_indices(len(differences), len(differences), offset=-1)
     return float(differences[below[0], below[1]].mean())
 
 
@@ -121,7 +121,7 @@ def imputation_error(real: Any, filled: Any, hidden: Any, *, schema: Schema | No
     mask = mask & one.observed
     if bool((mask & ~other.observed).any()):
         row, place = (int(n) for n in (mask & ~other.observed).nonzero()[0])
-        raise DataError(f"column {one.schema.names[place]!r} is missing in row {row} of the filled table, and it was to be filled.")
+        raise DataError(f"column {one.schema.names[place]!r} is missing in row {row} of the filled table; it was to be filled.")
     errors: dict[str, float] = {}
     sorts: dict[bool, list[float]] = {True: [], False: []}
     for i, column in enumerate(one.schema.columns):

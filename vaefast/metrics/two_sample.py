@@ -135,6 +135,6 @@ def _network(x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
 
     def scores(rows: Tensor) -> Tensor:
         with torch.no_grad():
-            return net(rows.float())[:, 0].double()  # type: ignore[no-any-return]
+            return net(rows.float())[:, 0].double()
 
     return scores

@@ -24,7 +24,8 @@ from vaefast.models.vae import VAE
 from vaefast.models.wae import WAE
 from vaefast.models.wae_pretrain import pretrain_encoder
 
-__all__ = ["FAMILIES", "GAMIXVAE", "GAN", "REGULARIZERS", "VAE", "WAE", "BigGAN", "ColumnLikelihoods", "DiagonalGaussian", "Family",
-           "FlowMatching", "FlowPosterior", "GaussianCopula", "GeneralVAE", "GlobalMoments", "ImageAdversary", "InfusionChain", "Latents", "Mixture", "Player",
-           "PointMass", "Posterior", "Prior", "Regularizer", "Sampler", "SequentialVAE", "TableVAE", "TwoStageVAE", "as_latents", "chain",
-           "make_family", "make_regularizer", "pretrain_encoder"]
+__all__ = ["FAMILIES", "GAMIXVAE", "GAN", "REGULARIZERS", "VAE", "WAE", "BigGAN", "ColumnLikelihoods", "DiagonalGaussian",
+           "Family", "FlowMatching", "FlowPosterior", "GaussianCopula", "GeneralVAE", "GlobalMoments", "ImageAdversary",
+           "InfusionChain", "Latents", "Mixture", "Player", "PointMass", "Posterior", "Prior", "Regularizer", "Sampler",
+           "SequentialVAE", "TableVAE", "TwoStageVAE", "as_latents", "chain", "make_family", "make_regularizer",
+           "pretrain_encoder"]

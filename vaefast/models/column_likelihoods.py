@@ -55,7 +55,7 @@ def negative_binomial_nll(x: Tensor, log_mean: Tensor, log_dispersion: Tensor) -
     x, log_mean, log_dispersion = x.double(), log_mean.double(), log_dispersion.double()
     r, odds = torch.exp(log_dispersion), log_mean - log_dispersion
     coefficient = torch.lgamma(x + 1) - _log_rising(x, r)
-    return coefficient + r * F.softplus(odds, threshold=1e3) + x * F.softplus(-odds, threshold=1e3)
+    return coefficient + r * _softplus(odds) + x * _softplus(-odds)
 
 
 def _log_rising(x: Tensor, r: Tensor) -> Tensor:
@@ -78,7 +78,12 @@ def zero_inflated_nll(x: Tensor, gate: Tensor, nll: Tensor, nll_of_zero: Tensor)
 
 def bernoulli_nll(x: Tensor, logits: Tensor) -> Tensor:
     """-x log p - (1 - x) log(1 - p) with p = sigmoid(logits)."""
-    return F.softplus(logits, threshold=1e3) - x * logits
+    return _softplus(logits) - x * logits
+
+
+def _softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)) to the last digit: torch's own is x from 20 on, whose error a large dispersion would multiply."""
+    return -F.logsigmoid(-x)
 
 
 class Margin(NamedTuple):

@@ -214,6 +214,8 @@ class Mixture(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n draws, float32 [n, k]."""
+        if not n:  # of which multinomial has no draws
+            return self.means.new_empty(0, self.latent_dim, dtype=torch.float32)
         chosen = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         eps = torch.randn(n, self.latent_dim, 1, generator=generator, device=self.means.device, dtype=torch.float64)
         z = torch.empty(n, self.latent_dim, dtype=torch.float64, device=self.means.device)

@@ -25,8 +25,9 @@ LogPrior = Callable[[Tensor], Tensor]
 class TableVAE(LatentModel):
     """q(z|x) = N(mu, diag s^2) of the entries of x that are there, p(x|z) a product over the columns, p(z) = N(0, I).
 
-    A plain `nn.Module`: `model(x)` returns the loss and its terms. Rows x are float [B, C], NaN where an entry is missing; numbers
-    standardised, counts as they are, words as their index, booleans as 0 and 1 (`vaefast.data.Schema` makes such of frames).
+    A plain `nn.Module`: `model(x)` returns the loss and its terms. Rows x are float [B, C], NaN where an entry is missing;
+    numbers standardised, counts as they are, words as their index, booleans as 0 and 1 (`vaefast.data.Schema` makes such of
+    frames).
 
     Args:
         encoder: module (x with 0 where nothing is, [B, C]; what is there, bool [B, C]) -> (mu, raw), such as

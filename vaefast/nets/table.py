@@ -50,7 +50,7 @@ class TableEncoder(nn.Module):
     named: Tensor
     offsets: Tensor
 
-    def __init__(self, kinds: Sequence[str], words: Sequence[int], latent_dim: int, width: int = 256, depth: int = 2,
+    def __init__(self, kinds: Sequence[str], words: Sequence[int], latent_dim: int, width: int = 128, depth: int = 2,
                  dropout: float = 0.0) -> None:
         super().__init__()
         width, depth = whole_number("width", width), whole_number("depth", depth)
@@ -92,7 +92,7 @@ class TableDecoder(nn.Module):
 
     output = "linear"
 
-    def __init__(self, latent_dim: int, outputs: int, width: int = 256, depth: int = 2, dropout: float = 0.0,
+    def __init__(self, latent_dim: int, outputs: int, width: int = 128, depth: int = 2, dropout: float = 0.0,
                  start: Tensor | None = None) -> None:
         super().__init__()
         width, depth = whole_number("width", width), whole_number("depth", depth)
