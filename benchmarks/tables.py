@@ -3,8 +3,9 @@
 `python -m benchmarks.tables --out FILE.json [--seeds 3]` fits each to two thirds of the rows and compares as many draws as there
 are other rows with these: a classifier's two-sample test, the distance of columns, the error of their associations. Then a fifth
 of the entries of the other rows is hidden and filled in. "rows of the training" is the floor: real rows in the place of draws;
-"column means" fills in the mean, or the most frequent word. The last part times the likelihoods of a table's columns computed in
-blocks against a loop over the columns. The file is written after each set.
+they fill in with the mean, or the most frequent word. The first part times the likelihoods of a table's columns computed in
+blocks against a loop over the columns. What is in the file already is not done again, so that the same command goes on where it was cut
+off. Splits are those of seeds 1, 2, ...: the defaults of TableVAE were chosen by the splits of seed 0.
 """
 
 from __future__ import annotations
@@ -135,10 +136,12 @@ def _expected(model: Mixture, x: Tensor, there: Tensor) -> Tensor:
 
 
 MODELS: dict[str, Callable[..., Fitted]] = {"TableVAE": table_vae, "copula": copula, "mixture": mixture}
+FLOOR = "rows of the training"
 
 
-def compare(name: str, columns: dict[str, Any], seed: int, only: list[str] | None = None, **options: Any) -> list[dict[str, Any]]:
-    """Scores of each model on one set."""
+def compare(name: str, columns: dict[str, Any], seed: int, models: list[str], say: Callable[[dict[str, Any]], None],
+            **options: Any) -> None:
+    """Scores of each model on one set; `say` is given each."""
     schema = Schema.of(columns)
     table = schema.read(columns)
     order = torch.randperm(len(table), generator=torch.Generator().manual_seed(seed))
@@ -148,7 +151,6 @@ def compare(name: str, columns: dict[str, Any], seed: int, only: list[str] | Non
     test = train.schema.read(test)
     hidden = torch.rand(test.values.shape, generator=torch.Generator().manual_seed(seed)) < HIDDEN
     holes = Table(train.schema, test.values.masked_fill(hidden, torch.nan))
-    rows = []
 
     def score(model: str, draws: Table, filled: Tensor | None, **more: Any) -> None:
         distances = column_distances(test, draws)
@@ -160,18 +162,16 @@ def compare(name: str, columns: dict[str, Any], seed: int, only: list[str] | Non
             row |= {"fill_numbers": error.numbers, "fill_words": error.words}
         print(f"{name:14} {model:20} " + "  ".join(f"{SCORES[k]} {row[k]:.3f}" for k in SCORES if k in row)
               + "".join(f"  {k} {v:.1f}" for k, v in more.items() if isinstance(v, float)), flush=True)
-        rows.append(row)
+        say(row)
 
-    for model, fit in MODELS.items():
-        if only and model not in only:
+    for model in models:
+        if model == FLOOR:
+            score(model, train.rows(slice(len(test))), _means(train, holes))
             continue
         start = time.perf_counter()
-        fitted = fit(train, seed, **(options if model == "TableVAE" else {}))
+        fitted = MODELS[model](train, seed, **(options if model == "TableVAE" else {}))
         seconds = time.perf_counter() - start
         score(model, Table(train.schema, fitted.draw(len(test))), fitted.fill(holes), seconds=seconds, settings=fitted.settings)
-    if not only:
-        score("rows of the training", train.rows(slice(len(test))), _means(train, holes))
-    return rows
 
 
 def _means(train: Table, holes: Table) -> Tensor:
@@ -233,12 +233,19 @@ def main(words: list[str] | None = None) -> None:
     if args.markdown:
         print(markdown(json.loads(out.read_text())), end="")
         return
-    result: dict[str, Any] = {"machine": machine.describe(), "hidden": HIDDEN, "seeds": args.seeds, "fused": fused(), "rows": []}
-    for name, columns in sets().items():
-        for seed in range(args.seeds):
-            result["rows"] += compare(name, columns, seed)
+    result: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {
+        "machine": machine.describe(), "hidden": HIDDEN, "fused": fused(), "rows": []}
+
+    def keep(row: dict[str, Any] | None = None) -> None:
+        result["rows"] += [] if row is None else [row]
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(result, indent=1) + "\n")
+
+    keep()
+    for seed in range(1, args.seeds + 1):
+        for name, columns in sets().items():
+            done = {row["model"] for row in result["rows"] if (row["set"], row["seed"]) == (name, seed)}
+            compare(name, columns, seed, [model for model in (*MODELS, FLOOR) if model not in done], keep)
     print("\n" + markdown(result), end="")
 
 

@@ -28,7 +28,7 @@ def frame(rows: int = 120, missing: float = 0.2, seed: int = 0) -> dict[str, np.
                "city": np.array(["Bergen", "Lom", "Oslo"], dtype=object)[group],
                "member": np.where(rng.random(rows) < 0.1 + 0.4 * group, True, False).astype(object),
                "height": rng.normal(1.6 + 0.1 * group, 0.02).astype(np.float32)}
-    for name, values in columns.items():
+    for values in columns.values():
         holes = rng.random(rows) < missing
         holes[:6] = False
         values[holes] = None if values.dtype == object else math.nan

@@ -67,7 +67,7 @@ def test_matrices_and_dicts_come_back_as_such():
     matrix = np.array([[0.5, 2, 0], [1.5, 0, 1], [np.nan, 1, 1]], np.float32)
     for given in (matrix, torch.from_numpy(matrix)):
         schema = Schema.of(given)
-        assert [c.kind for c in schema.columns] == ["number", "count", "boolean"] and [c.name for c in schema.columns] == [0, 1, 2]
+        assert [(c.name, c.kind) for c in schema.columns] == [(0, "number"), (1, "count"), (2, "boolean")]
         back = schema.read(given).frame(like=given)
         assert type(back) is type(given) and back.dtype == given.dtype
         np.testing.assert_array_equal(np.asarray(back), matrix)

@@ -95,8 +95,9 @@ def columns_of(name: str, count: int = 2, **options) -> ColumnLikelihoods:
 
 
 def some(name: str, rows: int) -> torch.Tensor:
-    return {"number": torch.randn(rows, 2), "count": torch.randint(6, (rows, 2)).float(),
-            "boolean": torch.randint(2, (rows, 2)).float(), "category": torch.randint(4, (rows, 2)).float()}[LIKELIHOODS[name].kind]
+    values = {"number": torch.randn(rows, 2), "count": torch.randint(6, (rows, 2)), "boolean": torch.randint(2, (rows, 2)),
+              "category": torch.randint(4, (rows, 2))}
+    return values[LIKELIHOODS[name].kind].float()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

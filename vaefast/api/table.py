@@ -30,7 +30,7 @@ from vaefast.training.sources import ImageSource, PosteriorSource
 from vaefast.training.stage import History
 
 Scale = Literal["learned", "predicted"] | float
-FIRST = StageSettings(epochs=300, batch_size=128, lr=1e-3, schedule="cosine", clip_norm=100.0)
+FIRST = StageSettings(epochs=300, batch_size=128, lr=3e-3, schedule="cosine", clip_norm=100.0)
 """How the table's own stage is trained, but for `STEPS`."""
 SECOND_VAE = StageSettings(epochs=300, batch_size=128, lr=1e-3, schedule="cosine")
 """How a second VAE on its codes is, likewise."""
@@ -165,7 +165,7 @@ class TableVAE(Model, TwoStages):
         """Train on a table: a data frame, a dict of columns, an array [N, C], or a `vaefast.data.Table`.
 
         `settings` are those of `vaefast.VAE.fit`; the defaults are 300 epochs, but at least 1,000 and at most 20,000 steps, in
-        batches of 128 (all rows, where there are fewer), with a learning rate of 1e-3 that falls as a cosine. Loss terms are in
+        batches of 128 (all rows, where there are fewer), with a learning rate of 3e-3 that falls as a cosine. Loss terms are in
         nats a row, of standardised numbers.
 
         Raises:

@@ -19,7 +19,7 @@ class GaussianCopula:
             take those that were there; other columns' draws lie between them.
 
     Source: Sklar's theorem with a Gaussian copula, as in Patki, Wedge & Veeramachaneni 2016, "The Synthetic Data Vault", section
-    III; the scores of values that come more than once are drawn from between those of their neighbours.
+    III; the scores of a value that comes more than once are drawn from between those of its neighbours.
     """
 
     def __init__(self, discrete: Sequence[bool]) -> None:
@@ -57,7 +57,8 @@ class GaussianCopula:
             there = ~values[:, i].isnan()
             x = values[there, i].double()
             low, high = (torch.searchsorted(ordered, x, right=right).double() for right in (False, True))
-            u = (low + (high - low) * torch.rand(x.shape, generator=generator, dtype=torch.float64)) / len(ordered)
+            within = torch.rand(x.shape, generator=generator, dtype=torch.float64)
+            u = (low + (high - low) * torch.where(high - low > 1, within, 0.5)) / len(ordered)
             result[there, i] = torch.special.ndtri(u.clamp(0.5 / len(ordered), 1 - 0.5 / len(ordered)))
         return result
 
