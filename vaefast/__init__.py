@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         GeneralVAE,
         SecondStage,
         SequentialVAE,
+        TableVAE,
         TwoStageVAE,
         load,
     )
@@ -33,14 +34,14 @@ if TYPE_CHECKING:
 
 _FROM = {"evaluate": "vaefast.experiments.scoring.evaluate",
          **dict.fromkeys(("GAMIXVAE", "GAN", "VAE", "WAE", "BigGAN", "BigGANVAE", "GeneralVAE", "SecondStage", "SequentialVAE",
-                          "TwoStageVAE", "load"), "vaefast.api"),
+                          "TableVAE", "TwoStageVAE", "load"), "vaefast.api"),
          **dict.fromkeys(("History", "StageSettings", "Trainer"), "vaefast.training")}
 _CALLED = {"evaluate": "evaluate_model"}
 """Names that differ where they are defined."""
 _ROOMS = ("data", "experiments", "metrics", "models", "nets", "ops", "training")
 __all__ = ["GAMIXVAE", "GAN", "VAE", "WAE", "BigGAN", "BigGANVAE", "GeneralVAE", "History", "SecondStage", "SequentialVAE",
-           "StageSettings", "Trainer", "TwoStageVAE", "__version__", "data", "evaluate", "load", "metrics", "models", "nets",
-           "ops"]
+           "StageSettings", "TableVAE", "Trainer", "TwoStageVAE", "__version__", "data", "evaluate", "load", "metrics", "models",
+           "nets", "ops"]
 
 
 def __getattr__(name: str) -> Any:

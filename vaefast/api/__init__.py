@@ -9,9 +9,10 @@ from vaefast.api.images import ImageAutoencoder, ImageModel
 from vaefast.api.loading import MODELS, load
 from vaefast.api.second_stage import SecondStage
 from vaefast.api.sequential import SequentialVAE
+from vaefast.api.table import TableVAE
 from vaefast.api.two_stage import TwoStageVAE
 from vaefast.api.vae import VAE
 from vaefast.api.wae import WAE
 
 __all__ = ["GAMIXVAE", "GAN", "MODELS", "VAE", "WAE", "BigGAN", "BigGANVAE", "GeneralVAE", "ImageAutoencoder", "ImageModel",
-           "Model", "SecondStage", "SequentialVAE", "TwoStageVAE", "load"]
+           "Model", "SecondStage", "SequentialVAE", "TableVAE", "TwoStageVAE", "load"]

@@ -19,6 +19,7 @@ from vaefast.api.general import GeneralVAE
 from vaefast.api.own_networks import FORM, networks_from
 from vaefast.api.second_stage import SecondStage
 from vaefast.api.sequential import SequentialVAE
+from vaefast.api.table import TableVAE
 from vaefast.api.two_stage import TwoStageVAE
 from vaefast.api.vae import VAE
 from vaefast.api.wae import WAE
@@ -28,7 +29,7 @@ from vaefast.training.device import resolve_device
 from vaefast.training.storage import load_tensors
 
 MODELS: dict[str, type[Model]] = {model.kind: model for model in (
-    TwoStageVAE, VAE, WAE, GeneralVAE, GAMIXVAE, GAN, BigGAN, BigGANVAE, SecondStage, SequentialVAE)}
+    TwoStageVAE, VAE, WAE, GeneralVAE, GAMIXVAE, GAN, BigGAN, BigGANVAE, SecondStage, SequentialVAE, TableVAE)}
 """Classes by their kind."""
 
 
@@ -48,8 +49,8 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device | None = "c
             if it has one of your own.
 
     Returns:
-        `vaefast.TwoStageVAE`, `VAE`, `WAE`, `GeneralVAE`, `GAMIXVAE`, `GAN`, `BigGAN`, `BigGANVAE`, `SecondStage` or
-        `SequentialVAE`, as it was saved.
+        `vaefast.TwoStageVAE`, `VAE`, `WAE`, `GeneralVAE`, `GAMIXVAE`, `GAN`, `BigGAN`, `BigGANVAE`, `SecondStage`,
+        `SequentialVAE` or `TableVAE`, as it was saved.
 
     Raises:
         CheckpointError: missing, damaged, or of other networks than given.

@@ -106,7 +106,8 @@ def _codes(model: Any, source: ImageSource, device: torch.device) -> Latents:
     return Latents(posterior.mean, posterior.std)
 
 
-def _fit_mixture(second: nn.Module, codes: Callable[[], Latents], seed: int, labels: Tensor | None) -> dict[str, float]:
+def fit_mixture(second: nn.Module | None, codes: Callable[[], Latents], seed: int,
+                labels: Tensor | None = None) -> dict[str, float]:
     """Fit a second stage that is a mixture: its size, and how likely it finds a code. Nothing of any other."""
     if not isinstance(second, models.Mixture):
         return {}
@@ -135,7 +136,7 @@ class TwoStageTraining:
         return parts
 
     def _conclude(self, data: ImageSet, seed: int, device: torch.device) -> dict[str, float]:
-        return _fit_mixture(self.second, lambda: _codes(self, ImageSource(data.images, device, scale=False), device), seed,
+        return fit_mixture(self.second, lambda: _codes(self, ImageSource(data.images, device, scale=False), device), seed,
                             _labels(self.second, data.labels, data.name))
 
 
@@ -252,7 +253,7 @@ class SecondStage(Transformer, Model):
         return [("stage2", self.second, lambda: source_of_codes(data, device, labels))]
 
     def _conclude(self, data: Latents, seed: int, device: torch.device) -> dict[str, float]:
-        return _fit_mixture(self.second, lambda: data.to(device), seed, data.labels)
+        return fit_mixture(self.second, lambda: data.to(device), seed, data.labels)
 
     def forward(self, z: Any) -> dict[str, Tensor]:
         """Loss terms of a batch of latents [B, k] for your own training loop: in nats per latent, or a flow's squared error."""

@@ -27,6 +27,8 @@ from .pixel_variance import PixelVariance, pixel_variance, square_grid
 from .sharpness import sharpness
 from .sliced_wasserstein import sliced_wasserstein
 from .statistics_file import read_statistics, write_statistics
+from .tables import ImputationError, association_error, associations, column_distances, imputation_error, wasserstein1
+from .two_sample import TwoSampleTest, classifier_test
 
 __all__ = [
     "Coverage",
@@ -36,6 +38,7 @@ __all__ = [
     "FrechetInception",
     "FrechetInceptionDistance",
     "GaussianStatistics",
+    "ImputationError",
     "Inception",
     "InceptionScore",
     "InceptionScoreValue",
@@ -46,12 +49,17 @@ __all__ = [
     "MutualInformation",
     "PixelVariance",
     "RECIPE",
+    "TwoSampleTest",
     "active_dimensions",
+    "association_error",
+    "associations",
     "bits_per_dimension",
     "classifier_accuracy",
     "classifier_features",
     "classifier_for",
     "classifier_statistics",
+    "classifier_test",
+    "column_distances",
     "dci",
     "exemplar_network_for",
     "extract_features",
@@ -60,6 +68,7 @@ __all__ = [
     "frechet_from_statistics",
     "image_statistics",
     "importance_weighted_bound",
+    "imputation_error",
     "inception_score",
     "kernel_inception_distance",
     "kid",
@@ -80,5 +89,6 @@ __all__ = [
     "square_grid",
     "train_classifier",
     "train_exemplar_network",
+    "wasserstein1",
     "write_statistics",
 ]

@@ -3,6 +3,8 @@
 from vaefast.models.adversarial import ImageAdversary
 from vaefast.models.biggan import BigGAN
 from vaefast.models.chains import chain
+from vaefast.models.column_likelihoods import ColumnLikelihoods
+from vaefast.models.copula import GaussianCopula
 from vaefast.models.families import FAMILIES, Family, make_family
 from vaefast.models.flow_matching import FlowMatching
 from vaefast.models.gamix import GAMIXVAE
@@ -16,12 +18,14 @@ from vaefast.models.posterior import DiagonalGaussian, FlowPosterior, PointMass,
 from vaefast.models.regularizers import REGULARIZERS, Regularizer, make_regularizer
 from vaefast.models.samplers import Mixture, Prior, Sampler
 from vaefast.models.sequential import SequentialVAE
+from vaefast.models.table_vae import TableVAE
 from vaefast.models.two_stage import TwoStageVAE
 from vaefast.models.vae import VAE
 from vaefast.models.wae import WAE
 from vaefast.models.wae_pretrain import pretrain_encoder
 
-__all__ = ["FAMILIES", "GAMIXVAE", "GAN", "REGULARIZERS", "VAE", "WAE", "BigGAN", "DiagonalGaussian", "Family", "FlowMatching",
-           "FlowPosterior", "GeneralVAE", "GlobalMoments", "ImageAdversary", "InfusionChain", "Latents", "Mixture", "Player",
-           "PointMass", "Posterior", "Prior", "Regularizer", "Sampler", "SequentialVAE", "TwoStageVAE", "as_latents", "chain",
-           "make_family", "make_regularizer", "pretrain_encoder"]
+__all__ = ["FAMILIES", "GAMIXVAE", "GAN", "REGULARIZERS", "VAE", "WAE", "BigGAN", "ColumnLikelihoods", "DiagonalGaussian",
+           "Family", "FlowMatching", "FlowPosterior", "GaussianCopula", "GeneralVAE", "GlobalMoments", "ImageAdversary",
+           "InfusionChain", "Latents", "Mixture", "Player", "PointMass", "Posterior", "Prior", "Regularizer", "Sampler",
+           "SequentialVAE", "TableVAE", "TwoStageVAE", "as_latents", "chain", "make_family", "make_regularizer",
+           "pretrain_encoder"]
