@@ -16,6 +16,7 @@ from vaefast.models.posterior import DiagonalGaussian, FlowPosterior, PointMass,
 from vaefast.models.regularizers import REGULARIZERS, Regularizer, make_regularizer
 from vaefast.models.samplers import Mixture, Prior, Sampler
 from vaefast.models.sequential import SequentialVAE
+from vaefast.models.standardiser import Standardiser
 from vaefast.models.two_stage import TwoStageVAE
 from vaefast.models.vae import VAE
 from vaefast.models.wae import WAE
@@ -23,5 +24,5 @@ from vaefast.models.wae_pretrain import pretrain_encoder
 
 __all__ = ["FAMILIES", "GAMIXVAE", "GAN", "REGULARIZERS", "VAE", "WAE", "BigGAN", "DiagonalGaussian", "Family", "FlowMatching",
            "FlowPosterior", "GeneralVAE", "GlobalMoments", "ImageAdversary", "InfusionChain", "Latents", "Mixture", "Player",
-           "PointMass", "Posterior", "Prior", "Regularizer", "Sampler", "SequentialVAE", "TwoStageVAE", "as_latents", "chain",
+           "PointMass", "Posterior", "Prior", "Regularizer", "Sampler", "SequentialVAE", "Standardiser", "TwoStageVAE", "as_latents", "chain",
            "make_family", "make_regularizer", "pretrain_encoder"]
