@@ -67,5 +67,5 @@ def require_finite(x: Tensor, start: int = 0) -> None:
     if not bool(finite.all()):
         row = int((~finite.flatten(1).all(1)).nonzero()[0])
         what = "NaN" if bool(x.detach()[row].isnan().any()) else "infinity"
-        raise DataError(f"row {start + row} holds {what}, and every value must be a number; leave such examples out, or fill them "
-                        "in.")
+        raise DataError(f"row {start + row} holds {what}, and every value must be a number; leave such examples out, or fill "
+                        "them in.")

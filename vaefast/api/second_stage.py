@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vaefast import models
 from vaefast.api.base import Model, Part
-from vaefast.data import ImageSet
+from vaefast.data import ArraySet, ImageSet
 from vaefast.errors import ArgumentError
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.mode import evaluating
@@ -89,12 +89,12 @@ def _codes(model: Any, source: ImageSource, device: torch.device) -> Latents:
 
 
 class TwoStageTraining:
-    """How a model is trained on images whose codes a second stage learns: `first`, then `second`, where there is one."""
+    """How a model is trained on images or other data whose codes a second stage learns: `first`, then `second`, if it has one."""
 
     first: Any
     second: Any
 
-    def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
+    def _parts(self, data: ImageSet | ArraySet, device: torch.device) -> list[Part]:
         source = ImageSource(data.images, device, scale=False)  # the losses scale uint8 themselves
         parts: list[Part] = [("stage1", self.first, lambda: source)]
         if isinstance(self.second, models.VAE):
@@ -103,7 +103,7 @@ class TwoStageTraining:
             parts.append(("stage2", self.second, lambda: source_of_codes(self.second, _codes(self, source, device), device)))
         return parts
 
-    def _conclude(self, data: ImageSet, device: torch.device) -> None:
+    def _conclude(self, data: ImageSet | ArraySet, device: torch.device) -> None:
         if isinstance(self.second, models.Mixture):
             self.second.fit(_codes(self, ImageSource(data.images, device, scale=False), device))
 

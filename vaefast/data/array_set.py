@@ -113,8 +113,8 @@ def as_array_set(obj: Any, data_shape: tuple[int, ...] | None = None, *, name: s
     elif hasattr(obj, "__len__") and hasattr(obj, "__getitem__") and not isinstance(obj, (str, bytes, Mapping)):
         values, labels = _from_items(obj)
     else:
-        raise ArgumentError(f"the data are of type {type(obj).__name__}; pass a tensor, an array, a list of arrays, or a map-style "
-                            "Dataset.")
+        raise ArgumentError(f"the data are of type {type(obj).__name__}; pass a tensor, an array, a list of arrays, or a "
+                            "map-style Dataset.")
     if data_shape is not None and tuple(values.shape[1:]) != data_shape:
         if data_shape[0] == 1 and tuple(values.shape[1:]) == data_shape[1:]:
             values = values[:, None]
@@ -139,8 +139,8 @@ def _numbers(given: Any, what: str = "the data are") -> torch.Tensor:
             array = given.to_numpy() if hasattr(given, "to_numpy") else np.asarray(given)
             array = array.astype(np.float64) if array.dtype == object else array
         except (TypeError, ValueError):
-            raise DataError(f"{what} a {type(given).__name__} that does not hold numbers of one shape; leave words out, and bring "
-                            "examples to one shape.") from None
+            raise DataError(f"{what} a {type(given).__name__} that does not hold numbers of one shape; leave words out, and "
+                            "bring examples to one shape.") from None
         if array.dtype.kind not in "biuf":
             raise DataError(f"{what} of dtype {array.dtype}; real numbers were expected.")
         if array.dtype not in (np.uint8, bool):
@@ -177,7 +177,8 @@ def _from_items(items: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
     for i in range(count):
         example, label = _item(items[i], i)
         if i == 0:
-            require((count, *example.shape), example.element_size(), f"the {type(items).__name__} is held whole, which takes")
+            require((count, *example.shape), example.element_size(), f"the {type(items).__name__} is held whole, which takes",
+                    "examples")
             values = torch.empty((count, *example.shape), dtype=example.dtype)
         if example.shape != values.shape[1:] or example.dtype != values.dtype:
             raise DataError(f"item 0 is {_form(values[0])} and item {i} {_form(example)}; all must be of one shape and dtype.")

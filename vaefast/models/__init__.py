@@ -24,5 +24,5 @@ from vaefast.models.wae_pretrain import pretrain_encoder
 
 __all__ = ["FAMILIES", "GAMIXVAE", "GAN", "REGULARIZERS", "VAE", "WAE", "BigGAN", "DiagonalGaussian", "Family", "FlowMatching",
            "FlowPosterior", "GeneralVAE", "GlobalMoments", "ImageAdversary", "InfusionChain", "Latents", "Mixture", "Player",
-           "PointMass", "Posterior", "Prior", "Regularizer", "Sampler", "SequentialVAE", "Standardiser", "TwoStageVAE", "as_latents", "chain",
-           "make_family", "make_regularizer", "pretrain_encoder"]
+           "PointMass", "Posterior", "Prior", "Regularizer", "Sampler", "SequentialVAE", "Standardiser", "TwoStageVAE",
+           "as_latents", "chain", "make_family", "make_regularizer", "pretrain_encoder"]

@@ -133,8 +133,9 @@ class GeneralVAE(LatentModel):
 
     @takes_images
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """log p(x|z) in nats of examples [B, *data_shape] given codes [B, k], [B]."""
-        return -self.family.nll(x, self._raw(z, x))
+        """log p(x|z) in nats of examples [B, *data_shape] given codes [B, k], [B]: of data in their own units."""
+        with evaluating(self.family):  # gamma in closed form is that of the training, and no batch's own
+            return self._log_density(self.family.nll(self._units(x), self._raw(as_codes(self, z), x)))
 
     @takes_images
     def loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
@@ -158,12 +159,6 @@ class GeneralVAE(LatentModel):
         return terms
 
     forward = loss
-
-    @takes_images
-    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """log p(x|z) in nats of examples [B, *data_shape] at codes [B, k], [B]: of data in their own units, gamma as it stands."""
-        with evaluating(self):  # gamma in closed form is that of the training, and no batch's own
-            return self._log_density(self.family.nll(self._units(x), self._raw(as_codes(self, z), x)))
 
     @takes_images
     def adversary_loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:

@@ -155,7 +155,7 @@ class VAE(LatentModel, NoiseLevel):
 
     @takes_images
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """log p(x|z) in nats of examples [B, *data_shape] at codes [B, k], [B]: of data in their own units, gamma as it stands.
+        """log p(x|z) in nats of examples [B, *data_shape] given codes [B, k], [B]: of data in their own units.
 
         Likelihood "squared" is an error and no distribution: it raises ArgumentError.
         """

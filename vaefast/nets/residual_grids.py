@@ -38,7 +38,7 @@ class Block(nn.Module):
 
 
 def fold(x: Tensor, sides: Sequence[int]) -> Tensor:
-    """[B, C, n1 p1, n2 p2, ...] -> [B, C p1 p2 ..., n1, n2, ...], `sides` being (p1, p2, ...): pixel unshuffle in any dimensions."""
+    """[B, C, n1 p1, n2 p2, ...] -> [B, C p1 p2 ..., n1, n2, ...] for sides (p1, p2, ...): pixel unshuffle in any dimensions."""
     rank = len(sides)
     cells = [size // side for size, side in zip(x.shape[2:], sides)]
     x = x.reshape(x.shape[0], x.shape[1], *(n for pair in zip(cells, sides) for n in pair))
@@ -99,7 +99,9 @@ class Levels:
 
 def cropped(x: Tensor, sizes: Sequence[int]) -> Tensor:
     """The first `sizes` of each side."""
-    return x[(..., *(slice(n) for n in sizes))]
+    for axis, size in enumerate(sizes, start=2):
+        x = x.narrow(axis, 0, size)
+    return x
 
 
 class _Up(nn.Module):

@@ -40,8 +40,8 @@ def checked_data_shape(data_shape: Any, sizes: int | Sequence[int] | None = None
     counts = (sizes,) if isinstance(sizes, int) else sizes
     if not shape or min(shape) < 1 or shape != tuple(data_shape) or counts and len(shape) not in counts:
         which = f"{' or '.join(map(str, counts))} of them, each" if counts else "each"
-        raise ArgumentError(f"data_shape is {tuple(data_shape)!r}; expected the sizes of one example, {which} a whole number above "
-                            "0.")
+        raise ArgumentError(f"data_shape is {tuple(data_shape)!r}; expected the sizes of one example, {which} a whole number "
+                            "above 0.")
     return shape
 
 
