@@ -12,7 +12,7 @@ from vaefast import models
 from vaefast.api.arguments import CUSTOM
 from vaefast.api.base import Part
 from vaefast.api.images import OneStage, networks
-from vaefast.api.shapes import are_images, nets_or_default, refuse_parts_of_images, settled_nets, standardiser_for
+from vaefast.api.shapes import are_images, nets_or_default, refuse_logits, refuse_what_images_have, settled_nets, standardiser_for
 from vaefast.api.wae import against_adversary
 from vaefast.data import ArraySet, ImageSet
 from vaefast.errors import ArgumentError
@@ -88,13 +88,14 @@ class GeneralVAE(OneStage):
         settled, images = settled_nets(chosen, encoder), are_images(shape)
         if family is None and not images:
             family = getattr(decoder, "family", "gaussian")
+        refuse_what_images_have(shape, family=(family, "gaussian", "laplace"))
         made = models.make_family(family or "bernoulli", shape[0], gamma=gamma, gamma_init=gamma_init)
         if images and nets in PIXEL_NETS and encoder is None and family is not None:
             raise ArgumentError(f"family is {family!r} with nets {nets!r}, whose decoder has its own; leave it out.")
         encoder, decoder = networks(chosen, encoder, decoder, shape, latent_dim, deterministic=posterior == "deterministic",
                                     channels_out=None if nets in PIXEL_NETS else made.channels_out(shape[0]),
                                     known={**NETS, **PIXEL_NETS} if images else None, decoder_options=decoder_options)
-        refuse_parts_of_images(shape, decoder, family=(family, "gaussian", "laplace"))
+        refuse_logits(shape, decoder)
         width, depth = whole_number("adversary_width", adversary_width), whole_number("adversary_depth", adversary_depth)
         if isinstance(regularizer, nn.Module) and any(True for _ in regularizer.parameters()):
             raise ArgumentError("regularizer is a module with parameters, which cannot be saved with the model; train it with "

@@ -47,12 +47,11 @@ def standardiser_for(shape: tuple[int, ...], standardise: bool | None) -> Standa
     return None if standardise is False else Standardiser(shape)
 
 
-def refuse_parts_of_images(shape: tuple[int, ...], decoder: nn.Module, **given: Any) -> None:
-    """Raise for what only images have, of a model of other data: a decoder of logits, and arguments that are `given` with values
-    other than those that data may have (as name=(value, *allowed)).
+def refuse_what_images_have(shape: tuple[int, ...], **given: Any) -> None:
+    """Raise for arguments that only images have, of a model of other data: name=(value, *values that these may have).
 
     Raises:
-        ArgumentError: there is such a part.
+        ArgumentError: there is such a value.
     """
     if are_images(shape):
         return
@@ -60,7 +59,15 @@ def refuse_parts_of_images(shape: tuple[int, ...], decoder: nn.Module, **given: 
         if value not in allowed:
             way = "leave it out" if allowed[0] is None else f"choose {' or '.join(map(repr, allowed))}"
             raise ArgumentError(f"{name} is {value!r}, which is for images, and data of shape {shape} are real numbers; {way}.")
-    if gives_logits(decoder):
+
+
+def refuse_logits(shape: tuple[int, ...], decoder: nn.Module) -> None:
+    """Raise for a decoder of logits, of data that are no images.
+
+    Raises:
+        ArgumentError: it is one.
+    """
+    if not are_images(shape) and gives_logits(decoder):
         raise ArgumentError(f"the decoder returns logits (output = 'logits'), and data of shape {shape} are real numbers; give "
                             "it output = 'linear' and have it return the values themselves.")
 

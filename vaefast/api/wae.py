@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vaefast import models
 from vaefast.api.images import OneStage, networks
-from vaefast.api.shapes import nets_or_default, refuse_parts_of_images, settled_nets, standardiser_for
+from vaefast.api.shapes import nets_or_default, refuse_logits, refuse_what_images_have, settled_nets, standardiser_for
 from vaefast.data import ArraySet, ImageSet
 from vaefast.errors import ArgumentError
 from vaefast.models.latent_model import PosteriorName
@@ -77,8 +77,9 @@ class WAE(OneStage):
         shape, latent_dim = shape_of_data(image_shape, data_shape), whole_number("latent_dim", latent_dim)
         chosen = nets_or_default(nets, shape)
         settled = settled_nets(chosen, encoder)
+        refuse_what_images_have(shape, image_range=(image_range, (0, 1), [0, 1]))
         encoder, decoder = networks(chosen, encoder, decoder, shape, latent_dim, deterministic=posterior == "deterministic")
-        refuse_parts_of_images(shape, decoder, image_range=(tuple(image_range), (0, 1)))
+        refuse_logits(shape, decoder)
         width, depth = whole_number("adversary_width", adversary_width), whole_number("adversary_depth", adversary_depth)
         if not isinstance(pretrain, bool):
             raise ArgumentError(f"pretrain is {pretrain!r}; expected True or False.")
