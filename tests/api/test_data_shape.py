@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -370,3 +372,20 @@ def test_a_tiny_model_learns_what_is_there(draw, latents, options, steps):
     samples = model.sample(512)
     assert float((samples.mean(0) - x.mean(0)).abs().mean() / x.std()) < 0.5
     assert 0.6 < float(samples.std() / x.std()) < 1.4
+
+
+PAGE = (Path(__file__).parents[2] / "docs/shapes.md").read_text()
+
+
+def _code(name: str) -> str:
+    return re.search(rf"<!-- {name} -->\n```python\n(.*?)```\n<!-- end -->", PAGE, re.S)[1]
+
+
+@pytest.mark.parametrize(("name", "given"), [("vectors", "new"), ("sequences", "smooth"), ("volumes", "balls")])
+def test_the_pages_examples_run_as_they_stand(name, given, capsys):
+    names: dict = {}
+    exec(_code(name).replace("lr=1e-3", 'lr=1e-3, device="cpu", progress=False'), names)
+    assert names[given].shape[1:] == names["x"].shape[1:] and names[given].isfinite().all()
+    if name == "sequences":
+        exec(_code("bound"), names)
+        assert math.isfinite(names["bound"].value) and "nan" not in capsys.readouterr().out
