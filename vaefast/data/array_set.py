@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,13 @@ class ArraySet(Dataset):
     def data_shape(self) -> tuple[int, ...]:
         """Shape of one example."""
         return tuple(self.values.shape[1:])
+
+    def spread(self, count: int) -> ArraySet:
+        """`count` of the examples, spread over the set; all, where there are fewer."""
+        if count >= len(self):
+            return self
+        rows = torch.linspace(0, len(self) - 1, count).long()
+        return replace(self, values=self.values[rows], labels=None if self.labels is None else self.labels[rows])
 
     @property
     def digest(self) -> str:
