@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import warnings
@@ -242,9 +243,32 @@ def test_what_only_images_have_is_refused(model, arguments, message):
         model(data_shape=(5,), **arguments)
 
 
-def test_mirroring_is_for_images():
+def test_mirroring_and_channels_last_are_for_images(tmp_path):
     with pytest.raises(ArgumentError, match="flip is True, which mirrors images"):
         vaefast.VAE(data_shape=(5,)).fit(torch.randn(8, 5), settings=vaefast.StageSettings(steps=1, flip=True), device="cpu")
+    model, x = vaefast.VAE(data_shape=(1, 3, 3, 3), latent_dim=2), torch.randn(16, 1, 3, 3, 3)
+    with pytest.raises(ArgumentError, match="channels_last is 'on'"):
+        fit(model, x, channels_last="on")
+    fit(model, x, steps=1, out=tmp_path / "run")  # "auto" is on on a GPU, where weights of 3 dimensions have no such order
+    assert json.loads((tmp_path / "run/config.json").read_text())["channels_last"] == "off"
+
+
+@pytest.mark.parametrize("shape", SHAPES.values())
+def test_a_step_compiles_without_a_break(shape):
+    model = vaefast.VAE(data_shape=shape, latent_dim=2)
+    x = torch.randn(4, *shape)
+    assert torch.isfinite(torch.compile(model.first, fullgraph=True, backend="eager")(x)["loss"])
+
+
+@pytest.mark.parametrize("shape", [(2, 17), (1, 5, 7, 9)])
+def test_autocast_and_half_precision(shape):
+    model, x = vaefast.VAE(data_shape=shape, latent_dim=2), data(shape, 32)
+    fit(model, x, precision="bf16")
+    half = vaefast.VAE(**model.config())
+    half.load_state_dict(model.state_dict())
+    half = half.to(torch.bfloat16).eval()
+    torch.testing.assert_close(half.encode(x).mean, model.encode(x).mean, atol=0.05, rtol=0.05)
+    assert (half.decode(torch.zeros(3, 2)).detach() - MEAN).abs().max() < 10 * SCALE
 
 
 def test_images_stay_as_they_are():

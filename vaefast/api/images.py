@@ -20,6 +20,7 @@ from vaefast.models.posterior import Posterior
 from vaefast.nets import SPATIAL, nets_for
 from vaefast.nets.own import own_network
 from vaefast.nets.shapes import CodeShape
+from vaefast.training.device import Mode
 from vaefast.training.settings import StageSettings
 from vaefast.training.sources import ImageSource
 
@@ -119,6 +120,14 @@ class ImageAutoencoder(ImageModel, Autoencoder):
         if not self.draws_images and any(stage.flip for stage in stages):
             raise ArgumentError(f"flip is True, which mirrors images; leave it out for data of shape {self.data_shape}.")
         return stages
+
+    def _layout(self, channels_last: Mode, device: torch.device) -> Mode:
+        if self.draws_images:
+            return super()._layout(channels_last, device)
+        if channels_last == "on":
+            raise ArgumentError(f"channels_last is 'on', which orders images of two dimensions; leave it out for data of shape "
+                                f"{self.data_shape}.")
+        return "off"
 
     def _prepare(self, data: Any, seed: int, device: torch.device) -> None:
         standardiser = getattr(self.first, "standardiser", None)

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from vaefast import api, data
+from vaefast.api.general import PIXEL_NETS
 from vaefast.api.own_networks import networks_from
 from vaefast.data.array_files import ARRAYS, load_arrays
 from vaefast.data.catalog import options_of
@@ -156,7 +157,7 @@ def build(kind: str, chosen: Preset, shape: tuple[int, ...], overrides: Mapping[
     overrides, images = dict(overrides), len(shape) == 3
     if not images and "data_shape" not in taken:
         able = [name for name, presets in PRESETS.items() for one in list(presets.values())[:1]
-                if "data_shape" in inspect.signature(api.MODELS[one.kind]).parameters]
+                if "data_shape" in inspect.signature(api.MODELS[one.kind]).parameters and one.model.get("nets") not in PIXEL_NETS]
         raise ArgumentError(f"{kind} takes images, and these are examples of shape {shape}; {', '.join(able)} take them.")
     spec, options = overrides.pop("networks", None), overrides.pop("network_options", None)
     if spec is None and options is not None:
