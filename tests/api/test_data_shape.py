@@ -155,6 +155,20 @@ def test_sets_are_told_apart_and_say_what_they_are():
     assert first.digest == other.digest != ArraySet(x + 1).digest and ArraySet(x, torch.arange(4)).digest != first.digest
     assert first.data_shape == (3,) and repr(first) == "ArraySet(array/train, 4 of 3, float32)"
     assert as_array_set(first) is first
+    part = ArraySet(x, torch.arange(4)).subset(torch.tensor([2, 0]))
+    assert torch.equal(part.values, x[[2, 0]]) and part.labels.tolist() == [2, 0]
+    for nothing in (torch.tensor([9]), torch.zeros(4, dtype=torch.bool)):
+        with pytest.raises(ArgumentError, match="this set of 4 examples"):
+            first.subset(nothing)
+
+
+def test_a_held_out_loss():
+    model, x = vaefast.TwoStageVAE(data_shape=(5,), latent_dim=2, second_width=8), data((5,))
+    history = fit(model, x, steps=(6, 2), validation=0.25, evaluate_every=1)
+    first, second = history.last("stage1"), history.last("stage2")
+    assert math.isfinite(first["validation/loss"]) and math.isfinite(second["validation/loss"])
+    assert math.isfinite(first["validation/elbo"]) and "validation/bits_per_dimension" not in first
+    fit(vaefast.VAE(data_shape=(5,), latent_dim=2), x[:50], validation=x[50:])
 
 
 def test_a_dataset_that_draws_its_items_is_told_of():

@@ -85,7 +85,7 @@ def test_files_with_parts_and_labels(tmp_path):
     assert (len(train), len(test)) == (50, 40) and train.labels.tolist() == (np.arange(50) % 3).tolist() and test.labels is None
     np.save(tmp_path / "v.npy", X["vectors"])
     parts = [load_arrays(tmp_path / "v.npy", split) for split in ("train", "test", "all")]
-    assert len(parts[0]) + len(parts[1]) == len(parts[2]) == 90 and len(parts[0].spread(7)) == 7
+    assert len(parts[0]) + len(parts[1]) == len(parts[2]) == 90
     assert load_arrays(tmp_path / "v.npy", "all", data_shape=(1, 6)).data_shape == (1, 6)
     np.save(tmp_path / "nan.npy", np.full((4, 3), np.nan))
     with pytest.raises(DataError, match="nan.npy: row 0 holds NaN"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import platform
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -33,6 +34,7 @@ from vaefast.training.sources import Source
 from vaefast.training.stage import History, Stage
 from vaefast.training.storage import save_tensors
 from vaefast.training.trainer import CHECKPOINT_SECONDS, LOG_EVERY, Trainer
+from vaefast.training.validation import LOSS, HeldOut
 
 FORMAT = 1
 FILE_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".safetensors", ".json", ".npz", ".npy", ".h5", ".hdf5",
@@ -54,6 +56,14 @@ def describe_data(data: ImageSet) -> dict[str, Any]:
             "digest": data.digest}
 
 
+def _scores(stage: str, evaluate: Callable[[str], dict[str, float]] | None,
+            held_out: Callable[[], dict[str, float]] | None) -> Callable[[], dict[str, float]] | None:
+    """What is scored of a stage: its loss on held-out data, and what the caller has."""
+    if evaluate is None or held_out is None:
+        return held_out if evaluate is None else partial(evaluate, stage)
+    return lambda: {**held_out(), **evaluate(stage)}
+
+
 class Model(Draws, nn.Module):
     """A model with `fit`, `save` and `config`; `vaefast.load` gives back what `save` wrote.
 
@@ -68,6 +78,8 @@ class Model(Draws, nn.Module):
     """Whether `sample` gives images, so that it can be shown and scored."""
     encodes: ClassVar[bool] = False
     """Whether it has codes of images, too: encode, reconstruct and chain."""
+    holds_out: ClassVar[bool] = False
+    """Whether its stages have losses that say something of held-out data: not those of a game of two."""
     stepwise: ClassVar[bool] = False
     """Whether it draws in steps that can be looked at: steps and reconstruct_steps."""
     channels_last_on_cpu: bool = False
@@ -96,8 +108,9 @@ class Model(Draws, nn.Module):
     def _prepare(self, data: Any, seed: int, device: torch.device) -> None:
         """What happens to the weights before training starts; not when it goes on from a checkpoint."""
 
-    def _conclude(self, data: Any, device: torch.device) -> None:
-        """What is fitted to what the stages have learned, when they are through."""
+    def _conclude(self, data: Any, seed: int, device: torch.device) -> dict[str, float]:
+        """Fit what is fitted to what the stages have learned, when they are through: numbers of it for the history, if any."""
+        return {}
 
     def config(self) -> dict[str, Any]:
         """The arguments that this model was built with (JSON-ready); nets is "custom" for your own networks."""
@@ -120,8 +133,9 @@ class Model(Draws, nn.Module):
             resume: bool | str = False, seed: int = 0, device: str | torch.device | None = "auto", precision: Precision = "auto",
             progress: bool = True, callbacks: Sequence[Callback] = (), compile: Mode = "auto", channels_last: Mode = "auto",
             sync: bool = False, log_every: int = LOG_EVERY, checkpoint_seconds: float = CHECKPOINT_SECONDS,
-            evaluate: Callable[[str], dict[str, float]] | None = None, evaluate_every: float | None = None,
-            best: str | None = None, keep_best: bool = False, start_from: str | os.PathLike[str] | None = None,
+            validation: Any = None, evaluate: Callable[[str], dict[str, float]] | None = None,
+            evaluate_every: float | None = None, best: str | None = None, keep_best: bool = False, patience: int | None = None,
+            start_from: str | os.PathLike[str] | None = None,
             info: dict[str, Any] | None = None) -> History:
         """Train every stage. Each training setting is one value for all stages or one each; the defaults are the paper's.
 
@@ -139,8 +153,12 @@ class Model(Draws, nn.Module):
             precision: "auto", "fp32", "bf16" (autocast of the networks) or "tf32".
             progress: show a progress bar, or lines where there is no terminal.
             callbacks, compile, channels_last, sync, log_every, checkpoint_seconds: see `vaefast.Trainer`.
-            evaluate, evaluate_every, best, keep_best: scores as training goes, and whether the best weights are the model's in
-                the end; see `vaefast.training.Stage`, but that `evaluate` is given the stage's name.
+            validation: held-out data, as `data`, or the share of `data` that is held out (drawn by `seed`): the terms of each
+                stage's loss on them are logged as "validation/loss" and the like (`vaefast.training.HeldOut`) at every
+                `evaluate_every`, each epoch if that is None, and `best` is "validation/loss" if it is None.
+            evaluate, evaluate_every, best, keep_best, patience: scores as training goes, whether the best weights are the
+                model's in the end, and after how many scores without a better one a stage ends; see `vaefast.training.Stage`, but
+                that `evaluate` is given the stage's name.
             start_from: weights to begin with: a finished run's folder, or a checkpoint such as RUN/checkpoints/last-good. The
                 optimizers begin anew.
             info: written into config.json beside the settings.
@@ -153,6 +171,10 @@ class Model(Draws, nn.Module):
             KeyboardInterrupt: after Ctrl-C, when everything has been saved; `resume=True` goes on.
         """
         data, described = self._accept(data)
+        data, held_out = self._hold_out(data, validation, seed)
+        if held_out is not None:
+            described = {**described, "count": len(data), "validation": held_out[1]}
+            evaluate_every, best = 1.0 if evaluate_every is None else evaluate_every, best or LOSS
         overrides = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "schedule": schedule,
                      "gamma_lr_factor": gamma_lr_factor, "ema": ema}
         stages = self._settings(settings, {name: value for name, value in overrides.items() if value is not None})
@@ -181,9 +203,13 @@ class Model(Draws, nn.Module):
         group.barrier()
         if out is not None and not group.writes:
             run = RunFolder.open(out)
-        parts = [Stage(*part, stage_settings, evaluate=evaluate and partial(evaluate, part[0]), evaluate_every=evaluate_every,
-                       best=best, keep_best=keep_best)
-                 for part, stage_settings in zip(self._parts(data, chosen), stages)]
+        own = self._parts(data, chosen)
+        held: Sequence[Callable[[], Source] | None] = [None] * len(own) if held_out is None else [
+            make for _, _, make in self._parts(held_out[0], chosen)]
+        parts = [Stage(name, module, source, stage_settings, evaluate=_scores(
+                           name, evaluate, make and HeldOut(module, make, stage_settings.batch_size, chosen, int(seed))),
+                       evaluate_every=evaluate_every, best=best, keep_best=keep_best, patience=patience)
+                 for (name, module, source), make, stage_settings in zip(own, held, stages)]
         trainer = Trainer(self, parts, device=chosen,
                           precision=precision, seed=seed, run=run, progress=make_progress(progress), callbacks=callbacks,
                           compile=compile, channels_last=channels_last, sync=sync, log_every=log_every,
@@ -209,7 +235,15 @@ class Model(Draws, nn.Module):
                 raise
             history = trainer.history
             trainer.progress.message(f"{error} The model, which takes less room, is saved alone.")
-        self._conclude(data, chosen)
+        began = time.monotonic()
+        if fitted := self._conclude(data, seed, chosen):
+            record = {"stage": f"stage{len(parts) + 1}", "step": 1, "epoch": 1.0,
+                      "seconds": round(trainer.seconds + time.monotonic() - began, 3), **fitted}
+            history.records.append(record)
+            trainer.progress.message(f"{record['stage']}: fitted in {time.monotonic() - began:.0f} s, "
+                                     + ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in fitted.items()))
+            if run and group.writes:
+                run.append_metrics(record)
         self.to(memory_format=torch.contiguous_format)  # as a loaded model's: their convolutions give the same bits
         if run and group.writes:
             self.save(run.path, overwrite=True)
@@ -224,6 +258,29 @@ class Model(Draws, nn.Module):
     def _layout(self, channels_last: Mode, device: torch.device) -> Mode:
         """How the weights of convolutions lie, as it was asked for."""
         return "on" if channels_last == "auto" and device.type == "cpu" and self.channels_last_on_cpu else channels_last
+
+    def _hold_out(self, data: Any, validation: Any, seed: int) -> tuple[Any, tuple[Any, dict[str, Any]] | None]:
+        """The data that are trained on, and what is held out with its description; both in the form of `_accept`."""
+        if validation is None:
+            return data, None
+        if not self.holds_out:
+            raise ArgumentError(f"validation is given, but a {type(self).__name__} is a game of two networks, whose losses say "
+                                "nothing of held-out data; score its samples as it is trained (evaluate).")
+        if not isinstance(validation, (int, float)) or isinstance(validation, bool):
+            held_out, described = self._accept(validation)
+            return data, (held_out, described)
+        if not 0 < validation < 1:
+            raise ArgumentError(f"validation is {validation!r}; expected held-out data, or a share of the data between 0 and 1.")
+        if not hasattr(data, "subset"):
+            raise ArgumentError(f"validation is {validation!r}, a share of data that are not held whole; give held-out data of "
+                                "their own.")
+        count = round(validation * len(data))
+        if not 0 < count < len(data):
+            raise ArgumentError(f"validation is {validation!r}, which leaves {len(data) - count} of {len(data)} examples to "
+                                f"train on and {count} to hold out; there must be one of each.")
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(int(seed)))
+        return data.subset(order[count:].sort().values), (data.subset(order[:count].sort().values),
+                                                          {"share": validation, "count": count})
 
     def _settings(self, settings: StageSettings | Sequence[StageSettings] | None,
                   overrides: dict[str, Any]) -> list[StageSettings]:

@@ -100,7 +100,7 @@ class ImageAutoencoder(ImageModel, Autoencoder):
     """A model that draws images and codes them, too: it has encode, decode and reconstruct. So has one of other data, which it
     takes and gives in their own units."""
 
-    encodes = True
+    encodes = holds_out = True
     networks: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
 
     @property

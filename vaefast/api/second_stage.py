@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import torch
@@ -23,7 +24,7 @@ from vaefast.nets.shapes import CodeShape, checked_latents, whole_number
 from vaefast.training.device import resolve_device
 from vaefast.training.progress import make_progress
 from vaefast.training.settings import StageSettings
-from vaefast.training.sources import ImageSource, PosteriorSource
+from vaefast.training.sources import CodeSource, ImageSource, PosteriorSource
 from vaefast.training.stage import History
 
 USUAL_SCALE = (0.1, 10.0)
@@ -70,14 +71,12 @@ def build_second(latent_dim: CodeShape, width: int, depth: int, *, kind: SecondK
                       latent_dim=k, gamma=gamma, gamma_init=gamma_init)
 
 
-def source_of_codes(second: nn.Module, latents: Latents, device: torch.device) -> Any:
-    """What a second stage is trained on: points, or fresh draws of posteriors. A flow is told their scale."""
+def source_of_codes(latents: Latents, device: torch.device) -> CodeSource | PosteriorSource:
+    """What a second stage is trained on: points, or fresh draws of posteriors."""
     # the losses are in float32; the smallest float stands for a deviation of 0, whose logarithm is not finite
     latents = latents.to(device, torch.float32)
-    if isinstance(second, models.FlowMatching):
-        second.standardise(*latents.moments())
     if latents.std is None:
-        return ImageSource(latents.mean, device, scale=False)
+        return CodeSource(latents.mean, device)
     raw = latents.std.clamp_min(torch.finfo(torch.float32).tiny).log()
     return PosteriorSource(DiagonalGaussian(latents.mean, raw, "logstd"))
 
@@ -86,6 +85,15 @@ def _codes(model: Any, source: ImageSource, device: torch.device) -> Latents:
     """The posteriors that the first stage has of a source's images."""
     posterior = PosteriorSource.of(model.first, source, device).posterior
     return Latents(posterior.mean, posterior.std)
+
+
+def _fit_mixture(second: nn.Module, codes: Callable[[], Latents], seed: int) -> dict[str, float]:
+    """Fit a second stage that is a mixture: its size, and how likely it finds a code. Nothing of any other."""
+    if not isinstance(second, models.Mixture):
+        return {}
+    second.seed = seed
+    second.fit(codes())
+    return {"components": len(second.weights), "log_likelihood": second.log_likelihood}
 
 
 class TwoStageTraining:
@@ -97,15 +105,12 @@ class TwoStageTraining:
     def _parts(self, data: ImageSet | ArraySet, device: torch.device) -> list[Part]:
         source = ImageSource(data.images, device, scale=False)  # the losses scale uint8 themselves
         parts: list[Part] = [("stage1", self.first, lambda: source)]
-        if isinstance(self.second, models.VAE):
+        if self.second is not None and not isinstance(self.second, models.Mixture):
             parts.append(("stage2", self.second, lambda: PosteriorSource.of(self.first, source, device)))
-        elif isinstance(self.second, models.FlowMatching):
-            parts.append(("stage2", self.second, lambda: source_of_codes(self.second, _codes(self, source, device), device)))
         return parts
 
-    def _conclude(self, data: ImageSet | ArraySet, device: torch.device) -> None:
-        if isinstance(self.second, models.Mixture):
-            self.second.fit(_codes(self, ImageSource(data.images, device, scale=False), device))
+    def _conclude(self, data: ImageSet | ArraySet, seed: int, device: torch.device) -> dict[str, float]:
+        return _fit_mixture(self.second, lambda: _codes(self, ImageSource(data.images, device, scale=False), device), seed)
 
 
 class SecondStage(Model):
@@ -145,6 +150,7 @@ class SecondStage(Model):
     """
 
     kind = "second-stage"
+    holds_out = True
     defaults: tuple[StageSettings, ...] = (StageSettings(epochs=800),)
 
     def __init__(self, latent_dim: CodeShape, *, kind: SecondKind = "vae", gamma: Gamma = "learned", gamma_init: float = 1.0,
@@ -164,19 +170,16 @@ class SecondStage(Model):
     def fit(self, data: Any, y: Any = None, **settings: Any) -> History:
         """Train on latents; see the class for what `data` may be, and `vaefast.VAE.fit` for `settings`. `y` is ignored, as in
         scikit-learn's unsupervised estimators. A mixture is fitted: of the settings it takes out, device, seed and progress."""
-        return self._fit_mixture(data, **settings) if isinstance(self.second, models.Mixture) else super().fit(data, **settings)
+        return self._fit_at_once(data, **settings) if isinstance(self.second, models.Mixture) else super().fit(data, **settings)
 
-    def _fit_mixture(self, data: Any, *, out: str | os.PathLike[str] | None = None, device: str | torch.device | None = "auto",
+    def _fit_at_once(self, data: Any, *, out: str | os.PathLike[str] | None = None, device: str | torch.device | None = "auto",
                      seed: int = 0, progress: bool = True, **settings: Any) -> History:
         if settings:
             raise ArgumentError(f"{', '.join(settings)} {'are settings' if len(settings) > 1 else 'is a setting'} of training; a "
                                 "mixture is fitted, and takes out, device, seed and progress alone.")
         latents, _ = self._accept(data)
-        mixture = self.second
-        assert isinstance(mixture, models.Mixture)
-        mixture.seed = seed
-        self._conclude(latents, resolve_device(device))
-        make_progress(progress).message(f"{len(mixture.weights)} Gaussians, {mixture.log_likelihood:.4g} nats a latent")
+        fitted = self._conclude(latents, seed, resolve_device(device))
+        make_progress(progress).message(f"{fitted['components']} Gaussians, {fitted['log_likelihood']:.4g} nats a latent")
         if out is not None:
             self.save(out)
         return History()
@@ -203,11 +206,10 @@ class SecondStage(Model):
                           "it to its samples.", stacklevel=5)
 
     def _parts(self, data: Latents, device: torch.device) -> list[Part]:
-        return [("stage2", self.second, lambda: source_of_codes(self.second, data, device))]
+        return [("stage2", self.second, lambda: source_of_codes(data, device))]
 
-    def _conclude(self, data: Latents, device: torch.device) -> None:
-        if isinstance(self.second, models.Mixture):
-            self.second.fit(data.to(device))
+    def _conclude(self, data: Latents, seed: int, device: torch.device) -> dict[str, float]:
+        return _fit_mixture(self.second, lambda: data.to(device), seed)
 
     def forward(self, z: Any) -> dict[str, Tensor]:
         """Loss terms of a batch of latents [B, k] for your own training loop: in nats per latent, or a flow's squared error."""

@@ -36,7 +36,8 @@ def add(commands: Any, machine: argparse.ArgumentParser, words: Sequence[str]) -
     add_request(train, ["start_from"])
     add_trainer(train, ["compile", "channels_last", "sync"])
     watching = train.add_argument_group("to watch it")
-    add_request(watching, ["sample_every", "score_every", "keep_best", "mi_every", "tensorboard", "wandb"])
+    add_request(watching, ["sample_every", "score_every", "validation", "keep_best", "patience", "mi_every", "tensorboard",
+                           "wandb"])
     add_trainer(watching, ["log_every", "checkpoint_seconds"])
     if kind in PRESETS:
         add_model(train, kind, words)

@@ -80,12 +80,17 @@ class ArraySet(Dataset):
         """Shape of one example."""
         return tuple(self.values.shape[1:])
 
-    def spread(self, count: int) -> ArraySet:
-        """`count` of the examples, spread over the set; all, where there are fewer."""
-        if count >= len(self):
-            return self
-        rows = torch.linspace(0, len(self) - 1, count).long()
-        return replace(self, values=self.values[rows], labels=None if self.labels is None else self.labels[rows])
+    def subset(self, indices: torch.Tensor) -> ArraySet:
+        """The examples at `indices`, integers [n] or a mask [N], in that order.
+
+        Raises:
+            ArgumentError: an index outside the set, or nothing selected.
+        """
+        try:
+            return replace(self, values=self.values[indices], labels=None if self.labels is None else self.labels[indices])
+        except (IndexError, DataError):
+            raise ArgumentError(f"indices of shape {list(indices.shape)} select nothing of this set of {len(self):,} examples, "
+                                "or lie outside it.") from None
 
     @property
     def digest(self) -> str:

@@ -34,7 +34,9 @@ class Request:
         command: the command line, for config.json.
         sample_every: epochs between pictures of samples.
         score_every: epochs between scores of samples; the best weights are kept as checkpoints/best-STAGE.
-        keep_best: end with the best weights that `score_every` found.
+        validation: share of the training images that is held out, for the loss on them after each epoch (or at `score_every`).
+        keep_best: end with the best weights that `score_every` (or else `validation`) found.
+        patience: scores in a row without a better one after which a stage ends.
         mi_every: epochs between estimates of the mutual information of images and codes, and its ceiling log N.
         tensorboard: write RUN/tensorboard, too.
         wandb: send records to this Weights & Biases project, too.
@@ -64,15 +66,18 @@ class Request:
     command: str = ""
     sample_every: float | None = None
     score_every: float | None = None
+    validation: float | None = None
     keep_best: bool = False
+    patience: int | None = None
     mi_every: float | None = None
     tensorboard: bool = False
     wandb: str | None = None
     coded: int | None = None
 
     def __post_init__(self) -> None:
-        if self.keep_best and self.score_every is None:
-            raise ArgumentError("keep_best was given without score_every; say how often to score.")
+        for name in ("keep_best", "patience"):
+            if getattr(self, name) and self.score_every is None and self.validation is None:
+                raise ArgumentError(f"{name} was given without score_every or validation; say by which score, and how often.")
         if self.score_every is not None and not 0 < self.score_every < math.inf:
             raise ArgumentError(f"score_every is {self.score_every!r}; expected a number of epochs above 0.")
 

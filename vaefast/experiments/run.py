@@ -59,7 +59,9 @@ def load_data(name: str, root: str | None, split: str, *, pad: int | None = None
             raise ArgumentError(f"{unknown[0]} is an option of images; examples of a NumPy file have {', '.join(sorted(known))} "
                                 "and limit.")
         arrays = load_arrays(root, split, **options)
-        return arrays if limit is None else arrays.spread(limit)
+        if limit is None or limit >= len(arrays):
+            return arrays
+        return arrays.subset(torch.linspace(0, len(arrays) - 1, limit).long())
     if "limit" in options_of(name):
         options, limit = {**options, "limit": limit}, None
     images = data.load(name, root, split=split, **options)
@@ -126,8 +128,9 @@ def train(asked: Request, *, callbacks: Sequence[Callback] = (), progress: bool 
     if asked.score_every is not None and isinstance(images, data.ImageSet):
         test = load_data(asked.data_name, asked.data_root, "test", **asked.data_options)
         curve = ScoreCurve(images, test, device=resolve_device(asked.device), seed=noise)
-        scored = {"evaluate": partial(curve, model), "evaluate_every": asked.score_every, "best": curve.name,
-                  "keep_best": asked.keep_best}
+        scored = {"evaluate": partial(curve, model), "evaluate_every": asked.score_every, "best": curve.name}
+    if asked.score_every is not None or asked.validation is not None:
+        scored |= {"validation": asked.validation, "keep_best": asked.keep_best, "patience": asked.patience}
     info = {"preset": asked.preset_name, "data_name": asked.data_name, "data_options": dict(asked.data_options),
             "data_root": str(Path(asked.data_root).resolve()) if asked.data_root else None, "command": asked.command}
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,10 @@ class FlowMatching(nn.Module):
         self.mean.copy_(mean)
         self.std.copy_(torch.where(std > 0, std, 1.0))
         return self
+
+    def look_at(self, source: Any) -> None:
+        """Take the scale of the codes that will be trained on, whose `moments()` are their mean and deviation, [k] each."""
+        self.standardise(*source.moments())
 
     def loss(self, z: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Squared error of the velocity of codes z [B, k] at random times, a mean over codes and dimensions: `loss`."""

@@ -60,6 +60,10 @@ class Latents:
         """SHA-256 (hex) of shapes, dtypes and values."""
         return tensor_digest([("", self.mean), ("", self.std)])
 
+    def subset(self, index: Tensor) -> Latents:
+        """The latents at `index`, int64."""
+        return Latents(self.mean[index], None if self.std is None else self.std[index])
+
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Latents:
         """The same latents elsewhere."""
         return Latents(self.mean.to(device, dtype), None if self.std is None else self.std.to(device, dtype))

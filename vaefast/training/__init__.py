@@ -6,5 +6,6 @@ from vaefast.training.schedule import Ramp
 from vaefast.training.settings import PlayerSettings, StageSettings
 from vaefast.training.stage import History, Stage
 from vaefast.training.trainer import Trainer
+from vaefast.training.validation import HeldOut
 
-__all__ = ["Callback", "History", "PlayerSettings", "Ramp", "RunFolder", "Stage", "StageSettings", "Trainer"]
+__all__ = ["Callback", "HeldOut", "History", "PlayerSettings", "Ramp", "RunFolder", "Stage", "StageSettings", "Trainer"]

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from vaefast.models.latents import Latents
 from vaefast.models.mode import evaluating
 from vaefast.models.posterior import DiagonalGaussian
 from vaefast.pixel_values import as_unit
@@ -76,6 +77,17 @@ class ImageSource:
         return (as_unit(images) if self.scale else images, *rest)
 
 
+class CodeSource(ImageSource):
+    """Codes [N, k] as they are."""
+
+    def __init__(self, codes: Tensor, device: torch.device) -> None:
+        super().__init__(codes, device, scale=False)
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of a code, float64 [k] each."""
+        return Latents(self.images).moments()
+
+
 class PosteriorSource:
     """Fresh draws z = mu + s eps of a data set's posteriors; mu and raw scale are [N, k], computed once.
 
@@ -100,6 +112,10 @@ class PosteriorSource:
 
     def __len__(self) -> int:
         return len(self.posterior.mean)
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of a drawn code, float64 [k] each."""
+        return Latents(self.posterior.mean, self.posterior.std).moments()
 
     def raw(self, index: Tensor) -> tuple[Tensor, ...]:
         """Means and raw scales at `index`."""

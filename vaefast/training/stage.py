@@ -19,7 +19,8 @@ class Stage:
     Args:
         name: as records and messages call it, such as "stage1".
         module: either says with `players()` what is trained and how (`vaefast.models.Player`), or its forward takes a
-            batch and returns a dict of scalars, of which `loss` is minimised.
+            batch and returns a dict of scalars, of which `loss` is minimised. Its `look_at(source)`, if it has one, is called
+            before it is trained.
         source: makes the stage's data when the stage starts (the second stage's come from the trained first).
         settings: budget, optimizer, schedule.
         evaluate: scores of the stage as it is, by name; called in eval mode with the averaged weights in place. If it fails, what
@@ -28,6 +29,8 @@ class Stage:
         best: name of the record's entry whose lowest finite value marks the checkpoint to keep as best-NAME; "-entry" for the
             highest. A score of `evaluate` is saved as soon as it is best, a term of the loss when a checkpoint is due.
         keep_best: whether the stage ends with that checkpoint's weights in the place of the last ones.
+        patience: evaluations in a row that did not better `best`, after which the stage ends (and the next one comes); None: it
+            goes to the end of its budget.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Stage:
     evaluate_every: float | None = None
     best: str | None = None
     keep_best: bool = False
+    patience: int | None = None
 
 
 _SHOWN_APART = ("stage", "step", "epoch", "seconds", "images_per_second", "memory_mb")

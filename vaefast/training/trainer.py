@@ -102,6 +102,9 @@ class Trainer:
             if stage.keep_best and (run is None or stage.best is None):
                 raise ArgumentError(f"keep_best is set for {stage.name}, which needs a run folder and a score whose best is "
                                     "kept; give both.")
+            if stage.patience is not None and (stage.patience < 1 or stage.best is None):
+                raise ArgumentError(f"patience of {stage.name} is {stage.patience!r}; expected 1 or more, with a score (best) "
+                                    "that is to get better.")
         self.stopped = False
         self.unsaved: RunFolderError | None = None
         self._stop = Stop()
@@ -212,6 +215,8 @@ class Trainer:
                 source.flip = source.flip or settings.flip
             if not source.resident and self.device.type != "cpu":
                 self.progress.message(f"{stage.name}: the data do not fit on {self.device} and are streamed to it")
+            if start == 0 and (look := getattr(stage.module, "look_at", None)):
+                look(source)
             batches = Batches(source, settings.batch_size, draws(players), seed=self.seed, stage=number, name=stage.name,
                               device=self.device, group=self.group)
             try:
@@ -264,7 +269,8 @@ class Trainer:
         self._saved_at = self._began = self._logged_at = shown = time.monotonic()
         self._earlier, self._resumed = self.seconds, start
         on_cpu = self.device.type == "cpu"
-        while self.done < total:
+        exhausted = self._exhausted()  # of a stage that had ended so, and whose run goes on
+        while self.done < total and not exhausted:
             step = self.done
             batches.seek(step)
             for turn in iteration.turns:
@@ -305,6 +311,10 @@ class Trainer:
                     self._save(number, done, final=True)
                     raise KeyboardInterrupt
                 return END
+            exhausted = evaluates and self._exhausted()
+        if exhausted:
+            self.progress.message(f"{stage.name}: ends at step {self.done:,}, after {stage.patience} scores without a better "
+                                  f"{str(stage.best).removeprefix('-')}")
         return NO
 
     def _end_epoch(self, iteration: Iteration) -> None:
@@ -423,6 +433,17 @@ class Trainer:
         sign = -1 if self.stage.best.startswith("-") else 1
         values = [sign * r[name] if math.isfinite(r.get(name, math.nan)) else math.inf for r in records]
         return values[-1] < math.inf and values[-1] == min(values)
+
+    def _exhausted(self) -> bool:
+        """Whether the stage's patience is at its end; rank 0's word counts."""
+        patience, name = self.stage.patience, self.stage.best
+        if patience is None or name is None:
+            return False
+        sign = -1 if name.startswith("-") else 1
+        values = [sign * r[name] if math.isfinite(r[name]) else math.inf
+                  for name in [name.removeprefix("-")] for r in self.history.of(self.stage.name) if name in r]
+        return self.group.any(bool(self.group.writes and values and len(values) - 1 - values.index(min(values)) >= patience),
+                              self.device)
 
     def _take_best(self, iteration: Iteration) -> None:
         """The best weights that were saved, and their moving averages, in the place of the last ones."""

@@ -30,6 +30,7 @@ _TITLES = {
 # Where the run was and how fast, not how good.
 _COORDINATES = {"stage", "step", "epoch", "seconds", "images_per_second", "memory_mb", "lr", "time", "share"}
 _RARE = {"mutual_information"}
+_HELD_OUT = "validation/"
 _LATENT_STAGE_GAMMA = "gamma (std, in latent units)"
 
 
@@ -50,6 +51,8 @@ def draw_curves(records: Iterable[Mapping[str, Any]], path: str | os.PathLike[st
     stages: dict[str, list[Mapping[str, Any]]] = {}
     for record in records:
         stages.setdefault(str(record.get("stage", "training")), []).append(record)
+    if len(stages) > 1:  # what was fitted at once has one record, which is no curve
+        stages = {stage: points for stage, points in stages.items() if len(points) > 1} or stages
     names = {stage: _quantities(points) for stage, points in stages.items()}
     columns = max((len(n) for n in names.values()), default=0)
     if not columns:
@@ -80,6 +83,11 @@ def _panel(axes: Any, points: list[Mapping[str, Any]], name: str, title: str, co
     logged = [(p.get(unit, i), p[name]) for i, p in enumerate(points) if name in p]
     x, y = [a for a, _ in logged], [b if _number(b) else math.nan for _, b in logged]
     axes.plot(x, y, color=colour, linewidth=1.4, marker="o" if len(y) < 12 else None, markersize=3)
+    if held_out := [(p.get(unit, i), p[key]) for i, p in enumerate(points) if _number(p.get(key := _HELD_OUT + name))]:
+        axes.plot(*zip(*held_out), color="0.25", linewidth=1.1, linestyle=":", marker="o" if len(held_out) < 12 else None,
+                  markersize=3, label="held out")
+        axes.legend(fontsize=7, frameon=False)
+        y += [b for _, b in held_out]
     finite = [v for v in y if v == v]
     if (name.startswith("gamma") or name.startswith("fd_")) and min(finite) > 0 and max(finite) > 5 * min(finite):
         axes.set_yscale("log")
@@ -99,7 +107,9 @@ def _panel(axes: Any, points: list[Mapping[str, Any]], name: str, title: str, co
 
 def _quantities(points: list[Mapping[str, Any]]) -> list[str]:
     names = dict.fromkeys(k for p in points for k, v in p.items() if k.split("/")[-1] not in _COORDINATES
-                          and not k.endswith(("_ceiling", "_standard_error")) and _number(v))
+                          and not k.endswith(("_ceiling", "_standard_error")) and _number(v)
+                          and k.removeprefix(_HELD_OUT) not in _COORDINATES)
+    names = {n: None for n in names if n.removeprefix(_HELD_OUT) == n or n.removeprefix(_HELD_OUT) not in names}
     return [n for n in _TITLES if n in names] + [n for n in names if n not in _TITLES]
 
 
