@@ -55,3 +55,17 @@ def wrong_dtype(dtype: Any, what: str = "images") -> DataError:
         f"{what} {verb} dtype {str(dtype).removeprefix('torch.')}; uint8 in 0..255 or floats in [0, 1] were expected: "
         "convert first."
     )
+
+
+def require_finite(x: Tensor, start: int = 0) -> None:
+    """Raise for examples [B, ...] of real numbers, counted from `start`, that hold NaN or infinity. Waits for the device.
+
+    Raises:
+        DataError: there is one; the first is named.
+    """
+    finite = torch.isfinite(x.detach())
+    if not bool(finite.all()):
+        row = int((~finite.flatten(1).all(1)).nonzero()[0])
+        what = "NaN" if bool(x.detach()[row].isnan().any()) else "infinity"
+        raise DataError(f"row {start + row} holds {what}, and every value must be a number; leave such examples out, or fill "
+                        "them in.")

@@ -193,3 +193,15 @@ def test_what_a_network_returns_that_is_no_tensor_is_named(returned):
                 vaefast.GAMIXVAE((1, 8, 8), 4, encoder=Encoder(4, 4), decoder=Decoder(4, 4))):
         with pytest.raises(ArgumentError, match=rf"Decoder returned a {name}; expected a tensor \[B, 1, 8, 8\]"):
             own.sample(2)
+
+
+def test_networks_of_other_data_are_told_the_datas_shape(tmp_path, monkeypatch):
+    (tmp_path / "of_vectors.py").write_text(
+        "from torch import nn\n\ndef build(data_shape, latent_dim):\n"
+        "    return nn.Linear(data_shape[0], 2 * latent_dim), nn.Linear(latent_dim, data_shape[0])\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    made = networks_from("of_vectors:build", NAMES, (5,), 2)
+    model = vaefast.VAE(data_shape=(5,), latent_dim=2, **made)
+    model.save(tmp_path / "m")
+    again = vaefast.load(tmp_path / "m", networks="of_vectors:build")
+    assert again.config()["data_shape"] == [5] and again.sample(3).shape == (3, 5)

@@ -189,8 +189,7 @@ class Model(Draws, nn.Module):
         chosen = distributed.join(resolve_device(device))
         precision = resolve_precision(precision, chosen)
         size = footprint(self, data, chosen)  # refuses what cannot fit before a folder is made
-        if channels_last == "auto" and chosen.type == "cpu" and self.channels_last_on_cpu:
-            channels_last = "on"
+        channels_last = self._layout(channels_last, chosen)
         config = {"format": FORMAT, "kind": self.kind, "model": self.config(), "data": described, "seed": seed,
                   "stages": [s.as_dict() for s in stages], "compile": compile, "channels_last": channels_last,
                   "start_from": None if start_from is None else str(start_from),
@@ -263,6 +262,10 @@ class Model(Draws, nn.Module):
                     trainer.progress.message(f"the checkpoints stay as they are: {error}")
         group.barrier()
         return history
+
+    def _layout(self, channels_last: Mode, device: torch.device) -> Mode:
+        """How the weights of convolutions lie, as it was asked for."""
+        return "on" if channels_last == "auto" and device.type == "cpu" and self.channels_last_on_cpu else channels_last
 
     def _hold_out(self, data: Any, validation: Any, seed: int) -> tuple[Any, tuple[Any, dict[str, Any]] | None]:
         """The data that are trained on, and what is held out with its description; both in the form of `_accept`."""

@@ -12,8 +12,9 @@ from vaefast import models
 from vaefast.api.arguments import CUSTOM
 from vaefast.api.base import Part
 from vaefast.api.images import OneStage, networks
+from vaefast.api.shapes import are_images, nets_or_default, refuse_logits, refuse_what_images_have, settled_nets, standardiser_for
 from vaefast.api.wae import against_adversary
-from vaefast.data import ImageSet
+from vaefast.data import ArraySet, ImageSet
 from vaefast.errors import ArgumentError
 from vaefast.models.families import FamilyName
 from vaefast.models.latent_model import PosteriorName
@@ -21,7 +22,7 @@ from vaefast.models.noise_level import Gamma
 from vaefast.models.prior_penalty import Kernel
 from vaefast.models.regularizers import RegularizerName
 from vaefast.nets import NETS, GatedPixelCNN, LatentAdversary, NetsName, PixelCNNPlusPlus, ZhaoEncoder, zhao_cifar_encoder
-from vaefast.nets.shapes import checked_image_shape, whole_number
+from vaefast.nets.shapes import shape_of_data, whole_number
 from vaefast.training.settings import StageSettings
 
 PixelNets = Literal["pixelcnn", "pixelcnn++"]
@@ -30,7 +31,7 @@ PIXEL_NETS = {"pixelcnn": (ZhaoEncoder, GatedPixelCNN), "pixelcnn++": (zhao_cifa
 
 
 class GeneralVAE(OneStage):
-    """E_q[log p(x|z)] - R(q) with any distribution of the pixels and any regulariser: `fit`, `sample`, `chain`, `encode`, ...
+    """E_q[log p(x|z)] - R(q) of images or other data, with any p(x|z) and any regulariser: `fit`, `sample`, `chain`, ...
 
     >>> model = vaefast.GeneralVAE(image_shape=(1, 28, 28), latent_dim=10, family="bernoulli", regularizer="none")
     >>> history = model.fit(images, epochs=20, out="runs/unregularised")
@@ -40,15 +41,17 @@ class GeneralVAE(OneStage):
     with a Gaussian family of fixed gamma.
 
     Args:
-        image_shape: (channels, height, width).
+        image_shape: (channels, height, width), of images.
         latent_dim: dimensions of the code z.
-        nets: "infogan", the neutral networks of Dai & Wipf, or another of `vaefast.nets.NETS`; "pixelcnn" or "pixelcnn++" for
-            Zhao et al.'s encoders with autoregressive decoders; or give both `encoder` and `decoder`.
+        data_shape, standardise: instead of it, the shape of examples that are no images, and their units, as for `vaefast.VAE`.
+        nets: "infogan", the neutral networks of Dai & Wipf (default for images), or another of `vaefast.nets.NETS`; "pixelcnn" or
+            "pixelcnn++" for Zhao et al.'s encoders with autoregressive decoders; "residual" for data of `data_shape`; or give
+            both `encoder` and `decoder`.
         decoder_options: of the named decoder, such as {"layers": 6, "width": 16} of "pixelcnn".
         encoder: any module image -> (mu, raw) or -> [B, 2 * latent_dim] (see `vaefast.nets` for how s is read).
         decoder: any module code -> what `family` reads, or an autoregressive one (see `vaefast.models.GeneralVAE`).
         family: of p(x|z): "bernoulli", "gaussian", "laplace", "logistic-mixture" or "categorical"; None for the decoder's own,
-            and "bernoulli" where it has none.
+            and "bernoulli" where it has none. Data of `data_shape` have "gaussian", by default, or "laplace".
         regularizer: "elbo", "none", "l2norm", "center", "mmd", "adversarial", "tc", "info", or a function (mu, scale, z) -> R
             of each example [B] or of the batch []; such a function is not saved with the model.
         beta: of "elbo" (default 1) and "tc" (6).
@@ -71,33 +74,43 @@ class GeneralVAE(OneStage):
     first: models.GeneralVAE
     defaults: tuple[StageSettings, ...] = (StageSettings(epochs=400),)
 
-    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: NetsName | PixelNets = "infogan",
-                 encoder: nn.Module | None = None, decoder: nn.Module | None = None, family: FamilyName | None = None,
+    def __init__(self, image_shape: tuple[int, int, int] | None = None, latent_dim: int = 64, *,
+                 data_shape: tuple[int, ...] | None = None, standardise: bool | None = None,
+                 nets: NetsName | PixelNets | None = None, encoder: nn.Module | None = None, decoder: nn.Module | None = None,
+                 family: FamilyName | None = None,
                  regularizer: RegularizerName | Callable[[Tensor, Tensor, Tensor], Tensor] = "elbo", beta: float | None = None,
                  alpha: float | None = None, lambda_: float | None = None, kernel: Kernel | None = None,
                  gamma: Gamma = "learned", gamma_init: float = 1.0, posterior: PosteriorName = "gaussian",
                  reduction: Literal["sum", "mean"] = "sum", adversary_width: int = 1024, adversary_depth: int = 4,
                  decoder_options: Mapping[str, Any] | None = None) -> None:
-        image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
-        made = models.make_family(family or "bernoulli", image_shape[0], gamma=gamma, gamma_init=gamma_init)
-        if nets in PIXEL_NETS and encoder is None and family is not None:
+        shape, latent_dim = shape_of_data(image_shape, data_shape), whole_number("latent_dim", latent_dim)
+        chosen = nets_or_default(nets, shape)
+        settled, images = settled_nets(chosen, encoder), are_images(shape)
+        if family is None and not images:
+            family = getattr(decoder, "family", "gaussian")
+        refuse_what_images_have(shape, family=(family, "gaussian", "laplace"))
+        made = models.make_family(family or "bernoulli", shape[0], gamma=gamma, gamma_init=gamma_init)
+        if images and nets in PIXEL_NETS and encoder is None and family is not None:
             raise ArgumentError(f"family is {family!r} with nets {nets!r}, whose decoder has its own; leave it out.")
-        encoder, decoder = networks(nets, encoder, decoder, image_shape, latent_dim, deterministic=posterior == "deterministic",
-                                    channels_out=None if nets in PIXEL_NETS else made.channels_out(image_shape[0]),
-                                    known={**NETS, **PIXEL_NETS}, decoder_options=decoder_options)
+        encoder, decoder = networks(chosen, encoder, decoder, shape, latent_dim, deterministic=posterior == "deterministic",
+                                    channels_out=None if nets in PIXEL_NETS else made.channels_out(shape[0]),
+                                    known={**NETS, **PIXEL_NETS} if images else None, decoder_options=decoder_options)
+        refuse_logits(shape, decoder)
         width, depth = whole_number("adversary_width", adversary_width), whole_number("adversary_depth", adversary_depth)
         if isinstance(regularizer, nn.Module) and any(True for _ in regularizer.parameters()):
             raise ArgumentError("regularizer is a module with parameters, which cannot be saved with the model; train it with "
                                 "vaefast.models.GeneralVAE and vaefast.Trainer.")
         adversary = LatentAdversary(latent_dim, width, depth) if regularizer == "adversarial" else None
-        super().__init__(models.GeneralVAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, family=family,
+        super().__init__(models.GeneralVAE(encoder, decoder, data_shape=shape, latent_dim=latent_dim, family=family,
                                            regularizer=_not_saved if regularizer == CUSTOM else regularizer, gamma=gamma,
                                            gamma_init=gamma_init, posterior=posterior, reduction=reduction, beta=beta,
-                                           alpha=alpha, lambda_=lambda_, kernel=kernel, adversary=adversary))
+                                           alpha=alpha, lambda_=lambda_, kernel=kernel, adversary=adversary,
+                                           standardiser=standardiser_for(shape, standardise)))
+        self._settled = settled
         if adversary is not None:
             self.defaults = tuple(map(against_adversary, self.defaults))
 
-    def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
+    def _parts(self, data: ImageSet | ArraySet, device: torch.device) -> list[Part]:
         if isinstance(self.first.regularizer, models.regularizers.TotalCorrelation):
             self.first.regularizer.dataset_size = len(data)
         return super()._parts(data, device)

@@ -1,9 +1,9 @@
-"""What models of images share: their networks, their data, and eval mode for everything but training."""
+"""What models of images (and of other data) share: their networks, their data, and eval mode for everything but training."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -11,27 +11,32 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.api.base import Model, Part, describe_data
+from vaefast.api.shapes import are_images, describe_arrays
 from vaefast.api.transformer import Transformer
-from vaefast.data import ImageSet, as_image_set
+from vaefast.data import ArraySet, ImageSet, as_array_set, as_image_set
 from vaefast.errors import ArgumentError
 from vaefast.models.autoencoder import Autoencoder
+from vaefast.models.mode import evaluating
 from vaefast.models.posterior import Posterior
-from vaefast.nets import NETS, SPATIAL
+from vaefast.nets import SPATIAL, nets_for
 from vaefast.nets.own import own_network
 from vaefast.nets.shapes import CodeShape
+from vaefast.training.device import Mode
+from vaefast.training.settings import StageSettings
 from vaefast.training.sources import ImageSource
 
 
-def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, image_shape: tuple[int, int, int],
+def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, shape: tuple[int, ...],
              latent_dim: CodeShape, *, deterministic: bool = False, channels_out: int | None = None,
-             known: Mapping[str, Any] = NETS, options: Mapping[str, Any] | None = None,
+             known: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None,
              decoder_options: Mapping[str, Any] | None = None) -> tuple[nn.Module, nn.Module]:
-    """The user's own encoder and decoder, or those named by `nets`.
+    """The user's own encoder and decoder, or those named by `nets`, of examples of such a shape.
 
     Codes of shape (c, h, w) are maps, which some of the named networks have. A `deterministic` encoder gives a mean alone;
-    `channels_out` are the decoder's channels, where they are not the image's.
-    `known` are the pairs by name; `options` go to the encoder and the decoder, as far as they take them, `decoder_options` to the
-    decoder. Raises ArgumentError for options that the named networks do not take, and for any beside the user's own.
+    `channels_out` are the decoder's channels, where they are not the image's. `known` are the pairs by name, those of
+    `vaefast.nets.nets_for(shape)` if None; `options` go to the encoder and the decoder, as far as they take them,
+    `decoder_options` to the decoder. Raises ArgumentError for options that the named networks do not take, and for any beside the
+    user's own.
     """
     if (encoder is None) != (decoder is None):
         raise ArgumentError("encoder and decoder go together: give both, or neither for the networks named by nets.")
@@ -44,13 +49,19 @@ def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, im
             raise ArgumentError(f"latent_dim is {latent_dim!r}; networks of your own give flat codes: return maps as "
                                 "mu.flatten(1), and say how many numbers that are.")
         return own_network("encoder", encoder), own_network("decoder", decoder)
+    known = nets_for(shape) if known is None else known
     if nets not in known:
-        raise ArgumentError(f"nets is {nets!r}; expected one of {', '.join(known)}.")
+        if are_images(shape):
+            raise ArgumentError(f"nets is {nets!r}; expected one of {', '.join(known)}.")
+        what = f"expected {' or '.join(map(repr, known))}, or" if known else "there are none by name, so give"
+        raise ArgumentError(f"nets is {nets!r}; of data of shape {shape} {what} an encoder and a decoder of your own.")
+    if not isinstance(latent_dim, int) and not are_images(shape):
+        raise ArgumentError(f"latent_dim is {latent_dim!r}, maps of codes, which images alone have; give a whole number.")
     build_encoder, build_decoder = known[nets]
     if not isinstance(latent_dim, int) and nets not in SPATIAL:
         raise ArgumentError(f"latent_dim is {latent_dim!r}, maps of codes; nets {nets!r} has codes without places. Choose "
                             f"nets={' or '.join(map(repr, SPATIAL))}, or a whole number.")
-    shape_out = (channels_out or image_shape[0], *image_shape[1:])
+    shape_out = (channels_out or shape[0], *shape[1:])
     of_encoder, of_decoder = ([p for p in list(inspect.signature(builder).parameters)[2:] if p != "deterministic"]
                               for builder in (build_encoder, build_decoder))
     both = list(dict.fromkeys([*of_encoder, *of_decoder]))
@@ -59,7 +70,7 @@ def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, im
             if name not in taken:
                 raise ArgumentError(f"{what} has {name!r}, which {nets!r} does not take; it has {', '.join(taken) or 'none'}.")
     for_encoder, for_decoder = ({k: v for k, v in (options or {}).items() if k in taken} for taken in (of_encoder, of_decoder))
-    return (build_encoder(image_shape, latent_dim, deterministic=deterministic, **for_encoder),
+    return (build_encoder(shape, latent_dim, deterministic=deterministic, **for_encoder),
             build_decoder(shape_out, latent_dim, **for_decoder, **(decoder_options or {})))
 
 
@@ -90,24 +101,75 @@ class ImageModel(Model):
 
 
 class ImageAutoencoder(Transformer, ImageModel, Autoencoder):
-    """A model that draws images and codes them, too: it has encode, decode and reconstruct."""
+    """A model that draws images and codes them, too: it has encode, decode and reconstruct. So has one of other data, which it
+    takes and gives in their own units."""
 
     encodes = holds_out = True
     networks: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
 
+    @property
+    def draws_images(self) -> bool:  # type: ignore[override]
+        """Whether its examples are images, so that samples can be shown and scored as such."""
+        return are_images(self.data_shape)
+
+    def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
+        if self.draws_images:
+            return super()._accept(data)
+        arrays = as_array_set(data, self.data_shape)
+        return arrays, describe_arrays(arrays)
+
+    def _settings(self, settings: StageSettings | Sequence[StageSettings] | None,
+                  overrides: dict[str, Any]) -> list[StageSettings]:
+        stages = super()._settings(settings, overrides)
+        if not self.draws_images and any(stage.flip for stage in stages):
+            raise ArgumentError(f"flip is True, which mirrors images; leave it out for data of shape {self.data_shape}.")
+        return stages
+
+    def _layout(self, channels_last: Mode, device: torch.device) -> Mode:
+        if self.draws_images:
+            return super()._layout(channels_last, device)
+        if channels_last == "on":
+            raise ArgumentError(f"channels_last is 'on', which orders images of two dimensions; leave it out for data of shape "
+                                f"{self.data_shape}.")
+        return "off"
+
+    def _prepare(self, data: Any, seed: int, device: torch.device) -> None:
+        standardiser = getattr(self.first, "standardiser", None)
+        if standardiser is not None:
+            standardiser.fit(data.values)
+
+    def _batch(self, x: Any) -> Any:
+        """Examples as the doors of the models take them: lists, Datasets and sets as one tensor, all else as it is."""
+        if isinstance(x, (Tensor, np.ndarray)):
+            return x
+        return as_image_set(x).images if self.draws_images else as_array_set(x).values
+
     def encode(self, x: Any) -> Posterior:
-        """q(z|x) of images [B, C, H, W] (uint8, or float in [0, 1]; or whatever else `fit` takes): `mean`, `std` and `sample()`,
-        [B, k] each."""
-        return super().encode(_batch(x))
+        """q(z|x) of images [B, C, H, W] (uint8, or float in [0, 1]; or whatever else `fit` takes), or other examples [B,
+        *data_shape]: `mean`, `std` and `sample()`, [B, k] each."""
+        return super().encode(self._batch(x))
+
+    def log_likelihood(self, x: Any, z: Tensor) -> Tensor:
+        """log p(x|z) in nats of examples [B, ...] at codes [B, k], [B]; of data that are standardised inside in their own units.
+        With it `vaefast.metrics.importance_weighted_bound` bounds log p(x).
+
+        Raises:
+            ArgumentError: a model that has no p(x|z), such as a WAE.
+        """
+        if not hasattr(self.first, "log_likelihood"):
+            raise ArgumentError(f"a {self.kind} model has no likelihood p(x|z) of its own.")
+        with evaluating(self.first):
+            density: Tensor = self.first.log_likelihood(self._batch(x), z)
+            return density
 
     def chain(self, n: int, steps: int, start: str = "noise", *, data: Any = None, **options: Any) -> Tensor:
-        return super().chain(n, steps, start, data=None if data is None else _batch(data), **options)
+        return super().chain(n, steps, start, data=None if data is None else self._batch(data), **options)
 
     chain.__doc__ = Autoencoder.chain.__doc__
 
 
 class OneStage(ImageAutoencoder):
-    """A model of images whose one stage is the module `first`, which has encode, decode, prior and a loss.
+    """A model of images or other data whose one stage is the module `first`, which has encode, decode, prior and a loss.
 
     Everything but training (encode, decode, reconstruct, sample) runs in eval mode, whatever mode the module is in.
     Called with a batch, the model returns its loss terms, for your own training loop; so does `first`.
@@ -117,13 +179,14 @@ class OneStage(ImageAutoencoder):
         super().__init__()
         self.first = first
 
-    def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
+    def _parts(self, data: ImageSet | ArraySet, device: torch.device) -> list[Part]:
         source = ImageSource(data.images, device, scale=False)  # the losses scale uint8 themselves
         return [("stage1", self.first, lambda: source)]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Loss terms of a batch [B, C, H, W] (uint8, or float in [0, 1]), in nats or the loss's own units per image."""
-        terms: dict[str, Tensor] = self.first(_batch(x))
+        """Loss terms of a batch [B, C, H, W] (uint8, or float in [0, 1]) or [B, *data_shape], in nats or the loss's own units per
+        example."""
+        terms: dict[str, Tensor] = self.first(self._batch(x))
         return terms
 
     def sample_codes(self, n: int, generator: torch.Generator | None = None) -> Tensor:
@@ -132,11 +195,6 @@ class OneStage(ImageAutoencoder):
         return codes
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n images, [n, C, H, W] in [0, 1]: codes of the prior, decoded; drawn by an autoregressive decoder, and without
-        pixel noise by any other."""
+        """n images, [n, C, H, W] in [0, 1], or other examples [n, *data_shape] in their own units: codes of the prior, decoded;
+        drawn by an autoregressive decoder, and without noise of the values by any other."""
         return self.decode(self.sample_codes(n, generator), generator)
-
-
-def _batch(x: Any) -> Any:
-    """Images as the doors of the models take them: lists, Datasets and sets of images as one tensor, all else as it is."""
-    return x if isinstance(x, (Tensor, np.ndarray)) else as_image_set(x).images

@@ -96,7 +96,8 @@ def _made(path: Path, kind: type[Model], config: Mapping[str, Any], source: Mapp
     spec = source.get("from") if networks is True else networks
     if not isinstance(spec, str):
         raise CheckpointError(_needs_networks(path, kind, source))
-    return networks_from(spec, kind.networks, config["image_shape"], config["latent_dim"], source.get("options"))
+    shape = config.get("image_shape") or config["data_shape"]
+    return networks_from(spec, kind.networks, shape, config["latent_dim"], source.get("options"))
 
 
 def _needs_networks(path: Path, kind: type[Model], source: Mapping[str, Any]) -> str:

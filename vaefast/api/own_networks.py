@@ -20,7 +20,7 @@ STRUCTURE = 20_000
 """Characters of a network's structure that a file holds."""
 
 
-def networks_from(spec: str, names: Sequence[str], image_shape: Sequence[int], latent_dim: int,
+def networks_from(spec: str, names: Sequence[str], shape: Sequence[int], latent_dim: int,
                   options: Mapping[str, Any] | None = None) -> dict[str, nn.Module]:
     """Import and call what makes a model's networks. This runs the code of that module.
 
@@ -28,7 +28,8 @@ def networks_from(spec: str, names: Sequence[str], image_shape: Sequence[int], l
         spec: "module:function", which returns all networks, in the order of `names` or by name; or a function or class for each
             of them, "module:Encoder,module:Decoder". Modules are looked for in the working folder, too.
         names: of the networks, such as ("encoder", "decoder").
-        image_shape, latent_dim: given to a function that has arguments of these names.
+        shape: of an example; given to a function that has an argument `image_shape`, or `data_shape` if it is no image's.
+        latent_dim: given to one that has an argument of this name.
         options: its other arguments.
 
     Raises:
@@ -37,7 +38,7 @@ def networks_from(spec: str, names: Sequence[str], image_shape: Sequence[int], l
     makers = [_imported(word.strip()) for word in spec.split(",")]
     if len(makers) not in (1, len(names)):
         raise ArgumentError(f"networks is {spec!r}; expected {FORM}, or {len(names)} of them: {' and '.join(names)}.")
-    known = {"image_shape": tuple(image_shape), "latent_dim": latent_dim, **(options or {})}
+    known = {"image_shape" if len(shape) == 3 else "data_shape": tuple(shape), "latent_dim": latent_dim, **(options or {})}
     made = [_called(word, maker, known, alone=len(makers) == 1, options=dict(options or {}))
             for word, maker in zip(spec.split(","), makers)]
     if len(makers) == 1:

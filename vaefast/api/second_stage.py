@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vaefast import models
 from vaefast.api.base import Model, Part
 from vaefast.api.transformer import Transformer
-from vaefast.data import ImageSet
+from vaefast.data import ArraySet, ImageSet
 from vaefast.data.arrays import as_labels
 from vaefast.errors import ArgumentError
 from vaefast.models.condition import checked_labels
@@ -117,17 +117,17 @@ def fit_mixture(second: nn.Module | None, codes: Callable[[], Latents], seed: in
 
 
 class TwoStageTraining:
-    """How a model is trained on images whose codes a second stage learns: `first`, then `second`, where there is one."""
+    """How a model is trained on images or other data whose codes a second stage learns: `first`, then `second`, if it has one."""
 
     first: Any
     second: Any
 
-    def _accept(self, data: Any) -> tuple[ImageSet, dict[str, Any]]:
+    def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
         images, described = super()._accept(data)  # type: ignore[misc]  # of the model that this is mixed into
         _labels(self.second, images.labels, images.name)
         return images, described
 
-    def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
+    def _parts(self, data: ImageSet | ArraySet, device: torch.device) -> list[Part]:
         source = ImageSource(data.images, device, scale=False)  # the losses scale uint8 themselves
         parts: list[Part] = [("stage1", self.first, lambda: source)]
         if self.second is not None and not isinstance(self.second, models.Mixture):
@@ -135,9 +135,9 @@ class TwoStageTraining:
             parts.append(("stage2", self.second, lambda: PosteriorSource.of(self.first, source, device, labels=labels)))
         return parts
 
-    def _conclude(self, data: ImageSet, seed: int, device: torch.device) -> dict[str, float]:
+    def _conclude(self, data: ImageSet | ArraySet, seed: int, device: torch.device) -> dict[str, float]:
         return fit_mixture(self.second, lambda: _codes(self, ImageSource(data.images, device, scale=False), device), seed,
-                            _labels(self.second, data.labels, data.name))
+                           _labels(self.second, data.labels, data.name))
 
 
 class SecondStage(Transformer, Model):

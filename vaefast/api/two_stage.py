@@ -17,11 +17,12 @@ from vaefast.api.second_stage import (
     second_defaults,
     second_sizes,
 )
+from vaefast.api.shapes import nets_or_default, refuse_logits, refuse_what_images_have, settled_nets, standardiser_for
 from vaefast.models.noise_level import Gamma
 from vaefast.models.second_stage import SecondStage
 from vaefast.models.vae import Likelihood
 from vaefast.nets import NetsName
-from vaefast.nets.shapes import CodeShape, checked_image_shape, checked_latents
+from vaefast.nets.shapes import CodeShape, checked_latents, shape_of_data
 from vaefast.training.settings import StageSettings
 
 
@@ -37,11 +38,12 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
     Gaussians, which is fitted and not trained.
 
     Args:
-        image_shape: (channels, height, width).
+        image_shape: (channels, height, width), of images.
         latent_dim: dimensions of the code z, and of the second stage's u; or (c, h, w), maps of codes, which a flow takes as maps
             (outside they are flat, k = c h w; `z.unflatten(1, latent_dim)` shows them).
-        nets: "infogan", the neutral networks of the paper, or another of `vaefast.nets.NETS`; or give both `encoder` and
-            `decoder`.
+        data_shape, standardise: instead of it, the shape of examples that are no images, and their units, as for `vaefast.VAE`.
+        nets: "infogan", the neutral networks of the paper (default for images), or another of `vaefast.nets.NETS`; "residual" for
+            data of `data_shape`; or give both `encoder` and `decoder`.
         encoder: any module image -> (mu, raw) or -> [B, 2 * latent_dim] (see `vaefast.nets` for how s is read).
         decoder: any module code -> image in [0, 1] (or logits; see `vaefast.nets`).
         gamma: stage 1's decoder noise: "learned", "optimal" or a number (see `vaefast.models.VAE`).
@@ -70,20 +72,26 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
         sample = models.TwoStageVAE.sample  # its stage comes before its generator
     defaults: tuple[StageSettings, ...] = (StageSettings(epochs=400), StageSettings(epochs=800))
 
-    def __init__(self, image_shape: tuple[int, int, int], latent_dim: CodeShape = 64, *, nets: NetsName = "infogan",
+    def __init__(self, image_shape: tuple[int, int, int] | None = None, latent_dim: CodeShape = 64, *,
+                 data_shape: tuple[int, ...] | None = None, standardise: bool | None = None, nets: NetsName | None = None,
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: Gamma = "learned",
                  gamma_init: float = 1.0, likelihood: Likelihood = "gaussian", second: SecondKind = "vae",
                  classes: int | None = None, second_gamma: Gamma = "learned", second_width: int | None = None,
                  second_depth: int | None = None,
                  adversary: AdversaryName | nn.Module | None = None, adversarial_weight: float = 100.0,
                  net_options: Mapping[str, Any] | None = None) -> None:
-        image_shape, (k, maps) = checked_image_shape(image_shape), checked_latents(latent_dim)
-        encoder, decoder = networks(nets, encoder, decoder, image_shape, maps or k, options=net_options)
-        judge = image_adversary(adversary, image_shape[0])
-        first = models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=k, gamma=gamma,
-                           likelihood=likelihood, gamma_init=gamma_init, adversary=judge, adversarial_weight=adversarial_weight)
+        shape, (k, maps) = shape_of_data(image_shape, data_shape), checked_latents(latent_dim)
+        chosen = nets_or_default(nets, shape)
+        settled = settled_nets(chosen, encoder)
+        refuse_what_images_have(shape, adversary=(adversary, None), likelihood=(likelihood, "gaussian", "squared"))
+        encoder, decoder = networks(chosen, encoder, decoder, shape, maps or k, options=net_options)
+        refuse_logits(shape, decoder)
+        judge = image_adversary(adversary, shape[0])
+        first = models.VAE(encoder, decoder, data_shape=shape, latent_dim=k, gamma=gamma,
+                           likelihood=likelihood, gamma_init=gamma_init, adversary=judge, adversarial_weight=adversarial_weight,
+                           standardiser=standardiser_for(shape, standardise))
         width, depth = second_sizes(second, second_width, second_depth, maps=maps is not None)
         super().__init__(first, build_second(maps or k, width, depth, kind=second, gamma=second_gamma,
                                               classes=classes))
         self.defaults = (StageSettings(epochs=400), *second_defaults(second, StageSettings(epochs=800)))
-        self._settled = {"second_width": width, "second_depth": depth}
+        self._settled = {**settled, "second_width": width, "second_depth": depth}

@@ -10,27 +10,34 @@ from torch import nn
 from vaefast import models
 from vaefast.api.adversary import AdversaryName, image_adversary
 from vaefast.api.images import OneStage, networks
+from vaefast.api.shapes import nets_or_default, refuse_logits, refuse_what_images_have, settled_nets, standardiser_for
 from vaefast.errors import ArgumentError
 from vaefast.models.noise_level import Gamma
 from vaefast.models.vae import Likelihood
 from vaefast.nets import FLOWS, Flow, NetsName
 from vaefast.nets.flows import FlowName
-from vaefast.nets.shapes import CodeShape, checked_image_shape, checked_latents, whole_number
+from vaefast.nets.shapes import CodeShape, checked_latents, shape_of_data, whole_number
 from vaefast.training.settings import StageSettings
 
 
 class VAE(OneStage):
-    """A variational autoencoder of images: `fit`, `sample`, `encode`, `decode`, `reconstruct`, `save`.
+    """A variational autoencoder of images, or of data of any shape: `fit`, `sample`, `encode`, `decode`, `reconstruct`, `save`.
 
     >>> model = vaefast.VAE(image_shape=(1, 28, 28), latent_dim=64, gamma=1.0)
     >>> history = model.fit(images, epochs=400, out="runs/mnist")
     >>> x = model.sample(64)                     # float [64, 1, 28, 28] in [0, 1]
+    >>> model = vaefast.VAE(data_shape=(30,), latent_dim=5)    # vectors, in their own units
 
     Args:
-        image_shape: (channels, height, width).
+        image_shape: (channels, height, width), of images.
         latent_dim: dimensions of the code z, or (c, h, w), maps of codes (see `vaefast.TwoStageVAE`).
-        nets: "infogan", the neutral networks of Dai & Wipf, or another of `vaefast.nets.NETS`; or give both `encoder` and
-            `decoder`, as for `vaefast.TwoStageVAE`.
+        data_shape: instead of it, the shape of an example that is no image: (D,), (C, L), (C, D, H, W). Its values are real
+            numbers of any scale (uint8 counts as [0, 1]), and the decoder's output is linear.
+        standardise: data of `data_shape`: take their mean and deviation from the data of the first `fit`, one for each dimension
+            of vectors and for each channel of others, and undo it in what is decoded. Losses and gamma are then in standardised
+            units. None is true; images have none.
+        nets: "infogan", the neutral networks of Dai & Wipf (default for images), or another of `vaefast.nets.NETS`; "residual"
+            for data of `data_shape`; or give both `encoder` and `decoder`, as for `vaefast.TwoStageVAE`.
         gamma: the decoder's noise: "learned", "optimal" or a number (see `vaefast.models.VAE`).
         gamma_init: first value of a learned gamma.
         likelihood: "gaussian", "bernoulli" (cross-entropy) or "squared" (the squared error alone).
@@ -53,18 +60,25 @@ class VAE(OneStage):
     first: models.VAE
     defaults = (StageSettings(epochs=400),)
 
-    def __init__(self, image_shape: tuple[int, int, int], latent_dim: CodeShape = 64, *, nets: NetsName = "infogan",
+    def __init__(self, image_shape: tuple[int, int, int] | None = None, latent_dim: CodeShape = 64, *,
+                 data_shape: tuple[int, ...] | None = None, standardise: bool | None = None, nets: NetsName | None = None,
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: Gamma = "learned",
                  gamma_init: float = 1.0, likelihood: Likelihood = "gaussian", beta: float = 1.0, flow: FlowName | None = None,
                  flow_depth: int = 10, adversary: AdversaryName | nn.Module | None = None, adversarial_weight: float = 100.0,
                  net_options: Mapping[str, Any] | None = None) -> None:
-        image_shape, (k, maps) = checked_image_shape(image_shape), checked_latents(latent_dim)
-        encoder, decoder = networks(nets, encoder, decoder, image_shape, maps or k, options=net_options)
+        shape, (k, maps) = shape_of_data(image_shape, data_shape), checked_latents(latent_dim)
+        chosen = nets_or_default(nets, shape)
+        settled = settled_nets(chosen, encoder)
+        refuse_what_images_have(shape, adversary=(adversary, None), likelihood=(likelihood, "gaussian", "squared"))
+        encoder, decoder = networks(chosen, encoder, decoder, shape, maps or k, options=net_options)
+        refuse_logits(shape, decoder)
         flow_depth = whole_number("flow_depth", flow_depth)
         if flow is not None and flow not in FLOWS:
             raise ArgumentError(f"flow is {flow!r}; expected one of {', '.join(FLOWS)}, or None.")
-        judge = image_adversary(adversary, image_shape[0])
-        super().__init__(models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=k, gamma=gamma,
+        judge = image_adversary(adversary, shape[0])
+        super().__init__(models.VAE(encoder, decoder, data_shape=shape, latent_dim=k, gamma=gamma,
                                     likelihood=likelihood, gamma_init=gamma_init, beta=beta,
                                     flow=None if flow is None else Flow(flow, flow_depth, k),
-                                    adversary=judge, adversarial_weight=adversarial_weight))
+                                    adversary=judge, adversarial_weight=adversarial_weight,
+                                    standardiser=standardiser_for(shape, standardise)))
+        self._settled = settled

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from vaefast import models
 from vaefast.api.images import OneStage, networks
-from vaefast.data import ImageSet
+from vaefast.api.shapes import nets_or_default, refuse_logits, refuse_what_images_have, settled_nets, standardiser_for
+from vaefast.data import ArraySet, ImageSet
 from vaefast.errors import ArgumentError
 from vaefast.models.latent_model import PosteriorName
 from vaefast.models.prior_penalty import Kernel
 from vaefast.models.wae import Cost
 from vaefast.nets import LatentAdversary, NetsName
-from vaefast.nets.shapes import checked_image_shape, whole_number
+from vaefast.nets.shapes import shape_of_data, whole_number
 from vaefast.training.settings import PlayerSettings, StageSettings
 
 BETAS = (0.5, 0.999)
@@ -35,17 +36,18 @@ def against_adversary(settings: StageSettings) -> StageSettings:
 
 
 class WAE(OneStage):
-    """A Wasserstein autoencoder of images: `fit`, `sample`, `encode`, `decode`, `reconstruct`, `save`.
+    """A Wasserstein autoencoder of images, or of data of any shape: `fit`, `sample`, `encode`, `decode`, `reconstruct`, `save`.
 
     >>> model = vaefast.WAE(image_shape=(1, 28, 28), latent_dim=64, penalty="mmd")
     >>> history = model.fit(images, epochs=400, out="runs/mnist")
     >>> x = model.sample(64)                     # float [64, 1, 28, 28] in [0, 1]
 
     Args:
-        image_shape: (channels, height, width).
+        image_shape: (channels, height, width), of images.
         latent_dim: dimensions of the code z.
-        nets: "infogan", the neutral networks of Dai & Wipf, or another of `vaefast.nets.NETS`; or give both `encoder` and
-            `decoder`.
+        data_shape, standardise: instead of it, the shape of examples that are no images, and their units, as for `vaefast.VAE`.
+        nets: "infogan", the neutral networks of Dai & Wipf (default for images), or another of `vaefast.nets.NETS`; "residual"
+            for data of `data_shape`; or give both `encoder` and `decoder`.
         encoder: any module image -> mu [B, latent_dim], or as for `vaefast.TwoStageVAE`.
         decoder: any module code -> image in `image_range` (or logits; see `vaefast.nets`).
         penalty: "mmd", or "gan": an adversary tells codes from draws of the prior; training then has two players,
@@ -66,25 +68,33 @@ class WAE(OneStage):
     first: models.WAE
     defaults: tuple[StageSettings, ...] = (StageSettings(epochs=400),)
 
-    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, nets: NetsName = "infogan",
+    def __init__(self, image_shape: tuple[int, int, int] | None = None, latent_dim: int = 64, *,
+                 data_shape: tuple[int, ...] | None = None, standardise: bool | None = None, nets: NetsName | None = None,
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, penalty: Literal["mmd", "gan"] = "mmd",
                  lambda_: float = 100.0, prior_std: float = 1.0, kernel: Kernel = "imq", reconstruction: Cost = "l2sq",
                  image_range: tuple[float, float] = (0.0, 1.0), posterior: PosteriorName = "deterministic",
                  prior_trick: bool = True, adversary_width: int = 1024, adversary_depth: int = 4, pretrain: bool = False) -> None:
-        image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
-        encoder, decoder = networks(nets, encoder, decoder, image_shape, latent_dim, deterministic=posterior == "deterministic")
+        shape, latent_dim = shape_of_data(image_shape, data_shape), whole_number("latent_dim", latent_dim)
+        chosen = nets_or_default(nets, shape)
+        settled = settled_nets(chosen, encoder)
+        refuse_what_images_have(shape, image_range=(image_range, (0, 1), [0, 1]))
+        encoder, decoder = networks(chosen, encoder, decoder, shape, latent_dim, deterministic=posterior == "deterministic")
+        refuse_logits(shape, decoder)
         width, depth = whole_number("adversary_width", adversary_width), whole_number("adversary_depth", adversary_depth)
         if not isinstance(pretrain, bool):
             raise ArgumentError(f"pretrain is {pretrain!r}; expected True or False.")
-        super().__init__(models.WAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, penalty=penalty,
+        super().__init__(models.WAE(encoder, decoder, data_shape=shape, latent_dim=latent_dim, penalty=penalty,
                                     lambda_=lambda_, prior_std=prior_std, kernel=kernel, reconstruction=reconstruction,
                                     image_range=image_range, posterior=posterior, prior_trick=prior_trick,
-                                    adversary=LatentAdversary(latent_dim, width, depth) if penalty == "gan" else None))
+                                    adversary=LatentAdversary(latent_dim, width, depth) if penalty == "gan" else None,
+                                    standardiser=standardiser_for(shape, standardise)))
+        self._settled = settled
         if penalty == "gan":
             self.defaults = tuple(map(against_adversary, self.defaults))
         self._pretrain = pretrain
 
-    def _prepare(self, data: ImageSet, seed: int, device: torch.device) -> None:
+    def _prepare(self, data: ImageSet | ArraySet, seed: int, device: torch.device) -> None:
+        super()._prepare(data, seed, device)
         if not self._pretrain:
             return
         self.to(device)

@@ -8,7 +8,7 @@ from typing import Any
 
 from vaefast.cli.arguments import NETWORKS, numbers, real
 
-HELP = "draw images from a trained run"
+HELP = "draw images, or other examples, from a trained run"
 
 
 def add(commands: Any, machine: argparse.ArgumentParser) -> None:
@@ -19,7 +19,8 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     sample.add_argument("run", metavar="RUN", help="run folder")
     sample.add_argument("-n", type=int, default=100, help="how many (default: 100)")
     sample.add_argument("--out", required=True, metavar="FILE",
-                        help=".npz: all images, and a grid of the first 100 beside it as .png; .png: the grid alone")
+                        help=".npz: all of them, and a grid of the first 100 images beside it as .png (of other data curves, "
+                        "slices or points); .png: the picture alone")
     where = sample.add_mutually_exclusive_group()
     where.add_argument("--sampler", choices=SAMPLERS, help="where codes come from: the prior, a Gaussian mixture fitted to the "
                        "codes of the run's training images, or the second stage (default, where there is one)")

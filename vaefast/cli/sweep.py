@@ -46,10 +46,15 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     from vaefast.cli.training import request_of
+    from vaefast.data.array_files import ARRAYS
+    from vaefast.errors import ArgumentError
     from vaefast.experiments.sweep.search import Sweep, sweep
 
+    asked = request_of(args)
+    if asked.data_name == ARRAYS:
+        raise ArgumentError(f"data is {asked.data_root!r}, examples that are no images; a sweep scores images alone.")
     best = sweep(Sweep(
-        request_of(args), space=args.space, loss=args.loss, metric=args.metric, samples=args.n, early_stop=args.early_stop,
+        asked, space=args.space, loss=args.loss, metric=args.metric, samples=args.n, early_stop=args.early_stop,
         settings=args.settings, seeds=args.seeds, weights=args.inception_weights, address=args.address,
         cpus=args.cpus, gpus=args.gpus, at_once=args.at_once))
     print(f"done: {best['name']} is best; tables in {vars(args)['request.out']}: settings.md"

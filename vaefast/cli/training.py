@@ -13,6 +13,7 @@ from vaefast.api.base import Model
 from vaefast.cli.arguments import NETWORKS, named, numbers, option, pair, real, value_of
 from vaefast.cli.signature import Hint, add_arguments, flag, hints_of
 from vaefast.data import names as data_names
+from vaefast.data.array_files import ARRAYS, SUFFIXES, reads_as_images
 from vaefast.data.decode import ON_BAD
 from vaefast.errors import ArgumentError
 from vaefast.experiments.config_file import read_config
@@ -56,7 +57,8 @@ def add_data_and_budget(parser: argparse.ArgumentParser, words: Sequence[str]) -
     parser.add_argument("model", metavar="MODEL", choices=list(PRESETS), default=kind_of(words) if file else None,
                         help="what to train: " + ", ".join(PRESETS), **more)
     parser.add_argument("--data", dest="request.data_name", required=not file, metavar="NAME", default=argparse.SUPPRESS,
-                        help="data set: " + ", ".join(data_names()))
+                        help="data set: " + ", ".join(data_names()) + "; or a FILE.npy or FILE.npz of images, or of vectors, "
+                        "sequences or volumes")
     parser.add_argument("--data-root", dest="request.data_root", metavar="DIR", default=argparse.SUPPRESS,
                         help="folder of the data set's files (digits needs none)")
     parser.add_argument("--image-size", "--size", dest="data.size", type=int, metavar="N", default=argparse.SUPPRESS,
@@ -148,10 +150,34 @@ def request_of(args: argparse.Namespace) -> Request:
     if getattr(args, "network_option", None):
         model["network_options"] = _by_name(args.network_option)
     data = {**file.pop("data_options", {}), **by_group["data"], **dict(args.data_option)}
-    return Request(**{**file, **by_group["request"], "kind": args.model, "data_options": data, "stage_overrides": stage,
+    shape: Any = model.pop("data_shape", None)
+    request = {**file, **by_group["request"]}
+    if str(request.get("data_name")).endswith(SUFFIXES):
+        request |= of_file(request, shape)
+    elif shape is not None and request.get("data_name") != ARRAYS:
+        raise ArgumentError(f"data_shape is {shape!r}, which is for examples of a NumPy file; give that as data (FILE.npy or "
+                            "FILE.npz).")
+    if shape is not None:
+        data["data_shape"] = list(shape)
+    return Request(**{**request, "kind": args.model, "data_options": data, "stage_overrides": stage,
                       "model_overrides": {**file.pop("model_overrides", {}), **model}, "command": args.line,
                       "trainer": {**file.pop("trainer", {}), **by_group["trainer"]}, "device": args.device,
                       **({"seed": args.seed} if hasattr(args, "seed") else {})})
+
+
+def of_file(request: Mapping[str, Any], shape: Sequence[int] | None) -> dict[str, Any]:
+    """`data_name` and `data_root` of a request whose data are a NumPy file: images, where they read as such and no shape is
+    given, or examples of any shape.
+
+    Raises:
+        ArgumentError: a folder is given, too, or the shape of images. Others as `vaefast.data.array_files.load_arrays`.
+    """
+    path = request["data_name"]
+    if request.get("data_root") is not None:
+        raise ArgumentError(f"data_root was given with data {path!r}, which is a file already; leave it out.")
+    if shape is not None and len(shape) == 3:
+        raise ArgumentError(f"data_shape is {shape!r}, which is that of images; leave it out, and the file is read as images.")
+    return {"data_name": "npz" if shape is None and reads_as_images(path) else ARRAYS, "data_root": path}
 
 
 def read_options(kind: str, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:

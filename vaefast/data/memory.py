@@ -42,7 +42,7 @@ def _reclaimable(limit: Path) -> int:
         return 0
 
 
-def require(shape: Sequence[int], item_bytes: int, what: str) -> None:
+def require(shape: Sequence[int], item_bytes: int, what: str, things: str = "images") -> None:
     """Raise DataError where an array of this shape does not fit into memory; `what` needs it.
 
     Raises:
@@ -50,8 +50,9 @@ def require(shape: Sequence[int], item_bytes: int, what: str) -> None:
     """
     need = math.prod(shape) * item_bytes
     if need > _SMALL and (room := available_bytes()) is not None and need > room:
-        raise DataError(f"{what} {size_in_words(need)} of memory for {shape[0]:,} images of {'x'.join(map(str, shape[1:]))}, and "
-                        f"{size_in_words(room)} are free; take smaller images or a part of them (torch.utils.data.Subset).")
+        each = "x".join(map(str, shape[1:]))
+        raise DataError(f"{what} {size_in_words(need)} of memory for {shape[0]:,} {things} of {each}, and {size_in_words(room)} "
+                        f"are free; take smaller {things} or a part of them (torch.utils.data.Subset).")
 
 
 def in_memory(shape: tuple[int, ...]) -> np.ndarray:

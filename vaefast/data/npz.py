@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,8 @@ from vaefast.data.image_set import ImageSet
 from vaefast.data.roots import SPLIT_NAMES, as_size, check_split, held_out, required_root
 from vaefast.errors import ArgumentError, DataError
 
+IMAGE_RANKS = (3, 4)
+"""Dimensions of an array that is read as one of images."""
 _IMAGES = ("images", "x", "data", "imgs")
 _LABELS = ("labels", "y", "label", "targets")
 _PARTS = ("train", "training", *SPLIT_NAMES["test"])
@@ -53,20 +56,8 @@ def load_npz(
         ArgumentError: an impossible option.
     """
     check_split(split, ("train", "test", "all"))
-    path = _locate(required_root(root, "a .npz or .npy file"))
-    try:
-        arrays, notes = _read(path, split)
-    except (OSError, EOFError, ValueError, KeyError, zlib.error, zipfile.BadZipFile, RuntimeError,
-            MemoryError) as error:  # fmt: skip
-        if isinstance(error, DataError):
-            raise
-        if isinstance(error, MemoryError):
-            raise DataError(f"{path} does not fit into memory ({error}); save a part of its images, or smaller ones.") from None
-        if "pickle" in str(error).lower():
-            raise DataError(
-                f"{path} holds pickled objects or is not a NumPy file; save plain arrays of numbers with numpy.savez."
-            ) from None
-        raise DataError(f"{path} cannot be read as a NumPy file ({error}); write it again.") from None
+    path = locate(required_root(root, "a .npz or .npy file"))
+    arrays, notes = read_arrays(path, split)
     for note in notes:
         warnings.warn(note, stacklevel=3)
     try:
@@ -87,7 +78,8 @@ def load_npz(
     return result
 
 
-def _locate(root: Path) -> Path:
+def locate(root: Path) -> Path:
+    """The file `root`, or the one that it holds."""
     if not root.is_dir():
         return root
     files = sorted(path for path in root.iterdir() if path.suffix in (".npz", ".npy"))
@@ -110,8 +102,28 @@ class _Entry(NamedTuple):
     labels: str | None
 
 
-def _read(path: Path, split: str) -> tuple[_Arrays, list[str]]:
-    """The arrays of a split, and sentences on what else the file holds."""
+def read_arrays(path: Path, split: str, ranks: Sequence[int] = IMAGE_RANKS) -> tuple[_Arrays, list[str]]:
+    """The arrays of a split, and sentences on what else the file holds; without a known name, the first of one of the `ranks`.
+
+    Raises:
+        DataError: the file is damaged, or holds pickled objects or no such array.
+    """
+    try:
+        return _read(path, split, ranks)
+    except (OSError, EOFError, ValueError, KeyError, zlib.error, zipfile.BadZipFile, RuntimeError,
+            MemoryError) as error:  # fmt: skip
+        if isinstance(error, DataError):
+            raise
+        if isinstance(error, MemoryError):
+            raise DataError(f"{path} does not fit into memory ({error}); save a part of its images, or smaller ones.") from None
+        if "pickle" in str(error).lower():
+            raise DataError(
+                f"{path} holds pickled objects or is not a NumPy file; save plain arrays of numbers with numpy.savez."
+            ) from None
+        raise DataError(f"{path} cannot be read as a NumPy file ({error}); write it again.") from None
+
+
+def _read(path: Path, split: str, ranks: Sequence[int]) -> tuple[_Arrays, list[str]]:
     with open(path, "rb") as file:
         if not zipfile.is_zipfile(file):
             file.seek(0)
@@ -124,7 +136,7 @@ def _read(path: Path, split: str) -> tuple[_Arrays, list[str]]:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise DataError(f"{path} holds {twice[0]!r} twice; write it again.")
         shapes = {name: _shape(archive, full) for name, full in zip(names, archive.namelist(), strict=True)}
-        chosen, left_out, parted = _chosen(names, shapes, split, path)
+        chosen, left_out, parted = _chosen(names, shapes, split, path, ranks)
         notes = [f"{', '.join(left_out)} in {path.name} {'were' if len(left_out) > 1 else 'was'} left out."] if left_out else []
         notes += _unlabelled(chosen, shapes, path)
         full = dict(zip(names, archive.namelist(), strict=True))
@@ -133,7 +145,8 @@ def _read(path: Path, split: str) -> tuple[_Arrays, list[str]]:
     return _Arrays(pairs, parted), notes
 
 
-def _chosen(names: list[str], shapes: dict[str, tuple[int, ...]], split: str, path: Path) -> tuple[list[_Entry], list[str], bool]:
+def _chosen(names: list[str], shapes: dict[str, tuple[int, ...]], split: str, path: Path,
+            ranks: Sequence[int]) -> tuple[list[_Entry], list[str], bool]:
     """What to take of a file, what looks like images and is left out, and whether the file has splits."""
     parts = {part: entry for part in ("", *_PARTS) if (entry := _of_part(names, part)) is not None}
     train = next((part for part in SPLIT_NAMES["train"] if part in parts), None)
@@ -146,10 +159,11 @@ def _chosen(names: list[str], shapes: dict[str, tuple[int, ...]], split: str, pa
     else:
         taken = list(parts.values())[:1]
     labels_too = {name for entry in parts.values() for name in entry}
-    pictures = [name for name in names if len(shapes[name]) in (3, 4) and name not in labels_too and name.lower() not in _LABELS]
+    pictures = [name for name in names if len(shapes[name]) in ranks and name not in labels_too and name.lower() not in _LABELS]
     if not taken:
         if not pictures:
-            raise DataError(f"{path} holds no array of images [N, H, W], [N, C, H, W] or [N, H, W, C].")
+            forms = "images [N, H, W], [N, C, H, W] or [N, H, W, C]" if ranks == IMAGE_RANKS else "examples [N, ...]"
+            raise DataError(f"{path} holds no array of {forms}.")
         labels = next((name for kind in _LABELS for name in names if name.lower() == kind), None)
         taken = [_Entry(pictures.pop(0), labels)]
     used = {entry.images for entry in taken}

@@ -58,7 +58,7 @@ def _known(where: str, entries: Mapping[str, Any], names: list[str]) -> None:
 
 def _model(path: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The model's arguments; its images' shape is that of the data."""
-    arguments = {name: value for name, value in config.get("model", {}).items() if name != "image_shape"}
+    arguments = {name: value for name, value in config.get("model", {}).items() if name not in ("image_shape", "data_shape")}
     if arguments.get("nets") == CUSTOM:
         source = config.get("networks", {})
         if "from" not in source:

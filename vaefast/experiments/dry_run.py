@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from vaefast.api.footprint import count_in_words, footprint
+from vaefast.data import ImageSet
 from vaefast.experiments.request import Request
 from vaefast.experiments.run import plan
 from vaefast.models.player import players_of
@@ -44,7 +45,9 @@ def dry_run(asked: Request, say: Callable[[str], None] = print) -> dict[str, Any
     planned = plan(asked)
     model, images = planned.model, planned.images
     device = resolve_device(asked.device)
-    say(f"{asked.kind}, preset {asked.preset_name}, on {len(images):,} images of {'x'.join(map(str, images.image_shape))} of "
+    things = "images" if model.draws_images else "examples"
+    shape = images.image_shape if isinstance(images, ImageSet) else images.data_shape
+    say(f"{asked.kind}, preset {asked.preset_name}, on {len(images):,} {things} of {'x'.join(map(str, shape))} of "
         f"{asked.data_name}, on {device} in {resolve_precision(asked.precision, device)}; it would go into {asked.out}")
     say(f"memory: {footprint(model, images, device)}; what the networks compute comes on top")
     parts = [(name, module) for name, module, _ in model._parts(images, device)]

@@ -11,20 +11,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from vaefast import api, data
+from vaefast.api.general import PIXEL_NETS
 from vaefast.api.own_networks import networks_from
+from vaefast.data.array_files import ARRAYS, load_arrays
 from vaefast.data.catalog import options_of
 from vaefast.errors import ArgumentError, BadFileError, DataError, DivergenceError, RunFolderError, VaefastError
+from vaefast.experiments.pictures.arrays import POINTS, draw_arrays
 from vaefast.experiments.pictures.curves import draw_curves
 from vaefast.experiments.pictures.grids import image_grid, reconstruction_grid, save_png
 from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.pictures.snapshots import SampleGrids
-from vaefast.experiments.presets import Preset
+from vaefast.experiments.presets import PRESETS, Preset
 from vaefast.experiments.request import Request
 from vaefast.experiments.scoring.codes import encodes, infers, spread_over
 from vaefast.experiments.scoring.draws import class_sampler, sampling_seed
@@ -44,9 +47,21 @@ PAIRS = 48
 
 
 def load_data(name: str, root: str | None, split: str, *, pad: int | None = None, limit: int | None = None,
-              **options: Any) -> data.ImageSet:
-    """The named data set; "digits" needs no root. With `pad`, images stand in a black square of that side; with `limit`, only
-    so many are taken, spread over the set; a loader that has this option itself is left to do it its way."""
+              **options: Any) -> Any:
+    """The named data set, an `ImageSet`; "digits" needs no root. Of "arrays", the examples in the file `root`, an `ArraySet`.
+
+    With `pad`, images stand in a black square of that side; with `limit`, only so many are taken, spread over the set; a loader
+    that has this option itself is left to do it its way.
+    """
+    if name == ARRAYS:
+        known = {"data_shape", "test_fraction"}
+        if unknown := [option for option in options if option not in known] + ["pad"] * (pad is not None):
+            raise ArgumentError(f"{unknown[0]} is an option of images; examples of a NumPy file have {', '.join(sorted(known))} "
+                                "and limit.")
+        arrays = load_arrays(root, split, **options)
+        if limit is None or limit >= len(arrays):
+            return arrays
+        return arrays.subset(torch.linspace(0, len(arrays) - 1, limit).long())
     if "limit" in options_of(name):
         options, limit = {**options, "limit": limit}, None
     images = data.load(name, root, split=split, **options)
@@ -65,7 +80,7 @@ def check_test_files(name: str, root: str | None, **options: Any) -> None:
     Raises:
         BadFileError: there is one.
     """
-    if "on_bad" in options_of(name) and options.get("held_out") is None:
+    if name != ARRAYS and "on_bad" in options_of(name) and options.get("held_out") is None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # told when the images are used
@@ -78,9 +93,10 @@ def check_test_files(name: str, root: str | None, **options: Any) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a request comes to: the training images, the model with its first weights, and its stages' settings."""
+    """What a request comes to: the training images (or other examples), the model with its first weights, and its stages'
+    settings."""
 
-    images: data.ImageSet
+    images: data.ImageSet | data.ArraySet
     model: api.ImageModel
     stages: tuple[StageSettings, ...]
 
@@ -95,8 +111,12 @@ def plan(asked: Request) -> Plan:
             raise DataError(f"condition is 'labels', but {images.name} has no labels; leave it out.")
         overrides.setdefault("classes", images.num_classes)
     torch.manual_seed(asked.seed)
-    model = build(asked.kind, asked.preset, images.image_shape, overrides)
+    model = build(asked.kind, asked.preset, _shape(images), overrides)
     return Plan(images, model, asked.stages_from(asked.preset.stages_of(model)))
+
+
+def _shape(images: data.ImageSet | data.ArraySet) -> tuple[int, ...]:
+    return images.image_shape if isinstance(images, data.ImageSet) else images.data_shape
 
 
 def train(asked: Request, *, callbacks: Sequence[Callback] = (), progress: bool = True) -> tuple[api.ImageModel, RunFolder]:
@@ -107,7 +127,10 @@ def train(asked: Request, *, callbacks: Sequence[Callback] = (), progress: bool 
     planned = plan(asked)
     model, images, noise = planned.model, planned.images, sampling_seed(asked.seed)
     scored: dict[str, Any] = {}
-    if asked.score_every is not None:
+    if asked.score_every is not None and not isinstance(images, data.ImageSet):
+        raise ArgumentError(f"score_every is {asked.score_every!r}; it scores images, and these are examples of shape "
+                            f"{_shape(images)}: leave it out, and keep_best with it.")
+    if asked.score_every is not None and isinstance(images, data.ImageSet):
         test = load_data(asked.data_name, asked.data_root, "test", **asked.data_options)
         curve = ScoreCurve(images, test, device=resolve_device(asked.device), seed=noise)
         scored = {"evaluate": partial(curve, model), "evaluate_every": asked.score_every, "best": curve.name}
@@ -130,29 +153,35 @@ def train(asked: Request, *, callbacks: Sequence[Callback] = (), progress: bool 
     return model, run
 
 
-def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], overrides: Mapping[str, Any]) -> api.ImageModel:
-    """The preset's model with some arguments in the place of the preset's; `ArgumentError` for one that it does not take.
+def build(kind: str, chosen: Preset, shape: tuple[int, ...], overrides: Mapping[str, Any]) -> api.ImageModel:
+    """The preset's model of examples of that shape, with some arguments in the place of the preset's; `ArgumentError` for one
+    that it does not take.
 
     `networks` among them names what makes networks of the user's own, with `network_options`; see
     `vaefast.api.own_networks.networks_from`.
     """
     model = api.MODELS[chosen.kind]
     taken = inspect.signature(model).parameters
-    overrides = dict(overrides)
+    overrides, images = dict(overrides), len(shape) == 3
+    if not images and "data_shape" not in taken:
+        able = [name for name, presets in PRESETS.items() for one in list(presets.values())[:1]
+                if "data_shape" in inspect.signature(api.MODELS[one.kind]).parameters and one.model.get("nets") not in PIXEL_NETS]
+        raise ArgumentError(f"{kind} takes images, and these are examples of shape {shape}; {', '.join(able)} take them.")
     spec, options = overrides.pop("networks", None), overrides.pop("network_options", None)
     if spec is None and options is not None:
         raise ArgumentError("network_options were given without networks; name what makes them, as networks=\"MODULE:FUNCTION\".")
     if spec is not None:
         if not model.networks or model.networks[0] not in taken:
             raise ArgumentError(f"networks is {spec!r}; {kind} takes none of your own.")
-        latent_dim = chosen.arguments(overrides, image_shape).get("latent_dim", taken["latent_dim"].default)
-        overrides |= networks_from(spec, model.networks, image_shape, latent_dim, options)
+        latent_dim = chosen.arguments(overrides, shape if images else None).get("latent_dim", taken["latent_dim"].default)
+        overrides |= networks_from(spec, model.networks, shape, latent_dim, options)
     for name, value in overrides.items():
         if name not in taken:
             called = "chain-steps" if name == "steps" else name.rstrip("_")
             raise ArgumentError(f"{called} is {value!r}; {kind} has no such setting.")
     try:
-        built = model(image_shape, **chosen.arguments(overrides, image_shape))
+        of_shape = {"image_shape" if images else "data_shape": shape}
+        built = model(**of_shape, **chosen.arguments(overrides, shape if images else None))
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, MemoryError) or "allocate" in str(error):
             raise ArgumentError(f"a {kind} model of these settings does not fit into memory; choose fewer latent dimensions, or "
@@ -162,7 +191,7 @@ def build(kind: str, chosen: Preset, image_shape: tuple[int, int, int], override
     return built
 
 
-def _callbacks(asked: Request, images: data.ImageSet) -> list[Callback]:
+def _callbacks(asked: Request, images: data.ImageSet | data.ArraySet) -> list[Callback]:
     callbacks: list[Callback] = []
     if asked.mi_every is not None:
         callbacks.append(InformationLog(asked.mi_every, images.images, seed=asked.seed))
@@ -176,7 +205,8 @@ def _callbacks(asked: Request, images: data.ImageSet) -> list[Callback]:
 
 
 @torch.no_grad()
-def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, seed: int = 1, coded: int | None = None) -> None:
+def draw_pictures(model: api.ImageModel, images: data.ImageSet | data.ArraySet, run: RunFolder, seed: int = 1,
+                  coded: int | None = None) -> None:
     """The pictures of `draw_model` of a run, curves.png and report.html."""
     draw_model(model, images, run.path, seed, coded)
     with _told("curves.png", run.path):
@@ -186,14 +216,18 @@ def draw_pictures(model: api.ImageModel, images: data.ImageSet, run: RunFolder, 
 
 
 @torch.no_grad()
-def draw_model(model: api.ImageModel, images: data.ImageSet, path: Path, seed: int = 1, coded: int | None = None) -> None:
+def draw_model(model: api.ImageModel, images: data.ImageSet | data.ArraySet, path: Path, seed: int = 1,
+               coded: int | None = None) -> None:
     """samples_stage1.png, samples_stage2.png (of a two-stage model), reconstructions.png and latents.png (where there is an
     encoder) in the folder `path`. One that cannot be made is told of, and the others are."""
     generator = torch.Generator(model.device).manual_seed(seed)
     for stage, draw in enumerate(model.samplers().values(), start=1):
         with _told(f"samples_stage{stage}.png", path):
-            save_png(path / f"samples_stage{stage}.png", image_grid(draw(GRID * GRID, generator).cpu(), GRID, GRID))
-    if classes := getattr(model, "classes", 0):
+            if isinstance(images, data.ArraySet):
+                draw_arrays(path / f"samples_stage{stage}.png", draw(POINTS, generator), beside_samples(images))
+            else:
+                save_png(path / f"samples_stage{stage}.png", image_grid(draw(GRID * GRID, generator).cpu(), GRID, GRID))
+    if (classes := getattr(model, "classes", 0)) and not isinstance(images, data.ArraySet):
         with _told("samples_classes.png", path):
             rows = [label for label in range(min(classes, GRID)) for _ in range(GRID)]
             save_png(path / "samples_classes.png",
@@ -201,8 +235,12 @@ def draw_model(model: api.ImageModel, images: data.ImageSet, path: Path, seed: i
     if encodes(model):
         with _told("reconstructions.png", path):
             originals = data.to_float(images.images[:PAIRS]).to(model.device)
-            save_png(path / "reconstructions.png",
-                     reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
+            if isinstance(images, data.ArraySet):
+                draw_arrays(path / "reconstructions.png", model.reconstruct(originals, generator), originals,
+                            called=("reconstructions", "training data"))
+            else:
+                save_png(path / "reconstructions.png",
+                         reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
     if infers(model):
         with _told("latents.png", path):
             write_latents(model, spread_over(images.images, coded), path, seed, _labels(images, coded))
@@ -222,7 +260,12 @@ def _told(what: str, path: Path) -> Iterator[None]:
               file=sys.stderr, flush=True)
 
 
-def _labels(images: data.ImageSet, count: int | None) -> torch.Tensor | None:
+def beside_samples(arrays: data.ArraySet) -> torch.Tensor | None:
+    """What samples are drawn beside: vectors of the data. Curves and slices of samples are not those of any one example."""
+    return data.to_float(spread_over(arrays.values, POINTS)) if len(arrays.data_shape) not in (2, 4) else None
+
+
+def _labels(images: data.ImageSet | data.ArraySet, count: int | None) -> torch.Tensor | None:
     """The labels of `count` images spread over the set."""
     return None if images.labels is None else spread_over(images.labels, count)
 
@@ -240,13 +283,24 @@ def image_model(path: str | os.PathLike[str], device: torch.device, networks: st
 
     Raises ArgumentError for one that draws no images, besides what `vaefast.load` raises.
     """
-    model = api.load(path, device=device, networks=networks)
+    model = drawing_model(path, device, networks)
     if not model.draws_images:
+        raise ArgumentError(f"{path} holds a model of data that are no images; it is not scored as one of images is.")
+    return model
+
+
+def drawing_model(path: str | os.PathLike[str], device: torch.device, networks: str | bool | None = None) -> api.ImageModel:
+    """The model in a folder, of images or of other data; `networks` as for `vaefast.load`.
+
+    Raises ArgumentError for one that draws codes alone, besides what `vaefast.load` raises.
+    """
+    model = api.load(path, device=device, networks=networks)
+    if not isinstance(model, api.ImageModel):
         raise ArgumentError(f"{path} holds a model of kind {model.kind!r}, which draws no images; use its sample() in Python.")
-    return cast(api.ImageModel, model)
+    return model
 
 
-def run_data(run: RunFolder, data_root: str | None = None, more: dict[str, Any] | None = None) -> Callable[[str], data.ImageSet]:
+def run_data(run: RunFolder, data_root: str | None = None, more: dict[str, Any] | None = None) -> Callable[[str], Any]:
     """A function that loads a split ("train", "test") of the data set that `run` was trained on; `more` are loader options in
     place of the run's.
 
@@ -259,7 +313,7 @@ def run_data(run: RunFolder, data_root: str | None = None, more: dict[str, Any] 
                              "Python, vaefast.evaluate(model, images, out=...) scores it.")
     options = {**run.config.get("data_options", {}), **(more or {})}
 
-    def split(which: str) -> data.ImageSet:
+    def split(which: str) -> Any:
         images = load_data(name, root, which, **options)
         if which == "train" and images.digest != run.config["data"]["digest"]:
             raise DataError(f"{name} in {root} is not the data that {run.path} was trained on (its digest differs); "

@@ -18,6 +18,7 @@ from vaefast.models.posterior import DiagonalGaussian, FlowPosterior, PointMass,
 from vaefast.models.regularizers import REGULARIZERS, Regularizer, make_regularizer
 from vaefast.models.samplers import Mixture, Prior, Sampler
 from vaefast.models.sequential import SequentialVAE
+from vaefast.models.standardiser import Standardiser
 from vaefast.models.table_vae import TableVAE
 from vaefast.models.two_stage import TwoStageVAE
 from vaefast.models.vae import VAE
@@ -27,5 +28,5 @@ from vaefast.models.wae_pretrain import pretrain_encoder
 __all__ = ["FAMILIES", "GAMIXVAE", "GAN", "REGULARIZERS", "VAE", "WAE", "BigGAN", "ColumnLikelihoods", "DiagonalGaussian",
            "Family", "FlowMatching", "FlowPosterior", "GaussianCopula", "GeneralVAE", "GlobalMoments", "ImageAdversary",
            "InfusionChain", "Latents", "Mixture", "Player", "PointMass", "Posterior", "Prior", "Regularizer", "Sampler",
-           "SequentialVAE", "TableVAE", "TwoStageVAE", "as_latents", "chain", "make_family", "make_regularizer",
+           "SequentialVAE", "Standardiser", "TableVAE", "TwoStageVAE", "as_latents", "chain", "make_family", "make_regularizer",
            "pretrain_encoder"]

@@ -1,4 +1,4 @@
-"""What every model of images does with its autoencoder: codes of images, and images of codes."""
+"""What every model does with its autoencoder: codes of images (or other data), and images of codes."""
 
 from __future__ import annotations
 
@@ -26,9 +26,16 @@ class Autoencoder(Exploration, Draws, nn.Module):
     first: Any
 
     @property
-    def image_shape(self) -> tuple[int, ...]:
-        """Shape (C, H, W) of one image."""
+    def data_shape(self) -> tuple[int, ...]:
+        """Shape of one example; (C, H, W) of images."""
         return self.first.data_shape
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape (C, H, W) of one image; a model of other data has none."""
+        if len(self.data_shape) != 3:
+            raise AttributeError(f"a model of data of shape {self.data_shape} has no image_shape; see its data_shape.")
+        return self.data_shape
 
     @property
     def latent_dim(self) -> int:
@@ -46,11 +53,12 @@ class Autoencoder(Exploration, Draws, nn.Module):
 
     def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images [B, C, H, W] of codes [B, k], clipped to [0, 1], as a linear decoder keeps to no range; drawn by `generator`
-        where the decoder is autoregressive."""
+        where the decoder is autoregressive. Other data, [B, *data_shape], are in their own units and not clipped."""
         with evaluating(self.first):
             if getattr(self.first, "autoregressive", False):
                 return self.first.decode(z, generator)
-            return clipped(self.first.decode(z), getattr(self.first, "decoder", None))
+            decoded = self.first.decode(z)
+            return clipped(decoded, getattr(self.first, "decoder", None)) if len(self.data_shape) == 3 else decoded
 
     def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images decoded from a *drawn* code of each image, [B, C, H, W] in [0, 1]."""

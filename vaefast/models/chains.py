@@ -26,7 +26,8 @@ def chain(model: Any, n: int, steps: int, start: str = "noise", *, data: Tensor 
         model: any module with `encode`, `decode` and `data_shape` (or `image_shape`); it runs in eval mode.
         n: chains.
         steps: transitions, 0 or more.
-        start: "noise": uniform in [0, 1], as in the authors' code; "data": n examples, drawn from `data` without replacement.
+        start: "noise": uniform in [0, 1], as in the authors' code, or normal with the mean and deviation of data that a model
+            standardises; "data": n examples, drawn from `data` without replacement.
         data: examples [N, *data_shape], uint8 or in [0, 1]; for start "data".
         pixel_noise: draw x from p(x|z), with the noise of its pixels; otherwise x is its mean. Autoregressive decoders, which
             have no mean at hand, always draw. The last image is a draw, too.
@@ -66,6 +67,9 @@ def chain(model: Any, n: int, steps: int, start: str = "noise", *, data: Tensor 
 def _starts(model: Any, n: int, start: str, data: Tensor | None, generator: torch.Generator | None, like: Tensor) -> Tensor:
     shape = tuple(getattr(model, "data_shape", None) or model.image_shape)
     if start == "noise":
+        if (standardiser := getattr(model, "standardiser", None)) is not None:
+            noise: Tensor = standardiser.undo(torch.randn(n, *shape, generator=generator, device=like.device, dtype=like.dtype))
+            return noise
         return torch.rand(n, *shape, generator=generator, device=like.device, dtype=like.dtype)
     if data is None:
         raise ArgumentError("start is 'data', and no data were given; pass data=images, or start='noise'.")

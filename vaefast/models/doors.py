@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError, DataError
 from vaefast.models.latents import plain_array
-from vaefast.pixel_values import outside, wrong_dtype
+from vaefast.pixel_values import outside, require_finite, wrong_dtype
 from vaefast.torch_private import is_transformed
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -92,8 +92,9 @@ def as_examples(model: Any, given: Any) -> Tensor:
 
     Args:
         model: it has `data_shape` (or `image_shape`). Examples of the shape (C, H, W) are images.
-        given: a tensor or array: images of uint8, bool or floats in [0, 1], [B, C, H, W], [B, H, W] where C is 1, or an array
-            [B, H, W, C]; other examples of uint8, which stands for [0, 1], too, or of any numbers that are finite.
+        given: a tensor or array: images of uint8, bool or floats in [0, 1], [B, C, H, W], or an array [B, H, W, C]; other
+            examples of uint8 or bool, which stand for [0, 1], too, or of any numbers that are finite. An axis of one channel may
+            be missing.
 
     Raises:
         ArgumentError: another type or shape.
@@ -103,15 +104,15 @@ def as_examples(model: Any, given: Any) -> Tensor:
     like = _like(model)
     images = len(shape) == 3
     x = _tensor(given, "images" if images else "examples")
-    if images and x.ndim == 3 and shape[0] == 1 and tuple(x.shape[1:]) == shape[1:]:
+    if x.ndim == len(shape) and shape[0] == 1 and tuple(x.shape[1:]) == shape[1:]:
         x = x[:, None]
     if images and tuple(x.shape[1:]) == (*shape[1:], shape[0]) != shape and not isinstance(given, Tensor):
         x = x.permute(0, 3, 1, 2)
     if x.ndim != len(shape) + 1 or tuple(x.shape[1:]) != shape:
         raise _wrong_shape(x, shape, images)
+    if x.dtype == torch.bool:
+        x = x.to(torch.uint8).mul(255)
     if images:
-        if x.dtype == torch.bool:
-            x = x.to(torch.uint8).mul(255)
         if x.dtype != torch.uint8:
             if not x.is_floating_point():
                 raise wrong_dtype(x.dtype)
@@ -119,10 +120,12 @@ def as_examples(model: Any, given: Any) -> Tensor:
                 x = x.clamp(0, 1)
     else:
         x = x if x.dtype == torch.uint8 else _floating(x, "examples", like)
-        if x.is_floating_point() and _readable(x, model) and not bool(torch.isfinite(x.detach()).all()):
-            row = int((~torch.isfinite(x.detach()).flatten(1).all(1)).nonzero()[0])
-            raise DataError(f"row {row} holds NaN or infinity; leave such examples out.")
-    return x.to(like.device, like.dtype if x.is_floating_point() else None)
+        if x.is_floating_point() and _readable(x, model):
+            require_finite(x)
+    dtype = like.dtype if x.is_floating_point() else None
+    if dtype is not None and getattr(model, "standardiser", None) is not None:
+        dtype = torch.promote_types(dtype, torch.float32)  # data of any scale, whatever the networks compute in
+    return x.to(like.device, dtype)
 
 
 def as_some_examples(model: Any, given: Any) -> Tensor:

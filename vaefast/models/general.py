@@ -10,13 +10,15 @@ from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
 from vaefast.models.diagnostics import collapse_terms
-from vaefast.models.doors import takes_codes, takes_images
+from vaefast.models.doors import as_codes, takes_codes, takes_images
 from vaefast.models.families import Family, make_family
 from vaefast.models.images import full_precision, in_dtype
 from vaefast.models.latent_model import LatentModel
+from vaefast.models.mode import evaluating
 from vaefast.models.player import Player, trainable
 from vaefast.models.prior_penalty import choice
 from vaefast.models.regularizers import AggregatePrior, Regularizer, make_regularizer
+from vaefast.models.standardiser import Standardiser
 from vaefast.nets.own import own_network
 
 
@@ -42,6 +44,8 @@ class GeneralVAE(LatentModel):
         reduction: "sum": the true objective, in nats per example. "mean": mean over the dimensions of an example and, of a
             regulariser that is a sum over them, the mean over latent dimensions, as Zhao et al.'s PixelCNN code has it; R then
             weighs (dimensions of the data) / k times what it should, 78.4 for 784 pixels and 10 latent dimensions.
+        standardiser: gives data that are real numbers of any scale the units of networks, losses and gamma
+            (`vaefast.models.Standardiser`); None takes them as they are.
         options: of the regulariser named: `beta`, `lambda_`, `alpha`, `kernel`, `adversary`, ...; its weights are buffers that a
             stage's `ramps` can schedule ("regularizer.beta").
 
@@ -56,7 +60,7 @@ class GeneralVAE(LatentModel):
     def __init__(self, encoder: nn.Module, decoder: nn.Module, *, data_shape: tuple[int, ...], latent_dim: int,
                  family: str | Family | None = None, regularizer: str | Regularizer | Callable[..., Tensor] = "elbo",
                  gamma: str | float = "learned", gamma_init: float = 1.0, posterior: str = "gaussian", reduction: str = "sum",
-                 **options: Any) -> None:
+                 standardiser: Standardiser | None = None, **options: Any) -> None:
         super().__init__()
         choice("posterior", posterior, ("gaussian", "deterministic"))
         choice("reduction", reduction, ("sum", "mean"))
@@ -72,7 +76,7 @@ class GeneralVAE(LatentModel):
             raise ArgumentError(f"regularizer {regularizer!r} is infinite for a deterministic posterior; use posterior="
                                 "'gaussian', or none, l2norm, mmd or adversarial.")
         self.prior_std = getattr(self.regularizer, "prior_std", 1.0)
-        self.sync = False
+        self.sync, self.standardiser = False, standardiser
         self.register_buffer("_zero", torch.zeros(()), persistent=False)
 
     @property
@@ -101,22 +105,22 @@ class GeneralVAE(LatentModel):
         """What the decoder says of p(x|z) at the data x."""
         if not self.autoregressive:
             return self._decode_raw(z)
-        return full_precision(self.decoder(in_dtype(z, self._like), in_dtype(x, self._like)))
+        return full_precision(self.decoder(in_dtype(z, self._like), self._seen(x)))
 
     @takes_codes
     def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Images [B, *data_shape] of codes [B, k]: the mean of p(x|z); a draw of it, where the decoder is autoregressive."""
         if self.autoregressive:
             generate: Any = self.decoder.generate
-            return full_precision(generate(in_dtype(z, self._like), generator=generator))
-        return self.family.mean(self._decode_raw(z))
+            return self._own(full_precision(generate(in_dtype(z, self._like), generator=generator)))
+        return self._own(self.family.mean(self._decode_raw(z)))
 
     @takes_codes
     def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """x ~ p(x|z) of codes [B, k], [B, *data_shape]: with the noise that `decode` leaves out, and not clipped."""
         if self.autoregressive:
             return self.decode(z, generator)
-        return self.family.sample(self._decode_raw(z), generator)
+        return self._own(self.family.sample(self._decode_raw(z), generator))
 
     @takes_images
     def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -129,8 +133,9 @@ class GeneralVAE(LatentModel):
 
     @takes_images
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """log p(x|z) in nats of examples [B, *data_shape] given codes [B, k], [B]."""
-        return -self.family.nll(x, self._raw(z, x))
+        """log p(x|z) in nats of examples [B, *data_shape] given codes [B, k], [B]: of data in their own units."""
+        with evaluating(self.family):  # gamma in closed form is that of the training, and no batch's own
+            return self._log_density(self.family.nll(self._units(x), self._raw(as_codes(self, z), x)))
 
     @takes_images
     def loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
@@ -141,7 +146,7 @@ class GeneralVAE(LatentModel):
         """
         posterior = self.encode(x)
         z, value, parts = self.regularizer(posterior, generator)
-        reconstruction, value = self.family.nll(x, self._raw(z, x)).mean(), value.mean()
+        reconstruction, value = self.family.nll(self._units(x), self._raw(z, x)).mean(), value.mean()
         if self.reduction == "mean":
             reconstruction = reconstruction / x[0].numel()
             value = value / self.latent_dim if self.regularizer.extensive else value

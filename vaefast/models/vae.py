@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from vaefast.errors import ArgumentError
 from vaefast.models.adversarial import as_adversary
 from vaefast.models.diagnostics import collapse_terms
-from vaefast.models.doors import takes_codes, takes_images
-from vaefast.models.images import gives_logits, in_dtype
+from vaefast.models.doors import as_codes, takes_codes, takes_images
+from vaefast.models.images import gives_logits
 from vaefast.models.latent_model import LatentModel
-from vaefast.models.likelihood import bernoulli_nll, gaussian_nll, squared_error
+from vaefast.models.likelihood import bernoulli_nll, squared_error
+from vaefast.models.mode import evaluating
 from vaefast.models.noise_level import NoiseLevel
 from vaefast.models.player import Player, trainable
 from vaefast.models.posterior import DiagonalGaussian, FlowPosterior
+from vaefast.models.standardiser import Standardiser
 from vaefast.nets.own import own_network
 
 Likelihood = Literal["gaussian", "bernoulli", "squared"]
@@ -48,6 +50,8 @@ class VAE(LatentModel, NoiseLevel):
         adversary: a discriminator of images in [-1, 1], such as `vaefast.nets.PatchGAN(channels)`, that reconstructions have to
             pass (`vaefast.models.ImageAdversary`): a second player beside the VAE. None for none.
         adversarial_weight: of its term.
+        standardiser: gives data that are real numbers of any scale the units of networks, losses and gamma
+            (`vaefast.models.Standardiser`); None takes them as they are.
 
     With the attribute `sync` set, the closed-form gamma is that of the batch of all processes that train together.
 
@@ -62,7 +66,7 @@ class VAE(LatentModel, NoiseLevel):
     def __init__(self, encoder: nn.Module, decoder: nn.Module, *, data_shape: tuple[int, ...], latent_dim: int,
                  gamma: str | float = "learned", likelihood: str = "gaussian", gamma_init: float = 1.0,
                  beta: float = 1.0, flow: nn.Module | None = None, image_range: tuple[float, float] = (0, 1),
-                 adversary: Any = None, adversarial_weight: float = 100.0) -> None:
+                 adversary: Any = None, adversarial_weight: float = 100.0, standardiser: Standardiser | None = None) -> None:
         super().__init__()
         if likelihood not in LIKELIHOODS:
             raise ArgumentError(f"likelihood is {likelihood!r}; expected one of {', '.join(LIKELIHOODS)}.")
@@ -75,7 +79,7 @@ class VAE(LatentModel, NoiseLevel):
         self.encoder, self.decoder, self.flow = own_network("encoder", encoder), own_network("decoder", decoder), flow
         self.adversary = as_adversary(adversary, adversarial_weight)
         self.data_shape, self.latent_dim = tuple(data_shape), latent_dim
-        self.likelihood, self.sync = likelihood, False
+        self.likelihood, self.sync, self.standardiser = likelihood, False, standardiser
         self.image_range = (float(image_range[0]), float(image_range[1]))
         if not 0 <= beta < math.inf:
             raise ArgumentError(f"beta is {beta!r}; expected 0 or more.")
@@ -97,43 +101,30 @@ class VAE(LatentModel, NoiseLevel):
     @takes_images
     def encode(self, x: Tensor) -> DiagonalGaussian | FlowPosterior:
         """Posterior q(z|x) of inputs [B, *data_shape]; images as uint8, or float in [0, 1]. Draws of it are codes z."""
-        base = self._posterior(self.encoder(in_dtype(x, self._like)))
+        base = self._posterior(self.encoder(self._seen(x)))
         return base if self.flow is None else FlowPosterior(base, self.flow)
 
     @takes_codes
     def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """x ~ p(x|z) of codes [B, k], [B, *data_shape]: Gaussian noise gamma on every pixel, or pixels of 0 and 1.
+        """x ~ p(x|z) of codes [B, k], [B, *data_shape]: Gaussian noise gamma on every value, or pixels of 0 and 1.
 
         Likelihood "squared" is an error and no distribution: it raises ArgumentError.
         """
         if self.likelihood == "squared":
             raise ArgumentError("likelihood 'squared' is an error, and no distribution p(x|z) to draw pixels from; decode codes "
                                 "instead, or choose 'gaussian'.")
-        mean = self.decode(z)
+        mean = self._activate(self._decode_raw(z))
         if self.likelihood == "bernoulli":
             return torch.bernoulli(mean, generator=generator)
-        return mean + self.gamma * torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
-
-    @takes_images
-    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """log p(x|z) in nats of examples [B, *data_shape] given codes [B, k], [B].
-
-        Likelihood "squared" is an error and no distribution: it raises ArgumentError.
-        """
-        if self.likelihood == "squared":
-            raise ArgumentError("likelihood 'squared' is an error, and no distribution p(x|z); choose 'gaussian'.")
-        raw = self._decode_raw(z)
-        if self.likelihood == "bernoulli":
-            return -bernoulli_nll(x, raw)
-        nll = gaussian_nll(x, raw, self.log_gamma.detach(), from_logits=gives_logits(self.decoder))
-        assert isinstance(nll, Tensor)
-        return -nll
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+        return self._own(mean + self.gamma * noise)
 
     @takes_images
     def loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the negative ELBO of a batch [B, *data_shape] (images uint8 or in [0, 1]), in nats per example (batch means).
 
-        With likelihood "squared" the reconstruction is a squared error instead.
+        With likelihood "squared" the reconstruction is a squared error instead. With a standardiser all of it is of standardised
+        data; `log_likelihood` is of the data in their own units.
 
         Returns scalars `loss` = `reconstruction` + beta `kl` (+ weight `adversarial`), with gradient, and, detached, `gamma` and
         those of `collapse_terms`, such as `active_dimensions`.
@@ -141,14 +132,7 @@ class VAE(LatentModel, NoiseLevel):
         posterior = self.encode(x)
         z, kl = posterior.sample_and_kl(generator)
         raw = self._decode_raw(z)
-        if self.likelihood == "bernoulli":
-            nll = bernoulli_nll(x, raw)
-        elif self.likelihood == "squared":
-            width = self.image_range[1] - self.image_range[0]
-            nll = width**2 * squared_error(x, raw, from_logits=gives_logits(self.decoder))
-        else:
-            nll = self._scaled_nll(x, raw, from_logits=gives_logits(self.decoder))
-        reconstruction, kl = nll.mean(), kl.mean()
+        reconstruction, kl = self._nll(self._units(x), raw).mean(), kl.mean()
         terms = {"loss": torch.addcmul(reconstruction, self.beta, kl), "reconstruction": reconstruction, "kl": kl}
         if self.adversary is not None:
             terms["adversarial"] = self.adversary.term(self._activate(raw))
@@ -158,6 +142,27 @@ class VAE(LatentModel, NoiseLevel):
         return terms | collapse_terms(posterior, self.sync)
 
     forward = loss
+
+    def _nll(self, x: Tensor, raw: Tensor) -> Tensor:
+        """The reconstruction term of each example [B], of what the decoder returned."""
+        logits = gives_logits(self.decoder)
+        if self.likelihood == "bernoulli":
+            return bernoulli_nll(x, raw)
+        if self.likelihood == "squared":
+            width = self.image_range[1] - self.image_range[0]
+            return width**2 * squared_error(x, raw, from_logits=logits)
+        return self._scaled_nll(x, raw, from_logits=logits)
+
+    @takes_images
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x|z) in nats of examples [B, *data_shape] given codes [B, k], [B]: of data in their own units.
+
+        Likelihood "squared" is an error and no distribution: it raises ArgumentError.
+        """
+        if self.likelihood == "squared":
+            raise ArgumentError("likelihood 'squared' is an error, and no distribution p(x|z); choose 'gaussian'.")
+        with evaluating(self):  # gamma in closed form is that of the training, and no batch's own
+            return self._log_density(self._nll(self._units(x), self._decode_raw(as_codes(self, z))))
 
     @takes_images
     def discriminator_loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from vaefast import ops
 from vaefast.errors import ArgumentError
 from vaefast.models.doors import takes_images
-from vaefast.models.images import gives_logits, in_dtype
+from vaefast.models.images import gives_logits
 from vaefast.models.latent_model import LatentModel
 from vaefast.models.player import Player, trainable
 from vaefast.models.posterior import DiagonalGaussian
 from vaefast.models.prior_penalty import PriorPenalty, choice
+from vaefast.models.standardiser import Standardiser
 from vaefast.nets.own import own_network
 
 Cost = Literal["l2sq", "l2", "l1"]
@@ -48,6 +49,8 @@ class WAE(LatentModel, PriorPenalty):
         posterior: "deterministic" (z = mu) or "gaussian".
         prior_trick: add log p(z), which is known, to the adversary's output.
         adversary: module z [n, k] -> logit [n, 1]; `nets.LatentAdversary(latent_dim)` by default.
+        standardiser: gives data that are real numbers of any scale the units of networks and costs
+            (`vaefast.models.Standardiser`); None takes them as they are.
 
     With the attribute `sync` set, MMD is that of the batch of all processes that train together.
 
@@ -62,7 +65,8 @@ class WAE(LatentModel, PriorPenalty):
     def __init__(self, encoder: nn.Module, decoder: nn.Module, *, data_shape: tuple[int, ...], latent_dim: int,
                  penalty: str = "mmd", lambda_: float = 100.0, prior_std: float = 1.0, kernel: str = "imq",
                  reconstruction: str = "l2sq", image_range: tuple[float, float] = (0.0, 1.0),
-                 posterior: str = "deterministic", prior_trick: bool = True, adversary: nn.Module | None = None) -> None:
+                 posterior: str = "deterministic", prior_trick: bool = True, adversary: nn.Module | None = None,
+                 standardiser: Standardiser | None = None) -> None:
         super().__init__()
         self._set_penalty(penalty, latent_dim, prior_std=prior_std, kernel=kernel, prior_trick=prior_trick, adversary=adversary)
         choice("reconstruction", reconstruction, tuple(COST_FACTORS))
@@ -74,6 +78,7 @@ class WAE(LatentModel, PriorPenalty):
         self.encoder, self.decoder = own_network("encoder", encoder), own_network("decoder", decoder)
         self.data_shape, self.reconstruction, self.posterior = tuple(data_shape), reconstruction, posterior
         self.image_range = (float(image_range[0]), float(image_range[1]))
+        self.standardiser = standardiser
         self.register_buffer("lambda_", torch.tensor(float(lambda_)), persistent=False)
 
     def players(self) -> list[Player]:
@@ -92,7 +97,7 @@ class WAE(LatentModel, PriorPenalty):
     def encode(self, x: Tensor) -> DiagonalGaussian:
         """q(z|x) of inputs [B, *data_shape], images as uint8 or float in [0, 1]: its `mean`, `std` (0 if deterministic) and
         `sample(generator)` are [B, k]."""
-        x = in_dtype(x, self.lambda_)
+        x = self._seen(x)
         low, high = self.image_range
         return self._posterior(self.encoder(x if (low, high) == (0, 1) else low + (high - low) * x))
 
@@ -110,7 +115,7 @@ class WAE(LatentModel, PriorPenalty):
         or how well the codes pass for draws of the prior, mean softplus(-T(z)); the adversary T gets no gradient from it.
         """
         codes = self.encode(x).sample(generator)
-        reconstruction = self._cost(x, self._decode_raw(codes))
+        reconstruction = self._cost(self._units(x), self._decode_raw(codes))
         penalty = self._penalty(codes, generator)
         return {"loss": torch.addcmul(reconstruction, self.lambda_, penalty), "reconstruction": reconstruction,
                 "penalty": penalty}

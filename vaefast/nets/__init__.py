@@ -11,8 +11,9 @@ a logit [B, 1]; one that looks at every image by itself, but for layers `BatchNo
 which lets real and fake images pass it together.
 """
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from vaefast.nets.adversary import LatentAdversary
 from vaefast.nets.biggan import BigGANDiscriminator, BigGANEncoder, BigGANGenerator, biggan_decoder
@@ -26,6 +27,8 @@ from vaefast.nets.layers import BatchNorm
 from vaefast.nets.patchgan import PatchGAN
 from vaefast.nets.pixelcnn import GatedPixelCNN, PixelCNNPlusPlus
 from vaefast.nets.residual import ResidualDecoder, ResidualEncoder
+from vaefast.nets.residual_grids import ResidualGridDecoder, ResidualGridEncoder
+from vaefast.nets.residual_vectors import ResidualVectorDecoder, ResidualVectorEncoder
 from vaefast.nets.resnet import ResNetDecoder, ResNetEncoder
 from vaefast.nets.same import SameConv2d, SameConvTranspose2d
 from vaefast.nets.second_stage import SecondStageDecoder, SecondStageEncoder
@@ -40,9 +43,10 @@ __all__ = ["FLOWS", "NETS", "SPATIAL", "BEGANDiscriminator", "BatchNorm", "BigGA
            "BigGANGenerator", "Flow", "GAMIXDecoder", "GAMIXEncoder", "GatedPixelCNN", "HinrichsenDecoder", "HinrichsenEncoder",
            "InfoGANDecoder", "InfoGANDiscriminator", "InfoGANEncoder", "InfoGANGenerator", "InverseAutoregressiveFlow",
            "LatentAdversary", "LatentPredictor", "PatchGAN", "PixelCNNPlusPlus", "PlanarFlow", "RadialFlow", "ResNetDecoder",
-           "ResNetEncoder", "ResidualDecoder", "ResidualEncoder", "SameConv2d", "SameConvTranspose2d", "SecondStageDecoder",
+           "ResNetEncoder", "ResidualDecoder", "ResidualEncoder", "ResidualGridDecoder", "ResidualGridEncoder",
+           "ResidualVectorDecoder", "ResidualVectorEncoder", "SameConv2d", "SameConvTranspose2d", "SecondStageDecoder",
            "SecondStageEncoder", "SequentialDecoder", "SequentialEncoder", "VelocityMaps", "VelocityNet", "WAEDecoder",
-           "WAEEncoder", "ZhaoEncoder", "initialise_from_data", "use_global_batch", "zhao_cifar_encoder"]
+           "WAEEncoder", "ZhaoEncoder", "initialise_from_data", "nets_for", "use_global_batch", "zhao_cifar_encoder"]
 
 NetsName = Literal["infogan", "wae", "wae-stride2", "resnet", "biggan", "biggan-deep", "hinrichsen", "gamix", "residual"]
 NETS = {"infogan": (InfoGANEncoder, InfoGANDecoder), "wae": (WAEEncoder, WAEDecoder),
@@ -57,3 +61,13 @@ Every encoder knows `deterministic`. "wae" is Dai & Wipf's version of the WAE ne
 """
 SPATIAL = ("residual",)
 """Those that take a latent_dim of (c, h, w), too: maps of codes, which are flat outside."""
+_GRIDS = {"residual": (ResidualGridEncoder, ResidualGridDecoder)}
+_OTHERS: dict[int, Mapping[str, Any]] = {
+    1: {"residual": (ResidualVectorEncoder, ResidualVectorDecoder)}, 2: _GRIDS, 4: _GRIDS}
+"""Networks by name for examples of so many sizes: vectors, sequences and volumes."""
+
+
+def nets_for(shape: tuple[int, ...]) -> Mapping[str, Any]:
+    """Encoder and decoder by name for examples of a shape: `NETS` of images (C, H, W), "residual" of vectors (D,), sequences
+    (C, L) and volumes (C, D, H, W), and none of other shapes."""
+    return NETS if len(shape) == 3 else _OTHERS.get(len(shape), {})

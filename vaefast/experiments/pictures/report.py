@@ -66,6 +66,9 @@ _CAPTIONS = {
     "steps.png": "Reconstruction error, and sharpness against the data's own, after each step",
 }
 
+_OF_ARRAYS = {"reconstructions.png": "Training data and their reconstructions"}
+"""Captions of data that are no images."""
+
 # Settings shown first, in this order; all others follow.
 _FIRST = ("kind", "model", "data", "preset", "seed", "device", "precision", "versions", "command")
 
@@ -238,10 +241,13 @@ def _whole(value: Any) -> str:
 def _pictures(pictures: Mapping[str, Path], run: Path, config: Mapping[str, Any], drawn: str | None = None) -> str:
     if not pictures:
         return _missing("pictures", _resumption(run, config))
+    data = config.get("data")
+    special = _OF_ARRAYS if isinstance(data, Mapping) and "data_shape" in data else {}
     known = [n for n in _CAPTIONS if n in pictures]
     names = known + [n for n in pictures if n not in _CAPTIONS]
     return '<div class="pictures">' + "".join(
-        figure(pictures[n], drawn if drawn and n == "samples_stage1.png" else _caption(n)) for n in names) + "</div>"
+        figure(pictures[n], drawn if drawn and n == "samples_stage1.png" else special.get(n) or _caption(n))
+        for n in names) + "</div>"
 
 
 def _latents(latents: Mapping[str, Any], picture: Path | None, run: Path, config: Mapping[str, Any],

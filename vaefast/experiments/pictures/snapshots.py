@@ -7,6 +7,7 @@ import math
 import torch
 
 from vaefast.errors import ArgumentError
+from vaefast.experiments.pictures.arrays import draw_arrays
 from vaefast.experiments.pictures.grids import image_grid, save_png
 from vaefast.models.draws import best_sampler
 from vaefast.models.mode import evaluating
@@ -36,4 +37,7 @@ class SampleGrids(Callback):
         with forked, torch.no_grad(), evaluating(trainer.model), trainer.averaged():
             samples = best_sampler(trainer.model, trainer.stage.name)(SIDE * SIDE, generator)
         path = trainer.run.path / "samples" / f"{trainer.stage.name}-{trainer.done:08d}.png"
-        save_png(path, image_grid(samples.cpu(), SIDE, SIDE))
+        if getattr(trainer.model, "draws_images", True):
+            save_png(path, image_grid(samples.cpu(), SIDE, SIDE))
+        else:
+            draw_arrays(path, samples)

@@ -18,11 +18,13 @@ from vaefast.errors import ArgumentError, DataError
 from vaefast.experiments.pictures.grids import save_png
 from vaefast.experiments.pictures.nearest import nearest_grid
 from vaefast.experiments.pictures.report import write_report
-from vaefast.experiments.run import draw_model, finished, image_model, run_data
+from vaefast.experiments.run import draw_model, drawing_model, finished, run_data
+from vaefast.experiments.scoring.arrays import score_arrays
 from vaefast.experiments.scoring.bound import likelihood_bound
-from vaefast.experiments.scoring.codes import Aggregate, aggregate, encodes, in_batches, infers, spread_over
+from vaefast.experiments.scoring.codes import aggregate, encodes, in_batches, infers, spread_over
 from vaefast.experiments.scoring.draws import class_sampler, image_sampler, sample_images, to_uint8
 from vaefast.experiments.scoring.latent_page import write_latents
+from vaefast.experiments.scoring.latent_scores import latent_scores
 from vaefast.experiments.scoring.registry import ONCE, RANKING, best_of, entry
 from vaefast.experiments.scoring.scores import ImageScores, checked_metrics
 from vaefast.experiments.scoring.steps import by_step, stepwise, write_steps
@@ -30,7 +32,7 @@ from vaefast.metrics.classifier import LARGEST, SMALLEST
 from vaefast.metrics.features import extractor_name
 from vaefast.metrics.inception_weights import cached_file
 from vaefast.models.mode import evaluating
-from vaefast.models.second_stage import SecondStage, has_latents, latents_of, recode
+from vaefast.models.second_stage import SecondStage, has_latents, recode
 from vaefast.training.device import resolve_device
 from vaefast.training.storage import write_json
 
@@ -57,8 +59,12 @@ def evaluate(path: str, *, data_root: str | None = None, seed: int = 0, device: 
     if (against := options.get("against", "test")) not in AGAINST:
         raise ArgumentError(_AGAINST.format(against))
     run = finished(path)
-    model = image_model(run.path, resolve_device(device), networks)
+    model = drawing_model(run.path, resolve_device(device), networks)
     split = run_data(run, data_root, data_options)
+    if isinstance(model, api.ImageAutoencoder) and not model.draws_images:
+        result = score_arrays(model, split("train"), split("test"), run.path, seed=seed, say=say, **options)
+        write_report(run.path)
+        return result
     return score_model(model, split("train"), split("test"), run.path, seed=seed, say=say, **options)
 
 
@@ -156,7 +162,7 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
         if twice is not None:
             add("reconstructions_both_stages", twice)
         if encoded is not None:
-            result |= _latents(model, encoded, samples, seed) | likelihood_bound(model, unseen.images, seed)
+            result |= latent_scores(model, encoded, samples, seed) | likelihood_bound(model, unseen.images, seed)
     other = train if against == "test" else test
     if test is not train:
         chosen_rows = torch.randperm(len(other), generator=torch.Generator().manual_seed(seed))[:samples]
@@ -216,7 +222,8 @@ def evaluate_model(model: api.ImageModel, images: Any, *, train: Any = None, out
     >>> scores = vaefast.evaluate(model, test_images, train=images, out="runs/mnist")
 
     Args:
-        model: any that draws images; it is left where it is, on its device.
+        model: any that draws images, or data of another shape (which are scored by their values, and not as images are); it is
+            left where it is, on its device.
         images: real ones that samples are compared with, in any form that `fit` takes; best of all images that it was not trained
             on. Labels among them (of a `vaefast.data` set or a Dataset) choose FD-classifier.
         train: those that it was trained on: FD-classifier's network learns from them, and they are the floor that real images
@@ -237,15 +244,21 @@ def evaluate_model(model: api.ImageModel, images: Any, *, train: Any = None, out
         ArgumentError: a model that draws no images, or images of another shape. DataError: images that cannot be read, or none to
         score it with. RunFolderError: the folder cannot be written.
     """
-    if not getattr(model, "draws_images", False):
+    if not isinstance(model, api.ImageModel):
         raise ArgumentError(f"model is of type {type(model).__name__}, which draws no images; expected one such as vaefast.VAE.")
+    test: Any
     test, described = model._accept(images)
-    learned = test if train is None else model._accept(train)[0]
+    learned: Any = test if train is None else model._accept(train)[0]
 
     def into(folder: Path) -> dict[str, Any]:
         draw_model(model, learned, folder)
         about = {} if (folder / "config.json").is_file() else {"about": {
             "kind": model.kind, "model": model.config(), "data": described, "versions": versions()}}
+        if isinstance(model, api.ImageAutoencoder) and not model.draws_images:
+            found = score_arrays(model, learned, test, folder, samples=samples, seed=seed, which=metrics, weights=weights,
+                                 features=features, say=say, about=about)
+            write_report(folder)
+            return found
         return score_model(model, learned, test, folder, samples=samples, seed=seed, which=metrics, weights=weights,
                            features=features, say=say, about=about)
 
@@ -307,29 +320,3 @@ def _reconstruct(model: api.ImageAutoencoder, images: Tensor, seed: int) -> tupl
         if has_latents(second):
             twice.append(to_uint8(model.decode(recode(second, z, generator))))
     return torch.cat(once), torch.cat(twice) if twice else None, error / images.numel()
-
-
-@torch.no_grad()
-def _latents(model: api.ImageAutoencoder, encoded: Aggregate, samples: int, seed: int) -> dict[str, Any]:
-    """MMD to N(0, I) of draws from q(z) and q(u), active dimensions, mutual information of images and codes, and the gammas."""
-    chosen = torch.randperm(len(encoded.codes), generator=torch.Generator().manual_seed(seed))[:samples]
-    z = encoded.codes[chosen.to(model.device)]
-    codes = {"stage1": z / getattr(model.first, "prior_std", 1.0)}  # a WAE's prior may have another deviation than 1
-    gammas = {"gamma_x": model.first.gamma} if getattr(model.first, "likelihood", None) == "gaussian" else {}
-    second: SecondStage | None = getattr(model, "second", None)
-    if has_latents(second):
-        codes["stage2"] = latents_of(second, z, torch.Generator(model.device).manual_seed(seed))
-        gammas |= {"gamma_z": second.gamma} if hasattr(second, "gamma") else {}
-    result: dict[str, Any] = {}
-    for stage, draws in codes.items():
-        mmd = metrics.latent_mmd(draws, seed=seed)
-        result |= {entry("mmd", stage): mmd["value"], entry("mmd", f"{stage}_standard_error"): mmd["standard_error"]}
-        reference = mmd["reference"]
-    result |= {entry("mmd", "reference"): reference, "latent_dim": model.latent_dim}
-    if encoded.variance.any():  # not of a deterministic encoder
-        result["active_dimensions"] = metrics.active_dimensions(encoded.variance)
-        # a flow that is the same for all images takes nothing from it
-        rows = chosen.to(model.device)
-        information = metrics.mutual_information(encoded.mean[rows], encoded.std[rows], seed=seed)
-        result |= {**information.scores(), "mutual_information_images": information.n}
-    return result | {name: float(gamma) for name, gamma in gammas.items()}

@@ -147,6 +147,8 @@ def latent_space(mean: Tensor, logvar: Tensor) -> LatentSpace:
 def traversal(model: api.ImageAutoencoder, space: LatentSpace) -> Any:
     """Images on the way along each principal direction through the mean code, from -3 to 3 standard deviations, as a picture;
     None where drawing takes too long (an autoregressive decoder) or no picture can be made."""
+    if not model.draws_images:
+        return None
     channels = model.image_shape[0]
     if getattr(model.first, "autoregressive", False) or channels not in (1, 3):
         return None

@@ -233,14 +233,25 @@ OTHERS = (
           "at most log N.", "mutual information of image and code, nats"),
     Score("gamma_x", "gamma of stage 1", "Standard deviation of the decoder's noise, on the [0, 1] scale of pixels.",
           "gamma of stage 1 (standard deviation, [0, 1] scale)"),
+    Score("value_error", "reconstruction error", "Mean squared error of a value, in the data's own units. Lower is better.",
+          "squared error a value of reconstructions, the data's own units"),
+    Score("unexplained", "unexplained variance", "The mean squared error of reconstructions over the variance of test examples. "
+          "0 is perfect, 1 no better than their mean.", "share of the variance that reconstructions leave out"),
+    Score("gamma_values", "gamma of stage 1", "Standard deviation of the decoder's noise, in standardised units.",
+          "gamma of stage 1 (standard deviation, standardised units)"),
     Score("gamma_z", "gamma of stage 2", "Standard deviation of the second stage's noise on the codes.",
           "gamma of stage 2 (standard deviation of codes)"),
 )
 """Scores of codes and models, which `evaluate` takes where there are such."""
 
+OF_ARRAYS = (
+    Score("sliced_values", "sliced Wasserstein of the values", "How far values have to be carried from real examples, by random "
+          "projections, in the data's own units: a root mean square over dimensions. Lower is better; compare with the floor."),
+)
+"""Scores of samples that are no images."""
 OF_IMAGES = (*(metric.scores[0] for metric in METRICS.values() if metric.distance),
              *(score for metric in METRICS.values() for score in metric.scores[metric.distance:]))
-SCORES = {score.key: score for score in (*OF_IMAGES, *OTHERS)}
+SCORES = {score.key: score for score in (*OF_IMAGES, *OF_ARRAYS, *OTHERS)}
 """Every score by its key, in the order in which they are shown: distances of images first."""
 
 SUBJECTS = {

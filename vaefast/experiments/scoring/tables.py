@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vaefast.experiments.scoring.registry import OF_CODES, OF_IMAGES, ONLY_SAMPLES, OTHERS, SUBJECTS, entry
+from vaefast.experiments.scoring.registry import OF_ARRAYS, OF_CODES, OF_IMAGES, ONLY_SAMPLES, OTHERS, SUBJECTS, entry
 
 FEW_TESTED = 100
 """Test images below which an accuracy says little."""
@@ -16,7 +16,8 @@ def score_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
                                                                           "training")}
     if entry("mmd", "stage1") not in result:  # a model without codes of images has samples of one kind
         words["stage1"] = ONLY_SAMPLES
-    rows = [(f"{score.name}, {what}", entry(score.key, subject)) for score in OF_IMAGES for subject, what in words.items()]
+    rows = [(f"{score.name}, {what}", entry(score.key, subject)) for score in (*OF_IMAGES, *OF_ARRAYS)
+            for subject, what in words.items()]
     for score in OTHERS:
         if score.key == "mmd":
             rows += [(score.line.format(stage.replace("stage", "stage ")), entry("mmd", stage)) for stage in OF_CODES]
@@ -48,7 +49,8 @@ def print_scores(result: dict[str, Any]) -> None:
 
     accuracy, tested = result.get("classifier/test_accuracy"), result.get("classifier/test_images")
     against = "training" if result.get("against") == "train" else "test"
-    table = Table(caption=f"{result['samples']:,} samples against {result['real']:,} {against} images; of distances lower is "
+    things = "examples" if "data_shape" in result else "images"
+    table = Table(caption=f"{result['samples']:,} samples against {result['real']:,} {against} {things}; of distances lower is "
                           "better"
                           + (f"; classifier accuracy {accuracy:.2%}" if accuracy is not None else "")
                           + (f" of {tested:,} images" + (", too few to tell" if tested < FEW_TESTED else "") if tested else ""))
