@@ -19,10 +19,15 @@ from vaefast import __version__
 from vaefast.api.arguments import CUSTOM, recorded
 from vaefast.api.footprint import footprint
 from vaefast.api.own_networks import source_of
+from vaefast.api.reading import Reading, with_batches_of
 from vaefast.data import ImageSet
+from vaefast.data.stream import ImageStream
+from vaefast.data.value_range import ValueRange
 from vaefast.errors import ArgumentError, CheckpointError, DataError, RunFolderError
 from vaefast.models.draws import Draws
 from vaefast.training import distributed
+from vaefast.training.augment import AugmentName, Augmentation, augmentation
+from vaefast.training.augment import described as augment_described
 from vaefast.training.callbacks import Callback
 from vaefast.training.checkpoint import load_weights, saved_weights
 from vaefast.training.device import Mode, Precision, resolve_device, resolve_precision
@@ -85,6 +90,11 @@ class Model(Draws, nn.Module):
         if "kind" in vars(cls) and "__init__" in vars(cls):  # a subclass of the user's is saved as the kind that it is of
             cls.__init__ = recorded(cls.__init__)  # type: ignore[method-assign]
 
+    def _read(self, data: Any, reading: Reading) -> tuple[Any, list[str]]:
+        """The data in the form that `_accept` takes, and sentences on what was made of them; for images alone there is a choice."""
+        reading.none_asked_for()
+        return data, []
+
     def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
         """The data in the form that `_parts` takes, and what config.json says of them; an error if they do not fit."""
         raise NotImplementedError
@@ -122,12 +132,16 @@ class Model(Draws, nn.Module):
             sync: bool = False, log_every: int = LOG_EVERY, checkpoint_seconds: float = CHECKPOINT_SECONDS,
             evaluate: Callable[[str], dict[str, float]] | None = None, evaluate_every: float | None = None,
             best: str | None = None, keep_best: bool = False, start_from: str | os.PathLike[str] | None = None,
+            materialize: bool = False, workers: int | None = None, value_range: ValueRange = "auto",
+            augment: AugmentName | Augmentation | Sequence[AugmentName | Augmentation] | None = None,
             info: dict[str, Any] | None = None) -> History:
         """Train every stage. Each training setting is one value for all stages or one each; the defaults are the paper's.
 
         Args:
-            data: images: uint8 [N, C, H, W], float in [0, 1], an array, a torch Dataset, or a `vaefast.data` set.
-                `SecondStage` takes latents instead.
+            data: images in memory: a tensor or array of uint8, or of floats in [0, 1] or [-1, 1], a list, a TensorDataset, a
+                data frame, a `vaefast.data` set. Or images that are read as training goes, anew in every epoch: a map-style
+                Dataset (torch's or Hugging Face's), a DataLoader, an IterableDataset or anything else that can be iterated again.
+                docs/data.md has the rules. `SecondStage` takes latents instead.
             epochs, steps, batch_size, lr, schedule, gamma_lr_factor, ema: see `vaefast.training.StageSettings`; None for
                 the model's default.
             settings: `StageSettings`, one for each stage, instead of the above (such as a preset's).
@@ -143,6 +157,12 @@ class Model(Draws, nn.Module):
                 the end; see `vaefast.training.Stage`, but that `evaluate` is given the stage's name.
             start_from: weights to begin with: a finished run's folder, or a checkpoint such as RUN/checkpoints/last-good. The
                 optimizers begin anew.
+            materialize: read a map-style Dataset once, into memory; its random transforms are then frozen.
+            workers: processes that read a Dataset or an iterable; None for 2 where there are four cores or more, else 1 (of an
+                iterable 1). 0 reads in the training's own thread. What is trained on does not depend on it, but for iterables.
+            value_range: values of black and white, such as (-1, 1) or (0, 255); "auto" tells them from the images.
+            augment: "flip", "crop", "colour", "cutout", a function batch -> batch, or a list of these: what is done to each batch of
+                images on the device (`vaefast.training.augment`).
             info: written into config.json beside the settings.
 
         Returns:
@@ -152,10 +172,15 @@ class Model(Draws, nn.Module):
             DataError, ArgumentError, DeviceError, RunFolderError, CheckpointError: see their messages; nothing was overwritten.
             KeyboardInterrupt: after Ctrl-C, when everything has been saved; `resume=True` goes on.
         """
+        reading = Reading(materialize, workers, value_range, seed)
+        augmented = augmentation(augment)
+        data, told = self._read(data, reading)
         data, described = self._accept(data)
         overrides = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "schedule": schedule,
                      "gamma_lr_factor": gamma_lr_factor, "ema": ema}
         stages = self._settings(settings, {name: value for name, value in overrides.items() if value is not None})
+        if isinstance(data, ImageStream):
+            stages = with_batches_of(data, stages, batch_size)
         chosen = distributed.join(resolve_device(device))
         precision = resolve_precision(precision, chosen)
         size = footprint(self, data, chosen)  # refuses what cannot fit before a folder is made
@@ -164,7 +189,8 @@ class Model(Draws, nn.Module):
         config = {"format": FORMAT, "kind": self.kind, "model": self.config(), "data": described, "seed": seed,
                   "stages": [s.as_dict() for s in stages], "compile": compile, "channels_last": channels_last,
                   "start_from": None if start_from is None else str(start_from),
-                  "processes": distributed.world().size, "sync": sync, "keep_best": keep_best, **(info or {}),
+                  "processes": distributed.world().size, "sync": sync, "keep_best": keep_best,
+                  **reading.config(), "augment": augment_described(augment), **(info or {}),
                   "device": str(chosen), "precision": precision, "versions": versions()}
         if "from" in (source := self._networks().get("networks", {})):
             config["networks"] = source
@@ -183,8 +209,8 @@ class Model(Draws, nn.Module):
         if out is not None and not group.writes:
             run = RunFolder.open(out)
         parts = [Stage(*part, stage_settings, evaluate=evaluate and partial(evaluate, part[0]), evaluate_every=evaluate_every,
-                       best=best, keep_best=keep_best)
-                 for part, stage_settings in zip(self._parts(data, chosen), stages)]
+                       best=best, keep_best=keep_best, augment=augmented if number == 0 else None)
+                 for number, (part, stage_settings) in enumerate(zip(self._parts(data, chosen), stages))]
         trainer = Trainer(self, parts, device=chosen,
                           precision=precision, seed=seed, run=run, progress=make_progress(progress), callbacks=callbacks,
                           compile=compile, channels_last=channels_last, sync=sync, log_every=log_every,
@@ -198,6 +224,8 @@ class Model(Draws, nn.Module):
             else:
                 load_weights(self, *weights)
         trainer.progress.message(f"{self.kind}: {size}")
+        for line in told:
+            trainer.progress.message(line)
         try:
             history = trainer.fit(resume=bool(resume))
         except (ArgumentError, DataError):  # refused before anything was trained: the same command, mended, may have the folder

@@ -13,7 +13,8 @@ from vaefast.api.adversary import AdversaryName, image_adversary
 from vaefast.api.base import Part
 from vaefast.api.gan import Adversarial
 from vaefast.api.images import OneStage
-from vaefast.data import ImageSet
+from vaefast.api.reading import Images, source_of
+from vaefast.data.stream import ImageStream
 from vaefast.errors import DataError
 from vaefast.models.gan import Order
 from vaefast.models.gan_losses import LossName
@@ -26,7 +27,6 @@ from vaefast.nets.biggan.parts import Activation, Init
 from vaefast.nets.biggan.plan import ARCHS, Arch, Rule
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.settings import PlayerSettings, StageSettings
-from vaefast.training.sources import ImageSource
 
 CLIP_VALUE = 0.1
 """Largest element of a gradient in Hinrichsen's trainings."""
@@ -120,22 +120,25 @@ class BigGAN(Adversarial):
         self.defaults = (gan_stage(epochs=source.gan_epochs, batch_size=source.batch_size),)
         self._settled = {"ch": ch}
 
-    def _accept(self, data: Any) -> tuple[ImageSet, dict[str, Any]]:
+    def _accept(self, data: Any) -> tuple[Images, dict[str, Any]]:
         images, described = super()._accept(data)
         classes = self.first.classes
         if classes is not None:
-            if images.labels is None:
+            if not images.labelled if isinstance(images, ImageStream) else images.labels is None:
                 raise DataError(f"this model is conditioned on {classes} classes, but {images.name} has no labels; build it with "
                                 "classes=None.")
+            if isinstance(images, ImageStream):
+                images.want_labels(classes)  # each batch's are looked at
+                return images, described
+            assert images.labels is not None
             low, high = int(images.labels.min()), int(images.labels.max())
             if low < 0 or high >= classes:
                 raise DataError(f"the labels of {images.name} go from {low} to {high}; this model has classes={classes}, for "
                                 f"labels from 0 to {classes - 1}.")
         return images, described
 
-    def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
-        labels = None if self.first.classes is None else data.labels
-        source = ImageSource(data.images, device, labels=labels, scale=False)  # the model scales uint8 itself
+    def _parts(self, data: Images, device: torch.device) -> list[Part]:
+        source = source_of(data, device, labels=self.first.classes is not None)
         return [("stage1", self.first, lambda: source)]
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.api.base import Model, Part, describe_data
-from vaefast.data import ImageSet, as_image_set
+from vaefast.api.reading import Images, Reading, described_stream, read, source_of
+from vaefast.data import as_image_set
+from vaefast.data.stream import ImageStream
 from vaefast.errors import ArgumentError
 from vaefast.models.autoencoder import Autoencoder
 from vaefast.models.posterior import Posterior
 from vaefast.nets import NETS, SPATIAL
 from vaefast.nets.own import own_network
 from vaefast.nets.shapes import CodeShape
-from vaefast.training.sources import ImageSource
 
 
 def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, image_shape: tuple[int, int, int],
@@ -77,12 +78,15 @@ class ImageModel(Model):
         def image_shape(self) -> tuple[int, ...]: ...
         def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor: ...
 
-    def _accept(self, data: Any) -> tuple[ImageSet, dict[str, Any]]:
-        images = as_image_set(data)
+    def _read(self, data: Any, reading: Reading) -> tuple[Any, list[str]]:
+        return read(data, reading)
+
+    def _accept(self, data: Any) -> tuple[Images, dict[str, Any]]:
+        images = data if isinstance(data, ImageStream) else as_image_set(data)
         if tuple(images.image_shape) != self.image_shape:
             raise ArgumentError(f"the images have shape {tuple(images.image_shape)}; this model was built with image_shape="
                                 f"{self.image_shape}.")
-        return images, describe_data(images)
+        return images, described_stream(images) if isinstance(images, ImageStream) else describe_data(images)
 
 
 class ImageAutoencoder(ImageModel, Autoencoder):
@@ -113,8 +117,8 @@ class OneStage(ImageAutoencoder):
         super().__init__()
         self.first = first
 
-    def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
-        source = ImageSource(data.images, device, scale=False)  # the losses scale uint8 themselves
+    def _parts(self, data: Images, device: torch.device) -> list[Part]:
+        source = source_of(data, device)
         return [("stage1", self.first, lambda: source)]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vaefast import models
 from vaefast.api.base import Model, Part
-from vaefast.data import ImageSet
+from vaefast.api.reading import Images, source_of
 from vaefast.errors import ArgumentError
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.mode import evaluating
@@ -23,7 +23,7 @@ from vaefast.nets.shapes import CodeShape, checked_latents, whole_number
 from vaefast.training.device import resolve_device
 from vaefast.training.progress import make_progress
 from vaefast.training.settings import StageSettings
-from vaefast.training.sources import ImageSource, PosteriorSource
+from vaefast.training.sources import ImagePass, ImageSource, PosteriorSource
 from vaefast.training.stage import History
 
 USUAL_SCALE = (0.1, 10.0)
@@ -82,7 +82,7 @@ def source_of_codes(second: nn.Module, latents: Latents, device: torch.device) -
     return PosteriorSource(DiagonalGaussian(latents.mean, raw, "logstd"))
 
 
-def _codes(model: Any, source: ImageSource, device: torch.device) -> Latents:
+def _codes(model: Any, source: ImagePass, device: torch.device) -> Latents:
     """The posteriors that the first stage has of a source's images."""
     posterior = PosteriorSource.of(model.first, source, device).posterior
     return Latents(posterior.mean, posterior.std)
@@ -94,8 +94,8 @@ class TwoStageTraining:
     first: Any
     second: Any
 
-    def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
-        source = ImageSource(data.images, device, scale=False)  # the losses scale uint8 themselves
+    def _parts(self, data: Images, device: torch.device) -> list[Part]:
+        source = source_of(data, device)
         parts: list[Part] = [("stage1", self.first, lambda: source)]
         if isinstance(self.second, models.VAE):
             parts.append(("stage2", self.second, lambda: PosteriorSource.of(self.first, source, device)))
@@ -103,9 +103,9 @@ class TwoStageTraining:
             parts.append(("stage2", self.second, lambda: source_of_codes(self.second, _codes(self, source, device), device)))
         return parts
 
-    def _conclude(self, data: ImageSet, device: torch.device) -> None:
+    def _conclude(self, data: Images, device: torch.device) -> None:
         if isinstance(self.second, models.Mixture):
-            self.second.fit(_codes(self, ImageSource(data.images, device, scale=False), device))
+            self.second.fit(_codes(self, source_of(data, device), device))
 
 
 class SecondStage(Model):

@@ -5,5 +5,6 @@ from vaefast.data.cache import cache_dir
 from vaefast.data.catalog import about, load, names
 from vaefast.data.image_set import ImageSet, to_float
 from vaefast.data.manifold import manifold
+from vaefast.data.value_range import to_range
 
-__all__ = ["ImageSet", "about", "as_image_set", "cache_dir", "load", "manifold", "names", "to_float"]
+__all__ = ["ImageSet", "about", "as_image_set", "cache_dir", "load", "manifold", "names", "to_float", "to_range"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from vaefast.training.augment import Augmentation
 from vaefast.training.settings import StageSettings
 from vaefast.training.sources import Source
 
@@ -28,6 +29,7 @@ class Stage:
         best: name of the record's entry whose lowest finite value marks the checkpoint to keep as best-NAME; "-entry" for the
             highest. A score of `evaluate` is saved as soon as it is best, a term of the loss when a checkpoint is due.
         keep_best: whether the stage ends with that checkpoint's weights in the place of the last ones.
+        augment: what is done to each batch of images on the device (`vaefast.training.augment.augmentation`).
     """
 
     name: str
@@ -38,6 +40,7 @@ class Stage:
     evaluate_every: float | None = None
     best: str | None = None
     keep_best: bool = False
+    augment: Augmentation | None = None
 
 
 _SHOWN_APART = ("stage", "step", "epoch", "seconds", "images_per_second", "memory_mb")
