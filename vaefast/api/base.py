@@ -26,7 +26,7 @@ from vaefast.data.value_range import ValueRange
 from vaefast.errors import ArgumentError, CheckpointError, DataError, RunFolderError
 from vaefast.models.draws import Draws
 from vaefast.training import distributed
-from vaefast.training.augment import AugmentName, Augmentation, augmentation
+from vaefast.training.augment import Augmentation, AugmentName, augmentation
 from vaefast.training.augment import described as augment_described
 from vaefast.training.callbacks import Callback
 from vaefast.training.checkpoint import load_weights, saved_weights
@@ -91,7 +91,7 @@ class Model(Draws, nn.Module):
             cls.__init__ = recorded(cls.__init__)  # type: ignore[method-assign]
 
     def _read(self, data: Any, reading: Reading) -> tuple[Any, list[str]]:
-        """The data in the form that `_accept` takes, and sentences on what was made of them; for images alone there is a choice."""
+        """The data in the form that `_accept` takes, and sentences on what was made of them; images alone have a choice."""
         reading.none_asked_for()
         return data, []
 
@@ -161,8 +161,8 @@ class Model(Draws, nn.Module):
             workers: processes that read a Dataset or an iterable; None for 2 where there are four cores or more, else 1 (of an
                 iterable 1). 0 reads in the training's own thread. What is trained on does not depend on it, but for iterables.
             value_range: values of black and white, such as (-1, 1) or (0, 255); "auto" tells them from the images.
-            augment: "flip", "crop", "colour", "cutout", a function batch -> batch, or a list of these: what is done to each batch of
-                images on the device (`vaefast.training.augment`).
+            augment: "flip", "crop", "colour", "cutout", a function batch -> batch, or a list of these: what is done to each
+                batch of images on the device (`vaefast.training.augment`).
             info: written into config.json beside the settings.
 
         Returns:

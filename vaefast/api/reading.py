@@ -70,8 +70,8 @@ def read(data: Any, reading: Reading) -> tuple[Any, list[str]]:
         images, told = read_images(data, value_range=reading.value_range)
         return images, [told] if told else []
     if reading.materialize:
-        raise ArgumentError(f"materialize is True, and data is a {type(data).__name__}, which cannot be asked for its items; give the "
-                            "map-style Dataset itself, or leave materialize out.")
+        raise ArgumentError(f"materialize is True, and data is a {type(data).__name__}, which cannot be asked for its items; "
+                            "give the map-style Dataset itself, or leave materialize out.")
     stream = ImageStream(data, seed=reading.seed, value_range=reading.value_range, workers=reading.workers)
     return stream, [stream.told] if stream.told else []
 
@@ -94,8 +94,8 @@ def with_batches_of(stream: ImageStream, stages: list[StageSettings], batch_size
     own = stream.batch_size
     if own is not None and own != first.batch_size:
         if batch_size is not None or first.batch_size != USUAL_BATCH:
-            raise ArgumentError(f"batch_size is {first.batch_size}, and the {stream.name} gives batches of {own}; leave batch_size out, "
-                                "or make the DataLoader with it.")
+            raise ArgumentError(f"batch_size is {first.batch_size}, and the {stream.name} gives batches of {own}; leave "
+                                "batch_size out, or make the DataLoader with it.")
         first = replace(first, batch_size=own)
     if stream.count is None:
         if first.steps is None:

@@ -66,8 +66,7 @@ class Iterated(IterableDataset):
 
     def __iter__(self) -> Iterator[Any]:
         try:
-            for index, item in enumerate(self.data):
-                yield index, item
+            yield from enumerate(self.data)
         except Exception as error:
             yield Refused(f"it failed: {type(error).__name__}: {error}.", traceback.format_exc())
 
@@ -108,8 +107,8 @@ class Collate:
         """Images of one range and shape. Raises DataError for others, and for labels that are not as they should be."""
         images, labels = raw
         if tuple(images.shape[1:]) != self.image_shape:
-            raise DataError(f"its images have shape {list(images.shape[1:])} [C, H, W], and the first had {list(self.image_shape)}; "
-                            "all must have the same shape: resize them first.")
+            raise DataError(f"its images have shape {list(images.shape[1:])} [C, H, W], and the first had "
+                            f"{list(self.image_shape)}; all must have the same shape: resize them first.")
         images = self.range.unit(images, name)
         if not self.labels:
             return (images,)
@@ -134,8 +133,8 @@ def stacked(items: Sequence[tuple[int, Any]], word: str = "item", shape: tuple[i
         images.append(item_image(picture, index, None))
         first, last = shape or tuple(images[0].shape), images[-1]
         if tuple(last.shape) != first:
-            raise DataError(f"{word} {index} is an image [C, H, W] = {list(last.shape)}, and the first is {list(first)}; all must "
-                            "have the same shape: resize them first.")
+            raise DataError(f"{word} {index} is an image [C, H, W] = {list(last.shape)}, and the first is {list(first)}; all "
+                            "must have the same shape: resize them first.")
         if last.dtype != images[0].dtype:
             raise DataError(f"{word} {index} is {last.dtype} and another of its batch {images[0].dtype}; all must have the same "
                             "dtype.")

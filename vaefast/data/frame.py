@@ -44,8 +44,8 @@ def pictures_of_frame(frame: Any) -> tuple[np.ndarray | list[Any], torch.Tensor 
     found = pictures or files
     if len(found) != 1:
         what = f"{len(found)} columns" if found else "no column"
-        raise DataError(f"the data frame has {what} of pictures or names of files among {', '.join(map(str, columns))}; give one, "
-                        "and perhaps a column of labels.")
+        raise DataError(f"the data frame has {what} of pictures or names of files among {', '.join(map(str, columns))}; give "
+                        "one, and perhaps a column of labels.")
     others = named or [c for c in columns if c != found[0]]
     labels, classes = _labels(frame[others[0]], str(others[0])) if len(others) == 1 or named else (None, None)
     column = list(frame[found[0]])
@@ -61,8 +61,8 @@ def _labels(column: Any, name: str) -> tuple[torch.Tensor, tuple[str, ...] | Non
         return torch.tensor([number[v] for v in values]), classes
     wrong = next((i for i, v in enumerate(values) if isinstance(v, bool) or not isinstance(v, (int, np.integer))), None)
     if wrong is not None:
-        raise DataError(f"row {wrong} of the column {name} is {values[wrong]!r}; labels must be integers in all rows, or words in "
-                        "all.")
+        raise DataError(f"row {wrong} of the column {name} is {values[wrong]!r}; labels must be integers in all rows, or words "
+                        "in all.")
     return as_labels(values, len(values)), None
 
 

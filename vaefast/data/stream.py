@@ -55,8 +55,8 @@ def dead_worker(error: BaseException) -> DataError | None:
     """The sentence for torch's word that a worker process is gone, which it may raise anywhere in the main thread; else None."""
     if not (isinstance(error, RuntimeError) and "DataLoader worker" in str(error) and any(w in str(error) for w in _DEAD)):
         return None
-    return DataError(f"a worker process that reads the data died ({str(error).splitlines()[0].rstrip('.')}); often memory ran out: "
-                     "use fewer workers, or workers=0 to see what fails.")
+    return DataError(f"a worker process that reads the data died ({str(error).splitlines()[0].rstrip('.')}); often memory ran "
+                     "out: use fewer workers, or workers=0 to see what fails.")
 
 
 class ImageStream:
@@ -117,8 +117,8 @@ class ImageStream:
             raise ArgumentError(f"workers is {workers!r}; expected a whole number, 0 or more.")
         if self.kind == "loader":
             if workers is not None and workers != self.data.num_workers:
-                raise ArgumentError(f"workers is {workers}, and the DataLoader has num_workers={self.data.num_workers} of its own; "
-                                    "leave workers out.")
+                raise ArgumentError(f"workers is {workers}, and the DataLoader has num_workers={self.data.num_workers} of its "
+                                    "own; leave workers out.")
             return int(self.data.num_workers)
         if workers is None:
             return default_workers() if self.kind == "map" else 1
@@ -148,8 +148,8 @@ class ImageStream:
             if isinstance(item, Refused):
                 raise self._error(item)
             if self.kind == "iterable" and _is_batch(item[1]):
-                raise DataError(f"the {self.name} gives whole batches; give DataLoader(data, batch_size=None), which takes them as "
-                                "they are.")
+                raise DataError(f"the {self.name} gives whole batches; give DataLoader(data, batch_size=None), which takes them "
+                                "as they are.")
         return stacked(items)
 
     def _spread(self, most: int) -> list[int]:

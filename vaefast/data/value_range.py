@@ -73,8 +73,8 @@ class PixelRange:
             DataError: another dtype, NaN or infinity, or values outside the range; the first one is named.
         """
         if images.dtype != self.dtype:
-            raise DataError(f"{name(0)} has dtype {_name(images.dtype)}, and the first had {_name(self.dtype)}; all must have the "
-                            "same dtype.")
+            raise DataError(f"{name(0)} has dtype {_name(images.dtype)}, and the first had {_name(self.dtype)}; all must have "
+                            "the same dtype.")
         if images.dtype == torch.bool:
             return images.to(torch.uint8).mul_(255).contiguous()
         if images.dtype == torch.uint8 and self.pair == (0.0, 255.0):
@@ -107,8 +107,8 @@ class PixelRange:
         if not (low >= self.low - slack and high <= self.high + slack):
             where, _ = first_outside(part, self.low - slack, self.high + slack, lambda n: name(start + n))
             how = "as value_range says" if self.given else "as the first ones do"
-            raise DataError(f"{where}; the images were to go from {self.low:g} to {self.high:g}, {how}: repair that image, or give "
-                            "another value_range.")
+            raise DataError(f"{where}; the images were to go from {self.low:g} to {self.high:g}, {how}: repair that image, or "
+                            "give another value_range.")
 
 
 def pixel_range(images: Tensor, value_range: ValueRange = "auto") -> PixelRange:

@@ -108,8 +108,8 @@ def augmentation(wanted: Any) -> Augmentation | None:
     for one in (wanted if isinstance(wanted, (list, tuple)) else [wanted]):
         known = AUGMENTATIONS.get(one) if isinstance(one, str) else None
         if known is None and (isinstance(one, str) or not callable(one)):
-            raise ArgumentError(f"augment is {wanted!r}; expected names of {', '.join(AUGMENTATIONS)}, a function batch -> batch, or "
-                                "a list of these.")
+            raise ArgumentError(f"augment is {wanted!r}; expected names of {', '.join(AUGMENTATIONS)}, a function batch -> "
+                                "batch, or a list of these.")
         parts.append(known or _Own(one))
     return _Chain(parts) if parts else None
 
@@ -143,8 +143,8 @@ class _Own:
         found = self.function(images)
         if not isinstance(found, Tensor) or found.shape != images.shape or found.device != images.device:
             what = list(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
-            raise ArgumentError(f"augment returned {what} for images {list(images.shape)}; expected a batch of the same shape, on the "
-                                "same device.")
+            raise ArgumentError(f"augment returned {what} for images {list(images.shape)}; expected a batch of the same shape, "
+                                "on the same device.")
         if found.dtype != torch.uint8 and not found.is_floating_point():
             raise ArgumentError(f"augment returned images of {found.dtype}; expected uint8, or floats in [0, 1].")
         if not self.seen and found.is_floating_point():

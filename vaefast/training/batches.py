@@ -51,8 +51,8 @@ class StageBatches:
         whole = count // (self.batch_size * self.draws * processes)
         if whole == 0:
             takes = " * ".join(str(n) for n in (self.draws, processes) if n > 1)
-            raise ArgumentError(f"batch_size is {self.batch_size}{f' (times {takes} an iteration)' if takes else ''}, but {name} has "
-                                f"only {count} examples; lower batch_size.")
+            raise ArgumentError(f"batch_size is {self.batch_size}{f' (times {takes} an iteration)' if takes else ''}, but {name} "
+                                f"has only {count} examples; lower batch_size.")
         return whole
 
     def stage_rows(self, rows: list[Rows]) -> None:
@@ -100,8 +100,8 @@ class Batches(StageBatches):
 
     source: IndexedSource
 
-    def __init__(self, source: IndexedSource, batch_size: int, draws: int, *, seed: int, stage: int, name: str, device: torch.device,
-                 group: World) -> None:
+    def __init__(self, source: IndexedSource, batch_size: int, draws: int, *, seed: int, stage: int, name: str,
+                 device: torch.device, group: World) -> None:
         super().__init__(source, batch_size, draws, device)
         self.seed, self.stage, self.group = seed, stage, group
         self.per_epoch = self.whole_iterations(len(source), group.size, name)

@@ -76,8 +76,8 @@ class StreamBatches(StageBatches):
         """What comes again where training goes on at `step`, in a sentence; "" where nothing does."""
         if not step or self.stream.kind == "map":
             return ""
-        return (f"the {self.stream.name} starts from its beginning: what it gave in the first {step:,} steps may come again, before "
-                "the rest")
+        return (f"the {self.stream.name} starts from its beginning: what it gave in the first {step:,} steps may come again, "
+                "before the rest")
 
     def _read_from(self, step: int) -> Iterator[Rows]:
         pin = self.device.type == "cuda"

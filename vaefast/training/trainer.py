@@ -211,8 +211,8 @@ class Trainer:
             if isinstance(source, ReadyImages):
                 source.flip, source.augment = source.flip or settings.flip, stage.augment
             elif settings.flip or stage.augment:
-                raise ArgumentError(f"{'flip' if settings.flip else 'augment'} is set for {stage.name}, whose data are no images; "
-                                    "set it for stages on images alone.")
+                raise ArgumentError(f"{'flip' if settings.flip else 'augment'} is set for {stage.name}, whose data are no "
+                                    "images; set it for stages on images alone.")
             batches = self._batches(source, draws(players), number)
             if said := batches.resumed(start):
                 self.progress.message(f"{stage.name}: {said}")
@@ -343,8 +343,8 @@ class Trainer:
         except Exception:
             kept = self.run if saves and self.group.writes and iteration.first_bad.item() < 0 else None
             if kept and self._or_later(lambda: self._write(number, self.done, final=True)):
-                self.progress.message(f"{self.stage.name}, step {self.done:,}: {what} failed; what was trained so far is saved in "
-                                      f"{kept.path}, and resume goes on from there.")
+                self.progress.message(f"{self.stage.name}, step {self.done:,}: {what} failed; what was trained so far is saved "
+                                      f"in {kept.path}, and resume goes on from there.")
             raise
 
     def _due(self, now: float, recorded: bool) -> bool:
