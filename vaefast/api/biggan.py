@@ -120,7 +120,7 @@ class BigGAN(Adversarial):
         self.defaults = (gan_stage(epochs=source.gan_epochs, batch_size=source.batch_size),)
         self._settled = {"ch": ch}
 
-    def _accept(self, data: Any) -> tuple[Images, dict[str, Any]]:
+    def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
         images, described = super()._accept(data)
         classes = self.first.classes
         if classes is not None:

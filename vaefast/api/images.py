@@ -81,7 +81,7 @@ class ImageModel(Model):
     def _read(self, data: Any, reading: Reading) -> tuple[Any, list[str]]:
         return read(data, reading)
 
-    def _accept(self, data: Any) -> tuple[Images, dict[str, Any]]:
+    def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
         images = data if isinstance(data, ImageStream) else as_image_set(data)
         if tuple(images.image_shape) != self.image_shape:
             raise ArgumentError(f"the images have shape {tuple(images.image_shape)}; this model was built with image_shape="

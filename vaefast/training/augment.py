@@ -76,8 +76,7 @@ def colour(images: Tensor) -> Tensor:
 def _grey(x: Tensor) -> Tensor:
     if x.shape[1] != 3:
         return x.mean(1, keepdim=True)
-    red, green, blue = (part * weight for part, weight in zip(x.split(1, 1), GREY))
-    return red + green + blue
+    return GREY[0] * x[:, :1] + GREY[1] * x[:, 1:2] + GREY[2] * x[:, 2:]
 
 
 def cutout(images: Tensor) -> Tensor:
