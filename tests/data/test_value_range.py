@@ -12,7 +12,7 @@ from vaefast.data import as_image_set, to_range
 from vaefast.data.value_range import checked_range, pixel_range
 from vaefast.errors import ArgumentError, DataError
 
-LEVELS = torch.tensor([0, 1, 77, 128, 254, 255]).view(6, 1, 1, 1).expand(6, 1, 4, 4).contiguous()
+LEVELS = torch.tensor([0, 1, 77, 128, 254, 255]).view(6, 1, 1, 1).expand(6, 1, 5, 5).contiguous()
 """Images of one value each."""
 UNIT = LEVELS / 255
 
@@ -88,8 +88,8 @@ def test_outputs_in_the_form_of_the_users_images(tmp_path):
                                                                                        LEVELS.to(torch.uint8))
     torch.testing.assert_close(to_range(UNIT, (-1, 1)), 2 * UNIT - 1)
     torch.testing.assert_close(to_range(LEVELS.to(torch.uint8), (0, 255)), LEVELS.float())
-    assert to_range(UNIT[None], "uint8").shape == (1, 6, 1, 4, 4)
-    grey, colour = to_range(UNIT, "pil"), to_range(UNIT.expand(6, 3, 4, 4)[0], "pil")
+    assert to_range(UNIT[None], "uint8").shape == (1, 6, 1, 5, 5)
+    grey, colour = to_range(UNIT, "pil"), to_range(UNIT.expand(6, 3, 5, 5)[0], "pil")
     assert len(grey) == 6 and grey[2].mode == "L" and grey[2].getpixel((0, 0)) == 77 and colour[0].mode == "RGB"
     assert torch.equal(as_image_set(grey).images, LEVELS.to(torch.uint8))
     for images, form in ((UNIT, "png"), (UNIT.numpy(), "pil"), (LEVELS, "uint8"), (UNIT[0, 0], "pil"), (UNIT, (1, 0))):

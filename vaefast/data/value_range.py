@@ -134,9 +134,13 @@ def pixel_range(images: Tensor, value_range: ValueRange = "auto") -> PixelRange:
     if dtype.is_floating_point:
         if all(-1.0 - TOLERANCE <= a and b <= 1.0 + TOLERANCE for a, b in extremes):  # false for NaN
             return PixelRange(0.0 if low >= -TOLERANCE else -1.0, 1.0, dtype)
+        most = torch.finfo(torch.float32).max
+        for start, part in _parts(images):  # what is not finite says nothing of the range, so that it is named first
+            if not math.isfinite(sum(_extremes(part))):
+                first_outside(part, -most, most, lambda n: f"image {start + n}")  # noqa: B023  # called at once
         for start, part in _parts(images):
             a, b = _extremes(part)
-            if not (a >= -TOLERANCE and b <= 1.0 + TOLERANCE):
+            if a < -TOLERANCE or b > 1.0 + TOLERANCE:
                 raise _refused(part, start, "image {}".format, (low, high))
     what = f"the images are {_name(dtype)}"
     if low < 0 or high > (65535 if dtype in _UINT16 else 255):
