@@ -146,8 +146,8 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, workers):
     assert torch.equal(weights(again), weights(whole))
     assert json.loads((tmp_path / "run/config.json").read_text())["data"] == {
         "name": "Drawn", "split": "train", "streamed": "map", "count": 48, "image_shape": [1, 8, 8], "value_range": [0.0, 1.0]}
-    for changed, message in (({"value_range": (0, 1)}, "value_range was 'auto', is now"), ({"augment": "flip"}, "augment was None"),
-                             ({"materialize": True}, "materialize was False")):
+    for changed, message in (({"value_range": (0, 1)}, "value_range was 'auto', is now"),
+                             ({"augment": "flip"}, "augment was None"), ({"materialize": True}, "materialize was False")):
         with pytest.raises(RunFolderError, match=message):
             fitted(Drawn(), steps=16, out=tmp_path / "run", resume=True, **changed)
 
@@ -214,7 +214,7 @@ def test_a_loaders_own_batches_and_samplers_are_used(tmp_path):
                              ({"materialize": True}, "materialize is True, and data is a DataLoader"),
                              ({"settings": vaefast.training.StageSettings(steps=1, batch_size=5)}, "batch_size is 5")):
         with pytest.raises(ArgumentError, match=message):
-            vae().fit(data, **{"steps": 2, "device": "cpu", "progress": False, **options} if "settings" not in options else options)
+            vae().fit(data, **({} if "settings" in options else {"steps": 2}), device="cpu", progress=False, **options)
 
 
 @pytest.mark.parametrize("make", [Streamed, lambda d: Torch([d[i] for i in range(len(d))])])
@@ -254,7 +254,7 @@ MODELS = {
     "two-stage": lambda: vaefast.TwoStageVAE(SHAPE, 2, second_width=8, second_depth=1, **own_networks()),
     "mixture": lambda: vaefast.TwoStageVAE(SHAPE, 2, second="mixture", **own_networks()),
     "wae": lambda: vaefast.WAE(SHAPE, 2, pretrain=True, posterior="gaussian", **own_networks()),
-    "general": lambda: vaefast.GeneralVAE(SHAPE, 2, regularizer="tc", **own_networks()),
+    "general": lambda: vaefast.GeneralVAE(SHAPE, 2, regularizer="tc", family="gaussian", **own_networks()),
     "gamix": lambda: vaefast.GAMIXVAE(SHAPE, 2, adversary=None, **own_networks()),
     "gan": lambda: vaefast.GAN(SHAPE, latent_dim=2, loss="wgan", generator=own_networks()["decoder"],
                                discriminator=nn.Sequential(nn.Flatten(), nn.Linear(64, 1))),
@@ -277,8 +277,7 @@ def test_a_second_stage_sees_the_whole_of_a_stream_or_what_the_first_saw(tmp_pat
     counts = []
     monkeypatch.setattr(PosteriorSource, "__init__", _counting(PosteriorSource.__init__, counts))
     for data in (Drawn(40), DataLoader(Drawn(20), 8), Streamed(Drawn(20)), Streamed(Drawn(20), endless=True)):
-        MODELS["two-stage"]().fit(data, steps=4, device="cpu", progress=False,
-                                  **({} if isinstance(data, DataLoader) else {"batch_size": 8, "workers": 0}))
+        fitted(data, MODELS["two-stage"](), steps=4, workers=0)
     assert counts == [40, 20, 20, 32]
     whole = fitted(Drawn(), MODELS["two-stage"](), workers=0)
     fitted(Drawn(), MODELS["two-stage"](), workers=0, out=tmp_path / "run", callbacks=[StopInSecond()])
@@ -320,7 +319,7 @@ class Going(Streamed):
     """Gives `good` images, and then what `bad` gives."""
 
     def __init__(self, bad, good=24):
-        self.bad, self.good = bad, good
+        self.bad, self.good, self.epochs = bad, good, []
 
     def __iter__(self):
         yield from pixels(self.good)
@@ -435,7 +434,7 @@ def test_a_worker_that_dies():
 
 
 @pytest.mark.parametrize(("data", "error", "message"), [
-    ({"train": 1, "test": 2}, ArgumentError, r"data is a dict of 'train', 'test'; give one of its entries, such as data\['train'\]"),
+    ({"train": 1, "test": 2}, ArgumentError, r"data is a dict of 'train', 'test'; give one of its entries, such as data\['train"),
     ((x for x in pixels()), ArgumentError, "generator, which can be read once alone"), (iter([1]), ArgumentError, "read once"),
     (Torch([]), DataError, "Torch ended without giving anything"), (Drawn(0), DataError, "Drawn is empty"),
     (Torch([pixels(8)]), DataError, r"gives whole batches; give DataLoader\(data, batch_size=None\)"),
@@ -448,18 +447,16 @@ def test_what_cannot_be_a_stream(data, error, message):
 
 
 @pytest.mark.parametrize(("options", "message"), [({"workers": -1}, "workers is -1"), ({"workers": True}, "workers is True"),
-                                                  ({"materialize": 1}, "materialize is 1"), ({"value_range": 7}, "value_range is 7"),
-                                                  ({"augment": "spin"}, "augment is 'spin'")])
+                                                  ({"materialize": 1}, "materialize is 1"),
+                                                  ({"value_range": 7}, "value_range is 7"), ({"augment": "spin"}, "augment is 'spin'")])
 def test_options_that_cannot_be(options, message):
     with pytest.raises(ArgumentError, match=message):
         fitted(pixels(), **options)
-    with pytest.raises(ArgumentError, match="augment|is for images alone|workers is|materialize is|value_range is"):
-        vaefast.SecondStage(2, width=8, depth=1).fit(torch.randn(64, 2), steps=1, device="cpu", progress=False, **options)
 
 
 def test_options_of_images_are_refused_by_what_has_none():
     for options in ({"value_range": (0, 1)}, {"workers": 1}, {"materialize": True}, {"augment": "flip"}):
-        with pytest.raises(ArgumentError, match="for images alone|whose data are no images"):
+        with pytest.raises(ArgumentError, match="is for images alone"):
             vaefast.SecondStage(2, width=8, depth=1).fit(torch.randn(64, 2), steps=1, device="cpu", progress=False, **options)
 
 

@@ -27,7 +27,6 @@ from vaefast.errors import ArgumentError, CheckpointError, DataError, RunFolderE
 from vaefast.models.draws import Draws
 from vaefast.training import distributed
 from vaefast.training.augment import Augmentation, AugmentName, augmentation
-from vaefast.training.augment import described as augment_described
 from vaefast.training.callbacks import Callback
 from vaefast.training.checkpoint import load_weights, saved_weights
 from vaefast.training.device import Mode, Precision, resolve_device, resolve_precision
@@ -172,7 +171,7 @@ class Model(Draws, nn.Module):
             DataError, ArgumentError, DeviceError, RunFolderError, CheckpointError: see their messages; nothing was overwritten.
             KeyboardInterrupt: after Ctrl-C, when everything has been saved; `resume=True` goes on.
         """
-        reading = Reading(materialize, workers, value_range, seed)
+        reading = Reading(materialize, workers, value_range, augment, seed)
         augmented = augmentation(augment)
         data, told = self._read(data, reading)
         data, described = self._accept(data)
@@ -190,7 +189,7 @@ class Model(Draws, nn.Module):
                   "stages": [s.as_dict() for s in stages], "compile": compile, "channels_last": channels_last,
                   "start_from": None if start_from is None else str(start_from),
                   "processes": distributed.world().size, "sync": sync, "keep_best": keep_best,
-                  **reading.config(), "augment": augment_described(augment), **(info or {}),
+                  **reading.config(), **(info or {}),
                   "device": str(chosen), "precision": precision, "versions": versions()}
         if "from" in (source := self._networks().get("networks", {})):
             config["networks"] = source

@@ -13,6 +13,7 @@ from vaefast.data.arrays import read_images
 from vaefast.data.stream import ImageStream, kind_of
 from vaefast.data.value_range import ValueRange, checked_range
 from vaefast.errors import ArgumentError
+from vaefast.training.augment import described
 from vaefast.training.settings import StageSettings
 from vaefast.training.sources import ImageSource
 from vaefast.training.stream import StreamSource, steps_needed
@@ -34,6 +35,7 @@ class Reading:
     materialize: bool = False
     workers: int | None = None
     value_range: ValueRange = "auto"
+    augment: Any = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -45,13 +47,14 @@ class Reading:
 
     def config(self) -> dict[str, Any]:
         """As a run's config.json has it."""
-        return {"materialize": self.materialize, "workers": self.workers,
+        return {"materialize": self.materialize, "workers": self.workers, "augment": described(self.augment),
                 "value_range": self.value_range if self.value_range == "auto" else list(self.value_range)}
 
     def none_asked_for(self) -> None:
         """ArgumentError where an option is set, for models whose data are no images."""
-        for name in ("materialize", "workers", "value_range"):
-            if getattr(self, name) != getattr(Reading(), name):
+        usual = Reading().config()
+        for name, value in self.config().items():
+            if value != usual[name]:
                 raise ArgumentError(f"{name} is for images alone, and this model is not trained on such; leave it out.")
 
 

@@ -190,22 +190,24 @@ class ImageStream:
             DataError: what comes is not as the first images were, or a pass gives no whole batch.
         """
         for number in numbers(first_pass):
-            given = seen = 0
+            batches = seen = 0
+            whole = False
             for batch in self._pass(batch_size, (self.seed, *key, number), pin):
-                seen += len(batch[0])
+                batches, seen = batches + 1, seen + len(batch[0])
                 if len(batch[0]) == batch_size:
-                    given += 1
+                    whole = True
                     yield batch
-            if not given:
+            if not whole:
                 raise DataError(f"the {self.name} ended after {seen} images, without one whole batch of {batch_size}"
                                 f"{'; lower batch_size.' if seen else ': it has to begin anew each time that it is iterated.'}")
-            self._whole(given)
+            self._require_all(batches)
 
-    def _whole(self, given: int) -> None:
+    def _require_all(self, batches: int) -> None:
         """DataError where a DataLoader of known length has ended early."""
-        if self.kind == "loader" and not self._iterates and self.count and given < self.count // (self.batch_size or 1):
-            raise DataError(f"the {self.name} ended after {given} batches, where its length says "
-                            f"{self.count // (self.batch_size or 1)}; repair its sampler.")
+        expected = 0 if self._iterates or not self.count else self.count // (self.batch_size or 1)
+        if batches < expected:
+            raise DataError(f"the {self.name} ended after {batches} batches, where its length says {expected}; repair its "
+                            "sampler.")
 
     def one_pass(self, batch_size: int) -> Iterator[Tensor]:
         """Every image once, [B, C, H, W] a time, in the stream's own order; no more than `limit` of a DataLoader or iterable."""
