@@ -446,9 +446,9 @@ def test_what_cannot_be_a_stream(data, error, message):
         fitted(data)
 
 
-@pytest.mark.parametrize(("options", "message"), [({"workers": -1}, "workers is -1"), ({"workers": True}, "workers is True"),
-                                                  ({"materialize": 1}, "materialize is 1"),
-                                                  ({"value_range": 7}, "value_range is 7"), ({"augment": "spin"}, "augment is 'spin'")])
+@pytest.mark.parametrize(("options", "message"), [
+    ({"workers": -1}, "workers is -1"), ({"workers": True}, "workers is True"), ({"materialize": 1}, "materialize is 1"),
+    ({"value_range": 7}, "value_range is 7"), ({"augment": "spin"}, "augment is 'spin'")])
 def test_options_that_cannot_be(options, message):
     with pytest.raises(ArgumentError, match=message):
         fitted(pixels(), **options)
