@@ -158,7 +158,8 @@ class Model(Draws, nn.Module):
                 optimizers begin anew.
             materialize: read a map-style Dataset once, into memory; its random transforms are then frozen.
             workers: processes that read a Dataset or an iterable; None for 2 where there are four cores or more, else 1 (of an
-                iterable 1). 0 reads in the training's own thread. What is trained on does not depend on it, but for iterables.
+                iterable 1, and 0 where processes cannot be forked). 0 reads in the training's own thread. What is trained on
+                does not depend on it, but for iterables.
             value_range: values of black and white, such as (-1, 1) or (0, 255); "auto" tells them from the images.
             augment: "flip", "crop", "colour", "cutout", a function batch -> batch, or a list of these: what is done to each
                 batch of images on the device (`vaefast.training.augment`).

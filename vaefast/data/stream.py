@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count as numbers
@@ -32,7 +34,8 @@ def kind_of(data: Any) -> Kind | None:
     """How `data` are read as training goes; None for what is held in memory, and for what are no images at all."""
     if isinstance(data, DataLoader):
         return "loader"
-    if isinstance(data, _HELD) or is_frame(data):
+    arrays = hasattr(data, "shape") and hasattr(data, "dtype")  # on disk, as HDF5 and Zarr have them: not safe across a fork
+    if isinstance(data, _HELD) or is_frame(data) or arrays:
         return None
     if isinstance(data, Subset):
         return kind_of(data.dataset) and "map"
@@ -46,7 +49,11 @@ def kind_of(data: Any) -> Kind | None:
 
 
 def default_workers() -> int:
-    """2 where this process may use four cores or more, else 1."""
+    """2 where this process may use four cores or more, else 1; 0 where processes are not forked, as the user's script may not be
+    made for being run again in each."""
+    started = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+    if started != "fork":
+        return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 2 if cores >= 4 else 1
 
@@ -121,7 +128,7 @@ class ImageStream:
                                     "own; leave workers out.")
             return int(self.data.num_workers)
         if workers is None:
-            return default_workers() if self.kind == "map" else 1
+            return default_workers() if self.kind == "map" else min(1, default_workers())
         return workers
 
     def _first(self) -> Raw:
@@ -180,7 +187,8 @@ class ImageStream:
     def by_keys(self, batches: Iterable[Sequence[Key]], *, pin: bool = False) -> Iterator[Rows]:
         """Of a map-style Dataset the batches whose items have these keys: what their random states follow from, and the index."""
         loader: Any = DataLoader(Items(self.data), batch_sampler=batches, collate_fn=self._collate(),  # type: ignore[arg-type]
-                                 num_workers=self.workers, pin_memory=pin, generator=torch.Generator())
+                                 num_workers=self.workers, worker_init_fn=_left_to_the_main_process, pin_memory=pin,
+                                 generator=torch.Generator())
         yield from self._read(loader, (self.seed,))
 
     def endless(self, batch_size: int, *key: Any, first_pass: int = 0, pin: bool = False) -> Iterator[Rows]:
@@ -265,7 +273,7 @@ class ImageStream:
     def _loader_of_items(self, batch_size: int, key: Key, pin: bool) -> Any:
         generator = torch.Generator().manual_seed(seed_of(*key, "workers"))
         return DataLoader(Iterated(self.data), batch_size=batch_size, collate_fn=self._collate(), num_workers=self.workers,
-                          pin_memory=pin, generator=generator)
+                          worker_init_fn=_left_to_the_main_process, pin_memory=pin, generator=generator)
 
     def _read(self, loader: Any, key: Key) -> Iterator[Any]:
         """What a DataLoader gives. The random states of this thread, in which a sampler or a Dataset without workers draws, are
@@ -302,6 +310,11 @@ class ImageStream:
             handed = "pickle" in f"{type(error).__name__} {error}".lower()
             hint = " It cannot be handed to worker processes; workers=0 does without." if handed else ""
             raise DataError(f"the {self.name} failed: {type(error).__name__}: {''.join(last)}{hint}") from error
+
+
+def _left_to_the_main_process(_worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the main one ends the step first, for which it needs its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _tell_epoch(epoch: int, *objects: Any) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.data.stream import dead_worker
-from vaefast.errors import ArgumentError, DivergenceError, RunFolderError, TrainingError, VaefastError
+from vaefast.errors import ArgumentError, DataError, DivergenceError, RunFolderError, TrainingError, VaefastError
 from vaefast.files import NO_SPACE
 from vaefast.models.mode import evaluating
 from vaefast.models.player import players_of
@@ -278,8 +278,13 @@ class Trainer:
         on_cpu = self.device.type == "cpu"
         while self.done < total:
             step = self.done
-            with self._kept_if_it_fails(number, iteration, "the next batch", saves=step > start):
-                batches.seek(step)
+            try:
+                with self._kept_if_it_fails(number, iteration, "the next batch", saves=step > start):
+                    batches.seek(step)
+            except DataError:
+                if self._stop.asked == INTERRUPT:  # Ctrl-C took the workers of the user's DataLoader with it
+                    raise KeyboardInterrupt from None
+                raise
             for turn in iteration.turns:
                 turn.set_step(step, total, self.per_epoch)
             for set_weight in ramps:
