@@ -240,6 +240,12 @@ def test_a_resumed_stream_says_what_comes_again(tmp_path, capsys):
     assert "stage1: the Streamed starts from its beginning: what it gave in the first 4 steps may come again" in said
 
 
+def test_a_loaders_batch_size_takes_the_place_of_a_models_own():
+    model = MODELS["biggan"]()
+    history = model.fit(DataLoader(Drawn(), 8), steps=1, device="cpu", progress=False)
+    assert model.defaults[0].batch_size == 512 and history.records[-1]["step"] == 1
+
+
 def test_what_was_taken_for_the_range_is_told(capsys):
     vae().fit(pixels() * 2 - 1, steps=1, batch_size=8, device="cpu")
     assert "float32, and were taken to go from -1, black, to 1, white" in " ".join(capsys.readouterr().out.split())

@@ -180,7 +180,9 @@ class Model(Draws, nn.Module):
                      "gamma_lr_factor": gamma_lr_factor, "ema": ema}
         stages = self._settings(settings, {name: value for name, value in overrides.items() if value is not None})
         if isinstance(data, ImageStream):
-            stages = with_batches_of(data, stages, batch_size)
+            usual = StageSettings(steps=1).batch_size  # what settings have where nobody names one
+            named = batch_size is not None or (settings is not None and stages[0].batch_size != usual)
+            stages = with_batches_of(data, stages, named)
         chosen = distributed.join(resolve_device(device))
         precision = resolve_precision(precision, chosen)
         size = footprint(self, data, chosen)  # refuses what cannot fit before a folder is made

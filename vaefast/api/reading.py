@@ -20,8 +20,6 @@ from vaefast.training.stream import StreamSource, steps_needed
 
 Images = ImageSet | ImageStream
 """What models of images are trained on."""
-USUAL_BATCH = StageSettings(steps=1).batch_size
-"""Where nobody names one."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +83,10 @@ def described_stream(stream: ImageStream) -> dict[str, Any]:
             "image_shape": list(stream.image_shape), "value_range": list(stream.range.pair)}
 
 
-def with_batches_of(stream: ImageStream, stages: list[StageSettings], batch_size: Any) -> list[StageSettings]:
+def with_batches_of(stream: ImageStream, stages: list[StageSettings], named: bool) -> list[StageSettings]:
     """The stages with the first as the stream needs it: its batch size is a DataLoader's own.
 
-    `batch_size` is what `fit` was given, or None.
+    `named` says whether the user named the batch size of the stages, and it is not the model's.
 
     Raises:
         ArgumentError: another batch size was given, or epochs for a stream of unknown length.
@@ -96,7 +94,7 @@ def with_batches_of(stream: ImageStream, stages: list[StageSettings], batch_size
     first = stages[0]
     own = stream.batch_size
     if own is not None and own != first.batch_size:
-        if batch_size is not None or first.batch_size != USUAL_BATCH:
+        if named:
             raise ArgumentError(f"batch_size is {first.batch_size}, and the {stream.name} gives batches of {own}; leave "
                                 "batch_size out, or make the DataLoader with it.")
         first = replace(first, batch_size=own)
