@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -440,6 +442,11 @@ class Dying(Drawn):
 def test_a_worker_that_dies():
     with pytest.raises(DataError, match="a worker process that reads the data died .*workers=0"):
         fitted(Dying(), workers=1)
+    loader = DataLoader(Dying(), 8, num_workers=1, persistent_workers=True)
+    for _ in range(2):  # it can be iterated again
+        with pytest.raises(DataError, match="a worker process that reads the data died"):
+            fitted(loader)
+    subprocess.run([sys.executable, "-c", ""], check=True)  # torch is silent at the end of another process
 
 
 @pytest.mark.parametrize(("data", "error", "message"), [

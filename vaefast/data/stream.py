@@ -22,6 +22,7 @@ from vaefast.data.image_set import ImageSet
 from vaefast.data.random_state import random_states, seed_of
 from vaefast.data.value_range import ValueRange, pixel_range
 from vaefast.errors import ArgumentError, DataError, VaefastError
+from vaefast.torch_private import end_workers
 
 Kind = Literal["map", "loader", "iterable"]
 FIRST = 64
@@ -58,9 +59,9 @@ def default_workers() -> int:
     return 2 if cores >= 4 else 1
 
 
-def dead_worker(error: BaseException) -> DataError | None:
+def dead_worker(error: BaseException, *, cut_off: bool = False) -> DataError | None:
     """The sentence for torch's word that a worker process is gone, which it may raise anywhere in the main thread; else None."""
-    if not (isinstance(error, RuntimeError) and "DataLoader worker" in str(error) and any(w in str(error) for w in _DEAD)):
+    if not cut_off and not (isinstance(error, RuntimeError) and "DataLoader worker" in str(error) and any(w in str(error) for w in _DEAD)):
         return None
     return DataError(f"a worker process that reads the data died ({str(error).splitlines()[0].rstrip('.')}); often memory ran "
                      "out: use fewer workers, or workers=0 to see what fails.")
@@ -280,15 +281,19 @@ class ImageStream:
         its own while it is at work."""
         with random_states(*key, "begin"), self._failures():
             iterator = iter(loader)
-        for number in numbers():
-            with random_states(*key, number), self._failures():
-                try:
-                    batch = next(iterator)
-                except StopIteration:
-                    return
-            if isinstance(batch, Refused):
-                raise self._error(batch)
-            yield batch
+        try:
+            for number in numbers():
+                with random_states(*key, number), self._failures():
+                    try:
+                        batch = next(iterator)
+                    except StopIteration:
+                        return
+                if isinstance(batch, Refused):
+                    raise self._error(batch)
+                yield batch
+        except Exception:
+            end_workers(loader, iterator)
+            raise
 
     def _error(self, refused: Refused) -> DataError:
         error = DataError(f"the {self.name} cannot be used: {refused.why}")
@@ -304,7 +309,8 @@ class ImageStream:
         except VaefastError:
             raise
         except Exception as error:
-            if (dead := dead_worker(error)) is not None:
+            cut_off = self.workers and isinstance(error, (ConnectionError, EOFError)) and not str(error).startswith("Caught")
+            if (dead := dead_worker(error, cut_off=bool(cut_off))) is not None:  # cut off while it handed a batch over
                 raise dead from error
             last = str(error).strip().splitlines()[-1:]
             handed = "pickle" in f"{type(error).__name__} {error}".lower()
