@@ -189,8 +189,8 @@ class _Context:
         setattr(self._ctx, name, value)
 
 
-# The end of a DataLoader's workers. They end when their iterator is gone, which the traceback of an error may keep for long. Until
-# then torch raises that a worker died whenever another process of this one ends. Without it they end when they end.
+# The end of a DataLoader's workers. They end when their iterator is gone, which the traceback of an error may keep for long;
+# until then torch raises that a worker died whenever another process of this one ends. Without it they end when they end.
 
 
 def end_workers(loader: Any, iterator: Any) -> None:

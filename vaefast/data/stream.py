@@ -61,10 +61,12 @@ def default_workers() -> int:
 
 def dead_worker(error: BaseException, *, cut_off: bool = False) -> DataError | None:
     """The sentence for torch's word that a worker process is gone, which it may raise anywhere in the main thread; else None."""
-    if not cut_off and not (isinstance(error, RuntimeError) and "DataLoader worker" in str(error) and any(w in str(error) for w in _DEAD)):
+    said = str(error).strip() or type(error).__name__
+    of_torch = isinstance(error, RuntimeError) and "DataLoader worker" in said and any(word in said for word in _DEAD)
+    if not (cut_off or of_torch):
         return None
-    return DataError(f"a worker process that reads the data died ({str(error).splitlines()[0].rstrip('.')}); often memory ran "
-                     "out: use fewer workers, or workers=0 to see what fails.")
+    return DataError(f"a worker process that reads the data died ({said.splitlines()[0].rstrip('.')}); often memory ran out: use "
+                     "fewer workers, or workers=0 to see what fails.")
 
 
 class ImageStream:
