@@ -96,8 +96,8 @@ class ImageAutoencoder(ImageModel, Autoencoder):
     networks: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
 
     def encode(self, x: Any) -> Posterior:
-        """q(z|x) of images [B, C, H, W] (uint8, or float in [0, 1]; or whatever else `fit` takes): `mean`, `std` and `sample()`,
-        [B, k] each."""
+        """q(z|x) of images [B, C, H, W] (uint8, or float in [0, 1]; or a list, Dataset or set of such): `mean`, `std` and
+        `sample()`, [B, k] each."""
         return super().encode(_batch(x))
 
     def chain(self, n: int, steps: int, start: str = "noise", *, data: Any = None, **options: Any) -> Tensor:
