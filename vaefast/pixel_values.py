@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -34,14 +35,27 @@ def outside(part: Tensor, start: int = 0) -> bool:
     return low < 0.0 or high > 1.0
 
 
-def out_of_range(part: Tensor, start: int = 0) -> DataError:
-    """The error of images [B, C, H, W] that hold NaN, or values outside [0, 1]."""
-    bad = ~((part >= -TOLERANCE) & (part <= 1.0 + TOLERANCE))
-    n, c, h, w = bad.nonzero()[0].tolist()
+def first_outside(part: Tensor, low: float, high: float, name: Callable[[int], str]) -> tuple[str, float]:
+    """In words where images [B, C, H, W] first hold a value that is not within [low, high], and that value; `name` gives the
+    name of the n-th of them.
+
+    Raises:
+        DataError: the value is NaN or infinite.
+    """
+    n, c, h, w = (~((part >= low) & (part <= high))).nonzero()[0].tolist()
     value = float(part[n, c, h, w])
-    where = f"image {start + n} holds {value:.6g} at channel {c}, row {h}, column {w}"
+    where = f"{name(n)} holds {value:.6g} at channel {c}, row {h}, column {w}"
     if not math.isfinite(value):
-        return DataError(f"{where}; every value must be finite: remove or repair that image.")
+        raise DataError(f"{where}; every value must be finite: remove or repair that image.")
+    return where, value
+
+
+def out_of_range(part: Tensor, start: int = 0, name: Callable[[int], str] | None = None) -> DataError:
+    """The error of images [B, C, H, W] that hold NaN, or values outside [0, 1]; they are counted from `start`, or named."""
+    try:
+        where, value = first_outside(part, -TOLERANCE, 1.0 + TOLERANCE, name or (lambda n: f"image {start + n}"))
+    except DataError as error:
+        return error
     high = float(part.detach().amax())
     hint = ("divide by 255 or pass uint8" if high > 2.0 else
             "images of -1 to 1 become x / 2 + 0.5" if value < 0 and high <= 1.0 + TOLERANCE else "rescale the images")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from functools import cache
 from typing import Any, ClassVar
 
@@ -187,3 +187,18 @@ class _Context:
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._ctx, name, value)
+
+
+# The end of a DataLoader's workers. They end when their iterator is gone, which the traceback of an error may keep for long;
+# until then torch raises that a worker died whenever another process of this one ends. Without it they end when they end.
+
+
+def end_workers(loader: Any, iterator: Any) -> None:
+    """End the worker processes of a DataLoader's iterator that failed; the DataLoader can be iterated again."""
+    end = getattr(iterator, "_shutdown_workers", None)
+    if end is None:
+        return
+    with suppress(RuntimeError):  # what torch says of the dead one, once more
+        end()
+    if getattr(loader, "_iterator", None) is iterator:
+        loader._iterator = None

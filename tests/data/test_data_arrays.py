@@ -1,5 +1,3 @@
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -167,24 +165,3 @@ def test_bad_npz(tmp_path):
     np.savez(path, x=spoiled(np.nan))
     with pytest.raises(DataError, match="a.npz: image 2 holds nan"):
         load("npz", path)
-
-
-class _Drawn(torch.utils.data.Dataset):
-    """Images that are mirrored at random, or not."""
-
-    def __init__(self, random: bool) -> None:
-        self.random, self.images = random, torch.rand(64, 1, 4, 4)
-
-    def __len__(self) -> int:
-        return 64
-
-    def __getitem__(self, i: int) -> torch.Tensor:
-        return self.images[i].flip(-1) if self.random and torch.rand(()) < 0.5 else self.images[i]
-
-
-def test_random_transforms_are_not_frozen_without_a_word():
-    with pytest.warns(UserWarning, match="other images each time .* the same 64.*flip=True"):
-        as_image_set(_Drawn(True))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        as_image_set(_Drawn(False))

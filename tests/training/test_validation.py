@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import vaefast
+from vaefast.api.reading import Reading
 from vaefast.errors import ArgumentError
 from vaefast.training import Callback, RunFolder
 
@@ -66,9 +67,9 @@ def test_each_stage_has_a_held_out_loss_of_its_own(second):
 
 def test_a_share_is_drawn_by_the_seed_and_left_out_of_training():
     vae = model()
-    first = vae._hold_out(vae._accept(IMAGES)[0], 0.3, 0)
-    again = vae._hold_out(vae._accept(IMAGES)[0], 0.3, 0)
-    other = vae._hold_out(vae._accept(IMAGES)[0], 0.3, 1)
+    first = vae._hold_out(vae._accept(IMAGES)[0], 0.3, Reading(seed=0))
+    again = vae._hold_out(vae._accept(IMAGES)[0], 0.3, Reading(seed=0))
+    other = vae._hold_out(vae._accept(IMAGES)[0], 0.3, Reading(seed=1))
     assert len(first[0]) == 49 and len(first[1][0]) == 21
     assert torch.equal(first[0].images, again[0].images) and not torch.equal(first[0].images, other[0].images)
     seen = {float(x.sum()) for x in first[0].images} | {float(x.sum()) for x in first[1][0].images}
@@ -144,3 +145,18 @@ def test_a_gan_has_no_held_out_loss():
     gan = vaefast.GAN((1, 28, 28))
     with pytest.raises(ArgumentError, match="a game of two networks"):
         gan.fit(torch.rand(20, 1, 28, 28), validation=0.5, steps=1, **QUIET)
+
+
+def test_a_dataset_is_held_out_too():
+    class Items(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(HELD)
+
+        def __getitem__(self, index):
+            return HELD[index]
+
+    plain, streamed = (model().fit(IMAGES, validation=data, epochs=1, **STEPS, **QUIET) for data in (HELD, Items()))
+    a, b = plain.last("stage1"), streamed.last("stage1")
+    assert a["validation/kl"] == pytest.approx(b["validation/kl"], rel=1e-5)
+    with pytest.raises(ArgumentError, match="not held whole"):
+        model().fit(Items(), validation=0.5, epochs=1, **STEPS, **QUIET)

@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -20,10 +21,14 @@ from vaefast import __version__
 from vaefast.api.arguments import CUSTOM, recorded
 from vaefast.api.footprint import footprint
 from vaefast.api.own_networks import source_of
+from vaefast.api.reading import Reading, with_batches_of
 from vaefast.data import ImageSet
+from vaefast.data.stream import ImageStream
+from vaefast.data.value_range import ValueRange
 from vaefast.errors import ArgumentError, CheckpointError, DataError, RunFolderError
 from vaefast.models.draws import Draws
 from vaefast.training import distributed
+from vaefast.training.augment import Augmentation, AugmentName, augmentation
 from vaefast.training.callbacks import Callback
 from vaefast.training.checkpoint import load_weights, saved_weights
 from vaefast.training.device import Mode, Precision, resolve_device, resolve_precision
@@ -98,6 +103,11 @@ class Model(Draws, nn.Module):
         if "kind" in vars(cls) and "__init__" in vars(cls):  # a subclass of the user's is saved as the kind that it is of
             cls.__init__ = recorded(cls.__init__)  # type: ignore[method-assign]
 
+    def _read(self, data: Any, reading: Reading) -> tuple[Any, list[str]]:
+        """The data in the form that `_accept` takes, and sentences on what was made of them; images alone have a choice."""
+        reading.none_asked_for()
+        return data, []
+
     def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
         """The data in the form that `_parts` takes, and what config.json says of them; an error if they do not fit."""
         raise NotImplementedError
@@ -140,13 +150,17 @@ class Model(Draws, nn.Module):
             sync: bool = False, log_every: int = LOG_EVERY, checkpoint_seconds: float = CHECKPOINT_SECONDS,
             validation: Any = None, evaluate: Callable[[str], dict[str, float]] | None = None,
             evaluate_every: float | None = None, best: str | None = None, keep_best: bool = False, patience: int | None = None,
-            start_from: str | os.PathLike[str] | None = None,
+            start_from: str | os.PathLike[str] | None = None, materialize: bool = False, workers: int | None = None,
+            value_range: ValueRange = "auto",
+            augment: AugmentName | Augmentation | Sequence[AugmentName | Augmentation] | None = None,
             info: dict[str, Any] | None = None) -> History:
         """Train every stage. Each training setting is one value for all stages or one each; the defaults are the paper's.
 
         Args:
-            data: images: uint8 [N, C, H, W], float in [0, 1], an array, a torch Dataset, or a `vaefast.data` set.
-                `SecondStage` takes latents instead.
+            data: images in memory: a tensor or array of uint8, or of floats in [0, 1] or [-1, 1], a list, a TensorDataset, a
+                data frame, a `vaefast.data` set. Or images that are read as training goes, anew in every epoch: a map-style
+                Dataset (torch's or Hugging Face's), a DataLoader, an IterableDataset or anything else that can be iterated again.
+                docs/data.md has the rules. `SecondStage` takes latents instead.
             condition: labels [N] of the data, int, for a model with `classes`; None or "labels" for those that the data have.
             epochs, steps, batch_size, lr, schedule, gamma_lr_factor, ema: see `vaefast.training.StageSettings`; None for
                 the model's default.
@@ -167,6 +181,13 @@ class Model(Draws, nn.Module):
                 that `evaluate` is given the stage's name.
             start_from: weights to begin with: a finished run's folder, or a checkpoint such as RUN/checkpoints/last-good. The
                 optimizers begin anew.
+            materialize: read a map-style Dataset once, into memory; its random transforms are then frozen.
+            workers: processes that read a Dataset or an iterable; None for 2 where there are four cores or more, else 1 (of an
+                iterable 1, and 0 where processes cannot be forked). 0 reads in the training's own thread. What is trained on
+                does not depend on it, but for iterables.
+            value_range: values of black and white, such as (-1, 1) or (0, 255); "auto" tells them from the images.
+            augment: "flip", "crop", "colour", "cutout", a function batch -> batch, or a list of these: what is done to each
+                batch of images on the device (`vaefast.training.augment`).
             info: written into config.json beside the settings.
 
         Returns:
@@ -176,16 +197,23 @@ class Model(Draws, nn.Module):
             DataError, ArgumentError, DeviceError, RunFolderError, CheckpointError: see their messages; nothing was overwritten.
             KeyboardInterrupt: after Ctrl-C, when everything has been saved; `resume=True` goes on.
         """
+        reading = Reading(materialize, workers, value_range, augment, seed)
+        augmented = augmentation(augment)
+        data, told = self._read(data, reading)
         if condition is not None and not (isinstance(condition, str) and condition == "labels"):
             data = self._labelled(data, condition)
         data, described = self._accept(data)
-        data, held_out = self._hold_out(data, validation, seed)
+        data, held_out = self._hold_out(data, validation, replace(reading, augment=None))
         if held_out is not None:
-            described = {**described, "count": len(data), "validation": held_out[1]}
+            described = {**described, "validation": held_out[1]} | ({} if isinstance(data, ImageStream) else {"count": len(data)})
             evaluate_every, best = 1.0 if evaluate_every is None else evaluate_every, best or LOSS
         overrides = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "schedule": schedule,
                      "gamma_lr_factor": gamma_lr_factor, "ema": ema}
         stages = self._settings(settings, {name: value for name, value in overrides.items() if value is not None})
+        if isinstance(data, ImageStream):
+            usual = StageSettings(steps=1).batch_size  # what settings have where nobody names one
+            named = batch_size is not None or (settings is not None and stages[0].batch_size != usual)
+            stages = with_batches_of(data, stages, named)
         chosen = distributed.join(resolve_device(device))
         precision = resolve_precision(precision, chosen)
         size = footprint(self, data, chosen)  # refuses what cannot fit before a folder is made
@@ -193,7 +221,8 @@ class Model(Draws, nn.Module):
         config = {"format": FORMAT, "kind": self.kind, "model": self.config(), "data": described, "seed": seed,
                   "stages": [s.as_dict() for s in stages], "compile": compile, "channels_last": channels_last,
                   "start_from": None if start_from is None else str(start_from),
-                  "processes": distributed.world().size, "sync": sync, "keep_best": keep_best, **(info or {}),
+                  "processes": distributed.world().size, "sync": sync, "keep_best": keep_best,
+                  **reading.config(), **(info or {}),
                   "device": str(chosen), "precision": precision, "versions": versions()}
         if "from" in (source := self._networks().get("networks", {})):
             config["networks"] = source
@@ -216,8 +245,9 @@ class Model(Draws, nn.Module):
             make for _, _, make in self._parts(held_out[0], chosen)]
         parts = [Stage(name, module, source, stage_settings, evaluate=_scores(
                            name, evaluate, make and HeldOut(module, make, stage_settings.batch_size, chosen, int(seed))),
-                       evaluate_every=evaluate_every, best=best, keep_best=keep_best, patience=patience)
-                 for (name, module, source), make, stage_settings in zip(own, held, stages)]
+                       evaluate_every=evaluate_every, best=best, keep_best=keep_best, patience=patience,
+                       augment=augmented if number == 0 else None)
+                 for number, ((name, module, source), make, stage_settings) in enumerate(zip(own, held, stages))]
         trainer = Trainer(self, parts, device=chosen,
                           precision=precision, seed=seed, run=run, progress=make_progress(progress), callbacks=callbacks,
                           compile=compile, channels_last=channels_last, sync=sync, log_every=log_every,
@@ -231,6 +261,8 @@ class Model(Draws, nn.Module):
             else:
                 load_weights(self, *weights)
         trainer.progress.message(f"{self.kind}: {size}")
+        for line in told:
+            trainer.progress.message(line)
         try:
             history = trainer.fit(resume=bool(resume))
         except (ArgumentError, DataError):  # refused before anything was trained: the same command, mended, may have the folder
@@ -267,7 +299,7 @@ class Model(Draws, nn.Module):
         """How the weights of convolutions lie, as it was asked for."""
         return "on" if channels_last == "auto" and device.type == "cpu" and self.channels_last_on_cpu else channels_last
 
-    def _hold_out(self, data: Any, validation: Any, seed: int) -> tuple[Any, tuple[Any, dict[str, Any]] | None]:
+    def _hold_out(self, data: Any, validation: Any, reading: Reading) -> tuple[Any, tuple[Any, dict[str, Any]] | None]:
         """The data that are trained on, and what is held out with its description; both in the form of `_accept`."""
         if validation is None:
             return data, None
@@ -275,8 +307,7 @@ class Model(Draws, nn.Module):
             raise ArgumentError(f"validation is given, but a {type(self).__name__} is a game of two networks, whose losses say "
                                 "nothing of held-out data; score its samples as it is trained (evaluate).")
         if not isinstance(validation, (int, float)) or isinstance(validation, bool):
-            held_out, described = self._accept(validation)
-            return data, (held_out, described)
+            return data, self._accept(self._read(validation, reading)[0])
         if not 0 < validation < 1:
             raise ArgumentError(f"validation is {validation!r}; expected held-out data, or a share of the data between 0 and 1.")
         if not hasattr(data, "subset"):
@@ -286,7 +317,7 @@ class Model(Draws, nn.Module):
         if not 0 < count < len(data):
             raise ArgumentError(f"validation is {validation!r}, which leaves {len(data) - count} of {len(data)} examples to "
                                 f"train on and {count} to hold out; there must be one of each.")
-        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(int(seed)))
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(int(reading.seed)))
         return data.subset(order[count:].sort().values), (data.subset(order[:count].sort().values),
                                                           {"share": validation, "count": count})
 

@@ -13,8 +13,10 @@ from vaefast.api.adversary import AdversaryName, image_adversary
 from vaefast.api.base import Part
 from vaefast.api.gan import Adversarial
 from vaefast.api.images import OneStage
-from vaefast.data import ImageSet
-from vaefast.models.condition import as_classes, checked_labels
+from vaefast.api.reading import Images, source_of
+from vaefast.data.stream import ImageStream
+from vaefast.errors import DataError
+from vaefast.models.condition import as_classes, checked_labels, no_labels
 from vaefast.models.gan import Order
 from vaefast.models.gan_losses import LossName
 from vaefast.models.gradient_penalty import PenaltyName
@@ -26,7 +28,6 @@ from vaefast.nets.biggan.parts import Activation, Init
 from vaefast.nets.biggan.plan import ARCHS, Arch, Rule
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.settings import PlayerSettings, StageSettings
-from vaefast.training.sources import ImageSource
 
 CLIP_VALUE = 0.1
 """Largest element of a gradient in Hinrichsen's trainings."""
@@ -120,15 +121,18 @@ class BigGAN(Adversarial):
         self.defaults = (gan_stage(epochs=source.gan_epochs, batch_size=source.batch_size),)
         self._settled = {"ch": ch}
 
-    def _accept(self, data: Any) -> tuple[ImageSet, dict[str, Any]]:
+    def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
         images, described = super()._accept(data)
-        if self.classes:
+        if self.classes and isinstance(images, ImageStream):
+            if not images.labelled:
+                raise DataError(no_labels(self.classes, images.name))
+            images.want_labels(self.classes)  # each batch's are looked at
+        elif self.classes:
             checked_labels(images.labels, self.classes, images.name)
         return images, described
 
-    def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
-        labels = None if self.first.classes is None else data.labels
-        source = ImageSource(data.images, device, labels=labels, scale=False)  # the model scales uint8 itself
+    def _parts(self, data: Images, device: torch.device) -> list[Part]:
+        source = source_of(data, device, labels=self.first.classes is not None)
         return [("stage1", self.first, lambda: source)]
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:

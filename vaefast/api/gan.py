@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vaefast import models
 from vaefast.api.base import Part
 from vaefast.api.images import ImageModel
-from vaefast.data import ImageSet
+from vaefast.api.reading import Images, source_of
 from vaefast.errors import ArgumentError
 from vaefast.models.doors import no_loss
 from vaefast.models.gan import Codes, Order
@@ -22,7 +22,6 @@ from vaefast.nets import BEGANDiscriminator, InfoGANDiscriminator, InfoGANGenera
 from vaefast.nets.own import own_network
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.settings import PlayerSettings, StageSettings
-from vaefast.training.sources import ImageSource
 
 STEPS = 15_625
 """Discriminator steps on MNIST and Fashion-MNIST: 20 epochs, counted as 50,000 images, in batches of 64."""
@@ -55,8 +54,8 @@ class Adversarial(ImageModel):
         """Dimensions k of a code z."""
         return self.first.latent_dim
 
-    def _parts(self, data: ImageSet, device: torch.device) -> list[Part]:
-        source = ImageSource(data.images, device, scale=False)  # the model scales uint8 itself
+    def _parts(self, data: Images, device: torch.device) -> list[Part]:
+        source = source_of(data, device)
         return [("stage1", self.first, lambda: source)]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:

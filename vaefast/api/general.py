@@ -12,9 +12,10 @@ from vaefast import models
 from vaefast.api.arguments import CUSTOM
 from vaefast.api.base import Part
 from vaefast.api.images import OneStage, networks
+from vaefast.api.reading import Images
 from vaefast.api.shapes import are_images, nets_or_default, refuse_logits, refuse_what_images_have, settled_nets, standardiser_for
 from vaefast.api.wae import against_adversary
-from vaefast.data import ArraySet, ImageSet
+from vaefast.data.stream import ImageStream
 from vaefast.errors import ArgumentError
 from vaefast.models.families import FamilyName
 from vaefast.models.latent_model import PosteriorName
@@ -110,9 +111,9 @@ class GeneralVAE(OneStage):
         if adversary is not None:
             self.defaults = tuple(map(against_adversary, self.defaults))
 
-    def _parts(self, data: ImageSet | ArraySet, device: torch.device) -> list[Part]:
+    def _parts(self, data: Images, device: torch.device) -> list[Part]:
         if isinstance(self.first.regularizer, models.regularizers.TotalCorrelation):
-            self.first.regularizer.dataset_size = len(data)
+            self.first.regularizer.dataset_size = data.count if isinstance(data, ImageStream) else len(data)
         return super()._parts(data, device)
 
 

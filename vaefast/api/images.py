@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -11,9 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.api.base import Model, Part, describe_data
+from vaefast.api.reading import Images, Reading, described_stream, read, source_of
 from vaefast.api.shapes import are_images, describe_arrays
 from vaefast.api.transformer import Transformer
-from vaefast.data import ArraySet, ImageSet, as_array_set, as_image_set
+from vaefast.data import as_array_set, as_image_set
+from vaefast.data.arrays import as_labels
+from vaefast.data.stream import ImageStream
 from vaefast.errors import ArgumentError
 from vaefast.models.autoencoder import Autoencoder
 from vaefast.models.mode import evaluating
@@ -23,7 +27,6 @@ from vaefast.nets.own import own_network
 from vaefast.nets.shapes import CodeShape
 from vaefast.training.device import Mode
 from vaefast.training.settings import StageSettings
-from vaefast.training.sources import ImageSource
 
 
 def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, shape: tuple[int, ...],
@@ -89,15 +92,21 @@ class ImageModel(Model):
         def image_shape(self) -> tuple[int, ...]: ...
         def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor: ...
 
-    def _labelled(self, data: Any, condition: Any) -> ImageSet:
+    def _labelled(self, data: Any, condition: Any) -> Any:
+        if isinstance(data, ImageStream):
+            raise ArgumentError(f"condition is given beside a {data.name}, which is read as training goes; give labels with its "
+                                "items, or pass materialize=True.")
         return as_image_set(data, labels=condition)
 
-    def _accept(self, data: Any) -> tuple[ImageSet, dict[str, Any]]:
-        images = as_image_set(data)
+    def _read(self, data: Any, reading: Reading) -> tuple[Any, list[str]]:
+        return read(data, reading)
+
+    def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
+        images = data if isinstance(data, ImageStream) else as_image_set(data)
         if tuple(images.image_shape) != self.image_shape:
             raise ArgumentError(f"the images have shape {tuple(images.image_shape)}; this model was built with image_shape="
                                 f"{self.image_shape}.")
-        return images, describe_data(images)
+        return images, described_stream(images) if isinstance(images, ImageStream) else describe_data(images)
 
 
 class ImageAutoencoder(Transformer, ImageModel, Autoencoder):
@@ -111,6 +120,18 @@ class ImageAutoencoder(Transformer, ImageModel, Autoencoder):
     def draws_images(self) -> bool:  # type: ignore[override]
         """Whether its examples are images, so that samples can be shown and scored as such."""
         return are_images(self.data_shape)
+
+    def _read(self, data: Any, reading: Reading) -> tuple[Any, list[str]]:
+        if self.draws_images:
+            return super()._read(data, reading)
+        reading.none_asked_for()
+        return data, []
+
+    def _labelled(self, data: Any, condition: Any) -> Any:
+        if self.draws_images:
+            return super()._labelled(data, condition)
+        arrays = as_array_set(data, self.data_shape)
+        return replace(arrays, labels=as_labels(condition, len(arrays)))
 
     def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
         if self.draws_images:
@@ -145,7 +166,7 @@ class ImageAutoencoder(Transformer, ImageModel, Autoencoder):
         return as_image_set(x).images if self.draws_images else as_array_set(x).values
 
     def encode(self, x: Any) -> Posterior:
-        """q(z|x) of images [B, C, H, W] (uint8, or float in [0, 1]; or whatever else `fit` takes), or other examples [B,
+        """q(z|x) of images [B, C, H, W] (uint8, or float in [0, 1]; or a list, Dataset or set of such), or other examples [B,
         *data_shape]: `mean`, `std` and `sample()`, [B, k] each."""
         return super().encode(self._batch(x))
 
@@ -179,8 +200,8 @@ class OneStage(ImageAutoencoder):
         super().__init__()
         self.first = first
 
-    def _parts(self, data: ImageSet | ArraySet, device: torch.device) -> list[Part]:
-        source = ImageSource(data.images, device, scale=False)  # the losses scale uint8 themselves
+    def _parts(self, data: Images, device: torch.device) -> list[Part]:
+        source = source_of(data, device)
         return [("stage1", self.first, lambda: source)]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:

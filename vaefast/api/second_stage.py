@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from vaefast import models
 from vaefast.api.base import Model, Part
+from vaefast.api.reading import Images, source_of
 from vaefast.api.transformer import Transformer
-from vaefast.data import ArraySet, ImageSet
 from vaefast.data.arrays import as_labels
+from vaefast.data.stream import ImageStream
 from vaefast.errors import ArgumentError
 from vaefast.models.condition import checked_labels
 from vaefast.models.exploration import ROWS
@@ -28,7 +29,7 @@ from vaefast.nets.shapes import CodeShape, checked_latents, whole_number
 from vaefast.training.device import resolve_device
 from vaefast.training.progress import make_progress
 from vaefast.training.settings import StageSettings
-from vaefast.training.sources import CodeSource, ImageSource, PosteriorSource
+from vaefast.training.sources import CodeSource, ImagePass, PosteriorSource
 from vaefast.training.stage import History
 
 USUAL_SCALE = (0.1, 10.0)
@@ -100,7 +101,7 @@ def _labels(second: nn.Module | None, labels: Tensor | None, name: str) -> Tenso
     return checked_labels(labels, classes, name) if classes else None
 
 
-def _codes(model: Any, source: ImageSource, device: torch.device) -> Latents:
+def _codes(model: Any, source: ImagePass, device: torch.device) -> Latents:
     """The posteriors that the first stage has of a source's images."""
     posterior = PosteriorSource.of(model.first, source, device).posterior
     return Latents(posterior.mean, posterior.std)
@@ -124,20 +125,27 @@ class TwoStageTraining:
 
     def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
         images, described = super()._accept(data)  # type: ignore[misc]  # of the model that this is mixed into
-        _labels(self.second, images.labels, images.name)
+        self._class_labels(images)
         return images, described
 
-    def _parts(self, data: ImageSet | ArraySet, device: torch.device) -> list[Part]:
-        source = ImageSource(data.images, device, scale=False)  # the losses scale uint8 themselves
+    def _class_labels(self, data: Images) -> Tensor | None:
+        if not isinstance(data, ImageStream):
+            return _labels(self.second, data.labels, data.name)
+        if getattr(self.second, "classes", 0):
+            raise ArgumentError(f"the second stage knows classes, and the labels of a {data.name}, which is read as training "
+                                "goes, are not kept for it; pass materialize=True, or a set that is held in memory.")
+        return None
+
+    def _parts(self, data: Images, device: torch.device) -> list[Part]:
+        source = source_of(data, device)
         parts: list[Part] = [("stage1", self.first, lambda: source)]
         if self.second is not None and not isinstance(self.second, models.Mixture):
-            labels = _labels(self.second, data.labels, data.name)
+            labels = self._class_labels(data)
             parts.append(("stage2", self.second, lambda: PosteriorSource.of(self.first, source, device, labels=labels)))
         return parts
 
-    def _conclude(self, data: ImageSet | ArraySet, seed: int, device: torch.device) -> dict[str, float]:
-        return fit_mixture(self.second, lambda: _codes(self, ImageSource(data.images, device, scale=False), device), seed,
-                           _labels(self.second, data.labels, data.name))
+    def _conclude(self, data: Images, seed: int, device: torch.device) -> dict[str, float]:
+        return fit_mixture(self.second, lambda: _codes(self, source_of(data, device), device), seed, self._class_labels(data))
 
 
 class SecondStage(Transformer, Model):

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from vaefast import models
 from vaefast.api.images import OneStage, networks
+from vaefast.api.reading import Images
 from vaefast.api.shapes import nets_or_default, refuse_logits, refuse_what_images_have, settled_nets, standardiser_for
-from vaefast.data import ArraySet, ImageSet
+from vaefast.data.stream import ImageStream
 from vaefast.errors import ArgumentError
 from vaefast.models.latent_model import PosteriorName
 from vaefast.models.prior_penalty import Kernel
@@ -26,6 +27,8 @@ BETAS = (0.5, 0.999)
 ADVERSARY_LR = 0.5
 """Of the adversary, relative to the autoencoder's: that of Tolstikhin et al.'s MNIST configuration."""
 PRETRAIN_BATCH = 256
+PRETRAIN_IMAGES = 40 * PRETRAIN_BATCH
+"""Most images of a stream that are held for it."""
 
 
 def against_adversary(settings: StageSettings) -> StageSettings:
@@ -93,14 +96,15 @@ class WAE(OneStage):
             self.defaults = tuple(map(against_adversary, self.defaults))
         self._pretrain = pretrain
 
-    def _prepare(self, data: ImageSet | ArraySet, seed: int, device: torch.device) -> None:
+    def _prepare(self, data: Images, seed: int, device: torch.device) -> None:
         super()._prepare(data, seed, device)
         if not self._pretrain:
             return
         self.to(device)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
-            models.pretrain_encoder(self.first, _batches(data.images))
+            images = data.some(PRETRAIN_IMAGES) if isinstance(data, ImageStream) else data.images
+            models.pretrain_encoder(self.first, _batches(images))
 
 
 def _batches(images: Tensor) -> Iterator[Tensor]:

@@ -8,6 +8,7 @@ from vaefast.data.catalog import about, load, names
 from vaefast.data.image_set import ImageSet, to_float
 from vaefast.data.manifold import manifold
 from vaefast.data.table import Schema, Table
+from vaefast.data.value_range import to_range
 
 __all__ = ["ArraySet", "ImageSet", "Schema", "Table", "about", "as_array_set", "as_image_set", "cache_dir", "load", "manifold",
-           "names", "to_float"]
+           "names", "to_float", "to_range"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,20 +10,18 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vaefast.data.frame import is_frame, pictures_of_frame
 from vaefast.data.image_set import ImageSet
+from vaefast.data.labels import LABEL_KEYS, as_labels
 from vaefast.data.memory import require
 from vaefast.data.pixels import to_uint8
+from vaefast.data.value_range import ValueRange, checked_range, pixel_range
 from vaefast.errors import ArgumentError, DataError
 from vaefast.pixel_values import outside, wrong_dtype
 
 _CHANNELS = (1, 3, 4)
-_IMAGE_KEYS = ("image", "img", "images", "pixel_values")
-_LABEL_KEYS = ("label", "labels", "fine_label")
+_IMAGE_KEYS = ("image", "img", "images", "pixel_values", "jpg", "jpeg", "png", "webp")
 _CHECK_VALUES = 1 << 24
-
-
-AGAIN = 8
-"""Items of a Dataset that are read a second time, to see whether it draws them at random."""
 
 
 def as_image_set(
@@ -34,6 +31,7 @@ def as_image_set(
     labels: Any = None,
     layout: str | None = None,
     split: str = "train",
+    value_range: ValueRange | None = None,
 ) -> ImageSet:
     """Make an ImageSet of images in almost any form.
 
@@ -48,27 +46,41 @@ def as_image_set(
               and as [N, C, H, W] in the opposite case; where both fit, `layout` has to say;
             - a map-style torch Dataset, a list or a tuple; its items are an image, (image, label, ...), or a mapping
               with "image" and perhaps "label". An image is a PIL image, a tensor [C, H, W] or [H, W], or an array
-              [H, W], [H, W, C] or [C, H, W] by the rule above.
+              [H, W], [H, W, C] or [C, H, W] by the rule above. Each is read once;
+            - a pandas data frame with a column of files' names or of PIL images, and perhaps one of labels (integers or words).
         labels: N integers (tensor, array or list); replaces the labels that `obj` has.
         layout: "NCHW" or "NHWC", for four-dimensional arrays and tensors and the images of a Dataset.
         name, split: of the ImageSet; left alone where `obj` is one.
+        value_range: None takes uint8 and floats in [0, 1]; (lo, hi), the values of black and white, any numbers between them, and
+            "auto" whatever `vaefast.data.value_range.pixel_range` can tell the range of.
 
     Raises:
         DataError: nothing in it, more than memory holds, other shapes or dtypes, images of different sizes, NaN, infinities or
             values outside [0, 1] (the first such image and value are named), labels that do not fit.
         ArgumentError: `obj` is of another type, or an unknown layout.
     """
+    return read_images(obj, name=name, labels=labels, layout=layout, split=split, value_range=value_range)[0]
+
+
+def read_images(obj: Any, *, name: str = "array", labels: Any = None, layout: str | None = None, split: str = "train",
+                value_range: ValueRange | None = None) -> tuple[ImageSet, str]:
+    """`as_image_set`, and a sentence on the range that was taken, where that is not obvious."""
     if layout not in (None, "NCHW", "NHWC"):
         raise ArgumentError(f'layout must be "NCHW" or "NHWC", not {layout!r}.')
+    value_range = None if value_range is None else checked_range(value_range)
     if isinstance(obj, ImageSet):
         if labels is None:
-            return obj
-        return replace(obj, labels=as_labels(labels, len(obj)), classes=None)
+            return obj, ""
+        return replace(obj, labels=as_labels(labels, len(obj)), classes=None), ""
     image_labels: torch.Tensor | None = None
+    classes: tuple[str, ...] | None = None
     if isinstance(obj, torch.Tensor):
-        images = _from_tensor(obj, layout)
+        images = from_tensor(obj, layout)
     elif isinstance(obj, np.ndarray) and obj.dtype != object:
-        images = _from_array(obj, layout)
+        images = from_array(obj, layout)
+    elif is_frame(obj):
+        pictures, image_labels, classes = pictures_of_frame(obj)
+        images = torch.from_numpy(pictures) if isinstance(pictures, np.ndarray) else _from_items(pictures, layout)[0]
     elif hasattr(obj, "__len__") and hasattr(obj, "__getitem__") and not isinstance(obj, (str, bytes, Mapping)):
         images, image_labels = _from_items(obj, layout)
     else:
@@ -77,37 +89,10 @@ def as_image_set(
             "ImageSet (vaefast.data.load reads files)."
         )
     if labels is not None:
-        image_labels = as_labels(labels, len(images))
-    return ImageSet(images, image_labels, name=name, split=split)
-
-
-def as_labels(labels: Any, count: int) -> torch.Tensor:
-    """Labels as int64 [count], from integers in a tensor, array or sequence of shape [count] or [count, 1].
-
-    Raises:
-        DataError: another number, shape or dtype, or a negative label.
-    """
-    try:
-        tensor = labels.detach().cpu() if isinstance(labels, torch.Tensor) else torch.from_numpy(_plain(labels))
-    except (TypeError, ValueError):
-        raise DataError("labels must be integers, one an image.") from None
-    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-        raise DataError(f"labels must be integers, not {tensor.dtype}.")
-    if tensor.ndim == 2 and tensor.shape[1] == 1:
-        tensor = tensor[:, 0]
-    if tensor.ndim != 1 or len(tensor) != count:
-        raise DataError(f"labels have shape {list(tensor.shape)}; [{count}] was expected, one label an image.")
-    tensor = tensor.long()
-    if int(tensor.min()) < 0:
-        first = int((tensor < 0).nonzero()[0])
-        raise DataError(f"label {first} is {int(tensor[first])}; labels must be 0 or more.")
-    return tensor
-
-
-def _plain(labels: Any) -> np.ndarray:
-    """An array torch can take: native byte order, signed where torch has no such unsigned type."""
-    array = np.asarray(labels)
-    return array.astype(np.int64) if array.dtype.kind in "ui" else array
+        image_labels, classes = as_labels(labels, len(images)), None
+    taken = None if value_range is None else pixel_range(images, value_range)
+    images = _checked(images) if taken is None else taken.unit(images)
+    return ImageSet(images, image_labels, name=name, split=split, classes=classes), taken.told() if taken else ""
 
 
 def _plain_tensor(tensor: torch.Tensor, what: str = "images") -> torch.Tensor:
@@ -121,7 +106,7 @@ def _plain_tensor(tensor: torch.Tensor, what: str = "images") -> torch.Tensor:
     return tensor.detach().cpu()
 
 
-def _from_tensor(tensor: torch.Tensor, layout: str | None) -> torch.Tensor:
+def from_tensor(tensor: torch.Tensor, layout: str | None) -> torch.Tensor:
     tensor = _plain_tensor(tensor)
     if tensor.ndim == 3 and layout is None:
         tensor = tensor[:, None]
@@ -134,17 +119,19 @@ def _from_tensor(tensor: torch.Tensor, layout: str | None) -> torch.Tensor:
             f"a tensor of shape {list(tensor.shape)} looks like [N, H, W, C]; permute it to [N, C, H, W] or pass "
             'layout="NHWC" (or layout="NCHW" if it is right).'
         )
-    return _checked(tensor)
+    if 0 in tensor.shape:
+        raise DataError(f"images have shape {list(tensor.shape)}; there is nothing in them.")
+    return tensor
 
 
-def _from_array(array: np.ndarray, layout: str | None) -> torch.Tensor:
+def from_array(array: np.ndarray, layout: str | None) -> torch.Tensor:
     if 0 in array.shape:
         raise DataError(f"images have shape {list(array.shape)}; there is nothing in them.")
     if np.ma.is_masked(array):
         raise DataError("images are a masked array, and what is masked has no value; fill it first (array.filled(0)).")
     if array.ndim == 4:
         layout = layout or _layout_of(array.shape[1:], f"an array of shape {list(array.shape)}")
-    if array.dtype.kind not in "bf" and array.dtype != np.uint8:
+    if array.dtype.kind not in "bfui":
         raise wrong_dtype(array.dtype)
     if array.dtype.kind == "f" and array.dtype not in (np.float16, np.float32, np.float64):
         array = array.astype(np.float64)
@@ -152,7 +139,7 @@ def _from_array(array: np.ndarray, layout: str | None) -> torch.Tensor:
         array = array.astype(array.dtype.newbyteorder("="))
     if not array.flags.writeable or any(stride < 0 for stride in array.strides):
         array = array.copy()  # torch takes neither without a warning or an error
-    return _from_tensor(torch.from_numpy(array), layout)
+    return from_tensor(torch.from_numpy(array), layout)
 
 
 def _layout_of(shape: Sequence[int], what: str) -> str:
@@ -171,8 +158,8 @@ def _from_items(items: Any, layout: str | None) -> tuple[torch.Tensor, torch.Ten
     images = torch.empty(0)
     labels: list[int] = []
     for i in range(count):
-        picture, label = _split_item(items[i], i)
-        image = _item_image(picture, i, layout)
+        picture, label = split_item(items[i], i)
+        image = item_image(picture, i, layout)
         if i == 0:
             shape = (count, *image.shape)
             require(shape, image.element_size(), f"the {type(items).__name__} is held whole, which takes")
@@ -187,38 +174,41 @@ def _from_items(items: Any, layout: str | None) -> tuple[torch.Tensor, torch.Ten
         images[i] = image
         if label is not None:
             labels.append(label)
-    again = (_item_image(_split_item(items[i], i)[0], i, layout) for i in range(min(count, AGAIN)))
-    if not all(map(torch.equal, again, images)):
-        warnings.warn("the Dataset gives other images each time it is read, and was read once: all epochs train on the "
-                      f"same {count}. Take random transforms out of it and pass flip=True (StageSettings, --flip) for mirrored "
-                      "images, or train on its batches in a loop of your own.", stacklevel=4)
     if labels and len(labels) < count:
         raise DataError(f"{len(labels):,} of {count:,} items have an integer label; all must have one, or none.")
-    return _checked(images), as_labels(labels, count) if labels else None
+    return images, as_labels(labels, count) if labels else None
 
 
-def _split_item(item: Any, index: int) -> tuple[Any, int | None]:
+def split_item(item: Any, index: int) -> tuple[Any, int | None]:
     """The image of an item, and its label where there is an integer one."""
-    label: Any = None
-    if isinstance(item, Mapping):
-        key = next((k for k in _IMAGE_KEYS if k in item), None)
-        if key is None:
-            raise DataError(f"item {index} has the keys {sorted(map(str, item))}; one of {_IMAGE_KEYS} was expected.")
-        label = next((item[k] for k in _LABEL_KEYS if k in item), None)
-        item = item[key]
-    elif isinstance(item, (tuple, list)) and len(item) and not isinstance(item[0], (int, float)):
-        item, label = item[0], item[1] if len(item) > 1 else None
+    picture, label = image_and_label_of(item, f"item {index}")
     if isinstance(label, torch.Tensor):
         label = label.detach().cpu().numpy()
     if isinstance(label, np.ndarray) and label.size == 1:
         label = label.reshape(-1)[0]
     if isinstance(label, (int, np.integer)) and not isinstance(label, bool):
-        return item, int(label)
+        return picture, int(label)
+    return picture, None
+
+
+def image_and_label_of(item: Any, what: str) -> tuple[Any, Any]:
+    """What stands for the image and the label in a mapping, or first and second in a tuple; the item itself where it is neither.
+
+    Raises:
+        DataError: a mapping without an image.
+    """
+    if isinstance(item, Mapping):
+        key = next((k for k in _IMAGE_KEYS if k in item), None)
+        if key is None:
+            raise DataError(f"{what} has the keys {sorted(map(str, item))}; one of {_IMAGE_KEYS} was expected.")
+        return item[key], next((item[k] for k in LABEL_KEYS if k in item), None)
+    if isinstance(item, (tuple, list)) and len(item) and not isinstance(item[0], (int, float)):
+        return item[0], item[1] if len(item) > 1 else None
     return item, None
 
 
-def _item_image(picture: Any, index: int, layout: str | None) -> torch.Tensor:
-    """One image [C, H, W], uint8 or floating point; its values are checked later, all at once."""
+def item_image(picture: Any, index: int, layout: str | None) -> torch.Tensor:
+    """One image [C, H, W], of float32 or as it is; its values are checked later, all at once."""
     if isinstance(picture, Image.Image):
         try:
             array = to_uint8(picture, None)
@@ -228,12 +218,13 @@ def _item_image(picture: Any, index: int, layout: str | None) -> torch.Tensor:
     if isinstance(picture, np.ndarray):
         if np.ma.is_masked(picture):
             raise DataError(f"item {index} is a masked array, and what is masked has no value; fill it first (array.filled(0)).")
-        if picture.dtype.kind not in "bf" and picture.dtype != np.uint8:
+        if picture.dtype.kind not in "bfui":
             raise wrong_dtype(picture.dtype, f"item {index}")
         if picture.ndim == 3:
             order = layout or _layout_of(picture.shape, f"item {index}, an array of shape {list(picture.shape)},")
             picture = np.moveaxis(picture, -1, 0) if order == "NHWC" else picture
-        picture = torch.from_numpy(np.ascontiguousarray(picture).copy())
+        native = picture.dtype.newbyteorder("=")
+        picture = torch.from_numpy(np.ascontiguousarray(picture, native if picture.dtype.kind != "f" else np.float32).copy())
     elif isinstance(picture, torch.Tensor):
         picture = _plain_tensor(picture, f"item {index}")
         if picture.ndim == 3 and layout == "NHWC":
@@ -246,11 +237,7 @@ def _item_image(picture: Any, index: int, layout: str | None) -> torch.Tensor:
         raise DataError(f"item {index} has shape {list(picture.shape)}; an image [C, H, W] or [H, W] was expected.")
     if picture.dtype == torch.bool:
         return picture.to(torch.uint8) * 255
-    if picture.is_floating_point():
-        return picture.float()
-    if picture.dtype != torch.uint8:
-        raise wrong_dtype(picture.dtype, f"item {index}")
-    return picture
+    return picture.float() if picture.is_floating_point() else picture
 
 
 def _checked(images: torch.Tensor) -> torch.Tensor:

@@ -153,18 +153,18 @@ class _Folder:
                 else:
                     while path in self._names or (path != on_disk and (where / path).exists()):
                         path = f"{path}~"  # what could be confused with another is told apart
-                    self.files.append(_folder_file(where / on_disk, path))
+                    self.files.append(file_at(where / on_disk, path))
                     if path != on_disk:
                         self._names[path] = on_disk
         self.files.sort()
         self.notes = _hidden_pictures(hidden)
 
     def read(self, file: SourceFile) -> bytes:
-        _refuse(file)
+        refuse(file)
         return (self.where / self._names.get(file.path, file.path)).read_bytes()
 
 
-def _folder_file(at: Path, path: str) -> SourceFile:
+def file_at(at: Path, path: str) -> SourceFile:
     try:
         state = at.stat()
     except OSError:
@@ -178,7 +178,7 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _refuse(file: SourceFile) -> None:
+def refuse(file: SourceFile) -> None:
     """ValueError for a file that is known to be no image."""
     if file.broken:
         raise Unreadable(file.broken)
@@ -212,7 +212,7 @@ class _Archive:
 
     def _entry(self, file: SourceFile) -> str:
         """The path of the entry that holds the file."""
-        _refuse(file)
+        refuse(file)
         return self._real.get(file.path, file.path)
 
 

@@ -51,13 +51,18 @@ def checked_labels(labels: Tensor | None, classes: int, name: str) -> Tensor:
         DataError: there are none, or others than 0 to classes - 1.
     """
     if labels is None:
-        raise DataError(f"this model is conditioned on {classes} classes, but {name} has no labels; give them, or build it with "
-                        "classes=None.")
+        raise DataError(no_labels(classes, name))
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         raise DataError(f"the labels of {name} go from {low} to {high}; this model has classes={classes}, for labels from 0 to "
                         f"{classes - 1}.")
     return labels
+
+
+def no_labels(classes: int, name: str) -> str:
+    """The sentence for data called `name` that have no labels, for a model of so many classes."""
+    return (f"this model is conditioned on {classes} classes, but {name} has no labels; give them, or build it with "
+            "classes=None.")
 
 
 def _short(condition: Any) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaefast.errors import ArgumentError
 from vaefast.training.distributed import World
-from vaefast.training.sources import Source
+from vaefast.training.sources import IndexedSource, Source
 
 Rows = tuple[Tensor, ...]
 
@@ -23,7 +23,67 @@ def shuffled(count: int, seed: int, stage: int, epoch: int) -> Tensor:
     return torch.randperm(count, generator=generator)
 
 
-class Batches:
+def rows_of_epoch(count: int, seed: int, stage: int, epoch: int, per_epoch: int, draws: int, group: World,
+                  batch_size: int) -> Tensor:
+    """This process's examples of an epoch, [per_epoch, draws, batch_size]; those that fill no iteration are left out."""
+    kept = shuffled(count, seed, stage, epoch)[:per_epoch * draws * group.size * batch_size]
+    return kept.view(per_epoch, draws, group.size, batch_size)[:, :, group.rank]
+
+
+class StageBatches:
+    """What an `Iteration` takes its batches from.
+
+    Attributes:
+        per_epoch: iterations an epoch.
+        draws, batch_size: batches an iteration, and their rows in this process.
+        staged: the rows of this iteration on the device, where they were brought there before it. Always the same memory, as a
+            captured step reads it every time.
+    """
+
+    per_epoch: int
+
+    def __init__(self, source: Source, batch_size: int, draws: int, device: torch.device) -> None:
+        self.source, self.batch_size, self.draws, self.device = source, batch_size, draws, device
+        self.staged: list[Rows] = []
+
+    def whole_iterations(self, count: int, processes: int, name: str) -> int:
+        """Iterations that `count` examples fill. Raises ArgumentError if they fill none."""
+        whole = count // (self.batch_size * self.draws * processes)
+        if whole == 0:
+            takes = " * ".join(str(n) for n in (self.draws, processes) if n > 1)
+            raise ArgumentError(f"batch_size is {self.batch_size}{f' (times {takes} an iteration)' if takes else ''}, but {name} "
+                                f"has only {count} examples; lower batch_size.")
+        return whole
+
+    def stage_rows(self, rows: list[Rows]) -> None:
+        """Bring an iteration's rows to their places on the device."""
+        if not self.staged:
+            self.staged = [tuple(torch.empty_like(t, device=self.device) for t in each) for each in rows]
+        for places, new in zip(self.staged, rows):
+            for there, one in zip(places, new):
+                there.copy_(one, non_blocking=True)
+
+    def seek(self, step: int) -> None:
+        """Make iteration `step` (counted from 0) of the stage the next one. Outside any captured step."""
+        raise NotImplementedError
+
+    def at(self, step: int) -> list[Rows]:
+        """The batches of iteration `step`, whatever iteration comes next."""
+        raise NotImplementedError
+
+    def resumed(self, step: int) -> str:
+        """What comes again where training goes on at `step`, in a sentence; "" where nothing does."""
+        return ""
+
+    def iterate(self) -> Iterator[Rows]:
+        """This iteration's draws, on the device; called once an iteration, inside the captured step."""
+        yield from map(self.source.ready, self.staged)
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+
+
+class Batches(StageBatches):
     """The batches of a stage's iterations: `draws` of `batch_size` rows each, of which every process takes its own.
 
     Args:
@@ -38,29 +98,24 @@ class Batches:
         ArgumentError: the data have fewer rows than one iteration takes.
     """
 
-    def __init__(self, source: Source, batch_size: int, draws: int, *, seed: int, stage: int, name: str, device: torch.device,
-                 group: World) -> None:
-        self.source, self.batch_size, self.draws = source, batch_size, draws
-        self.seed, self.stage, self.device, self.group = seed, stage, device, group
-        self.per_epoch = len(source) // (batch_size * draws * group.size)
-        if self.per_epoch == 0:
-            takes = " * ".join(str(n) for n in (draws, group.size) if n > 1)
-            raise ArgumentError(f"batch_size is {batch_size}{f' (times {takes} an iteration)' if takes else ''}, but {name} has "
-                                f"only {len(source)} examples; lower batch_size.")
+    source: IndexedSource
+
+    def __init__(self, source: IndexedSource, batch_size: int, draws: int, *, seed: int, stage: int, name: str,
+                 device: torch.device, group: World) -> None:
+        super().__init__(source, batch_size, draws, device)
+        self.seed, self.stage, self.group = seed, stage, group
+        self.per_epoch = self.whole_iterations(len(source), group.size, name)
         # static, so that a captured step reads the same memory every time
         self._order = torch.zeros(self.per_epoch, draws, batch_size, dtype=torch.long, device=source.device)
         self._cursor = torch.zeros(1, dtype=torch.long, device=source.device)
         self._epoch = -1
         self._stream: _Stream | None = None
-        self._staged: list[Rows] = []
 
     def _rows(self, epoch: int) -> Tensor:
-        order = shuffled(len(self.source), self.seed, self.stage, epoch)
-        kept = order[:self.per_epoch * self.draws * self.group.size * self.batch_size]
-        return kept.view(self.per_epoch, self.draws, self.group.size, self.batch_size)[:, :, self.group.rank]
+        return rows_of_epoch(len(self.source), self.seed, self.stage, epoch, self.per_epoch, self.draws, self.group,
+                             self.batch_size)
 
     def seek(self, step: int) -> None:
-        """Make iteration `step` (counted from 0) of the stage the next one. Outside any captured step."""
         epoch, position = divmod(step, self.per_epoch)
         if self.source.resident:
             if epoch != self._epoch:
@@ -74,12 +129,7 @@ class Batches:
             if self._stream is None or self._stream.next != step:
                 self.close()
                 self._stream = _Stream(self._fetch, step, self.device)
-            staged = self._stream.take()
-            if not self._staged:
-                self._staged = [tuple(torch.empty_like(t, device=self.device) for t in rows) for rows in staged]
-            for places, new in zip(self._staged, staged):
-                for there, one in zip(places, new):
-                    there.copy_(one, non_blocking=True)
+            self.stage_rows(self._stream.take())
             self._stream.used()
 
     def _fetch(self, step: int) -> list[Rows]:
@@ -91,20 +141,17 @@ class Batches:
         return [self.source.raw(index) for index in self._order[position]]
 
     def at(self, step: int) -> list[Rows]:
-        """The batches of iteration `step`, whatever iteration comes next."""
         epoch, position = divmod(step, self.per_epoch)
         rows = [self.source.raw(index) for index in self._rows(epoch)[position].to(self.source.device)]
         return [self.source.ready(tuple(t.to(self.device) for t in r)) for r in rows]
 
     def close(self) -> None:
-        """Stop reading ahead."""
         if self._stream is not None:
             self._stream.close()
 
     def iterate(self) -> Iterator[Rows]:
-        """This iteration's draws, on the device; called once an iteration, inside the captured step."""
         if not self.source.resident:
-            yield from map(self.source.ready, self._staged)
+            yield from super().iterate()
             return
         indices = self._order.index_select(0, self._cursor)[0]
         self._cursor.add_(1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vaefast.errors import ArgumentError
 from vaefast.models.doors import inside
 from vaefast.models.player import COMPILED, Player
-from vaefast.training.batches import Batches
+from vaefast.training.batches import StageBatches
 from vaefast.training.dense import fast_dense
 from vaefast.training.device import MODES, autocast
 from vaefast.training.distributed import World, averaged_over_processes
@@ -52,7 +52,7 @@ class Iteration:
     `turns` holds one `Turn` a player, in the order in which they come first.
     """
 
-    def __init__(self, players: list[Player], module: nn.Module, settings: StageSettings, batches: Batches, *,
+    def __init__(self, players: list[Player], module: nn.Module, settings: StageSettings, batches: StageBatches, *,
                  device: torch.device, precision: str, group: World, compile: bool, capture: bool) -> None:
         self.module, self.batches, self.device, self.precision, self.group = module, batches, device, precision, group
         # one stream for all that a capture must find on it: what DDP makes, the warm-up, the capture itself

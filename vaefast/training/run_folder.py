@@ -21,7 +21,7 @@ try:
 except ImportError:  # Windows has no flock; two runs in one folder are then not noticed
     fcntl = None  # type: ignore[assignment]
 
-VOLATILE = ("command", "data_root", "versions", "device", "trainer")
+VOLATILE = ("command", "data_root", "versions", "device", "trainer", "workers")
 """Settings that may differ between a run and its resumption."""
 
 

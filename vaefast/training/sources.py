@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import torch
@@ -11,19 +12,28 @@ from vaefast.models.latents import Latents
 from vaefast.models.mode import evaluating
 from vaefast.models.posterior import DiagonalGaussian
 from vaefast.pixel_values import as_unit
-from vaefast.training.distributed import world
+from vaefast.training.augment import Augmentation, flip
 
 RESIDENT_SHARE = 0.6
 """Of a GPU's free memory: more than this, and images are streamed."""
 
 
 class Source(Protocol):
-    """A data set that gives a batch for a tensor of indices."""
+    """Data that make batches for a loss."""
 
     device: torch.device
     """Where its data lie, and where indices are wanted."""
+
+    def ready(self, raw: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """What the loss is given, from `raw` rows that are on the training device by now."""
+        ...
+
+
+class IndexedSource(Source, Protocol):
+    """A data set that gives a batch for a tensor of indices."""
+
     resident: bool
-    """Whether that is the device of the training; if not, rows are read ahead and streamed there."""
+    """Whether `device` is that of the training; if not, rows are read ahead and streamed there."""
 
     def __len__(self) -> int: ...
 
@@ -31,12 +41,33 @@ class Source(Protocol):
         """The stored rows at `index`, on `device`."""
         ...
 
+
+class ReadyImages:
+    """How stored images become the batch that a loss is given.
+
+    Attributes:
+        flip: mirror each image left to right with probability 1/2, on the device.
+        augment: what else is done to them there (`vaefast.training.augment`); None for nothing.
+        scale: give the loss floats in [0, 1]; False hands uint8 images on as they are, to a loss that scales them itself.
+    """
+
+    device: torch.device
+
+    def __init__(self, *, flip: bool = False, scale: bool = True) -> None:
+        self.flip, self.scale = flip, scale
+        self.augment: Augmentation | None = None
+
     def ready(self, raw: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """What the loss is given, from `raw` rows that are on the training device by now."""
-        ...
+        """The batch for the loss: some images mirrored if `flip`, changed by `augment`, uint8 scaled if `scale`."""
+        images, *rest = raw
+        if self.flip:
+            images = flip(images)
+        if self.augment is not None:
+            images = self.augment(images)
+        return (as_unit(images) if self.scale else images, *rest)
 
 
-class ImageSource:
+class ImageSource(ReadyImages):
     """Images [N, C, H, W], uint8 or float in [0, 1], and labels [N] where the model wants them.
 
     Args:
@@ -51,12 +82,12 @@ class ImageSource:
 
     def __init__(self, images: Tensor, device: torch.device, *, labels: Tensor | None = None, flip: bool = False,
                  scale: bool = True, resident: bool | None = None) -> None:
+        super().__init__(flip=flip, scale=scale)
         if resident is None:
             resident = device.type == "cpu" or images.nbytes <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
         self.resident, self.device = resident, device if resident else torch.device("cpu")
         self.images = images.to(self.device)
         self.labels = None if labels is None else labels.to(self.device)
-        self.flip, self.scale = flip, scale
 
     def __len__(self) -> int:
         return len(self.images)
@@ -66,15 +97,18 @@ class ImageSource:
         images = self.images.index_select(0, index)
         return (images,) if self.labels is None else (images, self.labels.index_select(0, index))
 
-    def ready(self, raw: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The batch for the loss: some images mirrored if `flip`, uint8 scaled if `scale`."""
-        images, *rest = raw
-        if self.flip:
-            count, group = len(images), world()
-            # drawn for the whole batch of all processes, of which each takes its own
-            mirrored = torch.rand(count * group.size, device=images.device)[count * group.rank:][:count] < 0.5
-            images = torch.where(mirrored.view(-1, *[1] * (images.ndim - 1)), images.flip(-1), images)
-        return (as_unit(images) if self.scale else images, *rest)
+    def one_pass(self, batch_size: int) -> Iterator[Tensor]:
+        """Every image once, [B, C, H, W] a time, as they are stored."""
+        for index in torch.arange(len(self), device=self.device).split(batch_size):
+            yield self.raw(index)[0]
+
+
+class ImagePass(Protocol):
+    """Images that can be gone through once, for more than a batch's loss."""
+
+    def one_pass(self, batch_size: int) -> Iterator[Tensor]:
+        """Every image once, [B, C, H, W] a time, as they are stored."""
+        ...
 
 
 class CodeSource(ImageSource):
@@ -102,14 +136,14 @@ class PosteriorSource:
         self.labels = None if labels is None else labels.to(self.device)
 
     @classmethod
-    def of(cls, model: nn.Module, source: ImageSource, device: torch.device, batch_size: int = 1000,
+    def of(cls, model: nn.Module, source: ImagePass, device: torch.device, batch_size: int = 1000,
            labels: Tensor | None = None) -> PosteriorSource:
-        """Posteriors of every example of `source` under `model`, whose `encode` gives Gaussians, in eval mode, in float32."""
+        """Posteriors of every image of `source` under `model`, whose `encode` gives Gaussians, in eval mode, in float32."""
         parts: list[DiagonalGaussian] = []
         encode: Any = model.encode
         with evaluating(model), torch.no_grad():
-            for index in torch.arange(len(source), device=source.device).split(batch_size):
-                parts.append(encode(source.raw(index)[0].to(device)))
+            for images in source.one_pass(batch_size):
+                parts.append(encode(images.to(device)))
         return cls(DiagonalGaussian(torch.cat([p.mean for p in parts]), torch.cat([p.raw for p in parts]),
                                     parts[0].param), labels)
 

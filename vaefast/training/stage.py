@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from vaefast.training.augment import Augmentation
 from vaefast.training.settings import StageSettings
 from vaefast.training.sources import Source
 
@@ -31,6 +32,7 @@ class Stage:
         keep_best: whether the stage ends with that checkpoint's weights in the place of the last ones.
         patience: evaluations in a row that did not better `best`, after which the stage ends (and the next one comes); None: it
             goes to the end of its budget.
+        augment: what is done to each batch of images on the device (`vaefast.training.augment.augmentation`).
     """
 
     name: str
@@ -42,6 +44,7 @@ class Stage:
     best: str | None = None
     keep_best: bool = False
     patience: int | None = None
+    augment: Augmentation | None = None
 
 
 _SHOWN_APART = ("stage", "step", "epoch", "seconds", "images_per_second", "memory_mb")

@@ -6,18 +6,19 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor, nn
 
-from vaefast.errors import ArgumentError, DivergenceError, RunFolderError, TrainingError, VaefastError
+from vaefast.data.stream import dead_worker
+from vaefast.errors import ArgumentError, DataError, DivergenceError, RunFolderError, TrainingError, VaefastError
 from vaefast.files import NO_SPACE
 from vaefast.models.mode import evaluating
 from vaefast.models.player import players_of
 from vaefast.nets import use_global_batch
 from vaefast.training import distributed
-from vaefast.training.batches import Batches
+from vaefast.training.batches import Batches, StageBatches
 from vaefast.training.callbacks import Callback
 from vaefast.training.checkpoint import load_weights, random_state, set_random_state
 from vaefast.training.device import (
@@ -34,9 +35,10 @@ from vaefast.training.iteration import Iteration, compiles, draws
 from vaefast.training.memory import explain_out_of_memory, explain_too_much_data, used_megabytes
 from vaefast.training.progress import Progress, Silent
 from vaefast.training.run_folder import RunFolder
-from vaefast.training.sources import ImageSource
+from vaefast.training.sources import IndexedSource, ReadyImages, Source
 from vaefast.training.stage import RECORD, History, Stage
 from vaefast.training.storage import load_tensors
+from vaefast.training.stream import StreamBatches, StreamSource
 from vaefast.training.turn import part
 from vaefast.training.watch import TroubleWatch
 
@@ -209,16 +211,16 @@ class Trainer:
             source = stage.source()
         with self._out_of_memory_named(lambda error: explain_out_of_memory(error, settings.batch_size, settings.accumulate,
                                                                             self.device), stage):
-            if settings.flip and not isinstance(source, ImageSource):
-                raise ArgumentError(f"flip is set for {stage.name}, whose data are no images; set it for stages on images alone.")
-            if isinstance(source, ImageSource):
-                source.flip = source.flip or settings.flip
-            if not source.resident and self.device.type != "cpu":
-                self.progress.message(f"{stage.name}: the data do not fit on {self.device} and are streamed to it")
+            if isinstance(source, ReadyImages):
+                source.flip, source.augment = source.flip or settings.flip, stage.augment
+            elif settings.flip or stage.augment:
+                raise ArgumentError(f"{'flip' if settings.flip else 'augment'} is set for {stage.name}, whose data are no "
+                                    "images; set it for stages on images alone.")
             if start == 0 and (look := getattr(stage.module, "look_at", None)):
                 look(source)
-            batches = Batches(source, settings.batch_size, draws(players), seed=self.seed, stage=number, name=stage.name,
-                              device=self.device, group=self.group)
+            batches = self._batches(source, draws(players), number)
+            if said := batches.resumed(start):
+                self.progress.message(f"{stage.name}: {said}")
             try:
                 self.per_epoch = batches.per_epoch
                 self.total = settings.total_steps(self.per_epoch)
@@ -259,7 +261,17 @@ class Trainer:
             raise KeyboardInterrupt
         return asked == NO
 
-    def _loop(self, number: int, start: int, iteration: Iteration, batches: Batches) -> int:
+    def _batches(self, source: Source, draws: int, number: int) -> StageBatches:
+        settings, name = self.stage.settings, self.stage.name
+        where: dict[str, Any] = {"seed": self.seed, "stage": number, "name": name, "device": self.device, "group": self.group}
+        if isinstance(source, StreamSource):
+            return StreamBatches(source, settings.batch_size, draws, total=settings.steps, **where)
+        held = cast(IndexedSource, source)
+        if not held.resident and self.device.type != "cpu":
+            self.progress.message(f"{name}: the data do not fit on {self.device} and are streamed to it")
+        return Batches(held, settings.batch_size, draws, **where)
+
+    def _loop(self, number: int, start: int, iteration: Iteration, batches: StageBatches) -> int:
         """Train to the stage's end: NO; or to where `stop` was called: END."""
         stage, total, ramps = self.stage, self.total, _ramps(self.stage)
         stage.module.train()
@@ -272,7 +284,13 @@ class Trainer:
         exhausted = self._exhausted()  # of a stage that had ended so, and whose run goes on
         while self.done < total and not exhausted:
             step = self.done
-            batches.seek(step)
+            try:
+                with self._kept_if_it_fails(number, iteration, "the next batch", saves=step > start):
+                    batches.seek(step)
+            except DataError:
+                if self._stop.asked == INTERRUPT:  # Ctrl-C took the workers of the user's DataLoader with it
+                    raise KeyboardInterrupt from None
+                raise
             for turn in iteration.turns:
                 turn.set_step(step, total, self.per_epoch)
             for set_weight in ramps:
@@ -330,17 +348,18 @@ class Trainer:
             self._report_not_finite(iteration, terms)
 
     @contextmanager
-    def _kept_if_it_fails(self, number: int, iteration: Iteration) -> Iterator[None]:
-        """Between two iterations: an error inside, of a score or a callback, costs nothing of what was trained."""
+    def _kept_if_it_fails(self, number: int, iteration: Iteration, what: str = "a score or a callback", *,
+                          saves: bool = True) -> Iterator[None]:
+        """Between two iterations: an error inside, of a score, a callback or the data, costs nothing of what was trained."""
         try:
             yield
         except DivergenceError:
             raise
         except Exception:
-            kept = self.run if self.group.writes and iteration.first_bad.item() < 0 else None
+            kept = self.run if saves and self.group.writes and iteration.first_bad.item() < 0 else None
             if kept and self._or_later(lambda: self._write(number, self.done, final=True)):
-                self.progress.message(f"{self.stage.name}, step {self.done:,}: a score or a callback failed; what was trained so "
-                                      f"far is saved in {kept.path}, and resume goes on from there.")
+                self.progress.message(f"{self.stage.name}, step {self.done:,}: {what} failed; what was trained so far is saved "
+                                      f"in {kept.path}, and resume goes on from there.")
             raise
 
     def _due(self, now: float, recorded: bool) -> bool:
@@ -524,6 +543,8 @@ class Trainer:
             raise ArgumentError(f"{stage.name}: batch norm needs 2 or more values of each channel, and was given one: {error}. "
                                 "Use a batch_size (over accumulate) of 2 or more.") from error
         except (RuntimeError, MemoryError) as error:
+            if (dead := dead_worker(error)) is not None:
+                raise dead from error
             explained = explain(error)
             if explained is None:
                 raise

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vaefast.metrics.likelihood_bound import bits_per_dimension
 from vaefast.models.doors import inside
@@ -37,22 +38,32 @@ class HeldOut:
         self.module, self.make, self.batch_size, self.device, self.seed = module, source, batch_size, device, seed
 
     @cached_property
-    def source(self) -> Source:
+    def source(self) -> Any:
         """The held-out data."""
         return self.make()
 
     def __call__(self) -> dict[str, float]:
         torch.manual_seed(self.seed)
-        loss, sums, count = players_of(self.module)[0].loss, dict[str, float](), len(self.source)
-        # parts as even as can be: a last one of a single example is no batch to every loss
-        for index in torch.arange(count, device=self.source.device).tensor_split(math.ceil(count / self.batch_size)):
-            batch = self.source.ready(tuple(t.to(self.device) for t in self.source.raw(index)))
+        loss, sums, count = players_of(self.module)[0].loss, dict[str, float](), 0
+        for raw in self._batches():
+            batch = self.source.ready(tuple(t.to(self.device) for t in raw))
             with inside():
                 terms = loss(*batch)
             for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(value) * len(index)
+                sums[name] = sums.get(name, 0.0) + float(value) * len(raw[0])
+            count += len(raw[0])
         means = {name: value / count for name, value in sums.items()}
         return {PREFIX + name: value for name, value in (means | self._bound(means)).items()}
+
+    def _batches(self) -> Iterator[tuple[Tensor, ...]]:
+        source = self.source
+        if not hasattr(source, "raw"):  # a stream
+            yield from ((images,) for images in source.one_pass(self.batch_size))
+            return
+        # parts as even as can be: a last one of a single example is no batch to every loss
+        count = len(source)
+        for index in torch.arange(count, device=source.device).tensor_split(math.ceil(count / self.batch_size)):
+            yield source.raw(index)
 
     def _bound(self, terms: dict[str, float]) -> dict[str, float]:
         if not {"reconstruction", "kl"} <= terms.keys() or getattr(self.module, "likelihood", "squared") == "squared":

@@ -224,8 +224,8 @@ def evaluate_model(model: api.ImageModel, images: Any, *, train: Any = None, out
     Args:
         model: any that draws images, or data of another shape (which are scored by their values, and not as images are); it is
             left where it is, on its device.
-        images: real ones that samples are compared with, in any form that `fit` takes; best of all images that it was not trained
-            on. Labels among them (of a `vaefast.data` set or a Dataset) choose FD-classifier.
+        images: real ones that samples are compared with, in any form that `encode` takes; best of all images that it was not
+            trained on. Labels among them (of a `vaefast.data` set or a Dataset) choose FD-classifier.
         train: those that it was trained on: FD-classifier's network learns from them, and they are the floor that real images
             score. None: `images` stand for them, and there is no floor.
         out: folder for evaluation.json, latents.json, the pictures and report.html, such as the run's own; it is made. None
