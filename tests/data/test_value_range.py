@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas
 import pytest
 import torch
 from PIL import Image
@@ -97,7 +96,12 @@ def test_outputs_in_the_form_of_the_users_images(tmp_path):
             to_range(images, form)
 
 
-def test_frames_of_files_and_labels(tmp_path, picture):
+@pytest.fixture
+def pandas():
+    return pytest.importorskip("pandas")
+
+
+def test_frames_of_files_and_labels(tmp_path, picture, pandas):
     pixels = np.stack([picture(tmp_path / f"{i}.png", seed=i) for i in range(4)])
     files = [str(tmp_path / f"{i}.png") for i in range(4)]
     found = as_image_set(pandas.DataFrame({"path": files, "label": [2, 0, 1, 2]}))
@@ -117,6 +121,6 @@ def test_frames_of_files_and_labels(tmp_path, picture):
     ({"path": [__file__], "label": [0]}, "test_value_range.py"),
     ({"path": [__file__], "label": [0.5]}, "row 0 of the column label is"),
 ])
-def test_frames_that_name_no_pictures(columns, message):
+def test_frames_that_name_no_pictures(columns, message, pandas):
     with pytest.raises(DataError, match=message):
         as_image_set(pandas.DataFrame(columns))
