@@ -4,8 +4,8 @@
 are other rows with these: a classifier's two-sample test, the distance of columns, the error of their associations. Then a fifth
 of the entries of the other rows is hidden and filled in. "rows of the training" is the floor: real rows in the place of draws;
 they fill in with the mean, or the most frequent word. The first part times the likelihoods of a table's columns computed in
-blocks against a loop over the columns. What is in the file already is not done again, so that the same command goes on where it was cut
-off. Splits are those of seeds 1, 2, ...: the defaults of TableVAE were chosen by the splits of seed 0.
+blocks against a loop over the columns. What is in the file already is not done again, so that the same command goes on where it
+was cut off. Splits are those of seeds 1, 2, ...: the defaults of TableVAE were chosen by the splits of seed 0.
 """
 
 from __future__ import annotations
