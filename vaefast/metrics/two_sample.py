@@ -130,11 +130,12 @@ def _network(x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
     with torch.enable_grad():
         for _ in range(STEPS):
             optimizer.zero_grad()
-            F.binary_cross_entropy_with_logits(net(x)[:, 0], y).backward()  # type: ignore[no-untyped-call]
+            F.binary_cross_entropy_with_logits(net(x)[:, 0], y).backward()
             optimizer.step()
 
     def scores(rows: Tensor) -> Tensor:
         with torch.no_grad():
-            return net(rows.float())[:, 0].double()
+            logits: Tensor = net(rows.float())
+        return logits[:, 0].double()
 
     return scores
