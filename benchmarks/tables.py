@@ -211,12 +211,14 @@ def fused(seconds: float = 3.0) -> list[dict[str, Any]]:
 
 def markdown(result: dict[str, Any]) -> str:
     """The tables of a file."""
-    lines = ["| set | model | " + " | ".join(SCORES.values()) + " |", "| --- | --- |" + " ---: |" * len(SCORES)]
+    lines = ["| set | model | splits | " + " | ".join(SCORES.values()) + " |", "| --- | --- | ---: |" + " ---: |" * len(SCORES)]
     for name in dict.fromkeys(row["set"] for row in result["rows"]):
         for model in dict.fromkeys(row["model"] for row in result["rows"]):
             rows = [row for row in result["rows"] if (row["set"], row["model"]) == (name, model)]
+            if not rows:
+                continue
             cells = [f"{statistics.mean(row[key] for row in rows):.3f}" if key in rows[0] else "" for key in SCORES]
-            lines.append(f"| {name} | {model} | " + " | ".join(cells) + " |")
+            lines.append(f"| {name} | {model} | {len(rows)} | " + " | ".join(cells) + " |")
     lines += ["", "| columns | blocks, us | loop, us | times as fast |", "| ---: | ---: | ---: | ---: |"]
     lines += [f"| {row['columns']} | {row['blocks']:,.0f} | {row['loop']:,.0f} | {row['faster']:.1f} |"
               for row in result["fused"]]

@@ -184,6 +184,13 @@ def test_the_second_stage_of_a_third_partys_autoencoder():
         assert distance[name.removeprefix("the ")] == pytest.approx(float(value), abs=0.6)
 
 
+def test_the_guide_of_tables():
+    page, found = (ROOT / "docs/tables.md").read_text(), {}
+    exec(re.search(r"<!-- example -->\n```python\n(.*?)```", page, re.S).group(1), found)
+    assert max(found["distances"].values()) < 0.4 and len(found["rarity"]) == 300
+    assert not any(v is None or v != v for made in ("whole", "guess") for v in found[made]["city"])
+
+
 @pytest.mark.parametrize("loss", ["ns", "mm", "began"])
 def test_the_short_gans_are_the_measured_ones(loss):
     folder, page = ROOT / "docs/results/gan-quick", (ROOT / "docs/gan.md").read_text()

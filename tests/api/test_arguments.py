@@ -23,7 +23,8 @@ BUILT = {
     "gamix": lambda: api.GAMIXVAE(SHAPE, 4, width=8, second_stage=True, second_width=8),
     "gan": lambda: api.GAN(SHAPE, "wgan", 4, image_range=(-1, 1)),
     "biggan": lambda: api.BigGAN(SHAPE, "normal", 4, 4, classes=3), "biggan-vae": lambda: api.BigGANVAE(SHAPE, "normal", 4, 4),
-    "second-stage": lambda: api.SecondStage(4, width=8), "sequential": lambda: api.SequentialVAE(SHAPE, 2, width=1 / 32)}
+    "second-stage": lambda: api.SecondStage(4, width=8), "sequential": lambda: api.SequentialVAE(SHAPE, 2, width=1 / 32),
+    "table": lambda: api.TableVAE.of({"a": [0.5, 1.5], "w": ["x", "y"]}, latent_dim=2, width=8, second="vae", second_width=8)}
 
 
 def own(k: int = 4) -> dict[str, nn.Module]:

@@ -219,7 +219,7 @@ def _columns(frame: Any) -> dict[str, tuple[str | int, Any]]:
         raise ArgumentError(f"the table is of type {type(frame).__name__}; expected a data frame, a dict of columns, or an array "
                             "[N, C].")
     _once([name for name, _ in pairs])
-    columns = {str(name): (name if isinstance(name, int) and not isinstance(name, bool) else str(name), values)
+    columns = {str(name): (int(name) if isinstance(name, (int, np.integer)) and not isinstance(name, bool) else str(name), values)
                for name, values in pairs}
     if not columns:
         raise DataError("the table has no columns; at least one is needed.")

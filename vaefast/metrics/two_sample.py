@@ -136,6 +136,6 @@ def _network(x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
     def scores(rows: Tensor) -> Tensor:
         with torch.no_grad():
             logits: Tensor = net(rows.float())
-            return logits[:, 0].double()
+        return logits[:, 0].double()
 
     return scores
