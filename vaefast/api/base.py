@@ -141,7 +141,8 @@ class Model(Draws, nn.Module):
 
         Args:
             data: images: uint8 [N, C, H, W], float in [0, 1], an array, a torch Dataset, or a `vaefast.data` set.
-                `SecondStage` takes latents instead.
+                A model of another `data_shape` takes examples [N, *data_shape] of any real numbers in these forms (see
+                `vaefast.data.as_array_set`), `SecondStage` latents.
             epochs, steps, batch_size, lr, schedule, gamma_lr_factor, ema: see `vaefast.training.StageSettings`; None for
                 the model's default.
             settings: `StageSettings`, one for each stage, instead of the above (such as a preset's).
