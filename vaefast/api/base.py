@@ -160,7 +160,8 @@ class Model(Draws, nn.Module):
             data: images in memory: a tensor or array of uint8, or of floats in [0, 1] or [-1, 1], a list, a TensorDataset, a
                 data frame, a `vaefast.data` set. Or images that are read as training goes, anew in every epoch: a map-style
                 Dataset (torch's or Hugging Face's), a DataLoader, an IterableDataset or anything else that can be iterated again.
-                docs/data.md has the rules. `SecondStage` takes latents instead.
+                docs/data.md has the rules. A model of another `data_shape` takes examples [N, *data_shape] of any real numbers
+                (see `vaefast.data.as_array_set`), `SecondStage` latents, `TableVAE` tables.
             condition: labels [N] of the data, int, for a model with `classes`; None or "labels" for those that the data have.
             epochs, steps, batch_size, lr, schedule, gamma_lr_factor, ema: see `vaefast.training.StageSettings`; None for
                 the model's default.
