@@ -23,24 +23,28 @@ class Hint:
         kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
         self.words = [str(word) for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
         self.plain = {kind for kind in kinds if isinstance(kind, type)}
-        self.lists = [get_args(kind)[0] for kind in kinds if get_origin(kind) in (tuple, Sequence)]
+        lists = [get_args(kind)[0] for kind in kinds if get_origin(kind) in (tuple, Sequence)]
+        self.several = [word for kind in lists if get_origin(kind) is Literal for word in get_args(kind)]
+        self.lists = [kind for kind in lists if get_origin(kind) is not Literal]
         self.entries = any(get_origin(kind) is Mapping for kind in kinds)
 
     @property
     def given(self) -> bool:
         """Whether a command line can give any of it but none."""
-        return bool(self.words or self.lists or self.entries or self.plain & {bool, int, float, str})
+        return bool(self.words or self.several or self.lists or self.entries or self.plain & {bool, int, float, str})
 
     @property
     def metavar(self) -> str:
         """The value, in a line of help: its choices, N for whole numbers, X for others."""
         kind = "N" if self.plain & {int, float} == {int} else "X" if self.plain & {float, str} else ""
         kind += "N,N" * (self.lists == [int]) or "X,X" * (self.lists == [float])
-        return f"{{{','.join([*self.words, kind] if kind else self.words)}}}" if self.words else kind
+        words = [*self.words, *self.several]
+        return f"{{{','.join([*words, kind] if kind else words)}}}" if words else kind
 
     def expected(self, name: str) -> str:
         """What it takes, for people; "" for nothing that a command line can give."""
         forms = [", ".join(self.words)] if self.words else []
+        forms += [f"some of {', '.join(self.several)}, separated by commas"] if self.several else []
         forms += [words for kind, words in ((bool, "true or false"), (str, "a word")) if kind in self.plain]
         forms += ["a number"] if float in self.plain else ["a whole number"] if int in self.plain else []
         forms += ["numbers separated by commas"] if self.lists else []
@@ -52,6 +56,8 @@ class Hint:
         """The value that a text stands for; `ValueError` if it is none."""
         if text in self.words:
             return text
+        if self.several and set(parts := text.split(",")) <= set(self.several):
+            return parts
         low = text.lower()
         if low == "none" and NoneType in self.plain:
             return None

@@ -74,7 +74,7 @@ def add_data_and_budget(parser: argparse.ArgumentParser, words: Sequence[str]) -
     for name, kind in (("epochs", float), ("steps", int)):
         budget.add_argument(f"--{name}", dest=f"request.{name}", type=numbers(kind), metavar="N[,N]", default=argparse.SUPPRESS,
                             help=f"{name} of all stages, or of each")
-    add_request(parser, ["condition", "precision"])
+    add_request(parser, ["condition", "augment", "precision"])
 
 
 def add_request(parser: Any, names: Sequence[str]) -> None:

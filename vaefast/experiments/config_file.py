@@ -13,10 +13,10 @@ from vaefast.errors import ArgumentError
 from vaefast.experiments.presets import PRESETS
 from vaefast.training.settings import FIELDS
 
-_AS_THEY_ARE = ("data_name", "data_root", "data_options", "seed", "precision", "start_from")
+_AS_THEY_ARE = ("data_name", "data_root", "data_options", "seed", "precision", "start_from", "augment")
 _TRAINER = ("compile", "channels_last", "sync")
 _READ = (*_AS_THEY_ARE, *_TRAINER, "kind", "model", "stages", "preset", "networks")
-_LEFT = ("format", "data", "command", "versions", "device", "processes", "keep_best")
+_LEFT = ("format", "data", "command", "versions", "device", "processes", "keep_best", "materialize", "workers", "value_range")
 """What a run notes of itself, or of its machine."""
 
 
@@ -43,6 +43,9 @@ def read_config(path: str) -> dict[str, Any]:
         arguments["trainer"] = trainer
     if model := _model(path, config):
         arguments["model_overrides"] = model
+    data = config.get("data")
+    if isinstance(data, Mapping) and (share := (data.get("validation") or {}).get("share")) is not None:
+        arguments["validation"] = share
     if "kind" in config:
         arguments["kind"] = _kind(path, config)
     return arguments

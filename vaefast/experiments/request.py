@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from vaefast.errors import ArgumentError
 from vaefast.experiments.presets import Preset, preset
+from vaefast.training.augment import AugmentName
 from vaefast.training.device import Precision
 from vaefast.training.settings import StageSettings, override
 
@@ -35,6 +36,7 @@ class Request:
         command: the command line, for config.json.
         sample_every: epochs between pictures of samples.
         score_every: epochs between scores of samples; the best weights are kept as checkpoints/best-STAGE.
+        augment: what is done to each batch of images: flip, crop, colour, cutout, or several (`vaefast.training.augment`).
         validation: share of the training images that is held out, for the loss on them after each epoch (or at `score_every`).
         keep_best: end with the best weights that `score_every` (or else `validation`) found.
         patience: scores in a row without a better one after which a stage ends.
@@ -68,6 +70,7 @@ class Request:
     command: str = ""
     sample_every: float | None = None
     score_every: float | None = None
+    augment: Sequence[AugmentName] | None = None
     validation: float | None = None
     keep_best: bool = False
     patience: int | None = None

@@ -141,7 +141,7 @@ def train(asked: Request, *, callbacks: Sequence[Callback] = (), progress: bool 
     try:
         model.fit(images, settings=planned.stages, out=asked.out, resume=asked.resume, seed=asked.seed, device=asked.device,
                   precision=asked.precision, progress=progress, callbacks=[*_callbacks(asked, images), *callbacks],
-                  start_from=asked.start_from, info=info, **scored, **asked.trainer)
+                  start_from=asked.start_from, augment=asked.augment, info=info, **scored, **asked.trainer)
     except DivergenceError:
         if world().writes and Path(asked.out).is_dir():
             with _told("the report", Path(asked.out)):
