@@ -41,7 +41,8 @@ def test_what_concerns_images_is_of_the_first_stage_and_ramps_join_the_presets()
 @pytest.mark.parametrize(("config", "said"), [
     ({"modle": {}}, "did you mean 'model'?"), ({"stages": [{"lrate": 1}]}, "'lrate'"), ([], "holds list"),
     ({"kind": "second-stage"}, "does not train"), ({"kind": "vae", "model": {"adversary": "custom"}}, "adversary of its own"),
-    ({"kind": "vae", "model": {"nets": "custom"}}, "networks of its own")])
+    ({"kind": "vae", "model": {"nets": "custom"}}, "networks of its own"),
+    ({"kind": "vae", "augment": ["flip", "custom"]}, "augment of its own")])
 def test_a_file_that_asks_for_something_else_is_named(tmp_path, config, said):
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ArgumentError, match=re.escape(said)):

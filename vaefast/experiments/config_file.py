@@ -17,7 +17,7 @@ _AS_THEY_ARE = ("data_name", "data_root", "data_options", "seed", "precision", "
 _TRAINER = ("compile", "channels_last", "sync")
 _READ = (*_AS_THEY_ARE, *_TRAINER, "kind", "model", "stages", "preset", "networks")
 _LEFT = ("format", "data", "command", "versions", "device", "processes", "keep_best", "materialize", "workers", "value_range")
-"""What a run notes of itself, or of its machine."""
+"""What a run notes of itself, of its machine, or of images that were given in Python."""
 
 
 def read_config(path: str) -> dict[str, Any]:
@@ -39,6 +39,9 @@ def read_config(path: str) -> dict[str, Any]:
         _known(f"stages of {path}", stage, sorted(FIELDS))
     arguments = {name: config[name] for name in _AS_THEY_ARE if config.get(name) is not None}
     arguments |= {name: config[key] for key, name in (("preset", "preset_name"), ("stages", "stages")) if key in config}
+    if CUSTOM in (config.get("augment") or ()):
+        raise ArgumentError(f"{path} is of a run with an augment of its own, which is not in the file; leave it out, or train in "
+                            "Python.")
     if trainer := {name: config[name] for name in _TRAINER if name in config}:
         arguments["trainer"] = trainer
     if model := _model(path, config):

@@ -32,7 +32,7 @@ class Request:
         seed, device, resume: as for `Model.fit`.
         precision: "auto", "fp32", "bf16" (autocast of the networks) or "tf32".
         start_from: weights to begin with: a run folder, or RUN/checkpoints/last-good.
-        trainer: options of `vaefast.Trainer`.
+        trainer: options of `vaefast.Trainer`, and `augment` of `fit`.
         command: the command line, for config.json.
         sample_every: epochs between pictures of samples.
         score_every: epochs between scores of samples; the best weights are kept as checkpoints/best-STAGE.
