@@ -185,7 +185,10 @@ def test_the_second_stage_of_a_third_partys_autoencoder():
 
 
 def test_the_guide_of_tables():
+    from benchmarks.tables import markdown
+
     page, found = (ROOT / "docs/tables.md").read_text(), {}
+    assert markdown(json.loads((ROOT / "benchmarks/results/tables.json").read_text())) in page
     exec(re.search(r"<!-- example -->\n```python\n(.*?)```", page, re.S).group(1), found)
     assert max(found["distances"].values()) < 0.4 and len(found["rarity"]) == 300
     assert not any(v is None or v != v for made in ("whole", "guess") for v in found[made]["city"])

@@ -131,3 +131,7 @@ def test_the_start_finds_every_one_of_many_clusters(seed):
     z = centres[torch.randint(10, (3000,), generator=g)] + 0.2 * torch.randn(3000, 6, generator=g)
     mixture = Mixture(6, 10, seed=seed).fit(z)
     assert torch.cdist(centres.double(), mixture.means).min(1).values.max() < 0.1
+
+
+def test_a_mixture_draws_none_where_none_are_wanted():
+    assert Mixture(3).sample(0).shape == (0, 3)
