@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -23,7 +24,7 @@ AUTOENCODERS = {
 GANS = {"gan": lambda: vaefast.GAN(SHAPE, latent_dim=4), "biggan": lambda: vaefast.BigGAN(SHAPE, "normal", 4, 4)}
 BAD = {"of 0 to 255": torch.rand(4, *SHAPE) * 255, "of -1 to 1": torch.rand(4, *SHAPE) * 2 - 1,
        "with NaN": torch.full((4, *SHAPE), torch.nan), "with infinity": np.full((4, *SHAPE), np.inf, np.float32),
-       "a little too large": torch.rand(4, *SHAPE).half() + 0.01}
+       "a little too large": torch.linspace(0, 1.01, 4 * math.prod(SHAPE)).view(4, *SHAPE).half()}
 
 
 def losses(model):
