@@ -35,6 +35,19 @@ def test_preset_quick_is_the_measured_one():
     assert f"scored {before['fd_classifier/stage2']:.4g} " in page.replace("\n", " ")
 
 
+def test_samples_in_minutes_are_the_measured_ones():
+    page = (ROOT / "docs/results/minutes.md").read_text()
+    for name, words in (("two-stage-mnist-quick", "MNIST"), ("two-stage-fashion-32-dimensions", "Fashion-MNIST")):
+        found = json.loads((ROOT / "docs/results" / name / "evaluation.json").read_text())
+        row = next(line for line in page.splitlines() if line.startswith(f"| {words}"))
+        shown = (found["fd_classifier/stage2"], found["fd_classifier/reconstructions"], found["limit_ratio"])
+        assert " | ".join(f"{value:.2f}" for value in shown) in row
+    last = json.loads((ROOT / "docs/results/two-stage-fashion-32-dimensions/last-record.json").read_text())
+    trained, fitted = last["stage1"]["seconds"] / 60, (last["stage2"]["seconds"] - last["stage1"]["seconds"]) / 60
+    assert f"| {trained + fitted:.1f}, " in page and f"{trained:.1f} minutes of training and {fitted:.1f} of fitting" in page
+    assert f"{last['stage2']['components']} Gaussians" in page
+
+
 def test_the_readmes_gains_are_the_measured_ones():
     page = (ROOT / "README.md").read_text()
 
