@@ -150,3 +150,13 @@ def test_a_dimension_that_does_not_vary(kind):
     model.fit(codes, **QUIET, **({} if kind == "mixture" else {"steps": 60, "batch_size": 64, "lr": 3e-3}))
     drawn = model.sample(50, torch.Generator().manual_seed(0))
     assert drawn.isfinite().all() and (kind == "flow" or (drawn[:, 1] - 2).abs().max() < 0.02)
+
+
+@pytest.mark.parametrize("kind", ["vae", "flow"])
+def test_codes_are_not_mirrored(kind):
+    from dataclasses import replace
+
+    model = second(kind)
+    for data in (CODES, (CODES, torch.ones_like(CODES))):
+        with pytest.raises(ArgumentError, match="flip is set for stage2, whose data are no images"):
+            model.fit(data, settings=replace(model.defaults[0], epochs=None, steps=1, batch_size=32, flip=True), **QUIET)

@@ -29,7 +29,7 @@ from vaefast.nets.shapes import CodeShape, checked_latents, whole_number
 from vaefast.training.device import resolve_device
 from vaefast.training.progress import make_progress
 from vaefast.training.settings import StageSettings
-from vaefast.training.sources import CodeSource, ImagePass, PosteriorSource
+from vaefast.training.sources import ImagePass, PosteriorSource, RowSource
 from vaefast.training.stage import History
 
 USUAL_SCALE = (0.1, 10.0)
@@ -81,12 +81,12 @@ def build_second(latent_dim: CodeShape, width: int, depth: int, *, kind: SecondK
                       latent_dim=k, gamma=gamma, gamma_init=gamma_init)
 
 
-def source_of_codes(latents: Latents, device: torch.device, labels: Tensor | None = None) -> CodeSource | PosteriorSource:
+def source_of_codes(latents: Latents, device: torch.device, labels: Tensor | None = None) -> RowSource | PosteriorSource:
     """What a second stage is trained on: points, or fresh draws of posteriors, with their labels where it knows classes."""
     # the losses are in float32; the smallest float stands for a deviation of 0, whose logarithm is not finite
     latents = latents.to(device, torch.float32)
     if latents.std is None:
-        return CodeSource(latents.mean, device, labels)
+        return RowSource(latents.mean, device, labels)
     raw = latents.std.clamp_min(torch.finfo(torch.float32).tiny).log()
     return PosteriorSource(DiagonalGaussian(latents.mean, raw, "logstd"), labels)
 

@@ -26,7 +26,7 @@ from vaefast.nets.shapes import whole_number
 from vaefast.nets.table import TableDecoder, TableEncoder
 from vaefast.training.progress import make_progress
 from vaefast.training.settings import StageSettings
-from vaefast.training.sources import ImageSource, PosteriorSource
+from vaefast.training.sources import PosteriorSource, RowSource
 from vaefast.training.stage import History
 
 Scale = Literal["learned", "predicted"] | float
@@ -187,8 +187,8 @@ class TableVAE(Model, TwoStages):
         self.defaults = tuple(_fitting(s, len(table)) for s in self.defaults)
         return table, {"name": "table", "count": len(table), "columns": len(table.schema), "digest": table.digest}
 
-    def _source(self, data: Table, device: torch.device) -> ImageSource:
-        return ImageSource(self._known().scaled(data.values).float(), device, scale=False)
+    def _source(self, data: Table, device: torch.device) -> RowSource:
+        return RowSource(self._known().scaled(data.values).float(), device)
 
     def _codes(self, data: Table, device: torch.device) -> Latents:
         posterior = PosteriorSource.of(self.first, self._source(data, device), device).posterior

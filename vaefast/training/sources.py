@@ -49,9 +49,11 @@ class ReadyImages:
         flip: mirror each image left to right with probability 1/2, on the device.
         augment: what else is done to them there (`vaefast.training.augment`); None for nothing.
         scale: give the loss floats in [0, 1]; False hands uint8 images on as they are, to a loss that scales them itself.
+        of_images: whether they are images, which alone can be mirrored and changed.
     """
 
     device: torch.device
+    of_images = True
 
     def __init__(self, *, flip: bool = False, scale: bool = True) -> None:
         self.flip, self.scale = flip, scale
@@ -111,14 +113,16 @@ class ImagePass(Protocol):
         ...
 
 
-class CodeSource(ImageSource):
-    """Codes [N, k] as they are."""
+class RowSource(ImageSource):
+    """Rows [N, k] that are no images, as they are: codes, or those of a table."""
 
-    def __init__(self, codes: Tensor, device: torch.device, labels: Tensor | None = None) -> None:
-        super().__init__(codes, device, labels=labels, scale=False)
+    of_images = False
+
+    def __init__(self, rows: Tensor, device: torch.device, labels: Tensor | None = None) -> None:
+        super().__init__(rows, device, labels=labels, scale=False)
 
     def moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of a code, float64 [k] each."""
+        """Mean and standard deviation of a row, float64 [k] each."""
         return Latents(self.images).moments()
 
 

@@ -211,7 +211,7 @@ class Trainer:
             source = stage.source()
         with self._out_of_memory_named(lambda error: explain_out_of_memory(error, settings.batch_size, settings.accumulate,
                                                                             self.device), stage):
-            if isinstance(source, ReadyImages):
+            if isinstance(source, ReadyImages) and source.of_images:
                 source.flip, source.augment = source.flip or settings.flip, stage.augment
             elif settings.flip or stage.augment:
                 raise ArgumentError(f"{'flip' if settings.flip else 'augment'} is set for {stage.name}, whose data are no "
