@@ -38,8 +38,8 @@ class GaussianCopula:
         values = values.double()
         columns = [values[:, i] for i in range(values.shape[1])]
         self.sorted = [column[~column.isnan()].sort().values for column in columns]
-        if empty := next((i for i, column in enumerate(self.sorted) if not len(column)), None):
-            raise DataError(f"column {empty} has no values, all are missing; leave it out.")
+        for i in (i for i, column in enumerate(self.sorted) if not len(column)):
+            raise DataError(f"column {i} has no values, all are missing; leave it out.")
         scores = self.scores(values, generator)
         there = ~scores.isnan()
         s, t = torch.where(there, scores, 0), there.double()
