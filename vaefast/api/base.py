@@ -183,9 +183,9 @@ class Model(Draws, nn.Module):
             start_from: weights to begin with: a finished run's folder, or a checkpoint such as RUN/checkpoints/last-good. The
                 optimizers begin anew.
             materialize: read a map-style Dataset once, into memory; its random transforms are then frozen.
-            workers: processes that read a Dataset or an iterable; None for 2 where there are four cores or more, else 1 (of an
-                iterable 1, and 0 where processes cannot be forked). 0 reads in the training's own thread. What is trained on
-                does not depend on it, but for iterables.
+            workers: processes that read a Dataset or an iterable; None for 2 (of an iterable 1) where there are four cores or
+                more and processes are forked, else 0: the training's own thread reads. What is trained on does not depend on it,
+                but for iterables.
             value_range: values of black and white, such as (-1, 1) or (0, 255); "auto" tells them from the images.
             augment: "flip", "crop", "colour", "cutout", a function batch -> batch, or a list of these: what is done to each
                 batch of images on the device (`vaefast.training.augment`).

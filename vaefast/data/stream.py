@@ -50,13 +50,13 @@ def kind_of(data: Any) -> Kind | None:
 
 
 def default_workers() -> int:
-    """2 where this process may use four cores or more, else 1; 0 where processes are not forked, as the user's script may not be
-    made for being run again in each."""
+    """2 where this process may use four cores or more, else 0, as training itself keeps the cores busy; 0 where processes are
+    not forked, as the user's script may not be made for being run again in each."""
     started = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
     if started != "fork":
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 2 if cores >= 4 else 1
+    return 2 if cores >= 4 else 0
 
 
 def dead_worker(error: BaseException, *, cut_off: bool = False) -> DataError | None:
