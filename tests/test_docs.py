@@ -37,7 +37,8 @@ def test_preset_quick_is_the_measured_one():
 
 def test_samples_in_minutes_are_the_measured_ones():
     page = (ROOT / "docs/results/minutes.md").read_text()
-    for name, words in (("two-stage-mnist-quick", "MNIST"), ("two-stage-fashion-32-dimensions", "Fashion-MNIST")):
+    for name, words in (("two-stage-mnist-quick", "MNIST |"), ("two-stage-mnist-classes", "MNIST with labels"),
+                        ("two-stage-fashion-32-dimensions", "Fashion-MNIST")):
         found = json.loads((ROOT / "docs/results" / name / "evaluation.json").read_text())
         row = next(line for line in page.splitlines() if line.startswith(f"| {words}"))
         shown = (found["fd_classifier/stage2"], found["fd_classifier/reconstructions"], found["limit_ratio"])
@@ -46,6 +47,11 @@ def test_samples_in_minutes_are_the_measured_ones():
     trained, fitted = last["stage1"]["seconds"] / 60, (last["stage2"]["seconds"] - last["stage1"]["seconds"]) / 60
     assert f"| {trained + fitted:.1f}, " in page and f"{trained:.1f} minutes of training and {fitted:.1f} of fitting" in page
     assert f"{last['stage2']['components']} Gaussians" in page
+    classes = json.loads((ROOT / "docs/results/two-stage-mnist-classes/evaluation.json").read_text())
+    last = json.loads((ROOT / "docs/results/two-stage-mnist-classes/last-record.json").read_text())
+    assert f"both: {100 * classes['class_accuracy']:.1f} % |" in page and f"{classes['classifier/test_accuracy']:.2%}" in page.replace(
+        " %", "%")
+    assert f"| {last['stage2']['seconds'] / 60:.1f} | both" in page and f"{last['stage2']['components']} Gaussians" in page
 
 
 def test_the_readmes_gains_are_the_measured_ones():

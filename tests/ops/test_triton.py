@@ -46,10 +46,9 @@ def run(*command: str, **environment: str) -> None:
 
 @pytest.mark.skipif(INTERPRETING, reason="already in the interpreter")
 @pytest.mark.skipif(CANNOT_INTERPRET, reason="Triton's interpreter before 3.7 fails with NumPy 2.4: pip install 'numpy<2.4'")
-@pytest.mark.parametrize("file", FILES)
-def test_interpreted(file):
-    """The tests of `file`, on the Triton kernels."""
-    run("-m", "pytest", "-q", "-k", "[triton", str(HERE / file), TRITON_INTERPRET="1")
+def test_interpreted():
+    """The tests of the ops, on the Triton kernels; in one process, as starting one takes seconds."""
+    run("-m", "pytest", "-q", "-k", "[triton", *(str(HERE / file) for file in FILES), TRITON_INTERPRET="1")
 
 
 @pytest.mark.skipif(INTERPRETING, reason="the interpreter cannot compile")

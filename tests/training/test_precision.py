@@ -22,7 +22,7 @@ def images(n: int = 128) -> torch.Tensor:
     return (255 * torch.exp(-d / 4)).to(torch.uint8)
 
 
-def fit(precision: str = "fp32", compile: str = "off", steps: int = 80) -> vaefast.History:
+def fit(precision: str = "fp32", compile: str = "off", steps: int = 40) -> vaefast.History:
     torch.manual_seed(0)
     model = vaefast.TwoStageVAE((1, 8, 8), 4, nets="residual", second_width=16)  # small: most CPUs emulate bf16
     settings = (StageSettings(steps=steps, batch_size=32, lr=1e-3), StageSettings(steps=10, batch_size=32, lr=1e-3))

@@ -25,6 +25,7 @@ SCRIPT = Path(__file__).with_name("user_script.py")
 TYPED = ("api", "cli", "metrics", "ops", "training")
 
 
+@pytest.mark.slow
 def test_mypy_reads_a_users_script_and_the_typed_rooms():
     pytest.importorskip("mypy", reason="mypy is not installed (pip install 'vaefast[test]')")
     words = [sys.executable, "-m", "mypy", "--follow-imports=silent", str(SCRIPT), *(f"vaefast/{room}" for room in TYPED)]
