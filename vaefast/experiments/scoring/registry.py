@@ -279,6 +279,8 @@ HOW = {
     **{entry: sentence for metric in METRICS.values() for entry, sentence in metric.how.items()},
     "features": "The features are {}.",
     "own_features": "Your features are {}.",
+    "likelihood_bound_images": "The bound of the log-likelihood is a mean over {} test images.",
+    "likelihood_bound_samples": "It takes {} draws of each one's code.",
     "seed": "The seed of the samples is {}.",
 }
 """Entries of an evaluation that say how scores were taken -> a sentence of it."""
