@@ -13,8 +13,8 @@ from vaefast.cli import main
 @pytest.mark.slow
 def test_train_and_sample_mnist(data_root, tmp_path):
     out = tmp_path / "run"
-    assert main(["train", "two-stage", "--data", "mnist", "--data-root", str(data_root), "--out", str(out), "--steps", "400",
-                 "--latent-dim", "8", "--gamma", "optimal", "--device", "cpu"]) == 0
+    assert main(["train", "two-stage", "--data", "mnist", "--data-root", str(data_root), "--out", str(out), "--steps", "40",
+                 "--preset", "short", "--latent-dim", "8", "--gamma", "optimal", "--device", "cpu"]) == 0
     model = vaefast.load(out)
     test = vaefast.data.load("mnist", data_root, "test")
     x = vaefast.data.to_float(test.images[:500])
