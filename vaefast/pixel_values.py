@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -13,6 +13,14 @@ from vaefast.errors import DataError
 
 TOLERANCE = 1e-6
 """So far outside [0, 1] a pixel may lie; it is clamped."""
+_VALUES_A_PART = 1 << 24
+
+
+def in_parts(x: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Examples [N, ...] some at a time, each part with the number of its first: all at once would take as much memory again."""
+    step = max(1, _VALUES_A_PART // max(1, x[0].numel()))
+    for start in range(0, len(x), step):
+        yield start, x[start : start + step]
 
 
 def as_unit(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:

@@ -13,7 +13,7 @@ from vaefast.api.arguments import CUSTOM
 from vaefast.api.base import Part
 from vaefast.api.images import OneStage, networks
 from vaefast.api.reading import Images
-from vaefast.api.shapes import are_images, nets_or_default, refuse_logits, refuse_what_images_have, settled_nets, standardiser_for
+from vaefast.api.shapes import are_images, refuse_what_images_have, settled_nets, standardiser_for
 from vaefast.api.wae import against_adversary
 from vaefast.data.stream import ImageStream
 from vaefast.errors import ArgumentError
@@ -85,18 +85,16 @@ class GeneralVAE(OneStage):
                  reduction: Literal["sum", "mean"] = "sum", adversary_width: int = 1024, adversary_depth: int = 4,
                  decoder_options: Mapping[str, Any] | None = None) -> None:
         shape, latent_dim = shape_of_data(image_shape, data_shape), whole_number("latent_dim", latent_dim)
-        chosen = nets_or_default(nets, shape)
-        settled, images = settled_nets(chosen, encoder), are_images(shape)
+        settled, images = settled_nets(nets, shape, encoder), are_images(shape)
         if family is None and not images:
             family = getattr(decoder, "family", "gaussian")
         refuse_what_images_have(shape, family=(family, "gaussian", "laplace"))
         made = models.make_family(family or "bernoulli", shape[0], gamma=gamma, gamma_init=gamma_init)
         if images and nets in PIXEL_NETS and encoder is None and family is not None:
             raise ArgumentError(f"family is {family!r} with nets {nets!r}, whose decoder has its own; leave it out.")
-        encoder, decoder = networks(chosen, encoder, decoder, shape, latent_dim, deterministic=posterior == "deterministic",
+        encoder, decoder = networks(nets, encoder, decoder, shape, latent_dim, deterministic=posterior == "deterministic",
                                     channels_out=None if nets in PIXEL_NETS else made.channels_out(shape[0]),
                                     known={**NETS, **PIXEL_NETS} if images else None, decoder_options=decoder_options)
-        refuse_logits(shape, decoder)
         width, depth = whole_number("adversary_width", adversary_width), whole_number("adversary_depth", adversary_depth)
         if isinstance(regularizer, nn.Module) and any(True for _ in regularizer.parameters()):
             raise ArgumentError("regularizer is a module with parameters, which cannot be saved with the model; train it with "

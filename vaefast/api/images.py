@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vaefast.api.base import Model, Part, describe_data
 from vaefast.api.reading import Images, Reading, described_stream, read, source_of
-from vaefast.api.shapes import are_images, describe_arrays
+from vaefast.api.shapes import are_images, describe_arrays, nets_or_default, refuse_logits
 from vaefast.api.transformer import Transformer
 from vaefast.data import as_array_set, as_image_set
 from vaefast.data.arrays import as_labels
@@ -29,11 +29,11 @@ from vaefast.training.device import Mode
 from vaefast.training.settings import StageSettings
 
 
-def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, shape: tuple[int, ...],
+def networks(nets: str | None, encoder: nn.Module | None, decoder: nn.Module | None, shape: tuple[int, ...],
              latent_dim: CodeShape, *, deterministic: bool = False, channels_out: int | None = None,
              known: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None,
              decoder_options: Mapping[str, Any] | None = None) -> tuple[nn.Module, nn.Module]:
-    """The user's own encoder and decoder, or those named by `nets`, of examples of such a shape.
+    """The user's own encoder and decoder, or those named by `nets` (None: the shape's default), of examples of such a shape.
 
     Codes of shape (c, h, w) are maps, which some of the named networks have. A `deterministic` encoder gives a mean alone;
     `channels_out` are the decoder's channels, where they are not the image's. `known` are the pairs by name, those of
@@ -51,7 +51,10 @@ def networks(nets: str, encoder: nn.Module | None, decoder: nn.Module | None, sh
         if not isinstance(latent_dim, int):
             raise ArgumentError(f"latent_dim is {latent_dim!r}; networks of your own give flat codes: return maps as "
                                 "mu.flatten(1), and say how many numbers that are.")
-        return own_network("encoder", encoder), own_network("decoder", decoder)
+        own = own_network("encoder", encoder), own_network("decoder", decoder)
+        refuse_logits(shape, own[1])
+        return own
+    nets = nets_or_default(nets, shape)
     known = nets_for(shape) if known is None else known
     if nets not in known:
         if are_images(shape):

@@ -26,9 +26,9 @@ def nets_or_default(nets: str | None, shape: tuple[int, ...]) -> str:
     return nets if nets is not None else OF_IMAGES if are_images(shape) else OF_DATA
 
 
-def settled_nets(nets: str, encoder: nn.Module | None) -> dict[str, str]:
+def settled_nets(nets: str | None, shape: tuple[int, ...], encoder: nn.Module | None) -> dict[str, str]:
     """The entry of a model's config; none where the networks are the user's own."""
-    return {} if encoder is not None else {"nets": nets}
+    return {} if encoder is not None else {"nets": nets_or_default(nets, shape)}
 
 
 def standardiser_for(shape: tuple[int, ...], standardise: bool | None) -> Standardiser | None:

@@ -17,7 +17,7 @@ from vaefast.api.second_stage import (
     second_defaults,
     second_sizes,
 )
-from vaefast.api.shapes import nets_or_default, refuse_logits, refuse_what_images_have, settled_nets, standardiser_for
+from vaefast.api.shapes import refuse_what_images_have, settled_nets, standardiser_for
 from vaefast.models.noise_level import Gamma
 from vaefast.models.second_stage import SecondStage
 from vaefast.models.vae import Likelihood
@@ -81,11 +81,9 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
                  adversary: AdversaryName | nn.Module | None = None, adversarial_weight: float = 100.0,
                  net_options: Mapping[str, Any] | None = None) -> None:
         shape, (k, maps) = shape_of_data(image_shape, data_shape), checked_latents(latent_dim)
-        chosen = nets_or_default(nets, shape)
-        settled = settled_nets(chosen, encoder)
+        settled = settled_nets(nets, shape, encoder)
         refuse_what_images_have(shape, adversary=(adversary, None), likelihood=(likelihood, "gaussian", "squared"))
-        encoder, decoder = networks(chosen, encoder, decoder, shape, maps or k, options=net_options)
-        refuse_logits(shape, decoder)
+        encoder, decoder = networks(nets, encoder, decoder, shape, maps or k, options=net_options)
         judge = image_adversary(adversary, shape[0])
         first = models.VAE(encoder, decoder, data_shape=shape, latent_dim=k, gamma=gamma,
                            likelihood=likelihood, gamma_init=gamma_init, adversary=judge, adversarial_weight=adversarial_weight,

@@ -10,7 +10,7 @@ from torch import nn
 from vaefast import models
 from vaefast.api.adversary import AdversaryName, image_adversary
 from vaefast.api.images import OneStage, networks
-from vaefast.api.shapes import nets_or_default, refuse_logits, refuse_what_images_have, settled_nets, standardiser_for
+from vaefast.api.shapes import refuse_what_images_have, settled_nets, standardiser_for
 from vaefast.errors import ArgumentError
 from vaefast.models.noise_level import Gamma
 from vaefast.models.vae import Likelihood
@@ -67,11 +67,9 @@ class VAE(OneStage):
                  flow_depth: int = 10, adversary: AdversaryName | nn.Module | None = None, adversarial_weight: float = 100.0,
                  net_options: Mapping[str, Any] | None = None) -> None:
         shape, (k, maps) = shape_of_data(image_shape, data_shape), checked_latents(latent_dim)
-        chosen = nets_or_default(nets, shape)
-        settled = settled_nets(chosen, encoder)
+        settled = settled_nets(nets, shape, encoder)
         refuse_what_images_have(shape, adversary=(adversary, None), likelihood=(likelihood, "gaussian", "squared"))
-        encoder, decoder = networks(chosen, encoder, decoder, shape, maps or k, options=net_options)
-        refuse_logits(shape, decoder)
+        encoder, decoder = networks(nets, encoder, decoder, shape, maps or k, options=net_options)
         flow_depth = whole_number("flow_depth", flow_depth)
         if flow is not None and flow not in FLOWS:
             raise ArgumentError(f"flow is {flow!r}; expected one of {', '.join(FLOWS)}, or None.")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vaefast import models
 from vaefast.api.images import OneStage, networks
 from vaefast.api.reading import Images
-from vaefast.api.shapes import nets_or_default, refuse_logits, refuse_what_images_have, settled_nets, standardiser_for
+from vaefast.api.shapes import refuse_what_images_have, settled_nets, standardiser_for
 from vaefast.data.stream import ImageStream
 from vaefast.errors import ArgumentError
 from vaefast.models.latent_model import PosteriorName
@@ -78,11 +78,9 @@ class WAE(OneStage):
                  image_range: tuple[float, float] = (0.0, 1.0), posterior: PosteriorName = "deterministic",
                  prior_trick: bool = True, adversary_width: int = 1024, adversary_depth: int = 4, pretrain: bool = False) -> None:
         shape, latent_dim = shape_of_data(image_shape, data_shape), whole_number("latent_dim", latent_dim)
-        chosen = nets_or_default(nets, shape)
-        settled = settled_nets(chosen, encoder)
+        settled = settled_nets(nets, shape, encoder)
         refuse_what_images_have(shape, image_range=(image_range, (0, 1), [0, 1]))
-        encoder, decoder = networks(chosen, encoder, decoder, shape, latent_dim, deterministic=posterior == "deterministic")
-        refuse_logits(shape, decoder)
+        encoder, decoder = networks(nets, encoder, decoder, shape, latent_dim, deterministic=posterior == "deterministic")
         width, depth = whole_number("adversary_width", adversary_width), whole_number("adversary_depth", adversary_depth)
         if not isinstance(pretrain, bool):
             raise ArgumentError(f"pretrain is {pretrain!r}; expected True or False.")

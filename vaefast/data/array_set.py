@@ -14,9 +14,8 @@ from torch.utils.data import Dataset, TensorDataset
 from vaefast.data.memory import require
 from vaefast.digest import tensor_digest
 from vaefast.errors import ArgumentError, DataError
-from vaefast.pixel_values import require_finite
+from vaefast.pixel_values import in_parts, require_finite
 
-_CHECK_VALUES = 1 << 24
 AGAIN = 8
 """Items of a Dataset that are read a second time, to see whether it draws them at random."""
 
@@ -54,9 +53,8 @@ class ArraySet(Dataset):
             raise DataError(f"labels have shape {list(self.labels.shape)}; expected int64 [{len(values)}], one an example.")
         values = values.detach().cpu().contiguous()
         if values.is_floating_point():
-            step = max(1, _CHECK_VALUES // values[0].numel())
-            for start in range(0, len(values), step):
-                require_finite(values[start:start + step], start)
+            for start, part in in_parts(values):
+                require_finite(part, start)
         object.__setattr__(self, "values", values)
 
     @property

@@ -17,11 +17,10 @@ from vaefast.data.memory import require
 from vaefast.data.pixels import to_uint8
 from vaefast.data.value_range import ValueRange, checked_range, pixel_range
 from vaefast.errors import ArgumentError, DataError
-from vaefast.pixel_values import outside, wrong_dtype
+from vaefast.pixel_values import in_parts, outside, wrong_dtype
 
 _CHANNELS = (1, 3, 4)
 _IMAGE_KEYS = ("image", "img", "images", "pixel_values", "jpg", "jpeg", "png", "webp")
-_CHECK_VALUES = 1 << 24
 
 
 def as_image_set(
@@ -251,8 +250,7 @@ def _checked(images: torch.Tensor) -> torch.Tensor:
     if not images.is_floating_point():
         raise wrong_dtype(images.dtype)
     clamped = False
-    step = max(1, _CHECK_VALUES // images[0].numel())
-    for start in range(0, len(images), step):
-        clamped = outside(images[start : start + step], start) or clamped
+    for start, part in in_parts(images):
+        clamped = outside(part, start) or clamped
     images = images.float().contiguous()
     return images.clamp(0.0, 1.0) if clamped else images

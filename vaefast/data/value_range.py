@@ -13,12 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from vaefast.errors import ArgumentError, DataError
-from vaefast.pixel_values import TOLERANCE, as_unit, first_outside, out_of_range, wrong_dtype
+from vaefast.pixel_values import TOLERANCE, as_unit, first_outside, in_parts, out_of_range, wrong_dtype
 
 ValueRange = Literal["auto"] | tuple[float, float]
 """The values of black and white, or "auto" for the rule of `pixel_range`."""
 _UINT16 = (torch.uint16,)
-_CHECK_VALUES = 1 << 24
 
 
 def checked_range(value_range: Any) -> ValueRange:
@@ -184,10 +183,9 @@ def _refused(part: Tensor, start: int, name: Callable[[int], str], extremes: tup
 def _parts(images: Tensor) -> Iterator[tuple[int, Tensor]]:
     """The images a part at a time, each with the number of its first; unsigned integers that torch has no arithmetic for are
     signed ones."""
-    step = max(1, _CHECK_VALUES // max(1, images[0].numel()))
     wide = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}.get(images.dtype, images.dtype)
-    for start in range(0, len(images), step):
-        yield start, images[start:start + step].to(wide)
+    for start, part in in_parts(images):
+        yield start, part.to(wide)
 
 
 def _extremes(part: Tensor) -> tuple[float, float]:
