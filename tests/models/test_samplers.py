@@ -135,3 +135,13 @@ def test_the_start_finds_every_one_of_many_clusters(seed):
 
 def test_a_mixture_draws_none_where_none_are_wanted():
     assert Mixture(3).sample(0).shape == (0, 3)
+
+
+def test_the_log_density_has_its_gradient_and_takes_arrays():
+    mixture = Mixture(2, 1).fit(torch.randn(200, 2, generator=torch.Generator().manual_seed(0)))
+    z = torch.randn(5, 2, dtype=torch.double, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    density = mixture.log_prob(z)
+    (gradient,) = torch.autograd.grad(density.sum(), z)
+    precision = torch.cholesky_inverse(mixture.cholesky[0])
+    torch.testing.assert_close(gradient, (mixture.means[0] - z.detach()) @ precision)
+    torch.testing.assert_close(mixture.log_prob(z.detach().numpy()), density.detach())

@@ -205,9 +205,11 @@ class Mixture(nn.Module):
                  for rows in z.split(max(1, ROWS * 64 // count))]
         return scale - 0.5 * (torch.cat(parts) if parts else z.new_zeros(0, count))
 
-    def log_prob(self, z: Tensor) -> Tensor:
+    def log_prob(self, z: Any) -> Tensor:
         """Log density of latents [N, k] in nats, float64 [N]."""
-        return self.log_joint(as_latents(z, self.latent_dim).mean.to(self.means)).logsumexp(1)
+        if not isinstance(z, Tensor):  # tensors keep their gradient, and are not looked through
+            z = as_latents(z, self.latent_dim).mean
+        return self.log_joint(z.to(self.means)).logsumexp(1)
 
     def expect(self, z: Tensor) -> tuple[Tensor, float]:
         """The E-step: p(component | z), [N, K], and the mean log-likelihood."""
