@@ -306,7 +306,7 @@ def package() -> None:
     setup(
         packages=[*find_packages(include=["vaefast", "vaefast.*"]), "vaefast.kernels"],
         package_dir={"vaefast.kernels": "kernels"},
-        package_data={"vaefast": ["py.typed"]},
+        package_data={"vaefast": ["py.typed"], "vaefast.data": ["uci_digits.npz"]},
         ext_modules=[Extension("vaefast._C", sources=[], optional=True)],
         cmdclass={"build_ext": BuildNative},
     )

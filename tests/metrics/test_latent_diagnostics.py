@@ -5,6 +5,7 @@ import torch
 
 from vaefast.errors import ArgumentError
 from vaefast.metrics import importance_weighted_bound, kl_decomposition, latent_mmd, posterior_spectrum
+from vaefast.metrics.mmd import _student_t
 
 
 def normal(*shape, seed=0):
@@ -107,3 +108,10 @@ def test_mmd_interval():
     assert latent_mmd(normal(1000, 8, seed=6) * 0.5)["low"] > 0
     with pytest.raises(ArgumentError, match="confidence"):
         latent_mmd(normal(100, 8), confidence=95)
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 9, 10, 199])
+def test_quantiles_are_students(degrees):
+    special = pytest.importorskip("scipy.special")
+    for confidence in (0.01, 0.5, 0.95, 0.999999):
+        assert _student_t(degrees, confidence) == pytest.approx(special.stdtrit(degrees, 0.5 + confidence / 2), rel=1e-9)

@@ -12,7 +12,7 @@ import torch
 from vaefast import __version__, ops
 from vaefast.training.device import resolve_device, resolve_precision
 
-PACKAGES = ("torch", "triton", "numpy", "safetensors", "pillow", "matplotlib", "rich", "scikit-learn")
+PACKAGES = ("torch", "triton", "numpy", "safetensors", "pillow", "matplotlib", "rich")
 
 
 def _version(name: str) -> str:

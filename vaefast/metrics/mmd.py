@@ -8,6 +8,8 @@ the value of two independent samples of N(0, I), not by its absolute size.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -75,9 +77,25 @@ def latent_mmd(z: Tensor, seed: int = 0, blocks: int = 5, confidence: float = 0.
 
 
 def _student_t(degrees: int, confidence: float) -> float:
-    from scipy.special import stdtrit  # scikit-learn brings it; slow to import
+    """t with P(|T| < t) = confidence, for Student's t of whole degrees of freedom.
 
-    return float(stdtrit(degrees, 0.5 + confidence / 2))
+    Source: Abramowitz & Stegun, 26.7.3 and 26.7.4: the probability is a finite sum in theta = atan(t / sqrt(degrees)), inverted
+    here by halving.
+    """
+    def within(theta: float) -> float:
+        sine, cosine = math.sin(theta), math.cos(theta)
+        odd = degrees % 2
+        term, total = (cosine if odd else 1.0), 0.0
+        for power in range(1 + odd, degrees, 2):
+            total += term
+            term *= cosine**2 * power / (power + 1)
+        return (theta + sine * total) * 2 / math.pi if odd else sine * total
+
+    low, high = 0.0, math.pi / 2
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if within(middle) < confidence else (low, middle)
+    return math.sqrt(degrees) * math.tan(low)
 
 
 def _checked(x: Tensor) -> Tensor:

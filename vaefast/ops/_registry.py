@@ -36,7 +36,8 @@ def why_not(backend: str, device_type: str) -> str | None:
             return "runs on CPU tensors only under TRITON_INTERPRET=1"
         if device_type not in ("cpu", "cuda"):
             return "runs on CUDA tensors only"
-        return None if importlib.util.find_spec("triton") else "triton is not installed"
+        missing = "triton is not installed, which CUDA builds of torch bring (pip install triton)"
+        return None if importlib.util.find_spec("triton") else missing
     if device_type != "cuda":
         return "runs on CUDA tensors only"
     return _native.why_no_cuda()
