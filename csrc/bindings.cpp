@@ -11,13 +11,8 @@
 #include "core/philox.h"
 #include "cpu/kernels.h"
 #if defined(VAEFAST_WITH_CUDA)
-#include "cuda/error_sums.h"
+#include "cuda/kernels.h"
 #include "cuda/launch.h"
-#include "cuda/mixture_density.h"
-#include "cuda/mixture_moments.h"
-#include "cuda/mmd.h"
-#include "cuda/reparam_kl.h"
-#include "cuda/scaled_nll.h"
 #endif
 
 namespace py = pybind11;

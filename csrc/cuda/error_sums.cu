@@ -1,6 +1,6 @@
 // Sums over rows of the error between data and reconstruction, and their gradients. A team of threads takes a chunk
 // of a row, four elements a thread at a time. What kind of error it is decides a branch that all threads take alike.
-#include "error_sums.h"
+#include "kernels.h"
 
 #include <type_traits>
 

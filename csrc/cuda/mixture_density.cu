@@ -8,7 +8,7 @@
 
 #include "../core/mixture_density.h"
 #include "dispatch.h"
-#include "mixture_density.h"
+#include "kernels.h"
 #include "mixture_density_parts.h"
 
 namespace vaefast {

@@ -5,7 +5,7 @@
 
 #include "../core/mixture_density.h"
 #include "dispatch.h"
-#include "mixture_density.h"
+#include "kernels.h"
 
 namespace vaefast {
 namespace {

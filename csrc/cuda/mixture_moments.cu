@@ -1,7 +1,7 @@
 // Mean and variance of every dimension of a Gaussian mixture, and their gradients. A block takes a tile of columns of a
 // part of the rows, four columns a thread. Deviations from the first row are summed in double, which loses nothing where
 // the data lie far from 0 and lets parts be added as they are.
-#include "mixture_moments.h"
+#include "kernels.h"
 
 #include "dispatch.h"
 #include "pack.h"

@@ -4,7 +4,7 @@
 // step is a small matrix product in fp32 (no TF32), the kernel on its 64 x 64 results, and, for the gradient, a second
 // product with the partners' rows. Rows whose gradient is not wanted visit only the tiles after their own. Nothing is
 // added to by two blocks, so results repeat to the last bit.
-#include "mmd.h"
+#include "kernels.h"
 
 #include "dispatch.h"
 

@@ -4,7 +4,7 @@
 // numbers in two halves each (mma.h), as accurate as those in float; a warp keeps its 16 x 64 slopes in registers, where they
 // already stand as the left side of the product with the partners' rows. What cancels is left out of both products: pairs whose
 // squared distance is small against their norms are taken one by one, from differences.
-#include "mmd.h"
+#include "kernels.h"
 
 #include "dispatch.h"
 #include "mma.h"

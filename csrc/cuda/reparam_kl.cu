@@ -5,7 +5,7 @@
 
 #include "../core/normal.h"
 #include "dispatch.h"
-#include "reparam_kl.h"
+#include "kernels.h"
 #include "team.h"
 
 namespace vaefast {

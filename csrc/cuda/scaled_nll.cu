@@ -1,6 +1,6 @@
 // The likelihoods of one scale gamma: one kernel each way. Forward, a team of threads takes a whole row; backward, a block
 // takes a tile of columns of some rows, and the first block the gradient to log gamma.
-#include "scaled_nll.h"
+#include "kernels.h"
 
 #include "dispatch.h"
 #include "pack.h"
