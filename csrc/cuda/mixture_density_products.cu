@@ -108,10 +108,6 @@ __global__ void __launch_bounds__(kThreads) squares_kernel(const float* mu, cons
     if (j < components && threadIdx.x % 8 == 0) squares[j] = sum;
 }
 
-// Which of a warp's own 16 and of a tile's 64 element e of a thread's 32 belongs to, as in mmd_products.cu.
-__device__ __forceinline__ int own_of(int e, int lane) { return lane / 4 + e / 2 % 2 * 8; }
-__device__ __forceinline__ int other_of(int e, int lane) { return e / 8 * 16 + lane % 4 * 4 + e / 4 % 2 * 2 + e % 2; }
-
 __device__ float distance(const float* z, const float* mu, const float* w, int k) {
     float q = 0;
 #pragma unroll 1
@@ -194,10 +190,10 @@ __global__ void __launch_bounds__(kBlock, 3) forward_products_kernel(MixtureDens
         uint32_t unsure = 0;
 #pragma unroll
         for (int x = 0; x < 32; ++x) {
-            const int h = x / 2 % 2, local = other_of(x, lane);
+            const int h = x / 2 % 2, local = column_of(x, lane);
             const float terms = plain[x / 4][x % 4] + squares[local];
             float value = constant[local] - 0.5f * (l[x / 4][x % 4] + squares[local]), lower = value;
-            const bool absent = constant[local] == -INFINITY || (a.exclude_self && j0 + local == mine + own_of(x, lane));
+            const bool absent = constant[local] == -INFINITY || (a.exclude_self && j0 + local == mine + row_of(x, lane));
             if (!(terms <= kMost) && !absent) {
                 unsure |= 1u << x;
                 lower = value - kError * terms;
@@ -215,9 +211,9 @@ __global__ void __launch_bounds__(kBlock, 3) forward_products_kernel(MixtureDens
             for (int x = 0; x < 32; ++x) {
                 if (!(unsure >> x & 1u)) continue;
                 const float base = x / 2 % 2 ? least[1] : least[0];
-                const int64_t i = mine + own_of(x, lane), j = j0 + other_of(x, lane);
+                const int64_t i = mine + row_of(x, lane), j = j0 + column_of(x, lane);
                 if (i >= a.rows || held[x] - base < ShareFloor<float>::log) held[x] = -INFINITY;
-                else held[x] = constant[other_of(x, lane)] - 0.5f * distance(z + i * k, mu + j * k, w + j * k, k);
+                else held[x] = constant[column_of(x, lane)] - 0.5f * distance(z + i * k, mu + j * k, w + j * k, k);
             }
 #pragma unroll
             for (int x = 0; x < 32; ++x) l[x / 4][x % 4] = held[x];
@@ -322,14 +318,14 @@ __global__ void __launch_bounds__(kBlock, 2) gradient_products_kernel(MixtureDen
             products(own, own0, tiles, given.room.largest, plain, s);
 #pragma unroll
             for (int x = 0; x < 32; ++x) {
-                const int h = x / 2 % 2, local = other_of(x, lane);
+                const int h = x / 2 % 2, local = column_of(x, lane);
                 const float grad = OF_ROWS ? own_first[h] : other_first[local], log_sum = OF_ROWS ? own_second[h] : other_second[local];
                 const float constant = OF_ROWS ? other_first[local] : own_first[h];
                 const float square = OF_ROWS ? other_second[local] : own_second[h];
                 const float terms = plain[x / 4][x % 4] + square;
                 const float l = constant - 0.5f * (s[x / 4][x % 4] + square) - log_sum;
                 bool absent = constant == -INFINITY || log_sum == float(INFINITY);
-                absent |= a.exclude_self && other0 + local == mine + own_of(x, lane);
+                absent |= a.exclude_self && other0 + local == mine + row_of(x, lane);
                 const bool unsure = !(terms <= kMost) && !absent;
                 if (unsure && !(l + kError * terms < ShareFloor<float>::log)) single |= 1u << x;
                 s[x / 4][x % 4] = absent || unsure ? 0.0f : grad * share_of(l);
@@ -342,7 +338,7 @@ __global__ void __launch_bounds__(kBlock, 2) gradient_products_kernel(MixtureDen
                 if (!lanes) continue;
                 float share = 0;
                 if (single >> x & 1u) {
-                    const int64_t there = other0 + other_of(x, lane), here = mine + own_of(x, lane);
+                    const int64_t there = other0 + column_of(x, lane), here = mine + row_of(x, lane);
                     const int64_t i = OF_ROWS ? here : there, j = OF_ROWS ? there : here;
                     const float q = distance(z + i * k, mu + j * k, w + j * k, k);
                     share = row_gradient(grads[i], log_sums[i]) * share_in_row(constants[j] - 0.5f * q, log_sums[i]);
@@ -355,7 +351,7 @@ __global__ void __launch_bounds__(kBlock, 2) gradient_products_kernel(MixtureDen
                     lanes &= lanes - 1;
                     const float b = __shfl_sync(0xffffffffu, share, from);
                     if (lane / 4 != from / 4) continue;  // another row
-                    const int64_t there = other0 + other_of(x, from), here = mine + own_of(x, from);
+                    const int64_t there = other0 + column_of(x, from), here = mine + row_of(x, from);
                     const int64_t i = OF_ROWS ? here : there, j = OF_ROWS ? there : here;
 #pragma unroll 1
                     for (int d = 2 * q4; d < k; d += d % 2 ? 7 : 1) {
@@ -380,32 +376,16 @@ __global__ void __launch_bounds__(kBlock, 2) gradient_products_kernel(MixtureDen
             most[h] = size > most[h] ? size : most[h];
         }
 #pragma unroll
-        for (int h = 0; h < 2; ++h) {
-            own_sum[h] += double(shares[h]);
-#pragma unroll
-            for (int step = 1; step <= 2; ++step) {
-                const float there = __shfl_xor_sync(0xffffffffu, most[h], step);
-                most[h] = there > most[h] ? there : most[h];
-            }
-        }
+        for (int h = 0; h < 2; ++h) own_sum[h] += double(shares[h]);
+        share_largest(most);
         const bool nothing = __ballot_sync(0xffffffffu, most[0] > 0 || most[1] > 0 || shares[0] != shares[0] || shares[1] != shares[1]) == 0;
         __syncthreads();  // the tiles have been read
         for (int kind = 0; kind < 2; ++kind) load_columns(other.by_column(kind), other0, other.padded, tiles[kind]);
         __syncthreads();
         if (nothing) continue;  // as for most tiles of narrow posteriors
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-            const int exponent = exponent_to_scale(most[h]);
-            most[h] = power_of_two(exponent);
-            back[h] = power_of_two(-exponent);
-        }
+        scales_of(most, back);
         Chunk left[kTile / 16][2];
-#pragma unroll
-        for (int d = 0; d < kTile / 16; ++d)
-#pragma unroll
-            for (int h = 0; h < 2; ++h)
-                left[d][h] = chunk_of(most[h] * s[2 * d][2 * h], most[h] * s[2 * d][2 * h + 1], most[h] * s[2 * d + 1][2 * h],
-                                      most[h] * s[2 * d + 1][2 * h + 1]);
+        left_side(s, most, left);
 #pragma unroll
         for (int kind = 0; kind < 2; ++kind)
 #pragma unroll

@@ -85,4 +85,40 @@ __device__ __forceinline__ void mma_parts(float (&high)[4], float (&cross)[4], c
     mma(cross, top.low[0], bottom.low[0], top.low[1], bottom.low[1], b.high[0], b.high[1]);
 }
 
+// The 16 x 64 that a warp keeps in its threads' float[8][4]: row and column of element e = 4 tile + 2 half + b of a thread. Four
+// neighbouring columns are in two neighbouring tiles, which makes them a Chunk.
+__device__ __forceinline__ int row_of(int e, int lane) { return lane / 4 + e / 2 % 2 * 8; }
+__device__ __forceinline__ int column_of(int e, int lane) { return e / 8 * 16 + lane % 4 * 4 + e / 4 % 2 * 2 + e % 2; }
+
+// The largest of a thread's two rows, over the four threads that share them.
+__device__ __forceinline__ void share_largest(float (&most)[2]) {
+#pragma unroll
+    for (int h = 0; h < 2; ++h)
+#pragma unroll
+        for (int step = 1; step <= 2; ++step) {
+            const float there = __shfl_xor_sync(0xffffffffu, most[h], step);
+            most[h] = there > most[h] ? there : most[h];
+        }
+}
+
+// From the rows' largest numbers to what scales them, in their place, and what takes it back.
+__device__ __forceinline__ void scales_of(float (&most)[2], float (&back)[2]) {
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+        const int exponent = exponent_to_scale(most[h]);
+        most[h] = power_of_two(exponent);
+        back[h] = power_of_two(-exponent);
+    }
+}
+
+// The 16 x 64 in the scales of its rows, as the left side of a product of depth 64.
+__device__ __forceinline__ void left_side(const float (&s)[8][4], const float (&scale)[2], Chunk (&left)[4][2]) {
+#pragma unroll
+    for (int d = 0; d < 4; ++d)
+#pragma unroll
+        for (int h = 0; h < 2; ++h)
+            left[d][h] = chunk_of(scale[h] * s[2 * d][2 * h], scale[h] * s[2 * d][2 * h + 1], scale[h] * s[2 * d + 1][2 * h],
+                                  scale[h] * s[2 * d + 1][2 * h + 1]);
+}
+
 }  // namespace vaefast

@@ -45,12 +45,6 @@ __global__ void __launch_bounds__(kPackBlock) pack_kernel(MmdProducts given, int
     }
 }
 
-// Where element e = 4 tile + 2 half + b of a thread's 32 lies in the warp's 16 x 64: its row is lane / 4 + 8 half, and its partner
-// is this one. Four neighbouring partners are in two neighbouring tiles, which makes them a Chunk.
-__device__ __forceinline__ int partner_of(int e, int lane) {
-    return e / 8 * 16 + lane % 4 * 4 + e / 4 % 2 * 2 + e % 2;
-}
-
 // f and slope of a thread's pairs in place of u, which comes in `s`; dot is there for polynomials.
 template <MmdKernel K, int COUNT>
 __device__ __forceinline__ void kernel_of(float u, float dot, const MmdCoefs<float>& coefs, float& f, float& slope) {
@@ -137,7 +131,7 @@ __global__ void __launch_bounds__(kBlock, 3) products_kernel(MmdProducts given, 
         if constexpr (distance) {
 #pragma unroll
             for (int x = 0; x < 32; ++x) {
-                const int h = x / 2 % 2, local = partner_of(x, lane), partner = partner0 + local;
+                const int h = x / 2 % 2, local = column_of(x, lane), partner = partner0 + local;
                 const float both = e_row[h] + e_partner[local];
                 const bool pair = partner != row[h] && partner != mate[h];
                 const float u = pair ? both - 2.0f * s[x / 4][x % 4] : both;
@@ -154,7 +148,7 @@ __global__ void __launch_bounds__(kBlock, 3) products_kernel(MmdProducts given, 
             for (int x = 0; x < 32; ++x) held[x] = s[x / 4][x % 4];
 #pragma unroll 1
             for (int x = 0; x < 32; ++x) {
-                const int h = x / 2 % 2, local = partner_of(x, lane);
+                const int h = x / 2 % 2, local = column_of(x, lane);
                 if (!(held[x] < float(kNear) * (e_row[h] + e_partner[local]))) continue;
                 near |= 1u << x;
                 float u = 0;
@@ -170,7 +164,7 @@ __global__ void __launch_bounds__(kBlock, 3) products_kernel(MmdProducts given, 
         // The kernel. A pair of tiles counts twice where its mirror image is not visited for the value.
         float tile_value = 0, slopes[2] = {0, 0}, most[2] = {0, 0};
         const auto weight_of = [&](int x) {
-            const int h = x / 2 % 2, local = partner_of(x, lane), partner = partner0 + local;
+            const int h = x / 2 % 2, local = column_of(x, lane), partner = partner0 + local;
             const bool pair = partner != row[h] && partner != mate[h];
             return pair ? ((partner < n) == of_x[h] ? within[h] : across[h]) * w_partner[local] : 0.0f;
         };
@@ -193,7 +187,7 @@ __global__ void __launch_bounds__(kBlock, 3) products_kernel(MmdProducts given, 
             for (int x = 0; x < 32; ++x) {
                 const float t = s[x / 4][x % 4], c = weight_of(x);
                 float f, slope;
-                kernel_of<K, COUNT>(distance ? t : e_row[x / 2 % 2] + e_partner[partner_of(x, lane)] + t, t, coefs, f, slope);
+                kernel_of<K, COUNT>(distance ? t : e_row[x / 2 % 2] + e_partner[column_of(x, lane)] + t, t, coefs, f, slope);
                 tile_value += c * f;
                 s[x / 4][x % 4] = c * slope;
             }
@@ -219,7 +213,7 @@ __global__ void __launch_bounds__(kBlock, 3) products_kernel(MmdProducts given, 
                     if (lane / 4 != from / 4) continue;  // another row
                     const float first = h ? 0.0f : slope, second = h ? slope : 0.0f;
                     // volatile: few loads on their way together, or this seldom-used part would cost registers
-                    const volatile float* to = z + int64_t(partner0 + partner_of(x, from)) * a.z_stride;
+                    const volatile float* to = z + int64_t(partner0 + column_of(x, from)) * a.z_stride;
                     const volatile float* mine_z = z + int64_t(h ? row[1] : row[0]) * a.z_stride;
 #pragma unroll
                     for (int tile = 0; tile < DEPTH / 8; ++tile)
@@ -245,24 +239,11 @@ __global__ void __launch_bounds__(kBlock, 3) products_kernel(MmdProducts given, 
         // The product of the slopes and the partners' rows, row by row in a scale of its own.
         float back[2];
 #pragma unroll
-        for (int h = 0; h < 2; ++h) {
-            row_sum[h] += double(slopes[h]);
-#pragma unroll
-            for (int step = 1; step <= 2; ++step) {
-                const float there = __shfl_xor_sync(0xffffffffu, most[h], step);
-                most[h] = there > most[h] ? there : most[h];
-            }
-            const int to = exponent_to_scale(most[h]);
-            most[h] = power_of_two(to);
-            back[h] = power_of_two(-to);
-        }
+        for (int h = 0; h < 2; ++h) row_sum[h] += double(slopes[h]);
+        share_largest(most);
+        scales_of(most, back);
         Chunk left[kTile / 16][2];
-#pragma unroll
-        for (int d = 0; d < kTile / 16; ++d)
-#pragma unroll
-            for (int h = 0; h < 2; ++h)
-                left[d][h] = chunk_of(most[h] * s[2 * d][2 * h], most[h] * s[2 * d][2 * h + 1], most[h] * s[2 * d + 1][2 * h],
-                                      most[h] * s[2 * d + 1][2 * h + 1]);
+        left_side(s, most, left);
 #pragma unroll
         for (int tile = 0; tile < DEPTH / 8; ++tile) {
             float high[4] = {}, cross[4] = {};
