@@ -13,6 +13,7 @@ from vaefast.data.celeba_hq import load_celeba_hq
 from vaefast.data.cifar10 import load_cifar10
 from vaefast.data.classes import hold_out, of_classes
 from vaefast.data.digits import load_digits
+from vaefast.data.dsprites import load_dsprites
 from vaefast.data.folder import load_folder
 from vaefast.data.image_set import ImageSet
 from vaefast.data.lfw import load_lfw, load_lfw45
@@ -32,6 +33,7 @@ _LOADERS: dict[str, Callable[..., ImageSet]] = {
     "lfw": load_lfw,
     "lfw45": load_lfw45,
     "lsun": load_lsun,
+    "dsprites": load_dsprites,
     "folder": load_folder,
     "npz": load_npz,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -36,9 +37,9 @@ def of_classes(images: ImageSet, classes: Any) -> ImageSet:
     if missing := [known[c] for i, c in enumerate(chosen) if not bool((labels == i).any())]:
         raise DataError(f"{images.name}/{images.split} has no image of class {missing[0]!r}.")
     mask = labels >= 0
-    return ImageSet(images.images[mask], labels[mask], name=images.name, split=images.split,
-                    classes=tuple(known[c] for c in chosen),
-                    note=" ".join(filter(None, [images.note, f"Classes {', '.join(known[c] for c in chosen)} alone."])))
+    names = tuple(known[c] for c in chosen)
+    return replace(images.subset(mask), labels=labels[mask], classes=names,
+                   note=" ".join(filter(None, [images.note, f"Classes {', '.join(names)} alone."])))
 
 
 def hold_out(images: ImageSet, count: Any, split: str) -> ImageSet:
@@ -53,8 +54,7 @@ def hold_out(images: ImageSet, count: Any, split: str) -> ImageSet:
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(_SEED))
     part = images.subset((order[:count] if split == "test" else order[count:]).sort().values)
     note = f"Test images are {count:,} held out of the training images."
-    return ImageSet(part.images, part.labels, name=images.name, split=split, classes=images.classes,
-                    note=" ".join(filter(None, [images.note, note])))
+    return replace(part, split=split, note=" ".join(filter(None, [images.note, note])))
 
 
 def _listed(classes: Any) -> Sequence[Any]:

@@ -27,6 +27,8 @@ class ImageSet(Dataset):
         split: "train", "test" or "all".
         classes: the name of each label value, or None.
         note: what a reader of results should know (lossy copies, skipped files), or "".
+        factors: int64 [N, F], the values' numbers of the factors that an image was made from, where they are known, else None.
+        factor_names: the name of each factor, or ().
 
     As a torch Dataset, item i is `(image, label)` - image [C, H, W] of the set's dtype, label an int - where there
     are labels, and the image alone where there are none. Two sets are equal only when they are the same object;
@@ -42,6 +44,8 @@ class ImageSet(Dataset):
     split: str = "train"
     classes: tuple[str, ...] | None = None
     note: str = ""
+    factors: torch.Tensor | None = None
+    factor_names: tuple[str, ...] = ()
     _digest: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -57,6 +61,12 @@ class ImageSet(Dataset):
             if len(labels) != len(images):
                 raise DataError(f"there are {len(labels):,} labels for {len(images):,} images; there must be one each.")
             object.__setattr__(self, "labels", labels.detach().cpu().contiguous())
+        factors = self.factors
+        if factors is not None:
+            if factors.dtype != torch.int64 or factors.shape != (len(images), len(self.factor_names)):
+                raise DataError(f"factors have shape {list(factors.shape)} and {factors.dtype}; expected int64 [N, F] of "
+                                f"{len(images):,} images and {len(self.factor_names)} factor_names.")
+            object.__setattr__(self, "factors", factors.detach().cpu().contiguous())
         object.__setattr__(self, "images", images.detach().cpu().contiguous())
         if self.classes is not None:
             object.__setattr__(self, "classes", tuple(self.classes))
@@ -123,7 +133,8 @@ class ImageSet(Dataset):
         images = self.images[chosen]
         if len(images) == 0:
             raise ArgumentError(f"the subset of {self.name}/{self.split} would be empty.")
-        return replace(self, images=images, labels=None if self.labels is None else self.labels[chosen])
+        return replace(self, images=images, labels=None if self.labels is None else self.labels[chosen],
+                       factors=None if self.factors is None else self.factors[chosen])
 
 
 def to_float(batch: torch.Tensor) -> torch.Tensor:

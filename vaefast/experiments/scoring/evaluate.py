@@ -23,6 +23,7 @@ from vaefast.experiments.scoring.arrays import score_arrays
 from vaefast.experiments.scoring.bound import likelihood_bound
 from vaefast.experiments.scoring.codes import aggregate, encodes, in_batches, infers, spread_over
 from vaefast.experiments.scoring.draws import class_sampler, image_sampler, sample_images, to_uint8
+from vaefast.experiments.scoring.factors import factor_scores
 from vaefast.experiments.scoring.latent_page import write_latents
 from vaefast.experiments.scoring.latent_scores import latent_scores
 from vaefast.experiments.scoring.registry import ONCE, RANKING, best_of, entry
@@ -163,6 +164,7 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
             add("reconstructions_both_stages", twice)
         if encoded is not None:
             result |= latent_scores(model, encoded, samples, seed) | likelihood_bound(model, unseen.images, seed)
+            result |= factor_scores(model, unseen, seed)
     other = train if against == "test" else test
     if test is not train:
         chosen_rows = torch.randperm(len(other), generator=torch.Generator().manual_seed(seed))[:samples]

@@ -231,6 +231,15 @@ OTHERS = (
           "active latent dimensions"),
     Score("mutual_information", "mutual information", "What a code tells about its image, in nats; an estimate from N images is "
           "at most log N.", "mutual information of image and code, nats"),
+    Score("mig", "MIG", "Mutual information gap: how much more the best code dimension tells of a factor than the next one, in "
+          "shares of its entropy. Higher is better, from 0 to 1; one dimension a factor is 1."),
+    Score("sap", "SAP", "The same gap in what a line through one dimension tells of a factor. Higher is better, from 0 to 1."),
+    Score("dci_disentanglement", "DCI disentanglement", "How far each dimension is important for one factor alone, by a sparse "
+          "regression. Higher is better, from 0 to 1."),
+    Score("dci_completeness", "DCI completeness", "How far each factor has one important dimension alone. Higher is better, "
+          "from 0 to 1."),
+    Score("dci_informativeness", "DCI informativeness", "How well a line through all dimensions tells the factors of held-out "
+          "images. Higher is better, from 0 to 1."),
     Score("gamma_x", "gamma of stage 1", "Standard deviation of the decoder's noise, on the [0, 1] scale of pixels.",
           "gamma of stage 1 (standard deviation, [0, 1] scale)"),
     Score("value_error", "reconstruction error", "Mean squared error of a value, in the data's own units. Lower is better.",
