@@ -56,6 +56,9 @@ def one(image_shape):
 def fails(latent_dim):
     raise RuntimeError("no such luck")
 
+def features():
+    return nn.Sequential(nn.AvgPool2d(8), nn.Flatten())
+
 number = 3
 '''
 NAMES = ("encoder", "decoder")
@@ -124,7 +127,13 @@ def test_the_command_line_trains_samples_and_scores_them(tmp_path, capsys, cache
     assert "--networks my_nets:build" in capsys.readouterr().err
     own = ["--networks", "my_nets:build", "--device", "cpu"]
     assert main(["sample", "a run", "-n", "4", "--out", "s.png", *own]) == 0 and (tmp_path / "s.png").exists()
-    assert main(["evaluate", "a run", "-n", "50", *own]) == 0
+    assert main(["evaluate", "a run", "-n", "50", "--features", "my_nets:features", *own]) == 0
+    assert json.loads((tmp_path / "a run" / "evaluation.json").read_text())["fd_features/stage1"] > 0
+    capsys.readouterr()
+    for spec, message in (("my_nets", "features is 'my_nets'; expected MODULE:FUNCTION"), ("my_nets:number", "makes features"),
+                          ("my_nets:one", "called without arguments"), ("nowhere:f", "nowhere cannot be imported")):
+        assert main(["evaluate", "a run", "--features", spec, *own]) == 2
+        assert message in capsys.readouterr().err
     assert main([*train, "--out", "a run", "--resume"]) == 0
     assert main(["train", "gan", *FAST, "--networks", "my_nets:game", "--out", "gan"]) == 0
     capsys.readouterr()

@@ -6,10 +6,10 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
 from vaefast.nets.own import own_network
@@ -35,7 +35,7 @@ def networks_from(spec: str, names: Sequence[str], shape: Sequence[int], latent_
     Raises:
         ArgumentError: it cannot be imported or called, or does not return these networks.
     """
-    makers = [_imported(word.strip()) for word in spec.split(",")]
+    makers = [_imported(word.strip(), "networks") for word in spec.split(",")]
     if len(makers) not in (1, len(names)):
         raise ArgumentError(f"networks is {spec!r}; expected {FORM}, or {len(names)} of them: {' and '.join(names)}.")
     known = {"image_shape" if len(shape) == 3 else "data_shape": tuple(shape), "latent_dim": latent_dim, **(options or {})}
@@ -55,6 +55,23 @@ def networks_from(spec: str, names: Sequence[str], shape: Sequence[int], latent_
     return networks
 
 
+def features_from(spec: str) -> Callable[[Tensor], Tensor]:
+    """Import and call what makes a network of features. This runs the code of that module.
+
+    Args:
+        spec: "module:function", called without arguments, which returns a module or function from float images [B, C, H, W] in
+            [0, 1] to rows [B, F].
+
+    Raises:
+        ArgumentError: it cannot be imported or called, or returns nothing of the kind.
+    """
+    made = _called(spec, _imported(spec, "features"), {}, alone=True, options={})
+    if not callable(made):
+        raise ArgumentError(f"{spec} returned {type(made).__name__}; expected a module or function, images -> rows of features.")
+    network: Callable[[Tensor], Tensor] = made
+    return network
+
+
 def source_of(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
     """How another process finds networks of one's own (JSON-ready): `from` and `options` of those that `networks_from` made; of
     others the classes by name, as far as they can be imported, and their structure, for a person to read."""
@@ -69,25 +86,25 @@ def source_of(networks: Mapping[str, nn.Module]) -> dict[str, Any]:
     return described
 
 
-def _imported(word: str) -> Any:
+def _imported(word: str, argument: str) -> Any:
     where, separator, what = word.partition(":")
     if not separator or not where or not what:
-        raise ArgumentError(f"networks is {word!r}; expected {FORM}, such as mymodule:build.")
+        raise ArgumentError(f"{argument} is {word!r}; expected {FORM}, such as mymodule:build.")
     folder = os.getcwd()
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
         maker: Any = importlib.import_module(where)
     except Exception as error:
-        raise ArgumentError(f"networks is {word!r}, and {where} cannot be imported ({type(error).__name__}: {error}); it has to "
-                            "lie in the working folder or on PYTHONPATH.") from error
+        raise ArgumentError(f"{argument} is {word!r}, and {where} cannot be imported ({type(error).__name__}: {error}); it has "
+                            "to lie in the working folder or on PYTHONPATH.") from error
     for part in what.split("."):
         if not hasattr(maker, part):
-            raise ArgumentError(f"networks is {word!r}; {where} has no {what}.")
+            raise ArgumentError(f"{argument} is {word!r}; {where} has no {what}.")
         maker = getattr(maker, part)
     if not callable(maker):
-        raise ArgumentError(f"networks is {word!r}, which is of type {type(maker).__name__}; expected a function or class that "
-                            "makes networks.")
+        raise ArgumentError(f"{argument} is {word!r}, which is of type {type(maker).__name__}; expected a function or class that "
+                            f"makes {argument}.")
     return maker
 
 
@@ -99,5 +116,6 @@ def _called(word: str, maker: Any, known: Mapping[str, Any], *, alone: bool, opt
     try:
         return maker(**{name: value for name, value in known.items() if takes_all or name in parameters})
     except Exception as error:
-        raise ArgumentError(f"{word} failed ({type(error).__name__}: {error}); it is called with those of "
-                            f"{', '.join(known)} that it has as arguments.") from error
+        raise ArgumentError(f"{word} failed ({type(error).__name__}: {error}); it is called "
+                            + (f"with those of {', '.join(known)} that it has as arguments." if known else "without arguments.")
+                            ) from error

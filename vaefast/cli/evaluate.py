@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vaefast.cli.arguments import NETWORKS, given, words
+from vaefast.cli.arguments import FEATURES, NETWORKS, given, words
 
 HELP = "score a trained run"
 
@@ -27,14 +27,17 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
                                "exemplar where the data have no labels; and fid, is and kid, where the Inception weights are at "
                                "hand)")
     evaluate.add_argument("--inception-weights", metavar="FILE", help="for fid, is, kid and prdc (default: torch's cache)")
+    evaluate.add_argument("--features", metavar="SPEC", help=FEATURES)
     evaluate.set_defaults(call=_run)
 
 
 def _run(args: argparse.Namespace) -> None:
+    from vaefast.api.own_networks import features_from
     from vaefast.experiments.scoring.evaluate import evaluate
     from vaefast.experiments.scoring.tables import print_scores
 
     result = evaluate(args.run, data_root=args.data_root, samples=args.n, seed=args.seed, device=args.device, which=args.metrics,
-                      weights=args.inception_weights, networks=args.networks, data_options=given(on_bad=args.on_bad))
+                      weights=args.inception_weights, networks=args.networks, data_options=given(on_bad=args.on_bad),
+                      features=None if args.features is None else features_from(args.features))
     print_scores(result)
     print(f"written to {Path(args.run) / 'evaluation.json'}")
