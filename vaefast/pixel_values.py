@@ -23,6 +23,13 @@ def in_parts(x: Tensor) -> Iterator[tuple[int, Tensor]]:
         yield start, x[start : start + step]
 
 
+def with_single_axes(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Examples [N, ...] that lack axes of one value which `shape` has, with these; others as they are."""
+    if x.ndim <= len(shape) and [n for n in x.shape[1:] if n != 1] == [n for n in shape if n != 1]:
+        return x.reshape(len(x), *shape)
+    return x
+
+
 def as_unit(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Pixels as `dtype`, uint8 divided by 255 (in float32 without one); floats without one are returned as they are."""
     if x.dtype != torch.uint8:

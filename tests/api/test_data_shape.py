@@ -217,6 +217,19 @@ def test_doors_refuse_what_fit_refuses():
             call(torch.randn(8, 4))
 
 
+def test_fields_of_real_numbers_are_volumes_of_depth_one():
+    fields = 50 + 9 * torch.randn(24, 2, 9, 7)
+    model = vaefast.TwoStageVAE(data_shape=(2, 1, 9, 7), latent_dim=3, second="mixture", net_options={"width": 4})
+    model.fit(fields, steps=3, batch_size=8, device="cpu")
+    assert model.sample(5).shape == (5, 2, 1, 9, 7) and 30 < float(model.sample(64).mean()) < 70
+    assert torch.equal(model.encode(fields).mean, model.encode(fields[:, :, None]).mean)
+    one = vaefast.VAE(data_shape=(1, 1, 9, 7), latent_dim=3, net_options={"width": 4})
+    assert torch.equal(one.encode(fields[:, 0]).mean, one.encode(fields[:, :1]).mean)
+    for wrong in (fields[:, :, :8], fields.mT, fields[0, 0, 0]):
+        with pytest.raises(ArgumentError, match=r"this model takes \[B, 2, 1, 9, 7\]"):
+            model.encode(wrong)
+
+
 OWN = {"encoder": nn.Linear(5, 4), "decoder": nn.Linear(2, 5)}
 
 
@@ -230,7 +243,7 @@ def logits():
     (lambda m: m(), "image_shape and data_shape are not given; give one"),
     (lambda m: m((1, 8, 8), data_shape=(5,)), "image_shape and data_shape are both given; give one"),
     (lambda m: m((5,)), r"image_shape is \(5,\).*other shapes are given as data_shape"),
-    (lambda m: m(data_shape=(1, 8, 8)), r"is that of images; give it as image_shape=\(1, 8, 8\)"),
+    (lambda m: m(data_shape=(1, 8, 8)), r"is that of images; give it as image_shape=\(1, 8, 8\), or,.*=\(1, 1, 8, 8\)"),
     (lambda m: m(data_shape=5), r"data_shape is 5; .*a vector's is \(5,\)"), (lambda m: m(data_shape=()), "sizes of one example"),
     (lambda m: m(data_shape=(5, 0)), "above 0"), (lambda m: m(data_shape="ab"), "data_shape is 'ab'"),
     (lambda m: m(data_shape=(2.5,)), "above 0"),

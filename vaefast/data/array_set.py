@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, TensorDataset
 from vaefast.data.memory import require
 from vaefast.digest import tensor_digest
 from vaefast.errors import ArgumentError, DataError
-from vaefast.pixel_values import in_parts, require_finite
+from vaefast.pixel_values import in_parts, require_finite, with_single_axes
 
 AGAIN = 8
 """Items of a Dataset that are read a second time, to see whether it draws them at random."""
@@ -107,7 +107,7 @@ def as_array_set(obj: Any, data_shape: tuple[int, ...] | None = None, *, name: s
             and y; any other map-style Dataset, a list or a tuple, whose items are tensors, arrays or lists of numbers of one
             shape, or (x, ...). uint8 and bool count as [0, 1]; all other numbers are taken as they are, in float32. Integers y
             of shape [N] are the labels; any other y is left out.
-        data_shape: the shape that examples should have; an axis of one channel may be missing. Any, if None.
+        data_shape: the shape that examples should have; axes of one value may be missing. Any, if None.
         name, split: of the set.
 
     Raises:
@@ -126,9 +126,8 @@ def as_array_set(obj: Any, data_shape: tuple[int, ...] | None = None, *, name: s
         raise ArgumentError(f"the data are of type {type(obj).__name__}; pass a tensor, an array, a list of arrays, or a "
                             "map-style Dataset.")
     if data_shape is not None and tuple(values.shape[1:]) != data_shape:
-        if data_shape[0] == 1 and tuple(values.shape[1:]) == data_shape[1:]:
-            values = values[:, None]
-        else:
+        values = with_single_axes(values, data_shape)
+        if tuple(values.shape[1:]) != data_shape:
             raise ArgumentError(f"the examples have shape {tuple(values.shape[1:])}; this model was built with data_shape="
                                 f"{data_shape}.")
     if isinstance(obj, ArraySet) and values is obj.values:

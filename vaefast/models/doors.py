@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError, DataError
 from vaefast.models.latents import plain_array
-from vaefast.pixel_values import outside, require_finite, wrong_dtype
+from vaefast.pixel_values import outside, require_finite, with_single_axes, wrong_dtype
 from vaefast.torch_private import is_transformed
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -93,8 +93,8 @@ def as_examples(model: Any, given: Any) -> Tensor:
     Args:
         model: it has `data_shape` (or `image_shape`). Examples of the shape (C, H, W) are images.
         given: a tensor or array: images of uint8, bool or floats in [0, 1], [B, C, H, W], or an array [B, H, W, C]; other
-            examples of uint8 or bool, which stand for [0, 1], too, or of any numbers that are finite. An axis of one channel may
-            be missing.
+            examples of uint8 or bool, which stand for [0, 1], too, or of any numbers that are finite. Axes of one value may be
+            missing.
 
     Raises:
         ArgumentError: another type or shape.
@@ -104,8 +104,7 @@ def as_examples(model: Any, given: Any) -> Tensor:
     like = _like(model)
     images = len(shape) == 3
     x = _tensor(given, "images" if images else "examples")
-    if x.ndim == len(shape) and shape[0] == 1 and tuple(x.shape[1:]) == shape[1:]:
-        x = x[:, None]
+    x = with_single_axes(x, shape)
     if images and tuple(x.shape[1:]) == (*shape[1:], shape[0]) != shape and not isinstance(given, Tensor):
         x = x.permute(0, 3, 1, 2)
     if x.ndim != len(shape) + 1 or tuple(x.shape[1:]) != shape:

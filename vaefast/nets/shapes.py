@@ -59,7 +59,8 @@ def shape_of_data(image_shape: Any, data_shape: Any) -> tuple[int, ...]:
         return checked_image_shape(image_shape)
     shape = checked_data_shape(data_shape)
     if len(shape) == 3:
-        raise ArgumentError(f"data_shape is {shape}, which is that of images; give it as image_shape={shape}.")
+        raise ArgumentError(f"data_shape is {shape}, which is that of images; give it as image_shape={shape}, or, of a field of "
+                            f"real numbers, data_shape={(shape[0], 1, *shape[1:])}.")
     return shape
 
 
