@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from vaefast.data.labels import require_vectors
 from vaefast.digest import tensor_digest
 from vaefast.errors import ArgumentError, DataError
 from vaefast.pixel_values import as_unit
@@ -27,6 +28,7 @@ class ImageSet(Dataset):
         split: "train", "test" or "all".
         classes: the name of each label value, or None.
         note: what a reader of results should know (lossy copies, skipped files), or "".
+        condition: float [N, d], vectors that a model is conditioned on, or None.
 
     As a torch Dataset, item i is `(image, label)` - image [C, H, W] of the set's dtype, label an int - where there
     are labels, and the image alone where there are none. Two sets are equal only when they are the same object;
@@ -42,6 +44,7 @@ class ImageSet(Dataset):
     split: str = "train"
     classes: tuple[str, ...] | None = None
     note: str = ""
+    condition: torch.Tensor | None = None
     _digest: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -57,6 +60,7 @@ class ImageSet(Dataset):
             if len(labels) != len(images):
                 raise DataError(f"there are {len(labels):,} labels for {len(images):,} images; there must be one each.")
             object.__setattr__(self, "labels", labels.detach().cpu().contiguous())
+        require_vectors(self.condition, len(images))
         object.__setattr__(self, "images", images.detach().cpu().contiguous())
         if self.classes is not None:
             object.__setattr__(self, "classes", tuple(self.classes))
@@ -91,9 +95,10 @@ class ImageSet(Dataset):
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of dtype, shape, pixels and labels; names and notes do not count. Computed once."""
+        """SHA-256 (hex) of dtype, shape, pixels, labels and vectors; names and notes do not count. Computed once."""
         if self._digest is None:
-            object.__setattr__(self, "_digest", tensor_digest([("", self.images), ("", self.labels)]))
+            vectors = [] if self.condition is None else [("condition", self.condition)]
+            object.__setattr__(self, "_digest", tensor_digest([("", self.images), ("", self.labels), *vectors]))
         assert self._digest is not None
         return self._digest
 
@@ -123,7 +128,8 @@ class ImageSet(Dataset):
         images = self.images[chosen]
         if len(images) == 0:
             raise ArgumentError(f"the subset of {self.name}/{self.split} would be empty.")
-        return replace(self, images=images, labels=None if self.labels is None else self.labels[chosen])
+        labels, condition = (None if t is None else t[chosen] for t in (self.labels, self.condition))
+        return replace(self, images=images, labels=labels, condition=condition)
 
 
 def to_float(batch: torch.Tensor) -> torch.Tensor:

@@ -66,11 +66,11 @@ def _door(method: Method, read: Callable[[Any, Any], Tensor]) -> Method:
 
     @wraps(method)
     def door(self: Any, *args: Any, **options: Any) -> Any:
+        if torch.compiler.is_compiling() or _state.inside:
+            return method(self, *args, **options)
         if place is not None and len(args) > place and isinstance(args[place], torch.Generator):
             options["generator"] = args[place]  # which came after the images before there were conditions
             args = (*args[:place], None, *args[place + 1 :])
-        if torch.compiler.is_compiling() or _state.inside:
-            return method(self, *args, **options)
         if args:
             args = (read(self, args[0]), *args[1:])
         elif name in options:
