@@ -92,7 +92,7 @@ class Model(Draws, nn.Module):
     defaults: tuple[StageSettings, ...]
     first: Any
     if TYPE_CHECKING:
-        def __call__(self, x: Any) -> dict[str, Tensor]: ...
+        def __call__(self, x: Any, condition: Any = None) -> dict[str, Tensor]: ...
     _config: dict[str, Any]
     _arguments: dict[str, Any]
     _settled: Mapping[str, Any] = {}
@@ -162,7 +162,8 @@ class Model(Draws, nn.Module):
                 Dataset (torch's or Hugging Face's), a DataLoader, an IterableDataset or anything else that can be iterated again.
                 docs/data.md has the rules. A model of another `data_shape` takes examples [N, *data_shape] of any real numbers
                 (see `vaefast.data.as_array_set`), `SecondStage` latents, `TableVAE` tables.
-            condition: labels [N] of the data, int, for a model with `classes`; None or "labels" for those that the data have.
+            condition: labels [N] of the data, int, for a model with `classes`; None or "labels" for those that the data have. Of
+                a model with `condition_dim` vectors [N, d], which are standardised inside.
             epochs, steps, batch_size, lr, schedule, gamma_lr_factor, ema: see `vaefast.training.StageSettings`; None for
                 the model's default.
             settings: `StageSettings`, one for each stage, instead of the above (such as a preset's).
@@ -174,9 +175,10 @@ class Model(Draws, nn.Module):
             precision: "auto", "fp32", "bf16" (autocast of the networks) or "tf32".
             progress: show a progress bar, or lines where there is no terminal.
             callbacks, compile, channels_last, sync, log_every, checkpoint_seconds: see `vaefast.Trainer`.
-            validation: held-out data, as `data`, or the share of `data` that is held out (drawn by `seed`): the terms of each
-                stage's loss on them are logged as "validation/loss" and the like (`vaefast.training.HeldOut`) at every
-                `evaluate_every`, each epoch if that is None, and `best` is "validation/loss" if it is None.
+            validation: held-out data, as `data` (with their labels, or as (data, condition), where the model is conditioned), or
+                the share of `data` that is held out (drawn by `seed`): the terms of each stage's loss on them are logged as
+                "validation/loss" and the like (`vaefast.training.HeldOut`) at every `evaluate_every`, each epoch if that is None,
+                and `best` is "validation/loss" if it is None.
             evaluate, evaluate_every, best, keep_best, patience: scores as training goes, whether the best weights are the
                 model's in the end, and after how many scores without a better one a stage ends; see `vaefast.training.Stage`, but
                 that `evaluate` is given the stage's name.
@@ -308,7 +310,7 @@ class Model(Draws, nn.Module):
             raise ArgumentError(f"validation is given, but a {type(self).__name__} is a game of two networks, whose losses say "
                                 "nothing of held-out data; score its samples as it is trained (evaluate).")
         if not isinstance(validation, (int, float)) or isinstance(validation, bool):
-            return data, self._accept(self._read(validation, reading)[0])
+            return data, self._accept(self._with_condition(validation, reading))
         if not 0 < validation < 1:
             raise ArgumentError(f"validation is {validation!r}; expected held-out data, or a share of the data between 0 and 1.")
         if not hasattr(data, "subset"):
@@ -321,6 +323,10 @@ class Model(Draws, nn.Module):
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(int(reading.seed)))
         return data.subset(order[count:].sort().values), (data.subset(order[:count].sort().values),
                                                           {"share": validation, "count": count})
+
+    def _with_condition(self, validation: Any, reading: Reading) -> Any:
+        """Held-out data as `_accept` takes them."""
+        return self._read(validation, reading)[0]
 
     def _settings(self, settings: StageSettings | Sequence[StageSettings] | None,
                   overrides: dict[str, Any]) -> list[StageSettings]:

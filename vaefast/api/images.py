@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.api.base import Model, Part, describe_data
-from vaefast.api.reading import Images, Reading, described_stream, read, source_of
+from vaefast.api.reading import Images, Reading, conditions_of, described_stream, read, source_of
 from vaefast.api.shapes import are_images, describe_arrays, nets_or_default, refuse_logits
 from vaefast.api.transformer import Transformer
 from vaefast.data import as_array_set, as_image_set
@@ -20,9 +20,11 @@ from vaefast.data.arrays import as_labels
 from vaefast.data.stream import ImageStream
 from vaefast.errors import ArgumentError
 from vaefast.models.autoencoder import Autoencoder
+from vaefast.models.condition import as_vectors, conditions_for, is_conditional, told
 from vaefast.models.mode import evaluating
 from vaefast.models.posterior import Posterior
-from vaefast.nets import SPATIAL, nets_for
+from vaefast.nets import SPATIAL, ConditionalDecoder, ConditionalEncoder, nets_for, told_codes, told_shape
+from vaefast.nets.conditional import condition_size
 from vaefast.nets.own import own_network
 from vaefast.nets.shapes import CodeShape
 from vaefast.training.device import Mode
@@ -32,14 +34,18 @@ from vaefast.training.settings import StageSettings
 def networks(nets: str | None, encoder: nn.Module | None, decoder: nn.Module | None, shape: tuple[int, ...],
              latent_dim: CodeShape, *, deterministic: bool = False, channels_out: int | None = None,
              known: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None,
-             decoder_options: Mapping[str, Any] | None = None) -> tuple[nn.Module, nn.Module]:
+             decoder_options: Mapping[str, Any] | None = None, classes: int | None = None,
+             condition_dim: int | None = None) -> tuple[nn.Module, nn.Module]:
     """The user's own encoder and decoder, or those named by `nets` (None: the shape's default), of examples of such a shape.
 
     Codes of shape (c, h, w) are maps, which some of the named networks have. A `deterministic` encoder gives a mean alone;
     `channels_out` are the decoder's channels, where they are not the image's. `known` are the pairs by name, those of
     `vaefast.nets.nets_for(shape)` if None; `options` go to the encoder and the decoder, as far as they take them,
-    `decoder_options` to the decoder. Raises ArgumentError for options that the named networks do not take, and for any beside the
-    user's own.
+    `decoder_options` to the decoder. With `classes` or `condition_dim` the named networks are told a condition, which the user's
+    own have to take after their input.
+
+    Raises:
+        ArgumentError: options that the named networks do not take, and any beside the user's own.
     """
     if (encoder is None) != (decoder is None):
         raise ArgumentError("encoder and decoder go together: give both, or neither for the networks named by nets.")
@@ -67,6 +73,9 @@ def networks(nets: str | None, encoder: nn.Module | None, decoder: nn.Module | N
     if not isinstance(latent_dim, int) and nets not in SPATIAL:
         raise ArgumentError(f"latent_dim is {latent_dim!r}, maps of codes; nets {nets!r} has codes without places. Choose "
                             f"nets={' or '.join(map(repr, SPATIAL))}, or a whole number.")
+    size = condition_size(classes, condition_dim)
+    if size and nets == "gamix" and "input_norm" not in (options or {}):
+        options = {**(options or {}), "input_norm": False}  # which would take constant planes away
     shape_out = (channels_out or shape[0], *shape[1:])
     of_encoder, of_decoder = ([p for p in list(inspect.signature(builder).parameters)[2:] if p != "deterministic"]
                               for builder in (build_encoder, build_decoder))
@@ -76,8 +85,14 @@ def networks(nets: str | None, encoder: nn.Module | None, decoder: nn.Module | N
             if name not in taken:
                 raise ArgumentError(f"{what} has {name!r}, which {nets!r} does not take; it has {', '.join(taken) or 'none'}.")
     for_encoder, for_decoder = ({k: v for k, v in (options or {}).items() if k in taken} for taken in (of_encoder, of_decoder))
-    return (build_encoder(shape, latent_dim, deterministic=deterministic, **for_encoder),
-            build_decoder(shape_out, latent_dim, **for_decoder, **(decoder_options or {})))
+    for_decoder |= decoder_options or {}
+    if not size:
+        return (build_encoder(shape, latent_dim, deterministic=deterministic, **for_encoder),
+                build_decoder(shape_out, latent_dim, **for_decoder))
+    given = {"classes": classes, "condition_dim": condition_dim}
+    encoder = build_encoder(told_shape(shape, size), latent_dim, deterministic=deterministic, **for_encoder)
+    decoder = build_decoder(shape_out, told_codes(latent_dim, size), **for_decoder)
+    return ConditionalEncoder(encoder, **given), ConditionalDecoder(decoder, latent_dim=latent_dim, **given)
 
 
 class ImageModel(Model):
@@ -131,16 +146,27 @@ class ImageAutoencoder(Transformer, ImageModel, Autoencoder):
         return data, []
 
     def _labelled(self, data: Any, condition: Any) -> Any:
-        if self.draws_images:
+        dims = getattr(self.first, "condition_dim", 0)
+        if self.draws_images and (not dims or isinstance(data, ImageStream)):
             return super()._labelled(data, condition)
-        arrays = as_array_set(data, self.data_shape)
-        return replace(arrays, labels=as_labels(condition, len(arrays)))
+        held = as_image_set(data) if self.draws_images else as_array_set(data, self.data_shape)
+        if dims:
+            return replace(held, condition=as_vectors(condition, len(held), dims, torch.empty(0)).contiguous())
+        return replace(held, labels=as_labels(condition, len(held)))
 
     def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
         if self.draws_images:
-            return super()._accept(data)
-        arrays = as_array_set(data, self.data_shape)
-        return arrays, describe_arrays(arrays)
+            data, described = super()._accept(data)
+        else:
+            data = as_array_set(data, self.data_shape)
+            described = describe_arrays(data)
+        conditions_of(self.first, data)
+        return data, described
+
+    def _with_condition(self, validation: Any, reading: Reading) -> Any:
+        if is_conditional(self.first) and isinstance(validation, tuple) and len(validation) == 2:
+            return self._labelled(self._read(validation[0], reading)[0], validation[1])
+        return super()._with_condition(validation, reading)
 
     def _settings(self, settings: StageSettings | Sequence[StageSettings] | None,
                   overrides: dict[str, Any]) -> list[StageSettings]:
@@ -164,16 +190,29 @@ class ImageAutoencoder(Transformer, ImageModel, Autoencoder):
 
     def _batch(self, x: Any) -> Any:
         """Examples as the doors of the models take them: lists, Datasets and sets as one tensor, all else as it is."""
-        if isinstance(x, (Tensor, np.ndarray)):
-            return x
-        return as_image_set(x).images if self.draws_images else as_array_set(x).values
+        return self._given(x, None)[0]
 
-    def encode(self, x: Any) -> Posterior:
+    def _given(self, x: Any, condition: Any) -> tuple[Any, Any]:
+        """Examples as `_batch`, and what they are conditioned on: where nothing is given, the labels or vectors of their set."""
+        if isinstance(x, (Tensor, np.ndarray)):
+            return x, condition
+        held = as_image_set(x) if self.draws_images else as_array_set(x)
+        if condition is None and is_conditional(self.first):
+            condition = held.labels if self.first.classes else held.condition
+        return held.images, condition
+
+    def encode(self, x: Any, condition: Any = None) -> Posterior:
         """q(z|x) of images [B, C, H, W] (uint8, or float in [0, 1]; or a list, Dataset or set of such), or other examples [B,
         *data_shape]: `mean`, `std` and `sample()`, [B, k] each."""
-        return super().encode(self._batch(x))
+        return super().encode(*self._given(x, condition))
 
-    def log_likelihood(self, x: Any, z: Tensor) -> Tensor:
+    def reconstruct(self, x: Any, generator: torch.Generator | None = None, *, condition: Any = None) -> Tensor:
+        x, condition = self._given(x, condition)
+        return super().reconstruct(x, generator, condition=condition)
+
+    reconstruct.__doc__ = Autoencoder.reconstruct.__doc__
+
+    def log_likelihood(self, x: Any, z: Tensor, condition: Any = None) -> Tensor:
         """log p(x|z) in nats of examples [B, ...] at codes [B, k], [B]; of data that are standardised inside in their own units.
         With it `vaefast.metrics.importance_weighted_bound` bounds log p(x).
 
@@ -183,7 +222,8 @@ class ImageAutoencoder(Transformer, ImageModel, Autoencoder):
         if not hasattr(self.first, "log_likelihood"):
             raise ArgumentError(f"a {self.kind} model has no likelihood p(x|z) of its own.")
         with evaluating(self.first):
-            density: Tensor = self.first.log_likelihood(self._batch(x), z)
+            x, condition = self._given(x, condition)
+            density: Tensor = self.first.log_likelihood(x, z, **told(self.first, condition))
             return density
 
     def chain(self, n: int, steps: int, start: str = "noise", *, data: Any = None, **options: Any) -> Tensor:
@@ -203,14 +243,20 @@ class OneStage(ImageAutoencoder):
         super().__init__()
         self.first = first
 
+    @property
+    def classes(self) -> int:
+        """Of the labels that it is conditioned on; 0: none."""
+        return getattr(self.first, "classes", 0)
+
     def _parts(self, data: Images, device: torch.device) -> list[Part]:
-        source = source_of(data, device)
+        source = source_of(data, device, condition=conditions_of(self.first, data))
         return [("stage1", self.first, lambda: source)]
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
+    def forward(self, x: Tensor, condition: Any = None) -> dict[str, Tensor]:
         """Loss terms of a batch [B, C, H, W] (uint8, or float in [0, 1]) or [B, *data_shape], in nats or the loss's own units per
         example."""
-        terms: dict[str, Tensor] = self.first(self._batch(x))
+        x, condition = self._given(x, condition)
+        terms: dict[str, Tensor] = self.first(x, **told(self.first, condition))
         return terms
 
     def sample_codes(self, n: int, generator: torch.Generator | None = None) -> Tensor:
@@ -218,7 +264,11 @@ class OneStage(ImageAutoencoder):
         codes: Tensor = self.first.prior(n, generator)
         return codes
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator | None = None, *, condition: Any = None) -> Tensor:
         """n images, [n, C, H, W] in [0, 1], or other examples [n, *data_shape] in their own units: codes of the prior, decoded;
-        drawn by an autoregressive decoder, and without noise of the values by any other."""
-        return self.decode(self.sample_codes(n, generator), generator)
+        drawn by an autoregressive decoder, and without noise of the values by any other.
+
+        `condition`, of a model that is conditioned: one class or vector for all, or n of them. None: classes are drawn by their
+        shares in the training data (evenly, where these were a stream), and vectors have to be given."""
+        codes = self.sample_codes(n, generator)
+        return self.decode(codes, generator, condition=conditions_for(self.first, n, condition, generator))

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vaefast.data import ImageSet
 from vaefast.data.arrays import read_images
 from vaefast.data.stream import ImageStream, kind_of
 from vaefast.data.value_range import ValueRange, checked_range
-from vaefast.errors import ArgumentError
+from vaefast.errors import ArgumentError, DataError
+from vaefast.models.condition import checked_labels, no_labels
 from vaefast.training.augment import described
 from vaefast.training.settings import StageSettings
 from vaefast.training.sources import ImageSource
@@ -105,8 +107,36 @@ def with_batches_of(stream: ImageStream, stages: list[StageSettings], named: boo
     return [first, *stages[1:]]
 
 
-def source_of(data: Images, device: torch.device, *, labels: bool = False) -> ImageSource | StreamSource:
-    """The source of a stage on images, and labels where they are wanted. The losses scale uint8 themselves."""
+def source_of(data: Images, device: torch.device, *, labels: bool = False,
+              condition: Tensor | None = None) -> ImageSource | StreamSource:
+    """The source of a stage on images, and labels where they are wanted, or what else they are conditioned on. The losses scale
+    uint8 themselves."""
     if isinstance(data, ImageStream):
         return StreamSource(data, device, scale=False)
-    return ImageSource(data.images, device, labels=data.labels if labels else None, scale=False)
+    return ImageSource(data.images, device, labels=data.labels if labels else condition, scale=False)
+
+
+def conditions_of(model: Any, data: Images) -> Tensor | None:
+    """What each example is conditioned on, where the module `model` is conditioned: its label, or its vector. A stream, whose
+    batches come with their labels from then on, has none at hand.
+
+    Raises:
+        DataError: they are missing, or others than the model has. ArgumentError: a stream, which gives no vectors.
+    """
+    classes, dims = getattr(model, "classes", 0), getattr(model, "condition_dim", 0)
+    if isinstance(data, ImageStream):
+        if dims:
+            raise ArgumentError(f"this model is conditioned on vectors, which a {data.name}, read as training goes, does not "
+                                "give; pass materialize=True, or data that are held in memory, with condition=.")
+        if classes:
+            if not data.labelled:
+                raise DataError(no_labels(classes, data.name))
+            data.want_labels(classes)  # each batch's are looked at
+        return None
+    if dims:
+        if data.condition is None or data.condition.shape[1] != dims:
+            got = "no condition" if data.condition is None else f"vectors of {data.condition.shape[1]} numbers"
+            raise DataError(f"this model is conditioned on vectors of {dims} numbers, but {data.name} has {got}; give them as "
+                            f"condition=, [{len(data)}, {dims}].")
+        return data.condition
+    return checked_labels(data.labels, classes, data.name) if classes else None

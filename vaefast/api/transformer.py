@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from vaefast.errors import ArgumentError
+from vaefast.models.condition import is_conditional
 from vaefast.models.doors import inside
 from vaefast.models.exploration import ROWS, mean_codes
 from vaefast.models.latents import plain_array
@@ -69,7 +70,9 @@ class Transformer:
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean log density of examples, or its lower bound that the model is trained on (the ELBO), in nats; of a model without
-        one, minus its loss. Higher is better."""
+        one, minus its loss. Higher is better. `y` is what a model that is conditioned is told of them."""
+        if y is not None and is_conditional(getattr(self._model, "first", None)):
+            X = self._model._labelled(X, y)
         data, _ = self._model._accept(X)
         _, module, make = self._model._parts(data, self._model.device)[0]
         was = module.training

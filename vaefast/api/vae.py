@@ -48,6 +48,11 @@ class VAE(OneStage):
         adversary: "patchgan", or a discriminator module (images in [-1, 1] -> logits), that the reconstructions have to pass; a
             second player beside the VAE (see `vaefast.models.ImageAdversary`). None for none.
         adversarial_weight: of its term in the loss.
+        classes: number of classes of the data's labels, from 0 on, if the model is conditioned on them (Sohn et al. 2015): `fit`
+            takes them with the data (or as condition=), `sample(n, condition=7)` draws of one, and encode, decode and the others
+            take `condition`. With networks of your own, encoder(x, labels) and decoder(z, labels), such as
+            `vaefast.nets.ConditionalEncoder` makes.
+        condition_dim: d, instead, if it is conditioned on vectors of real numbers: `fit(data, condition=vectors)`, [N, d].
         net_options: of the named networks, encoder and decoder alike, such as {"width": 32} of "gamix".
 
     Raises:
@@ -65,11 +70,13 @@ class VAE(OneStage):
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: Gamma = "learned",
                  gamma_init: float = 1.0, likelihood: Likelihood = "gaussian", beta: float = 1.0, flow: FlowName | None = None,
                  flow_depth: int = 10, adversary: AdversaryName | nn.Module | None = None, adversarial_weight: float = 100.0,
+                 classes: int | None = None, condition_dim: int | None = None,
                  net_options: Mapping[str, Any] | None = None) -> None:
         shape, (k, maps) = shape_of_data(image_shape, data_shape), checked_latents(latent_dim)
         settled = settled_nets(nets, shape, encoder)
         refuse_what_images_have(shape, adversary=(adversary, None), likelihood=(likelihood, "gaussian", "squared"))
-        encoder, decoder = networks(nets, encoder, decoder, shape, maps or k, options=net_options)
+        encoder, decoder = networks(nets, encoder, decoder, shape, maps or k, options=net_options, classes=classes,
+                                    condition_dim=condition_dim)
         flow_depth = whole_number("flow_depth", flow_depth)
         if flow is not None and flow not in FLOWS:
             raise ArgumentError(f"flow is {flow!r}; expected one of {', '.join(FLOWS)}, or None.")
@@ -78,5 +85,6 @@ class VAE(OneStage):
                                     likelihood=likelihood, gamma_init=gamma_init, beta=beta,
                                     flow=None if flow is None else Flow(flow, flow_depth, k),
                                     adversary=judge, adversarial_weight=adversarial_weight,
-                                    standardiser=standardiser_for(shape, standardise)))
+                                    standardiser=standardiser_for(shape, standardise), classes=classes,
+                                    condition_dim=condition_dim))
         self._settled = settled

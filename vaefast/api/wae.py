@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from vaefast import models
 from vaefast.api.images import OneStage, networks
-from vaefast.api.reading import Images
+from vaefast.api.reading import Images, conditions_of, source_of
 from vaefast.api.shapes import refuse_what_images_have, settled_nets, standardiser_for
-from vaefast.data.stream import ImageStream
 from vaefast.errors import ArgumentError
 from vaefast.models.latent_model import PosteriorName
 from vaefast.models.prior_penalty import Kernel
@@ -21,6 +20,7 @@ from vaefast.models.wae import Cost
 from vaefast.nets import LatentAdversary, NetsName
 from vaefast.nets.shapes import shape_of_data, whole_number
 from vaefast.training.settings import PlayerSettings, StageSettings
+from vaefast.training.stream import StreamSource
 
 BETAS = (0.5, 0.999)
 """Adam's, where there is an adversary: Tolstikhin et al.'s."""
@@ -58,6 +58,7 @@ class WAE(OneStage):
         lambda_: weight of the penalty.
         prior_std, kernel, reconstruction, image_range, posterior, prior_trick: see `vaefast.models.WAE`.
         adversary_width, adversary_depth: hidden layers of the adversary.
+        classes, condition_dim: what encoder and decoder are conditioned on, as for `vaefast.VAE`.
         pretrain: before training, let the encoder match the mean and covariance of the prior (up to 200 steps; see
             `vaefast.models.pretrain_encoder`).
 
@@ -76,11 +77,13 @@ class WAE(OneStage):
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, penalty: Literal["mmd", "gan"] = "mmd",
                  lambda_: float = 100.0, prior_std: float = 1.0, kernel: Kernel = "imq", reconstruction: Cost = "l2sq",
                  image_range: tuple[float, float] = (0.0, 1.0), posterior: PosteriorName = "deterministic",
-                 prior_trick: bool = True, adversary_width: int = 1024, adversary_depth: int = 4, pretrain: bool = False) -> None:
+                 prior_trick: bool = True, adversary_width: int = 1024, adversary_depth: int = 4, pretrain: bool = False,
+                 classes: int | None = None, condition_dim: int | None = None) -> None:
         shape, latent_dim = shape_of_data(image_shape, data_shape), whole_number("latent_dim", latent_dim)
         settled = settled_nets(nets, shape, encoder)
         refuse_what_images_have(shape, image_range=(image_range, (0, 1), [0, 1]))
-        encoder, decoder = networks(nets, encoder, decoder, shape, latent_dim, deterministic=posterior == "deterministic")
+        encoder, decoder = networks(nets, encoder, decoder, shape, latent_dim, deterministic=posterior == "deterministic",
+                                    classes=classes, condition_dim=condition_dim)
         width, depth = whole_number("adversary_width", adversary_width), whole_number("adversary_depth", adversary_depth)
         if not isinstance(pretrain, bool):
             raise ArgumentError(f"pretrain is {pretrain!r}; expected True or False.")
@@ -88,7 +91,8 @@ class WAE(OneStage):
                                     lambda_=lambda_, prior_std=prior_std, kernel=kernel, reconstruction=reconstruction,
                                     image_range=image_range, posterior=posterior, prior_trick=prior_trick,
                                     adversary=LatentAdversary(latent_dim, width, depth) if penalty == "gan" else None,
-                                    standardiser=standardiser_for(shape, standardise)))
+                                    standardiser=standardiser_for(shape, standardise), classes=classes,
+                                    condition_dim=condition_dim))
         self._settled = settled
         if penalty == "gan":
             self.defaults = tuple(map(against_adversary, self.defaults))
@@ -101,13 +105,19 @@ class WAE(OneStage):
         self.to(device)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
-            images = data.some(PRETRAIN_IMAGES) if isinstance(data, ImageStream) else data.images
-            models.pretrain_encoder(self.first, _batches(images))
+            source = source_of(data, torch.device("cpu"), condition=conditions_of(self.first, data))
+            self.first.look_at(source)  # for the units of vectors
+            if isinstance(source, StreamSource):
+                rows = source.stream.some(PRETRAIN_IMAGES)
+            else:
+                rows = (source.images,) if source.labels is None else (source.images, source.labels)
+            models.pretrain_encoder(self.first, _batches(rows))
 
 
-def _batches(images: Tensor) -> Iterator[Tensor]:
-    """Batches of shuffled images, without end; all images, where there are fewer than a batch."""
+def _batches(rows: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
+    """Batches of shuffled images (and what they are conditioned on), without end; all, where there are fewer than a batch."""
+    count = len(rows[0])
     while True:
-        for index in torch.randperm(len(images)).split(PRETRAIN_BATCH):
-            if len(index) == min(PRETRAIN_BATCH, len(images)):
-                yield images[index]
+        for index in torch.randperm(count).split(PRETRAIN_BATCH):
+            if len(index) == min(PRETRAIN_BATCH, count):
+                yield tuple(t[index] for t in rows)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
+from vaefast.data.labels import require_vectors
 from vaefast.data.memory import require
 from vaefast.digest import tensor_digest
 from vaefast.errors import ArgumentError, DataError
@@ -29,6 +30,7 @@ class ArraySet(Dataset):
         labels: int64 [N], or None where there are none.
         name: the data set's name.
         split: "train", "test" or "all".
+        condition: float [N, d], vectors that a model is conditioned on, or None.
 
     As a torch Dataset, item i is `(example, label)` where there are labels, and the example alone where there are none.
 
@@ -40,6 +42,7 @@ class ArraySet(Dataset):
     labels: torch.Tensor | None = None
     name: str = "array"
     split: str = "train"
+    condition: torch.Tensor | None = None
     _digest: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -51,6 +54,7 @@ class ArraySet(Dataset):
             raise DataError(f"the data have shape {list(values.shape)}; expected [N, ...], an example or more and no size 0.")
         if self.labels is not None and (self.labels.dtype != torch.int64 or self.labels.shape != values.shape[:1]):
             raise DataError(f"labels have shape {list(self.labels.shape)}; expected int64 [{len(values)}], one an example.")
+        require_vectors(self.condition, len(values))
         values = values.detach().cpu().contiguous()
         if values.is_floating_point():
             for start, part in in_parts(values):
@@ -85,16 +89,18 @@ class ArraySet(Dataset):
             ArgumentError: an index outside the set, or nothing selected.
         """
         try:
-            return replace(self, values=self.values[indices], labels=None if self.labels is None else self.labels[indices])
+            labels, condition = (None if t is None else t[indices] for t in (self.labels, self.condition))
+            return replace(self, values=self.values[indices], labels=labels, condition=condition)
         except (IndexError, DataError):
             raise ArgumentError(f"indices of shape {list(indices.shape)} select nothing of this set of {len(self):,} examples, "
                                 "or lie outside it.") from None
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of dtype, shape, values and labels. Computed once."""
+        """SHA-256 (hex) of dtype, shape, values, labels and vectors. Computed once."""
         if self._digest is None:
-            object.__setattr__(self, "_digest", tensor_digest([("", self.values), ("", self.labels)]))
+            vectors = [] if self.condition is None else [("condition", self.condition)]
+            object.__setattr__(self, "_digest", tensor_digest([("", self.values), ("", self.labels), *vectors]))
         assert self._digest is not None
         return self._digest
 
@@ -114,8 +120,9 @@ def as_array_set(obj: Any, data_shape: tuple[int, ...] | None = None, *, name: s
         DataError: nothing in it, NaN, infinity, numbers beyond float32, items of several shapes, or no real numbers.
         ArgumentError: examples of another shape than `data_shape`, or an `obj` of another type.
     """
+    condition: torch.Tensor | None = None
     if isinstance(obj, ArraySet):
-        values, labels = obj.values, obj.labels
+        values, labels, condition = obj.values, obj.labels, obj.condition
     elif isinstance(obj, TensorDataset):
         values, labels = _numbers(obj.tensors[0]), _labels(obj.tensors[1]) if len(obj.tensors) > 1 else None
     elif isinstance(obj, torch.Tensor | np.ndarray) or hasattr(obj, "to_numpy"):
@@ -132,7 +139,7 @@ def as_array_set(obj: Any, data_shape: tuple[int, ...] | None = None, *, name: s
                                 f"{data_shape}.")
     if isinstance(obj, ArraySet) and values is obj.values:
         return obj
-    return ArraySet(values, labels, name=name, split=split)
+    return ArraySet(values, labels, name=name, split=split, condition=condition)
 
 
 def _numbers(given: Any, what: str = "the data are") -> torch.Tensor:

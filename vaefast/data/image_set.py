@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from vaefast.data.labels import require_vectors
 from vaefast.digest import tensor_digest
 from vaefast.errors import ArgumentError, DataError
 from vaefast.pixel_values import as_unit
@@ -29,6 +30,7 @@ class ImageSet(Dataset):
         note: what a reader of results should know (lossy copies, skipped files), or "".
         factors: int64 [N, F], the values' numbers of the factors that an image was made from, where they are known, else None.
         factor_names: the name of each factor, or ().
+        condition: float [N, d], vectors that a model is conditioned on, or None.
 
     As a torch Dataset, item i is `(image, label)` - image [C, H, W] of the set's dtype, label an int - where there
     are labels, and the image alone where there are none. Two sets are equal only when they are the same object;
@@ -46,6 +48,7 @@ class ImageSet(Dataset):
     note: str = ""
     factors: torch.Tensor | None = None
     factor_names: tuple[str, ...] = ()
+    condition: torch.Tensor | None = None
     _digest: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -67,6 +70,7 @@ class ImageSet(Dataset):
                 raise DataError(f"factors have shape {list(factors.shape)} and {factors.dtype}; expected int64 [N, F] of "
                                 f"{len(images):,} images and {len(self.factor_names)} factor_names.")
             object.__setattr__(self, "factors", factors.detach().cpu().contiguous())
+        require_vectors(self.condition, len(images))
         object.__setattr__(self, "images", images.detach().cpu().contiguous())
         if self.classes is not None:
             object.__setattr__(self, "classes", tuple(self.classes))
@@ -101,9 +105,10 @@ class ImageSet(Dataset):
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of dtype, shape, pixels and labels; names and notes do not count. Computed once."""
+        """SHA-256 (hex) of dtype, shape, pixels, labels and vectors; names and notes do not count. Computed once."""
         if self._digest is None:
-            object.__setattr__(self, "_digest", tensor_digest([("", self.images), ("", self.labels)]))
+            vectors = [] if self.condition is None else [("condition", self.condition)]
+            object.__setattr__(self, "_digest", tensor_digest([("", self.images), ("", self.labels), *vectors]))
         assert self._digest is not None
         return self._digest
 
@@ -133,8 +138,8 @@ class ImageSet(Dataset):
         images = self.images[chosen]
         if len(images) == 0:
             raise ArgumentError(f"the subset of {self.name}/{self.split} would be empty.")
-        return replace(self, images=images, labels=None if self.labels is None else self.labels[chosen],
-                       factors=None if self.factors is None else self.factors[chosen])
+        labels, factors, condition = (None if t is None else t[chosen] for t in (self.labels, self.factors, self.condition))
+        return replace(self, images=images, labels=labels, factors=factors, condition=condition)
 
 
 def to_float(batch: torch.Tensor) -> torch.Tensor:

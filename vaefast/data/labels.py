@@ -1,4 +1,4 @@
-"""Labels in any form -> int64."""
+"""Labels in any form -> int64; and vectors in their place."""
 
 from __future__ import annotations
 
@@ -34,6 +34,21 @@ def as_labels(labels: Any, count: int) -> torch.Tensor:
         first = int((tensor < 0).nonzero()[0])
         raise DataError(f"label {first} is {int(tensor[first])}; labels must be 0 or more.")
     return tensor
+
+
+def require_vectors(condition: torch.Tensor | None, count: int) -> None:
+    """Raise for vectors of a set that are not float [count, d], finite.
+
+    Raises:
+        DataError: they are not.
+    """
+    if condition is None:
+        return
+    if not condition.is_floating_point() or condition.ndim != 2 or len(condition) != count:
+        raise DataError(f"condition is {condition.dtype} {list(condition.shape)}; expected floats [{count}, d], a vector an "
+                        "example.")
+    if not condition.isfinite().all():
+        raise DataError("condition holds NaN or infinity; every number must be finite: leave such examples out.")
 
 
 def _plain(labels: Any) -> np.ndarray:

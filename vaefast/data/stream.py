@@ -222,29 +222,34 @@ class ImageStream:
 
     def one_pass(self, batch_size: int) -> Iterator[Tensor]:
         """Every image once, [B, C, H, W] a time, in the stream's own order; no more than `limit` of a DataLoader or iterable."""
+        yield from (images for images, *_ in self.rows(batch_size))
+
+    def rows(self, batch_size: int) -> Iterator[Rows]:
+        """`one_pass`, with the labels where they are wanted."""
         if self.kind == "map":
             index = range(len(self.data))
             keys = [[(self.seed, "pass", i) for i in index[s:s + batch_size]] for s in index[::batch_size]]
-            yield from (images for images, *_ in self.by_keys(keys))
+            yield from self.by_keys(keys)
             return
         left = self.limit
-        for images, *_ in self._pass(batch_size, (self.seed, "pass"), False):
-            yield images if left is None else images[:left]
-            left = None if left is None else left - len(images)
+        for batch in self._pass(batch_size, (self.seed, "pass"), False):
+            yield batch if left is None else tuple(t[:left] for t in batch)
+            left = None if left is None else left - len(batch[0])
             if left is not None and left <= 0:
                 return
 
-    def some(self, most: int) -> Tensor:
-        """Up to so many images, [N, C, H, W]: spread over a Dataset, or the first ones of a pass."""
+    def some(self, most: int) -> Rows:
+        """Up to so many images, [N, C, H, W], and the labels where they are wanted: spread over a Dataset, or the first of a
+        pass."""
         if self.kind == "map":
             keys = [[(self.seed, "some", i)] for i in self._spread(most)]
-            return torch.cat([images for images, *_ in self.by_keys(keys)])
-        found: list[Tensor] = []
-        for images in self.one_pass(FIRST):
-            found.append(images)
-            if sum(map(len, found)) >= most:
+            return tuple(torch.cat(each) for each in zip(*self.by_keys(keys)))
+        found: list[Rows] = []
+        for batch in self.rows(FIRST):
+            found.append(batch)
+            if sum(len(images) for images, *_ in found) >= most:
                 break
-        return torch.cat(found)[:most]
+        return tuple(torch.cat(each)[:most] for each in zip(*found))
 
     def _collate(self) -> Collate:
         word = "item" if self.kind == "map" else "image"

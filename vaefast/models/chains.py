@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vaefast.errors import ArgumentError
+from vaefast.models.condition import conditions_for, told
 from vaefast.models.doors import as_examples, inside
 from vaefast.models.images import as_float
 from vaefast.models.mode import evaluating
@@ -17,7 +18,7 @@ BATCH = 500
 
 @torch.no_grad()
 def chain(model: Any, n: int, steps: int, start: str = "noise", *, data: Tensor | None = None, pixel_noise: bool = False,
-          keep: str = "last", generator: torch.Generator | None = None, batch_size: int = BATCH) -> Tensor:
+          keep: str = "last", generator: torch.Generator | None = None, batch_size: int = BATCH, condition: Any = None) -> Tensor:
     """n chains of `steps` transitions each: z ~ q(z|x), then x from p(x|z).
 
     Where p(x|z) equals q(x|z), the distribution of the data is stationary, whatever the codes' own is.
@@ -34,6 +35,8 @@ def chain(model: Any, n: int, steps: int, start: str = "noise", *, data: Tensor 
         keep: "last": the images at the end; "all": those of every step, the start first.
         generator: of starts, codes and pixels, on the model's device.
         batch_size: chains at a time.
+        condition: of a model that is conditioned, what all of its steps are, one for all chains or one each; None: of classes as
+            for `sample`.
 
     Returns:
         [n, *data_shape], or [steps + 1, n, *data_shape]; pixels with noise are not clipped to [0, 1].
@@ -53,11 +56,14 @@ def chain(model: Any, n: int, steps: int, start: str = "noise", *, data: Tensor 
     like = next(model.parameters())
     parts = []
     with evaluating(model), inside():  # states go past [0, 1] where they are draws
-        for x in _starts(model, n, start, data, generator, like).split(batch_size):
+        starts = _starts(model, n, start, data, generator, like).split(batch_size)
+        chosen = conditions_for(model, n, condition, generator)
+        for number, x in enumerate(starts):
+            given = told(model, None if chosen is None else chosen[number * batch_size :][: len(x)])
             states = [x]
             for _ in range(steps):
-                z = model.encode(x).sample(generator)
-                x = _next(model, z, pixel_noise, generator)
+                z = model.encode(x, **given).sample(generator)
+                x = _next(model, z, pixel_noise, generator, given)
                 states = [*states, x] if keep == "all" else [x]
             parts.append(torch.stack(states))
     chains = torch.cat(parts, dim=1)
@@ -81,11 +87,11 @@ def _starts(model: Any, n: int, start: str, data: Tensor | None, generator: torc
     return as_float(data[chosen].to(like.device), like.dtype).to(like.dtype)
 
 
-def _next(model: Any, z: Tensor, pixel_noise: bool, generator: torch.Generator | None) -> Tensor:
+def _next(model: Any, z: Tensor, pixel_noise: bool, generator: torch.Generator | None, given: dict[str, Any]) -> Tensor:
     if getattr(model, "autoregressive", False):
         return model.decode(z, generator)
     if not pixel_noise:
-        return model.decode(z)
+        return model.decode(z, **given)
     if not hasattr(model, "draw"):
         raise ArgumentError(f"pixel_noise is True; a {type(model).__name__} has no distribution p(x|z) to draw pixels from.")
-    return model.draw(z, generator)
+    return model.draw(z, generator, **given)

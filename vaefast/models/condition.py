@@ -1,4 +1,4 @@
-"""Classes that samples are asked to be of."""
+"""What models are conditioned on: classes, or vectors of numbers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,101 @@ import torch
 from torch import Tensor
 
 from vaefast.errors import ArgumentError, DataError
+from vaefast.models.latents import plain_array
+
+
+def is_conditional(model: Any) -> bool:
+    """Whether a model's networks are told a condition: it has `classes` or `condition_dim`."""
+    return bool(getattr(model, "classes", 0) or getattr(model, "condition_dim", 0))
+
+
+def as_condition(model: Any, condition: Any, n: int) -> Tensor | None:
+    """What each of n examples is conditioned on, of one for all or of n of them: classes, int64 [n], or vectors, float [n, d], as
+    the model has it, and on its device. None stays None.
+
+    Raises:
+        ArgumentError, DataError: see `as_classes` and `as_vectors`.
+    """
+    if condition is None:
+        return None
+    like = next(model.parameters(), torch.zeros(()))
+    if dims := getattr(model, "condition_dim", 0):
+        return as_vectors(condition, n, dims, like)
+    return as_classes(condition, n, getattr(model, "classes", 0) or 0, like.device)
+
+
+def as_vectors(condition: Any, n: int, dims: int, like: Tensor) -> Tensor:
+    """The vector of each of n examples, float [n, dims]: of one vector for all, or of n of them.
+
+    Raises:
+        ArgumentError: another type or shape. DataError: NaN or infinity.
+    """
+    try:
+        given = torch.as_tensor(plain_array(condition), device=like.device)
+    except (TypeError, ValueError, RuntimeError):
+        given = torch.empty(0)
+    if dims == 1 and given.shape == (n,):
+        given = given[:, None]
+    if given.dtype == torch.bool or given.is_complex() or tuple(given.shape) not in ((dims,), (n, dims)):
+        raise ArgumentError(f"condition is {_short(condition)}; expected a vector of {dims} numbers, or {n} of them, "
+                            f"[{n}, {dims}].")
+    vectors = given.to(torch.promote_types(like.dtype, torch.float32))
+    if vectors.numel() and not vectors.isfinite().all():
+        row = int((~vectors.view(-1, dims).isfinite().all(1)).nonzero()[0])
+        raise DataError(f"row {row} of condition holds NaN or infinity; every number must be finite: leave such examples out.")
+    return vectors.expand(n, dims)
+
+
+def no_condition(model: Any) -> ArgumentError:
+    """The error of a model that is not told what it has to be."""
+    if dims := getattr(model, "condition_dim", 0):
+        return ArgumentError(f"this model is conditioned on vectors of {dims} numbers; give it condition=, one vector for all or "
+                             "one an example.")
+    return ArgumentError(f"this model is conditioned on {model.classes} classes; give it condition=, a class from 0 to "
+                         f"{model.classes - 1} for all or one an example.")
+
+
+def unknown_condition(condition: Any) -> ArgumentError:
+    """The error of a model that is told what it is not conditioned on."""
+    return ArgumentError(f"condition is {_short(condition)}, but this model is not conditioned: leave it out, or build the model "
+                         "with classes=N (or condition_dim=D) and fit it to data with labels (or condition=vectors).")
+
+
+def told(model: Any, condition: Any) -> dict[str, Any]:
+    """A condition as an argument of the methods of `model`; nothing, where there is none.
+
+    Raises:
+        ArgumentError: the model is not conditioned.
+    """
+    if condition is None:
+        return {}
+    if not is_conditional(model):
+        raise unknown_condition(condition)
+    return {"condition": condition}
+
+
+def told_each(model: Any, condition: Any, n: int, times: int = 1) -> dict[str, Tensor]:
+    """`told`, with what each of n examples is conditioned on, so many times in a row."""
+    return {name: each.repeat_interleave(times, 0) for name, given in told(model, condition).items()
+            if (each := as_condition(model, given, n)) is not None}
+
+
+def conditions_for(model: Any, n: int, condition: Any = None, generator: torch.Generator | None = None) -> Tensor | None:
+    """What each of n samples is conditioned on: `condition` (one for all, or n of them); None: of classes drawn by their shares
+    in the training data, and nothing of a model that is not conditioned.
+
+    Raises:
+        ArgumentError: a condition that does not fit, or none where it is a vector.
+    """
+    if not is_conditional(model):
+        if condition is not None:
+            raise unknown_condition(condition)
+        return None
+    if condition is None:
+        if not model.classes:
+            raise no_condition(model)
+        return drawn_by(model.shares, n, generator)
+    return as_condition(model, condition, n)
 
 
 def as_classes(condition: Any, n: int, classes: int, device: torch.device) -> Tensor | None:
@@ -66,5 +161,8 @@ def no_labels(classes: int, name: str) -> str:
 
 
 def _short(condition: Any) -> str:
+    shape = getattr(condition, "shape", ())
+    if len(shape):
+        return f"a {type(condition).__name__} of {str(condition.dtype).removeprefix('torch.')} {list(shape)}"
     text = repr(condition)
     return text if len(text) < 60 else f"{text[:57]}..."

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError, DataError
+from vaefast.models.condition import as_condition
 from vaefast.models.latents import plain_array
 from vaefast.pixel_values import outside, require_finite, with_single_axes, wrong_dtype
 from vaefast.torch_private import is_transformed
@@ -49,7 +50,8 @@ def inside() -> Iterator[None]:
 
 def takes_images(method: Method) -> Method:
     """A method whose first argument is a batch of a model's examples, [B, *data_shape]; see `as_examples`. A loss is a mean, and
-    has none of no examples; what gives a row for each takes 0 of them."""
+    has none of no examples; what gives a row for each takes 0 of them. Its argument `condition`, if it has one, is what they are
+    conditioned on; see `vaefast.models.condition.as_condition`."""
     return _door(method, as_some_examples if method.__name__.endswith("loss") else as_examples)
 
 
@@ -59,16 +61,26 @@ def takes_codes(method: Method) -> Method:
 
 
 def _door(method: Method, read: Callable[[Any, Any], Tensor]) -> Method:
-    name = list(inspect.signature(method).parameters)[1]
+    names = list(inspect.signature(method).parameters)[1:]
+    name, place = names[0], names.index("condition") if "condition" in names else None
 
     @wraps(method)
     def door(self: Any, *args: Any, **options: Any) -> Any:
         if torch.compiler.is_compiling() or _state.inside:
             return method(self, *args, **options)
+        if place is not None and len(args) > place and isinstance(args[place], torch.Generator):
+            options["generator"] = args[place]  # which came after the images before there were conditions
+            args = (*args[:place], None, *args[place + 1 :])
         if args:
             args = (read(self, args[0]), *args[1:])
         elif name in options:
             options[name] = read(self, options[name])
+        if place is not None and (len(args) > place or "condition" in options):
+            count = len(args[0] if args else options[name])
+            if "condition" in options:
+                options["condition"] = as_condition(self, options["condition"], count)
+            else:
+                args = (*args[:place], as_condition(self, args[place], count), *args[place + 1 :])
         _state.inside = True
         try:
             return method(self, *args, **options)

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
 from vaefast.models.adversarial import as_adversary
+from vaefast.models.conditional import ConditionalModel
 from vaefast.models.diagnostics import collapse_terms
 from vaefast.models.doors import as_codes, takes_codes, takes_images
 from vaefast.models.images import gives_logits
-from vaefast.models.latent_model import LatentModel
 from vaefast.models.likelihood import bernoulli_nll, squared_error
 from vaefast.models.mode import evaluating
 from vaefast.models.noise_level import NoiseLevel
@@ -26,7 +26,7 @@ Likelihood = Literal["gaussian", "bernoulli", "squared"]
 LIKELIHOODS: tuple[Likelihood, ...] = get_args(Likelihood)
 
 
-class VAE(LatentModel, NoiseLevel):
+class VAE(ConditionalModel, NoiseLevel):
     """q(z|x) = N(mu, diag s^2), p(x|z) = N(x_hat(z), gamma^2 I), p(z) = N(0, I).
 
     A plain `nn.Module`: `model(x)` returns the loss and its terms, so that any training loop can train it.
@@ -52,6 +52,9 @@ class VAE(LatentModel, NoiseLevel):
         adversarial_weight: of its term.
         standardiser: gives data that are real numbers of any scale the units of networks, losses and gamma
             (`vaefast.models.Standardiser`); None takes them as they are.
+        classes: number of classes, if p(x|z, c) and q(z|x, c) are conditioned on one. Networks are then called with the classes
+            [B] after their input, and so are losses, encode, decode and what else takes examples or codes, as `condition`.
+        condition_dim: d, instead of it, if they are conditioned on vectors [B, d] of real numbers.
 
     With the attribute `sync` set, the closed-form gamma is that of the batch of all processes that train together.
 
@@ -66,7 +69,8 @@ class VAE(LatentModel, NoiseLevel):
     def __init__(self, encoder: nn.Module, decoder: nn.Module, *, data_shape: tuple[int, ...], latent_dim: int,
                  gamma: str | float = "learned", likelihood: str = "gaussian", gamma_init: float = 1.0,
                  beta: float = 1.0, flow: nn.Module | None = None, image_range: tuple[float, float] = (0, 1),
-                 adversary: Any = None, adversarial_weight: float = 100.0, standardiser: Standardiser | None = None) -> None:
+                 adversary: Any = None, adversarial_weight: float = 100.0, standardiser: Standardiser | None = None,
+                 classes: int | None = None, condition_dim: int | None = None) -> None:
         super().__init__()
         if likelihood not in LIKELIHOODS:
             raise ArgumentError(f"likelihood is {likelihood!r}; expected one of {', '.join(LIKELIHOODS)}.")
@@ -85,6 +89,7 @@ class VAE(LatentModel, NoiseLevel):
             raise ArgumentError(f"beta is {beta!r}; expected 0 or more.")
         self.register_buffer("beta", torch.tensor(float(beta)), persistent=False)
         self._set_gamma(gamma, gamma_init, learns=likelihood == "gaussian")
+        self._set_condition(classes, condition_dim)
 
     def players(self) -> list[Player]:
         """One player, or two with an adversary: the VAE, then the discriminator on the same images and reconstructions."""
@@ -99,13 +104,13 @@ class VAE(LatentModel, NoiseLevel):
         return self.log_gamma
 
     @takes_images
-    def encode(self, x: Tensor) -> DiagonalGaussian | FlowPosterior:
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> DiagonalGaussian | FlowPosterior:
         """Posterior q(z|x) of inputs [B, *data_shape]; images as uint8, or float in [0, 1]. Draws of it are codes z."""
-        base = self._posterior(self.encoder(self._seen(x)))
+        base = self._posterior(self.encoder(self._seen(x), *self._told(condition)))
         return base if self.flow is None else FlowPosterior(base, self.flow)
 
     @takes_codes
-    def draw(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def draw(self, z: Tensor, generator: torch.Generator | None = None, condition: Tensor | None = None) -> Tensor:
         """x ~ p(x|z) of codes [B, k], [B, *data_shape]: Gaussian noise gamma on every value, or pixels of 0 and 1.
 
         Likelihood "squared" is an error and no distribution: it raises ArgumentError.
@@ -113,15 +118,16 @@ class VAE(LatentModel, NoiseLevel):
         if self.likelihood == "squared":
             raise ArgumentError("likelihood 'squared' is an error, and no distribution p(x|z) to draw pixels from; decode codes "
                                 "instead, or choose 'gaussian'.")
-        mean = self._activate(self._decode_raw(z))
+        mean = self._activate(self._decode_raw(z, condition))
         if self.likelihood == "bernoulli":
             return torch.bernoulli(mean, generator=generator)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
         return self._own(mean + self.gamma * noise)
 
     @takes_images
-    def loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    def loss(self, x: Tensor, condition: Tensor | None = None, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the negative ELBO of a batch [B, *data_shape] (images uint8 or in [0, 1]), in nats per example (batch means).
+        `condition`: classes [B] or vectors [B, d], of a model that is conditioned on such.
 
         With likelihood "squared" the reconstruction is a squared error instead. With a standardiser all of it is of standardised
         data; `log_likelihood` is of the data in their own units.
@@ -129,9 +135,9 @@ class VAE(LatentModel, NoiseLevel):
         Returns scalars `loss` = `reconstruction` + beta `kl` (+ weight `adversarial`), with gradient, and, detached, `gamma` and
         those of `collapse_terms`, such as `active_dimensions`.
         """
-        posterior = self.encode(x)
+        posterior = self.encode(x, condition)
         z, kl = posterior.sample_and_kl(generator)
-        raw = self._decode_raw(z)
+        raw = self._decode_raw(z, condition)
         reconstruction, kl = self._nll(self._units(x), raw).mean(), kl.mean()
         terms = {"loss": torch.addcmul(reconstruction, self.beta, kl), "reconstruction": reconstruction, "kl": kl}
         if self.adversary is not None:
@@ -154,7 +160,7 @@ class VAE(LatentModel, NoiseLevel):
         return self._scaled_nll(x, raw, from_logits=logits)
 
     @takes_images
-    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+    def log_likelihood(self, x: Tensor, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """log p(x|z) in nats of examples [B, *data_shape] given codes [B, k], [B]: of data in their own units.
 
         Likelihood "squared" is an error and no distribution: it raises ArgumentError.
@@ -162,11 +168,12 @@ class VAE(LatentModel, NoiseLevel):
         if self.likelihood == "squared":
             raise ArgumentError("likelihood 'squared' is an error, and no distribution p(x|z); choose 'gaussian'.")
         with evaluating(self):  # gamma in closed form is that of the training, and no batch's own
-            return self._log_density(self._nll(self._units(x), self._decode_raw(as_codes(self, z))))
+            return self._log_density(self._nll(self._units(x), self._decode_raw(as_codes(self, z), condition)))
 
     @takes_images
-    def discriminator_loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    def discriminator_loss(self, x: Tensor, condition: Tensor | None = None,
+                           generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the discriminator's loss of the same batch; the VAE gets no gradient (see `ImageAdversary.loss`)."""
         if self.adversary is None:
             raise ArgumentError("this VAE has no adversary; build it with adversary=vaefast.nets.PatchGAN(channels).")
-        return self.adversary.loss(x, lambda: self.reconstruct(x, generator))
+        return self.adversary.loss(x, lambda: self.reconstruct(x, generator, condition))

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from vaefast import ops
 from vaefast.errors import ArgumentError
+from vaefast.models.conditional import ConditionalModel
 from vaefast.models.doors import takes_images
 from vaefast.models.images import gives_logits
-from vaefast.models.latent_model import LatentModel
 from vaefast.models.player import Player, trainable
 from vaefast.models.posterior import DiagonalGaussian
 from vaefast.models.prior_penalty import PriorPenalty, choice
@@ -24,7 +24,7 @@ COST_FACTORS = {"l2sq": 0.05, "l2": 0.2, "l1": 0.02}
 """What each reconstruction cost is multiplied by in Tolstikhin et al.'s code."""
 
 
-class WAE(LatentModel, PriorPenalty):
+class WAE(ConditionalModel, PriorPenalty):
     """Minimises reconstruction cost + lambda * penalty(q(z), p(z)), where q(z) are the codes and p(z) = N(0, prior_std^2 I).
 
     A plain `nn.Module`: `model(x)` returns the (auto-encoder's) loss and its terms. WAE-GAN has an adversary beside it, with
@@ -51,6 +51,8 @@ class WAE(LatentModel, PriorPenalty):
         adversary: module z [n, k] -> logit [n, 1]; `nets.LatentAdversary(latent_dim)` by default.
         standardiser: gives data that are real numbers of any scale the units of networks and costs
             (`vaefast.models.Standardiser`); None takes them as they are.
+        classes, condition_dim: what encoder and decoder are conditioned on, as for `vaefast.models.VAE`; the penalty is of the
+            codes of all conditions together.
 
     With the attribute `sync` set, MMD is that of the batch of all processes that train together.
 
@@ -66,7 +68,8 @@ class WAE(LatentModel, PriorPenalty):
                  penalty: str = "mmd", lambda_: float = 100.0, prior_std: float = 1.0, kernel: str = "imq",
                  reconstruction: str = "l2sq", image_range: tuple[float, float] = (0.0, 1.0),
                  posterior: str = "deterministic", prior_trick: bool = True, adversary: nn.Module | None = None,
-                 standardiser: Standardiser | None = None) -> None:
+                 standardiser: Standardiser | None = None, classes: int | None = None,
+                 condition_dim: int | None = None) -> None:
         super().__init__()
         self._set_penalty(penalty, latent_dim, prior_std=prior_std, kernel=kernel, prior_trick=prior_trick, adversary=adversary)
         choice("reconstruction", reconstruction, tuple(COST_FACTORS))
@@ -80,6 +83,7 @@ class WAE(LatentModel, PriorPenalty):
         self.image_range = (float(image_range[0]), float(image_range[1]))
         self.standardiser = standardiser
         self.register_buffer("lambda_", torch.tensor(float(lambda_)), persistent=False)
+        self._set_condition(classes, condition_dim)
 
     def players(self) -> list[Player]:
         """One player with MMD. Two with the adversary: an update of encoder and decoder, then one of the adversary on the same
@@ -94,28 +98,29 @@ class WAE(LatentModel, PriorPenalty):
         return self.lambda_
 
     @takes_images
-    def encode(self, x: Tensor) -> DiagonalGaussian:
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> DiagonalGaussian:
         """q(z|x) of inputs [B, *data_shape], images as uint8 or float in [0, 1]: its `mean`, `std` (0 if deterministic) and
         `sample(generator)` are [B, k]."""
         x = self._seen(x)
         low, high = self.image_range
-        return self._posterior(self.encoder(x if (low, high) == (0, 1) else low + (high - low) * x))
+        return self._posterior(self.encoder(x if (low, high) == (0, 1) else low + (high - low) * x, *self._told(condition)))
 
-    def _decode_raw(self, z: Tensor) -> Tensor:
+    def _decode_raw(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """What the decoder returns: logits, or images in [0, 1]."""
-        raw = super()._decode_raw(z)
+        raw = super()._decode_raw(z, condition)
         low, high = self.image_range
         return raw if gives_logits(self.decoder) or (low, high) == (0, 1) else (raw - low) / (high - low)
 
     @takes_images
-    def loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    def loss(self, x: Tensor, condition: Tensor | None = None, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the auto-encoder's loss of a batch [B, *data_shape], images uint8 or in [0, 1]; B of 2 or more with MMD.
+        `condition`: classes [B] or vectors [B, d], of a model that is conditioned on such.
 
         Returns scalars `loss` = `reconstruction` + lambda `penalty`. The penalty is MMD^2 (unbiased, so it can be negative),
         or how well the codes pass for draws of the prior, mean softplus(-T(z)); the adversary T gets no gradient from it.
         """
-        codes = self.encode(x).sample(generator)
-        reconstruction = self._cost(self._units(x), self._decode_raw(codes))
+        codes = self.encode(x, condition).sample(generator)
+        reconstruction = self._cost(self._units(x), self._decode_raw(codes, condition))
         penalty = self._penalty(codes, generator)
         return {"loss": torch.addcmul(reconstruction, self.lambda_, penalty), "reconstruction": reconstruction,
                 "penalty": penalty}
@@ -123,14 +128,15 @@ class WAE(LatentModel, PriorPenalty):
     forward = loss
 
     @takes_images
-    def adversary_loss(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    def adversary_loss(self, x: Tensor, condition: Tensor | None = None,
+                       generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Terms of the adversary's loss of a batch as for `loss`; encoder and decoder get no gradient from it.
 
         Returns scalars `loss` = lambda (mean softplus(-T(p)) + mean softplus(T(q))) for draws p of the prior and codes q, and,
         detached, `accuracy`: the share of both that it tells right.
         """
         with torch.no_grad():
-            codes = self.encode(x).sample(generator)
+            codes = self.encode(x, condition).sample(generator)
         return self._adversary_terms(codes, self.lambda_, generator)
 
     def _cost(self, x: Tensor, raw: Tensor) -> Tensor:

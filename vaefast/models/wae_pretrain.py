@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vaefast.errors import ArgumentError, DivergenceError
+from vaefast.models.condition import is_conditional
 from vaefast.models.wae import WAE
 
 
@@ -26,8 +27,9 @@ def pretrain_encoder(model: WAE, batches: Iterable[Any], *, steps: int = 200, lr
 
     Args:
         model: the WAE; its decoder stays as it is.
-        batches: image batches [B, *data_shape], uint8 or in [0, 1], or sequences whose first element is one; the authors take
-            batches of 256. Pretraining ends with them, if they are fewer than `steps`.
+        batches: image batches [B, *data_shape], uint8 or in [0, 1], or sequences whose first element is one and whose second,
+            of a model that is conditioned, what its images are conditioned on; the authors take batches of 256. Pretraining ends
+            with them, if they are fewer than `steps`.
         steps: at most so many.
         lr, betas: of Adam.
         stop_below: ends as soon as the distance is smaller. The authors' 0.1 is little: codes that are all 0 are at 1 / k, so
@@ -49,10 +51,10 @@ def pretrain_encoder(model: WAE, batches: Iterable[Any], *, steps: int = 200, lr
     distances: list[float] = []
     try:
         for step, batch in zip(range(steps), batches):
-            x = (batch if isinstance(batch, Tensor) else batch[0]).to(device)
+            x, *given = (t.to(device) for t in ((batch,) if isinstance(batch, Tensor) else batch[:1 + is_conditional(model)]))
             if len(x) < 2:
                 raise ArgumentError("a batch for pretraining has 1 image; a covariance needs 2 or more (256 are usual).")
-            distance = moment_distance(model.encode(x).sample(generator), model.prior(len(x), generator))
+            distance = moment_distance(model.encode(x, *given).sample(generator), model.prior(len(x), generator))
             distances.append(distance.item())
             if not math.isfinite(distances[-1]):
                 raise DivergenceError(f"pretraining the encoder met a distance of {distances[-1]} at step {step}; lower lr.")

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from vaefast.nets.adversary import LatentAdversary
 from vaefast.nets.biggan import BigGANDiscriminator, BigGANEncoder, BigGANGenerator, biggan_decoder
+from vaefast.nets.conditional import ConditionalDecoder, ConditionalEncoder, told_codes, told_shape
 from vaefast.nets.flows import FLOWS, Flow, InverseAutoregressiveFlow, PlanarFlow, RadialFlow
 from vaefast.nets.gamix import GAMIXDecoder, GAMIXEncoder
 from vaefast.nets.gan import BEGANDiscriminator, InfoGANDiscriminator, InfoGANGenerator
@@ -40,13 +41,14 @@ from vaefast.nets.weight_norm import initialise_from_data
 from vaefast.nets.zhao import ZhaoEncoder, zhao_cifar_encoder
 
 __all__ = ["FLOWS", "NETS", "SPATIAL", "BEGANDiscriminator", "BatchNorm", "BigGANDiscriminator", "BigGANEncoder",
-           "BigGANGenerator", "Flow", "GAMIXDecoder", "GAMIXEncoder", "GatedPixelCNN", "HinrichsenDecoder", "HinrichsenEncoder",
-           "InfoGANDecoder", "InfoGANDiscriminator", "InfoGANEncoder", "InfoGANGenerator", "InverseAutoregressiveFlow",
-           "LatentAdversary", "LatentPredictor", "PatchGAN", "PixelCNNPlusPlus", "PlanarFlow", "RadialFlow", "ResNetDecoder",
-           "ResNetEncoder", "ResidualDecoder", "ResidualEncoder", "ResidualGridDecoder", "ResidualGridEncoder",
-           "ResidualVectorDecoder", "ResidualVectorEncoder", "SameConv2d", "SameConvTranspose2d", "SecondStageDecoder",
-           "SecondStageEncoder", "SequentialDecoder", "SequentialEncoder", "VelocityMaps", "VelocityNet", "WAEDecoder",
-           "WAEEncoder", "ZhaoEncoder", "initialise_from_data", "nets_for", "use_global_batch", "zhao_cifar_encoder"]
+           "BigGANGenerator", "ConditionalDecoder", "ConditionalEncoder", "Flow", "GAMIXDecoder", "GAMIXEncoder", "GatedPixelCNN",
+           "HinrichsenDecoder", "HinrichsenEncoder", "InfoGANDecoder", "InfoGANDiscriminator", "InfoGANEncoder",
+           "InfoGANGenerator", "InverseAutoregressiveFlow", "LatentAdversary", "LatentPredictor", "PatchGAN", "PixelCNNPlusPlus",
+           "PlanarFlow", "RadialFlow", "ResNetDecoder", "ResNetEncoder", "ResidualDecoder", "ResidualEncoder",
+           "ResidualGridDecoder", "ResidualGridEncoder", "ResidualVectorDecoder", "ResidualVectorEncoder", "SameConv2d",
+           "SameConvTranspose2d", "SecondStageDecoder", "SecondStageEncoder", "SequentialDecoder", "SequentialEncoder",
+           "VelocityMaps", "VelocityNet", "WAEDecoder", "WAEEncoder", "ZhaoEncoder", "initialise_from_data", "nets_for",
+           "told_codes", "told_shape", "use_global_batch", "zhao_cifar_encoder"]
 
 NetsName = Literal["infogan", "wae", "wae-stride2", "resnet", "biggan", "biggan-deep", "hinrichsen", "gamix", "residual"]
 NETS = {"infogan": (InfoGANEncoder, InfoGANDecoder), "wae": (WAEEncoder, WAEDecoder),

@@ -75,7 +75,7 @@ class ImageSource(ReadyImages):
     Args:
         images: the whole set, on the CPU; a memory map is fine.
         device: where training happens.
-        labels: int64 [N], given to the loss after the images.
+        labels: int64 [N], or vectors [N, d], given to the loss after the images.
         flip: mirror each image left to right with probability 1/2, on the device.
         scale: give the loss floats in [0, 1]; False hands uint8 images on as they are, to a loss that scales them itself.
         resident: keep the set on the device; False reads ahead in a thread (from a memory map, too) and streams. None
@@ -99,17 +99,17 @@ class ImageSource(ReadyImages):
         images = self.images.index_select(0, index)
         return (images,) if self.labels is None else (images, self.labels.index_select(0, index))
 
-    def one_pass(self, batch_size: int) -> Iterator[Tensor]:
-        """Every image once, [B, C, H, W] a time, as they are stored."""
+    def one_pass(self, batch_size: int) -> Iterator[tuple[Tensor, ...]]:
+        """Every image (and label) once, [B, C, H, W] a time, as they are stored."""
         for index in torch.arange(len(self), device=self.device).split(batch_size):
-            yield self.raw(index)[0]
+            yield self.raw(index)
 
 
 class ImagePass(Protocol):
     """Images that can be gone through once, for more than a batch's loss."""
 
-    def one_pass(self, batch_size: int) -> Iterator[Tensor]:
-        """Every image once, [B, C, H, W] a time, as they are stored."""
+    def one_pass(self, batch_size: int) -> Iterator[tuple[Tensor, ...]]:
+        """Every image (and label, where there are such) once, [B, C, H, W] a time, as they are stored."""
         ...
 
 
@@ -142,12 +142,13 @@ class PosteriorSource:
     @classmethod
     def of(cls, model: nn.Module, source: ImagePass, device: torch.device, batch_size: int = 1000,
            labels: Tensor | None = None) -> PosteriorSource:
-        """Posteriors of every image of `source` under `model`, whose `encode` gives Gaussians, in eval mode, in float32."""
+        """Posteriors of every image of `source` under `model`, whose `encode` gives Gaussians of the images (and the labels that
+        the source has), in eval mode, in float32."""
         parts: list[DiagonalGaussian] = []
         encode: Any = model.encode
         with evaluating(model), torch.no_grad():
-            for images in source.one_pass(batch_size):
-                parts.append(encode(images.to(device)))
+            for batch in source.one_pass(batch_size):
+                parts.append(encode(*(t.to(device) for t in batch)))
         return cls(DiagonalGaussian(torch.cat([p.mean for p in parts]), torch.cat([p.raw for p in parts]),
                                     parts[0].param), labels)
 

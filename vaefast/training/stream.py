@@ -29,9 +29,10 @@ class StreamSource(ReadyImages):
         super().__init__(flip=flip, scale=scale)
         self.stream, self.device = stream, device
 
-    def one_pass(self, batch_size: int) -> Iterator[Tensor]:
-        """Every image once, [B, C, H, W] a time, as they are stored (of an endless stream, as many as training takes)."""
-        return self.stream.one_pass(batch_size)
+    def one_pass(self, batch_size: int) -> Iterator[Rows]:
+        """Every image once (and its label), [B, C, H, W] a time, as they are stored (of an endless stream, as many as training
+        takes)."""
+        return self.stream.rows(batch_size)
 
 
 class StreamBatches(StageBatches):

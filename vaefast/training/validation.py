@@ -58,7 +58,7 @@ class HeldOut:
     def _batches(self) -> Iterator[tuple[Tensor, ...]]:
         source = self.source
         if not hasattr(source, "raw"):  # a stream
-            yield from ((images,) for images in source.one_pass(self.batch_size))
+            yield from source.one_pass(self.batch_size)
             return
         # parts as even as can be: a last one of a single example is no batch to every loss
         count = len(source)
