@@ -142,6 +142,9 @@ class Model(Draws, nn.Module):
         """The data with `condition` for their labels."""
         raise ArgumentError(f"condition is given, but a {type(self).__name__} is conditioned on nothing.")
 
+    def _equip(self, data: Any, device: torch.device) -> None:
+        """Bring what training needs besides the data, before a folder is made."""
+
     def fit(self, data: Any, *, condition: Any = None, epochs: Any = None, steps: Any = None, batch_size: Any = None,
             lr: Any = None, schedule: Any = None, gamma_lr_factor: Any = None, ema: Any = None,
             settings: StageSettings | Sequence[StageSettings] | None = None, out: str | os.PathLike[str] | None = None,
@@ -220,6 +223,7 @@ class Model(Draws, nn.Module):
         chosen = distributed.join(resolve_device(device))
         precision = resolve_precision(precision, chosen)
         size = footprint(self, data, chosen)  # refuses what cannot fit before a folder is made
+        self._equip(data, chosen)
         channels_last = self._layout(channels_last, chosen)
         config = {"format": FORMAT, "kind": self.kind, "model": self.config(), "data": described, "seed": seed,
                   "stages": [s.as_dict() for s in stages], "compile": compile, "channels_last": channels_last,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.api.base import Model, Part, describe_data
+from vaefast.api.perceptual import equip
 from vaefast.api.reading import Images, Reading, conditions_of, described_stream, read, source_of
 from vaefast.api.shapes import are_images, describe_arrays, nets_or_default, refuse_logits
 from vaefast.api.transformer import Transformer
@@ -162,6 +163,9 @@ class ImageAutoencoder(Transformer, ImageModel, Autoencoder):
             described = describe_arrays(data)
         conditions_of(self.first, data)
         return data, described
+
+    def _equip(self, data: Any, device: torch.device) -> None:
+        equip(getattr(self.first, "perceptual", None), self._arguments.get("perceptual"), data, device)
 
     def _with_condition(self, validation: Any, reading: Reading) -> Any:
         if is_conditional(self.first) and isinstance(validation, tuple) and len(validation) == 2:

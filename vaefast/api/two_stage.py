@@ -10,6 +10,7 @@ from torch import nn
 from vaefast import models
 from vaefast.api.adversary import AdversaryName, image_adversary
 from vaefast.api.images import ImageAutoencoder, networks
+from vaefast.api.perceptual import perceptual_term
 from vaefast.api.second_stage import (
     SecondKind,
     TwoStageTraining,
@@ -21,6 +22,7 @@ from vaefast.api.shapes import refuse_what_images_have, settled_nets, standardis
 from vaefast.models.noise_level import Gamma
 from vaefast.models.second_stage import SecondStage
 from vaefast.models.vae import Likelihood
+from vaefast.models.weighted_term import TermWeight
 from vaefast.nets import NetsName
 from vaefast.nets.shapes import CodeShape, checked_latents, shape_of_data
 from vaefast.training.settings import StageSettings
@@ -56,7 +58,12 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
         second_width, second_depth: hidden layers of its networks; 1024 and 3 of "vae", 512 and 4 of "flow" if None.
         adversary: "patchgan", or a discriminator module (images in [-1, 1] -> logits), that stage 1's reconstructions have to
             pass; a second player beside the VAE (see `vaefast.models.ImageAdversary`). None for none.
-        adversarial_weight: of its term in the loss.
+        adversarial_weight: of its term in the loss: a number, or "adaptive": 0.8 of the reconstruction's gradient at the
+            decoder's last layer.
+        perceptual: features in which reconstructions have to be near their images, too: "exemplar" or "classifier", networks that
+            `fit` learns from the images (and their labels) first, a file of torchvision's vgg16 weights (and, after a comma, one
+            of LPIPS's), or a module, images -> features (see `vaefast.models.PerceptualLoss`). None for none.
+        perceptual_weight: of that term: "adaptive", as much gradient as the reconstruction's, or a number.
         net_options: of the named networks, encoder and decoder alike, such as {"width": 32} of "gamix".
 
     Raises:
@@ -78,15 +85,18 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
                  gamma_init: float = 1.0, likelihood: Likelihood = "gaussian", second: SecondKind = "vae",
                  classes: int | None = None, second_gamma: Gamma = "learned", second_width: int | None = None,
                  second_depth: int | None = None,
-                 adversary: AdversaryName | nn.Module | None = None, adversarial_weight: float = 100.0,
+                 adversary: AdversaryName | nn.Module | None = None, adversarial_weight: TermWeight = 100.0,
+                 perceptual: str | nn.Module | None = None, perceptual_weight: TermWeight = "adaptive",
                  net_options: Mapping[str, Any] | None = None) -> None:
         shape, (k, maps) = shape_of_data(image_shape, data_shape), checked_latents(latent_dim)
         settled = settled_nets(nets, shape, encoder)
-        refuse_what_images_have(shape, adversary=(adversary, None), likelihood=(likelihood, "gaussian", "squared"))
+        refuse_what_images_have(shape, adversary=(adversary, None), perceptual=(perceptual, None),
+                                likelihood=(likelihood, "gaussian", "squared"))
         encoder, decoder = networks(nets, encoder, decoder, shape, maps or k, options=net_options)
         judge = image_adversary(adversary, shape[0])
         first = models.VAE(encoder, decoder, data_shape=shape, latent_dim=k, gamma=gamma,
                            likelihood=likelihood, gamma_init=gamma_init, adversary=judge, adversarial_weight=adversarial_weight,
+                           perceptual=perceptual_term(perceptual, perceptual_weight),
                            standardiser=standardiser_for(shape, standardise))
         width, depth = second_sizes(second, second_width, second_depth, maps=maps is not None)
         super().__init__(first, build_second(maps or k, width, depth, kind=second, gamma=second_gamma,

@@ -10,10 +10,12 @@ from torch import nn
 from vaefast import models
 from vaefast.api.adversary import AdversaryName, image_adversary
 from vaefast.api.images import OneStage, networks
+from vaefast.api.perceptual import perceptual_term
 from vaefast.api.shapes import refuse_what_images_have, settled_nets, standardiser_for
 from vaefast.errors import ArgumentError
 from vaefast.models.noise_level import Gamma
 from vaefast.models.vae import Likelihood
+from vaefast.models.weighted_term import TermWeight
 from vaefast.nets import FLOWS, Flow, NetsName
 from vaefast.nets.flows import FlowName
 from vaefast.nets.shapes import CodeShape, checked_latents, shape_of_data, whole_number
@@ -47,7 +49,12 @@ class VAE(OneStage):
         flow_depth: flows in a row.
         adversary: "patchgan", or a discriminator module (images in [-1, 1] -> logits), that the reconstructions have to pass; a
             second player beside the VAE (see `vaefast.models.ImageAdversary`). None for none.
-        adversarial_weight: of its term in the loss.
+        adversarial_weight: of its term in the loss: a number, or "adaptive": 0.8 of the reconstruction's gradient at the
+            decoder's last layer.
+        perceptual: features in which reconstructions have to be near their images, too: "exemplar" or "classifier", networks that
+            `fit` learns from the images (and their labels) first, a file of torchvision's vgg16 weights (and, after a comma, one
+            of LPIPS's), or a module, images -> features (see `vaefast.models.PerceptualLoss`). None for none.
+        perceptual_weight: of that term: "adaptive", as much gradient as the reconstruction's, or a number.
         classes: number of classes of the data's labels, from 0 on, if the model is conditioned on them (Sohn et al. 2015): `fit`
             takes them with the data (or as condition=), `sample(n, condition=7)` draws of one, and encode, decode and the others
             take `condition`. With networks of your own, encoder(x, labels) and decoder(z, labels), such as
@@ -69,12 +76,14 @@ class VAE(OneStage):
                  data_shape: tuple[int, ...] | None = None, standardise: bool | None = None, nets: NetsName | None = None,
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: Gamma = "learned",
                  gamma_init: float = 1.0, likelihood: Likelihood = "gaussian", beta: float = 1.0, flow: FlowName | None = None,
-                 flow_depth: int = 10, adversary: AdversaryName | nn.Module | None = None, adversarial_weight: float = 100.0,
+                 flow_depth: int = 10, adversary: AdversaryName | nn.Module | None = None, adversarial_weight: TermWeight = 100.0,
+                 perceptual: str | nn.Module | None = None, perceptual_weight: TermWeight = "adaptive",
                  classes: int | None = None, condition_dim: int | None = None,
                  net_options: Mapping[str, Any] | None = None) -> None:
         shape, (k, maps) = shape_of_data(image_shape, data_shape), checked_latents(latent_dim)
         settled = settled_nets(nets, shape, encoder)
-        refuse_what_images_have(shape, adversary=(adversary, None), likelihood=(likelihood, "gaussian", "squared"))
+        refuse_what_images_have(shape, adversary=(adversary, None), perceptual=(perceptual, None),
+                                likelihood=(likelihood, "gaussian", "squared"))
         encoder, decoder = networks(nets, encoder, decoder, shape, maps or k, options=net_options, classes=classes,
                                     condition_dim=condition_dim)
         flow_depth = whole_number("flow_depth", flow_depth)
@@ -85,6 +94,7 @@ class VAE(OneStage):
                                     likelihood=likelihood, gamma_init=gamma_init, beta=beta,
                                     flow=None if flow is None else Flow(flow, flow_depth, k),
                                     adversary=judge, adversarial_weight=adversarial_weight,
+                                    perceptual=perceptual_term(perceptual, perceptual_weight),
                                     standardiser=standardiser_for(shape, standardise), classes=classes,
                                     condition_dim=condition_dim))
         self._settled = settled

@@ -90,6 +90,15 @@ class FeatureClassifier(nn.Module):
             rows: Tensor = self.body(x)
         return rows
 
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """The outputs of the three convolutions, [N, 32, ...], [N, 64, ...] and [N, 128, ...], of images as for `features`."""
+        x, maps = self._prepared(x), []
+        for layer in self.body[:9]:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU):
+                maps.append(x)
+        return maps
+
     def logits(self, features: Tensor) -> Tensor:
         """Logits [N, classes] of the features [N, 128] of images, on the features' device, in float32."""
         with true_float32(self.head.weight.device), torch.no_grad():

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from ..data.download import fetch
 from ..data.roots import expanded
 from ..errors import CheckpointError, DataError, DataNotFoundError
+from ..weights_file import read_tensors
 
 NAME = "pt_inception-2015-12-05-6726825d.pth"
 URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{NAME}"
@@ -48,7 +46,7 @@ def load_weights(file: str | os.PathLike[str] | None, notice: Callable[[str], No
             raise CheckpointError(f"{path} is damaged: its sha256 is {digest}, not {SHA256}; delete it, then it is fetched anew.")
         notice(f"{path} is not pytorch-fid's {NAME} (sha256 {digest[:8]}..., not {SHA256[:8]}...): numbers made with it "
                "compare with each other only.")
-    return _tensors(path), digest
+    return read_tensors(path, NAME), digest
 
 
 def _published() -> Path:
@@ -77,17 +75,3 @@ def _digest(path: Path) -> str:
         while piece := file.read(1 << 22):
             sha.update(piece)
     return sha.hexdigest()
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile,
-            safetensors.SafetensorError) as error:  # fmt: skip
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} cannot be read as a file of weights ({reason}); fetch it again.") from None
-    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise CheckpointError(f"{path} holds no mapping of names to tensors; pass {NAME}.")
-    return tensors

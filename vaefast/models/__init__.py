@@ -13,6 +13,7 @@ from vaefast.models.general import GeneralVAE
 from vaefast.models.global_moments import GlobalMoments
 from vaefast.models.infusion import InfusionChain
 from vaefast.models.latents import Latents, as_latents
+from vaefast.models.perceptual import PerceptualLoss
 from vaefast.models.player import Player
 from vaefast.models.posterior import DiagonalGaussian, FlowPosterior, PointMass, Posterior
 from vaefast.models.regularizers import REGULARIZERS, Regularizer, make_regularizer
@@ -24,9 +25,10 @@ from vaefast.models.two_stage import TwoStageVAE
 from vaefast.models.vae import VAE
 from vaefast.models.wae import WAE
 from vaefast.models.wae_pretrain import pretrain_encoder
+from vaefast.models.weighted_term import WeightedTerm
 
 __all__ = ["FAMILIES", "GAMIXVAE", "GAN", "REGULARIZERS", "VAE", "WAE", "BigGAN", "ColumnLikelihoods", "DiagonalGaussian",
            "Family", "FlowMatching", "FlowPosterior", "GaussianCopula", "GeneralVAE", "GlobalMoments", "ImageAdversary",
-           "InfusionChain", "Latents", "Mixture", "Player", "PointMass", "Posterior", "Prior", "Regularizer", "Sampler",
-           "SequentialVAE", "Standardiser", "TableVAE", "TwoStageVAE", "as_latents", "chain", "make_family", "make_regularizer",
-           "pretrain_encoder"]
+           "InfusionChain", "Latents", "Mixture", "PerceptualLoss", "Player", "PointMass", "Posterior", "Prior", "Regularizer",
+           "Sampler", "SequentialVAE", "Standardiser", "TableVAE", "TwoStageVAE", "as_latents", "chain", "make_family",
+           "make_regularizer", "pretrain_encoder", "WeightedTerm"]

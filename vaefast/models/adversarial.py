@@ -7,7 +7,6 @@ step has any effect on the other's gradient, as if both were taken at once.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -21,16 +20,21 @@ from torch.func import functional_call
 from vaefast.errors import ArgumentError
 from vaefast.models.images import as_float, full_precision
 from vaefast.models.player import Parts, Player, trainable
+from vaefast.models.weighted_term import TermWeight, WeightedTerm
+
+SHARE = 0.8
+"""Of the reconstruction's gradient, where the weight is adaptive; as in Esser et al.'s code."""
 
 
-class ImageAdversary(nn.Module):
+class ImageAdversary(WeightedTerm):
     """A discriminator of images, and what it adds to an autoencoder's loss.
 
     Args:
         discriminator: module, images [B, C, H, W] in [-1, 1] -> logits of any shape [B, ...], above 0 for "real", such as
             `vaefast.nets.PatchGAN(channels)`.
-        weight: of the autoencoder's term, above 0; the buffer `weight`, which a stage's `ramps` can schedule. The
-            discriminator's loss is multiplied by this first value, too, as in the source.
+        weight: of the autoencoder's term, above 0; the discriminator's loss is multiplied by this first value, too, as in the
+            source. Or "adaptive": as much gradient as 0.8 of the reconstruction's (see `WeightedTerm`), and 1 for the
+            discriminator's.
 
     Raises:
         ArgumentError: a weight that cannot work.
@@ -38,14 +42,9 @@ class ImageAdversary(nn.Module):
     Source: Rivera 2023, "How to train your VAE", and its released code; non-saturating loss of Goodfellow et al. 2014.
     """
 
-    weight: Tensor
-
-    def __init__(self, discriminator: nn.Module, weight: float = 100.0) -> None:
-        super().__init__()
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < math.inf:
-            raise ArgumentError(f"adversarial_weight is {weight!r}; expected a number above 0 (adversary=None for none).")
-        self.discriminator, self._scale = discriminator, float(weight)
-        self.register_buffer("weight", torch.tensor(float(weight)), persistent=False)
+    def __init__(self, discriminator: nn.Module, weight: TermWeight = 100.0) -> None:
+        super().__init__("adversarial_weight", weight, SHARE, "adversary=None")
+        self.discriminator, self._scale = discriminator, 1.0 if self.adaptive else float(weight)
         self._parts = 0  # how many reconstructions to keep
         self._kept: list[Tensor] = []
 
@@ -123,7 +122,7 @@ class ImageAdversary(nn.Module):
         return self._kept.pop(0) if self._kept else None
 
 
-def as_adversary(adversary: Any, weight: float) -> ImageAdversary | None:
+def as_adversary(adversary: Any, weight: TermWeight) -> ImageAdversary | None:
     """`adversary` as a part of a model: None, an `ImageAdversary`, or a discriminator to make one of."""
     if adversary is None or isinstance(adversary, ImageAdversary):
         return adversary

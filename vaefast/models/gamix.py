@@ -20,6 +20,7 @@ from vaefast.models.global_moments import GlobalMoments
 from vaefast.models.images import clipped, full_precision, gives_logits, in_dtype, wrong_output
 from vaefast.models.player import Parts, Player, trainable
 from vaefast.models.posterior import DiagonalGaussian
+from vaefast.models.weighted_term import TermWeight, whole_where_adaptive
 from vaefast.nets.own import own_network
 from vaefast.nets.recompute import without_traces
 
@@ -73,7 +74,7 @@ class GAMIXVAE(Draws, nn.Module):
     def __init__(self, encoder: nn.Module, decoder: nn.Module, *, data_shape: tuple[int, ...], latent_dim: int,
                  var: str = "means", reconstruction: str = "l1", reconstruction_weight: float = 5000.0,
                  global_weight: float = 1.0, individual_weight: float = 0.2, kl_weight: float = 0.0, adversary: Any = None,
-                 adversarial_weight: float = 100.0, memory: int = 0,
+                 adversarial_weight: TermWeight = 100.0, memory: int = 0,
                  image_range: tuple[float, float] = (-1.0, 1.0)) -> None:
         super().__init__()
         if reconstruction not in RECONSTRUCTIONS:
@@ -94,7 +95,8 @@ class GAMIXVAE(Draws, nn.Module):
 
     def players(self) -> list[Player]:
         """"autoencoder", and "discriminator" where there is one, in this order."""
-        autoencoder = Player("autoencoder", trainable(self.encoder, self.decoder), self.loss, around=self._around)
+        autoencoder = Player("autoencoder", trainable(self.encoder, self.decoder), self.loss, around=self._around,
+                             compiled=whole_where_adaptive(self.loss, self.adversary))
         return [autoencoder] if self.adversary is None else self.adversary.players(autoencoder, self.discriminator_loss)
 
     # Codes and images.
@@ -163,7 +165,7 @@ class GAMIXVAE(Draws, nn.Module):
                 + self.individual_weight * terms["individual"] + self.kl_weight * terms["kl"])
         if self.adversary is not None:
             terms["adversarial"] = self.adversary.term(self._activate(raw))
-            loss = loss + self.adversary.weight * terms["adversarial"]
+            loss = self.adversary.added(loss, terms["adversarial"], self.decoder)
         return {"loss": loss, **terms, **collapse_terms(posterior, self.sync)}
 
     forward = loss

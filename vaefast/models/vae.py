@@ -17,9 +17,11 @@ from vaefast.models.images import gives_logits
 from vaefast.models.likelihood import bernoulli_nll, squared_error
 from vaefast.models.mode import evaluating
 from vaefast.models.noise_level import NoiseLevel
+from vaefast.models.perceptual import PerceptualLoss
 from vaefast.models.player import Player, trainable
 from vaefast.models.posterior import DiagonalGaussian, FlowPosterior
 from vaefast.models.standardiser import Standardiser
+from vaefast.models.weighted_term import TermWeight, whole_where_adaptive
 from vaefast.nets.own import own_network
 
 Likelihood = Literal["gaussian", "bernoulli", "squared"]
@@ -49,7 +51,10 @@ class VAE(ConditionalModel, NoiseLevel):
             such as `vaefast.nets.Flow("planar", 10, latent_dim)`. The KL is then a one-sample estimate (`FlowPosterior`).
         adversary: a discriminator of images in [-1, 1], such as `vaefast.nets.PatchGAN(channels)`, that reconstructions have to
             pass (`vaefast.models.ImageAdversary`): a second player beside the VAE. None for none.
-        adversarial_weight: of its term.
+        adversarial_weight: of its term, a number or "adaptive" (`vaefast.models.WeightedTerm`).
+        perceptual: a network of features, or a `vaefast.models.PerceptualLoss`, in which reconstructions have to be near their
+            images, too. None for none.
+        perceptual_weight: of its term, a number or "adaptive".
         standardiser: gives data that are real numbers of any scale the units of networks, losses and gamma
             (`vaefast.models.Standardiser`); None takes them as they are.
         classes: number of classes, if p(x|z, c) and q(z|x, c) are conditioned on one. Networks are then called with the classes
@@ -69,7 +74,8 @@ class VAE(ConditionalModel, NoiseLevel):
     def __init__(self, encoder: nn.Module, decoder: nn.Module, *, data_shape: tuple[int, ...], latent_dim: int,
                  gamma: str | float = "learned", likelihood: str = "gaussian", gamma_init: float = 1.0,
                  beta: float = 1.0, flow: nn.Module | None = None, image_range: tuple[float, float] = (0, 1),
-                 adversary: Any = None, adversarial_weight: float = 100.0, standardiser: Standardiser | None = None,
+                 adversary: Any = None, adversarial_weight: TermWeight = 100.0, perceptual: Any = None,
+                 perceptual_weight: TermWeight = "adaptive", standardiser: Standardiser | None = None,
                  classes: int | None = None, condition_dim: int | None = None) -> None:
         super().__init__()
         if likelihood not in LIKELIHOODS:
@@ -82,6 +88,8 @@ class VAE(ConditionalModel, NoiseLevel):
             raise ArgumentError(f"flow is built for {flow.latent_dim} dimensions; latent_dim is {latent_dim}.")
         self.encoder, self.decoder, self.flow = own_network("encoder", encoder), own_network("decoder", decoder), flow
         self.adversary = as_adversary(adversary, adversarial_weight)
+        kept = perceptual is None or isinstance(perceptual, PerceptualLoss)
+        self.perceptual: PerceptualLoss | None = perceptual if kept else PerceptualLoss(perceptual, perceptual_weight)
         self.data_shape, self.latent_dim = tuple(data_shape), latent_dim
         self.likelihood, self.sync, self.standardiser = likelihood, False, standardiser
         self.image_range = (float(image_range[0]), float(image_range[1]))
@@ -93,11 +101,12 @@ class VAE(ConditionalModel, NoiseLevel):
 
     def players(self) -> list[Player]:
         """One player, or two with an adversary: the VAE, then the discriminator on the same images and reconstructions."""
+        compiled = whole_where_adaptive(self.loss, self.adversary, self.perceptual)
         if self.adversary is None:
-            return [Player("model", trainable(self), self)]
+            return [Player("model", trainable(self), self, compiled=compiled)]
         judged = {name for name, _ in self.named_parameters() if name.startswith("adversary.")}
         autoencoder = {name: p for name, p in trainable(self).items() if name not in judged}
-        return self.adversary.players(Player("autoencoder", autoencoder, self.loss), self.discriminator_loss)
+        return self.adversary.players(Player("autoencoder", autoencoder, self.loss, compiled=compiled), self.discriminator_loss)
 
     @property
     def _like(self) -> Tensor:
@@ -132,17 +141,20 @@ class VAE(ConditionalModel, NoiseLevel):
         With likelihood "squared" the reconstruction is a squared error instead. With a standardiser all of it is of standardised
         data; `log_likelihood` is of the data in their own units.
 
-        Returns scalars `loss` = `reconstruction` + beta `kl` (+ weight `adversarial`), with gradient, and, detached, `gamma` and
-        those of `collapse_terms`, such as `active_dimensions`.
+        Returns scalars `loss` = `reconstruction` + beta `kl` (+ weight `perceptual` + weight `adversarial`), with gradient, and,
+        detached, `gamma` and those of `collapse_terms`, such as `active_dimensions`.
         """
         posterior = self.encode(x, condition)
         z, kl = posterior.sample_and_kl(generator)
         raw = self._decode_raw(z, condition)
         reconstruction, kl = self._nll(self._units(x), raw).mean(), kl.mean()
         terms = {"loss": torch.addcmul(reconstruction, self.beta, kl), "reconstruction": reconstruction, "kl": kl}
+        if self.perceptual is not None:
+            terms["perceptual"] = self.perceptual.term(self._activate(raw), x)
+            terms["loss"] = self.perceptual.added(terms["loss"], terms["perceptual"], self.decoder)
         if self.adversary is not None:
             terms["adversarial"] = self.adversary.term(self._activate(raw))
-            terms["loss"] = torch.addcmul(terms["loss"], self.adversary.weight, terms["adversarial"])
+            terms["loss"] = self.adversary.added(terms["loss"], terms["adversarial"], self.decoder)
         if self.likelihood == "gaussian":
             terms["gamma"] = self.gamma
         return terms | collapse_terms(posterior, self.sync)

@@ -26,7 +26,7 @@ from vaefast.experiments.scoring.draws import class_sampler, image_sampler, samp
 from vaefast.experiments.scoring.factors import factor_scores
 from vaefast.experiments.scoring.latent_page import write_latents
 from vaefast.experiments.scoring.latent_scores import latent_scores
-from vaefast.experiments.scoring.registry import ONCE, RANKING, best_of, entry
+from vaefast.experiments.scoring.registry import ONCE, OWN, RANKING, best_of, entry
 from vaefast.experiments.scoring.scores import ImageScores, checked_metrics
 from vaefast.experiments.scoring.steps import by_step, stepwise, write_steps
 from vaefast.metrics.classifier import LARGEST, SMALLEST
@@ -124,6 +124,8 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
     by_inception = bool({"fid", "is"} & set(which))
     also = (*also, *(["features"] if features is not None and "features" not in which else []))
     which = checked_metrics((*which, *also))
+    if (learned := getattr(model, "_arguments", {}).get("perceptual")) in OWN and learned in which:
+        result["perceptual"] = learned
     say(f"scoring {called}: {samples:,} samples of each kind against {len(real):,} {train.name} {against} images "
         f"({', '.join(which)})")
     network = own_network(which, train, None if test is train else test, classifier_cache, chosen, say)

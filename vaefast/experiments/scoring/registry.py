@@ -288,6 +288,7 @@ HOW = {
     **{entry: sentence for metric in METRICS.values() for entry, sentence in metric.how.items()},
     "features": "The features are {}.",
     "own_features": "Your features are {}.",
+    "perceptual": "Stage 1 was trained with features of the {} network, which flatters distances in these features.",
     "likelihood_bound_images": "The bound of the log-likelihood is a mean over {} test images.",
     "likelihood_bound_samples": "It takes {} draws of each one's code.",
     "seed": "The seed of the samples is {}.",
