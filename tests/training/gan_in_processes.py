@@ -1,5 +1,7 @@
-"""Trains small GANs into OUT/LOSS, of classes if LOSS ends in +labels; started alone or by torchrun: gan_in_processes.py OUT BATCH_SIZE
-LOSS[,LOSS]."""
+"""Trains small GANs into OUT/LOSS, of classes if LOSS ends in +labels.
+
+Started alone or by torchrun: gan_in_processes.py OUT BATCH_SIZE LOSS[,LOSS].
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from vaefast.nets.shapes import whole_number
 
 
 class BigGAN(GAN):
-    """`GAN` for networks that may be conditioned on labels, with the training of Hinrichsen's BigGAN by default.
+    """`GAN` with the training of Hinrichsen's BigGAN by default, and what Brock et al. add to it.
 
     An iteration is D, G, and D once more on the same images, with fresh codes each.
 
