@@ -80,6 +80,28 @@ def test_it_is_scored_and_sampled(run, tmp_path, capsys):
         assert "has no encoder" in capsys.readouterr().err
 
 
+def test_a_run_of_classes_is_scored_and_sampled_by_them(folder, tmp_path, capsys):
+    for out, words in (("labels", ["--condition", "labels"]), ("classes", ["--classes", "10"])):
+        assert train(folder, out, *words) == 0
+        assert api.load(folder / out).classes == 10 and (folder / out / "samples_classes.png").is_file()
+    weights = [(folder / out / "model.safetensors").read_bytes() for out in ("labels", "classes")]
+    assert weights[0] == weights[1]
+    run = str(folder / "labels")
+    assert main(["evaluate", run, "-n", "40", "--device", "cpu"]) == 0
+    result = json.loads((folder / "labels" / "evaluation.json").read_text())
+    assert 0 <= result["class_accuracy"] <= 1 and (result["class_accuracy"] * 40).is_integer()
+    path = tmp_path / "some.npz"
+    assert main(["sample", run, "-n", "5", "--condition", "3,7", "--out", str(path), "--device", "cpu"]) == 0
+    with np.load(path) as file:
+        assert file["images"].shape == (5, 1, 28, 28) and file["labels"].tolist() == [3, 7, 3, 7, 3]
+    for words, message in ((["--condition", "10"], "this model knows 0 to 9"),
+                           (["--condition", "3", "--guidance", "2"], "guidance is for a second stage that is a flow")):
+        assert main(["sample", run, *words, "--out", str(tmp_path / "x.npz"), "--device", "cpu"]) == 2
+        assert message in capsys.readouterr().err
+    assert train(folder, "began", "--loss", "began", "--condition", "labels") == 2
+    assert "classes is 10; BEGAN's discriminator" in capsys.readouterr().err
+
+
 def test_scores_come_every_so_many_epochs(folder, capsys):
     assert train(folder, "never", "--score-every", "0") == 2
     assert "--score-every is 0.0" in capsys.readouterr().err

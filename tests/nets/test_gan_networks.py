@@ -67,3 +67,65 @@ def test_other_sizes_are_refused():
     for build in (InfoGANGenerator, InfoGANDiscriminator, BEGANDiscriminator):
         with pytest.raises(ArgumentError, match="multiples of 4"):
             build((1, 30, 30))
+
+
+# Classes.
+
+
+def test_without_classes_no_key_is_another():
+    assert set(InfoGANGenerator((1, 8, 4), 3).state_dict()) == {
+        f"{layer}.{part}" for layer in ("fc1", "fc2", "up3", "up4", "norm1", "norm2", "norm3") for part in ("weight", "bias")} | {
+        f"norm{i}.{part}" for i in (1, 2, 3) for part in ("running_mean", "running_var", "num_batches_tracked")}
+    assert not any("embedding" in key for key in InfoGANDiscriminator((1, 8, 4)).state_dict())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_classs_batch_norm_is_a_plain_one_with_its_gain_and_bias(training):
+    torch.manual_seed(0)
+    plain, classed = InfoGANGenerator((2, 4, 8), 3).double(), InfoGANGenerator((2, 4, 8), 3, classes=4).double()
+    z, label = torch.randn(7, 3, dtype=torch.float64), 2
+    own = classed.state_dict()
+    weights = {name: own[name] for name in plain.state_dict() if name in own}
+    for name in ("norm1", "norm2", "norm3"):
+        norm = getattr(classed, name)
+        for table in (norm.gain, norm.bias):
+            assert not table.weight.any()  # at first all classes are alike
+            nn.init.normal_(table.weight)
+        weights |= {f"{name}.weight": 1 + norm.gain.weight[label].detach(), f"{name}.bias": norm.bias.weight[label].detach()}
+        weights |= {f"{name}.{buffer}": own[f"{name}.norm.{buffer}"] for buffer in ("running_mean", "running_var",
+                                                                                    "num_batches_tracked")}
+    plain.load_state_dict(weights)
+    for module in (plain, classed):
+        module.train(training)
+    torch.testing.assert_close(classed(z, torch.full((7,), label)), plain(z))
+    assert classed.norm2.norm.eps == plain.norm2.eps and classed.norm2.norm.decay == plain.norm2.decay
+    mixed = classed.eval()(z, torch.tensor([0, 1, 2, 3, 2, 1, 0]))
+    torch.testing.assert_close(mixed[4], classed(z, torch.full((7,), label))[4])
+
+
+@pytest.mark.parametrize("spectral_norm", [False, True])
+def test_the_projection_is_the_formulas(spectral_norm):
+    torch.manual_seed(0)
+    net = InfoGANDiscriminator((3, 4, 8), batch_norm=False, spectral_norm=spectral_norm, classes=5).double().eval()
+    x, labels = torch.rand(6, 3, 4, 8, dtype=torch.float64), torch.tensor([4, 0, 1, 1, 3, 2])
+    assert abs(float(net.embedding.weight.detach().std()) - 0.02) < 2e-3
+    table = net.embedding.weight / (net.embedding.sigma() if spectral_norm else 1)
+    h = net.features(x)
+    expected = net.head(h)[:, 0] + torch.stack([torch.dot(table[y], row) for y, row in zip(labels.tolist(), h)])
+    torch.testing.assert_close(net(x, labels)[:, 0], expected)
+
+
+@pytest.mark.parametrize(("build", "shape"), [
+    (lambda **options: InfoGANGenerator((1, 4, 4), 3, **options), (3,)),
+    (lambda **options: InfoGANDiscriminator((1, 4, 4), **options), (1, 4, 4))], ids=["generator", "discriminator"])
+def test_networks_of_classes_take_labels_and_no_others_do(build, shape):
+    x, labels = torch.rand(2, *shape), torch.tensor([0, 1])
+    with pytest.raises(ArgumentError, match="not conditioned on classes"):
+        build()(x, labels)
+    with pytest.raises(ArgumentError, match="conditioned on 2 classes; give it the labels"):
+        build(classes=2)(x)
+    for classes in (0, -1, True, 2.0):
+        with pytest.raises(ArgumentError, match=f"classes is {classes}; expected a whole number above 0"):
+            build(classes=classes)
+    compiled = torch.compile(build(classes=2), fullgraph=True, backend="eager")  # what there is to break is in Python
+    assert compiled(x, labels).isfinite().all()

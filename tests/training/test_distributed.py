@@ -74,7 +74,8 @@ def test_a_dead_worker_resumes_from_the_newest_checkpoint(tmp_path):
 
 
 def test_gans_in_two_processes_are_those_of_one_with_the_doubled_batch(tmp_path):
-    losses = ("ns", "wgan-gp", "began")  # one pass through G for both turns, second derivatives, and k_t
+    # one pass through G for both turns, second derivatives, k_t, and labels
+    losses = ("ns", "wgan-gp", "began", "ns+labels")
     start(tmp_path / "one", 16, ",".join(losses), script=GANS)
     start(tmp_path / "two", 8, ",".join(losses), processes=2, script=GANS)
     for loss in losses:

@@ -10,17 +10,12 @@ from torch import Tensor, nn
 
 from vaefast import models
 from vaefast.api.adversary import AdversaryName, image_adversary
-from vaefast.api.base import Part
 from vaefast.api.gan import Adversarial
 from vaefast.api.images import OneStage
-from vaefast.api.reading import Images, source_of
-from vaefast.data.stream import ImageStream
-from vaefast.errors import DataError
-from vaefast.models.condition import as_classes, checked_labels, no_labels
+from vaefast.models.condition import as_classes
 from vaefast.models.gan import Order
 from vaefast.models.gan_losses import LossName
 from vaefast.models.gradient_penalty import PenaltyName
-from vaefast.models.mode import evaluating
 from vaefast.nets import BigGANDiscriminator, BigGANEncoder, BigGANGenerator
 from vaefast.nets.biggan.discriminator import EncoderRule
 from vaefast.nets.biggan.options import check_choice
@@ -121,33 +116,9 @@ class BigGAN(Adversarial):
         self.defaults = (gan_stage(epochs=source.gan_epochs, batch_size=source.batch_size),)
         self._settled = {"ch": ch}
 
-    def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
-        images, described = super()._accept(data)
-        if self.classes and isinstance(images, ImageStream):
-            if not images.labelled:
-                raise DataError(no_labels(self.classes, images.name))
-            images.want_labels(self.classes)  # each batch's are looked at
-        elif self.classes:
-            checked_labels(images.labels, self.classes, images.name)
-        return images, described
-
-    def _parts(self, data: Images, device: torch.device) -> list[Part]:
-        source = source_of(data, device, labels=self.first.classes is not None)
-        return [("stage1", self.first, lambda: source)]
-
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images [B, C, S, S] in [0, 1] of codes [B, k]; of labels [B], or of the classes in turn, if the model has classes."""
-        with evaluating(self.first):
-            return self.first.decode(z, labels)
-
     def sample_codes(self, n: int, generator: torch.Generator | None = None, *, truncation: float | None = None) -> Tensor:
         """n codes z, [n, k], from N(0, I); with `truncation`, each dimension cut off beyond +-truncation."""
         return self.first.prior(n, generator, truncation)
-
-    @property
-    def classes(self) -> int:
-        """Of the labels that it knows; 0: none."""
-        return self.first.classes or 0
 
     def sample(self, n: int, generator: torch.Generator | None = None, *, truncation: float | None = None,
                condition: Any = None, labels: Tensor | None = None) -> Tensor:

@@ -11,7 +11,9 @@ from vaefast import models
 from vaefast.api.base import Part
 from vaefast.api.images import ImageModel
 from vaefast.api.reading import Images, source_of
-from vaefast.errors import ArgumentError
+from vaefast.data.stream import ImageStream
+from vaefast.errors import ArgumentError, DataError
+from vaefast.models.condition import as_classes, checked_labels, no_labels
 from vaefast.models.doors import no_loss
 from vaefast.models.gan import Codes, Order
 from vaefast.models.gan_losses import LOSSES, Authors, LossName
@@ -54,8 +56,28 @@ class Adversarial(ImageModel):
         """Dimensions k of a code z."""
         return self.first.latent_dim
 
+    @property
+    def classes(self) -> int:
+        """Of the labels that it knows; 0: none."""
+        return self.first.classes or 0
+
+    def _labelled(self, data: Any, condition: Any) -> Any:
+        if not self.classes:
+            raise ArgumentError("condition is given, but this model knows no classes: build it with classes=N.")
+        return super()._labelled(data, condition)
+
+    def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
+        images, described = super()._accept(data)
+        if self.classes and isinstance(images, ImageStream):
+            if not images.labelled:
+                raise DataError(no_labels(self.classes, images.name))
+            images.want_labels(self.classes)  # each batch's are looked at
+        elif self.classes:
+            checked_labels(images.labels, self.classes, images.name)
+        return images, described
+
     def _parts(self, data: Images, device: torch.device) -> list[Part]:
-        source = source_of(data, device)
+        source = source_of(data, device, labels=self.classes > 0)
         return [("stage1", self.first, lambda: source)]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
@@ -67,14 +89,16 @@ class Adversarial(ImageModel):
         """n codes z, [n, k], as in training."""
         return self.first.prior(n, generator)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Images [B, C, H, W] of codes [B, k], clipped to [0, 1]."""
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images [B, C, H, W] of codes [B, k], clipped to [0, 1]; of labels [B], or of the classes in turn, if the model has
+        classes."""
         with evaluating(self.first):
-            return clipped(self.first.decode(z), self.first.generator)
+            return clipped(self.first.decode(z, labels), self.first.generator)
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n images, [n, C, H, W] in [0, 1]."""
-        return self.decode(self.sample_codes(n, generator))
+    def sample(self, n: int, generator: torch.Generator | None = None, *, condition: Any = None) -> Tensor:
+        """n images, [n, C, H, W] in [0, 1]; of classes where `condition` says so (one for all, or n of them), else of the classes
+        in turn, if the model has classes."""
+        return self.decode(self.sample_codes(n, generator), as_classes(condition, n, self.classes, self.device))
 
 
 class GAN(Adversarial):
@@ -93,6 +117,9 @@ class GAN(Adversarial):
         latent_dim: dimensions of the code z.
         nets: "infogan", those of the source; or give both `generator` and `discriminator`.
         generator: any module code -> image or logits, discriminator: any module image -> logit [B, 1] (see `vaefast.models.GAN`).
+        classes: number of classes, if both networks are to be conditioned on the data's labels (0 to classes - 1): those of
+            `nets` by a gain and bias of each class in the generator's batch norms and a projection in the discriminator; your own
+            are called with labels [B], too. Not for "began".
         penalty, lambda_: a gradient penalty (none, gp, dragan, dragan-v3, r1) and its weight.
         disc_iters: discriminator steps a generator step.
         batch_norm, spectral_norm: in the discriminator of `nets`.
@@ -111,7 +138,7 @@ class GAN(Adversarial):
 
     def __init__(self, image_shape: tuple[int, int, int], loss: LossName = "ns", latent_dim: int = 64, *,
                  nets: Literal["infogan"] = "infogan", generator: nn.Module | None = None, discriminator: nn.Module | None = None,
-                 penalty: PenaltyName | None = None, lambda_: float = models.gan.PENALTY_WEIGHT,
+                 classes: int | None = None, penalty: PenaltyName | None = None, lambda_: float = models.gan.PENALTY_WEIGHT,
                  disc_iters: int | None = None, batch_norm: bool | None = None,
                  spectral_norm: bool = False, weight_penalty: float = 0.0, weight_clip: float | None = None, order: Order = "dg",
                  same_z: bool | None = None, z: Codes = "uniform", image_range: tuple[float, float] | None = None,
@@ -131,13 +158,13 @@ class GAN(Adversarial):
         clip = authors.weight_clip if weight_clip is None else weight_clip
         if generator is None or discriminator is None:
             norm = authors.batch_norm if batch_norm is None else batch_norm
-            generator = InfoGANGenerator(image_shape, latent_dim)
-            discriminator = _discriminator(image_shape, loss, norm, spectral_norm)
+            generator = InfoGANGenerator(image_shape, latent_dim, classes=classes)
+            discriminator = _discriminator(image_shape, loss, norm, spectral_norm, classes)
         super().__init__(models.GAN(
-            generator, discriminator, image_shape=image_shape, latent_dim=latent_dim, loss=loss, penalty=penalty, lambda_=lambda_,
-            weight_penalty=weight_penalty, disc_iters=authors.disc_iters if disc_iters is None else disc_iters, order=order,
-            same_z=same_z, z=z, image_range=image_range, began_lambda=began_lambda, began_gamma=began_gamma,
-            began_clip=began_clip))
+            generator, discriminator, image_shape=image_shape, latent_dim=latent_dim, classes=classes, loss=loss, penalty=penalty,
+            lambda_=lambda_, weight_penalty=weight_penalty,
+            disc_iters=authors.disc_iters if disc_iters is None else disc_iters, order=order, same_z=same_z, z=z,
+            image_range=image_range, began_lambda=began_lambda, began_gamma=began_gamma, began_clip=began_clip))
         self.defaults = (settings_of(authors, clip),)
 
 
@@ -148,9 +175,10 @@ def settings_of(authors: Authors, weight_clip: float | None) -> StageSettings:
     return StageSettings(steps=STEPS, **common, players=clipped)
 
 
-def _discriminator(image_shape: tuple[int, int, int], loss: str, batch_norm: bool, spectral_norm: bool) -> nn.Module:
+def _discriminator(image_shape: tuple[int, int, int], loss: str, batch_norm: bool, spectral_norm: bool,
+                   classes: int | None) -> nn.Module:
     if not LOSSES[loss].reconstructs:
-        return InfoGANDiscriminator(image_shape, batch_norm=batch_norm, spectral_norm=spectral_norm)
+        return InfoGANDiscriminator(image_shape, batch_norm=batch_norm, spectral_norm=spectral_norm, classes=classes)
     if spectral_norm:
         raise ArgumentError("spectral_norm is True; BEGAN's discriminator, an autoencoder, has none.")
     return BEGANDiscriminator(image_shape, batch_norm=batch_norm)

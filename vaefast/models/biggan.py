@@ -1,38 +1,32 @@
-"""A GAN of BigGAN's networks: labels, orthogonal regularisation, and what helps when sampling."""
+"""A GAN of BigGAN's networks: orthogonal regularisation, and what helps when sampling."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
-from vaefast.models.doors import takes_codes, takes_images
+from vaefast.models.doors import takes_images
 from vaefast.models.gan import GAN, Net
 from vaefast.models.gan_losses import LOSSES
 from vaefast.models.mode import evaluating
 from vaefast.models.orthogonal import orthogonal_penalty
-from vaefast.models.player import Player
 from vaefast.nets import BatchNorm
 from vaefast.nets.shapes import whole_number
 
 
 class BigGAN(GAN):
-    """`GAN` for networks that may be conditioned on labels, with the training of Hinrichsen's BigGAN by default.
+    """`GAN` with the training of Hinrichsen's BigGAN by default, and what Brock et al. add to it.
 
     An iteration is D, G, and D once more on the same images, with fresh codes each.
 
     Args:
         generator: module (code [B, latent_dim], labels [B] if it has classes) -> image, discriminator: module (image, labels) ->
             logit [B, 1], such as `nets.BigGANGenerator` and `nets.BigGANDiscriminator`.
-        image_shape, latent_dim: as in `GAN`.
-        classes: number of classes; None for none. Losses then take the labels after the images, and a fake has the label of the
-            image beside it.
+        image_shape, latent_dim, classes: as in `GAN`, but that losses take the labels before the codes.
         orthogonal_weight: times `orthogonal_penalty` of G, added to its loss.
         loss, order, z, options: as in `GAN`, with other defaults.
 
@@ -44,80 +38,27 @@ class BigGAN(GAN):
     """
 
     def __init__(self, generator: nn.Module, discriminator: nn.Module, *, image_shape: tuple[int, ...], latent_dim: int = 256,
-                 classes: int | None = None, orthogonal_weight: float = 0.0, loss: str = "ns", order: str = "dgd",
-                 z: str = "normal", **options: Any) -> None:
+                 orthogonal_weight: float = 0.0, loss: str = "ns", order: str = "dgd", z: str = "normal",
+                 **options: Any) -> None:
         super().__init__(generator, discriminator, image_shape=image_shape, latent_dim=latent_dim, loss=loss, order=order, z=z,
                          **options)
         if loss in LOSSES and LOSSES[loss].reconstructs:
             raise ArgumentError(f"loss is {loss!r}, whose discriminator returns images; BigGAN's returns logits.")
         if isinstance(orthogonal_weight, bool) or not 0 <= orthogonal_weight < math.inf:
             raise ArgumentError(f"orthogonal_weight is {orthogonal_weight!r}; expected a number of 0 or more.")
-        self.classes = None if classes is None else whole_number("classes", classes)
         self.orthogonal_weight = float(orthogonal_weight)
-        self._labels: Tensor | None = None
-
-    def players(self) -> list[Player]:
-        """As `GAN`'s; with classes the losses take labels after the images."""
-        players = super().players()
-        if self.classes is None:
-            return players
-        return [self._with_labels(p) for p in players]
-
-    def _with_labels(self, player: Player) -> Player:
-        compiled = player.compiled
-        assert compiled is not None
-        return replace(player, loss=self._labelled(player.loss), compiled=lambda: self._labelled(compiled()))
-
-    def finish_iteration(self, x: Tensor, labels: Tensor | None = None) -> None:
-        """As `GAN`'s."""
-        super().finish_iteration(x)
-
-    def _labelled(self, loss: Callable[[Tensor], dict[str, Tensor]]) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
-        def call(x: Tensor, labels: Tensor) -> dict[str, Tensor]:
-            with self._given(labels):
-                return loss(x)
-        return call
-
-    @contextmanager
-    def _given(self, labels: Tensor | None) -> Iterator[None]:
-        """The labels of what G makes and D judges inside."""
-        if (labels is None) != (self.classes is None):
-            raise ArgumentError("this model has no classes, but labels were given; leave them out." if self.classes is None else
-                                f"this model has {self.classes} classes; give it the labels [B], too.")
-        self._labels = labels
-        try:
-            yield
-        finally:
-            self._labels = None
-
-    def _conditioned(self, net: Callable[..., Tensor]) -> Net:
-        """`net` with the labels at hand; twice as many images are two batches of the same labels."""
-        labels = self._labels
-        if labels is None:
-            return net
-        return lambda x: net(x, labels if len(x) == len(labels) else labels.repeat(len(x) // len(labels)))
-
-    def generate(self, z: Tensor, net: Net | None = None) -> Tensor:
-        """As `GAN.generate`."""
-        return super().generate(z, self._conditioned(self.generator if net is None else net))
-
-    def judge(self, x: Tensor, net: Net | None = None) -> Tensor:
-        """As `GAN.judge`."""
-        return super().judge(x, self._conditioned(self.discriminator if net is None else net))
 
     @takes_images
     def discriminator_loss(  # type: ignore[override]  # labels come with the images
             self, x: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> dict[str, Tensor]:
-        """As `GAN.discriminator_loss`, with labels [B] where the model has classes."""
-        with self._given(labels):
-            return super().discriminator_loss(x, z)
+        """As `GAN.discriminator_loss`."""
+        return super().discriminator_loss(x, z, labels)
 
     @takes_images
     def generator_loss(  # type: ignore[override]
             self, x: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> dict[str, Tensor]:
-        """As `GAN.generator_loss`, with labels [B] where the model has classes; and the term `orthogonal`, if it is weighed."""
-        with self._given(labels):
-            return super().generator_loss(x, z)
+        """As `GAN.generator_loss`; and the term `orthogonal`, if it is weighed."""
+        return super().generator_loss(x, z, labels)
 
     def generator_terms(self, x: Tensor, fake: Tensor, net: Net | None = None) -> dict[str, Tensor]:
         """As `GAN.generator_terms`."""
@@ -140,17 +81,6 @@ class BigGAN(GAN):
         uniform = torch.rand(n, self.latent_dim, generator=generator, device=like.device, dtype=torch.float64)
         codes = torch.erfinv(uniform.mul_(2).sub_(1).mul_(share)).mul_(math.sqrt(2.0))
         return codes.clamp_(-truncation, truncation).to(like.dtype)
-
-    def labels_for(self, n: int) -> Tensor | None:
-        """Labels 0, 1, ..., classes - 1, 0, ... of n samples, [n]; None where the model has no classes."""
-        return None if self.classes is None else torch.arange(n, device=self.lambda_.device) % self.classes
-
-    @takes_codes
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images [B, *image_shape] of codes [B, latent_dim], in [0, 1]; of `labels_for(B)`, if the model has classes and no
-        labels are given."""
-        with self._given(self.labels_for(len(z)) if labels is None else labels):
-            return super().decode(z)
 
     def sample(self, n: int, generator: torch.Generator | None = None, *, truncation: float | None = None,
                labels: Tensor | None = None) -> Tensor:

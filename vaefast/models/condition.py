@@ -106,8 +106,9 @@ def conditions_for(model: Any, n: int, condition: Any = None, generator: torch.G
     return as_condition(model, condition, n)
 
 
-def as_classes(condition: Any, n: int, classes: int, device: torch.device) -> Tensor | None:
-    """The class of each of n samples, int64 [n]: of one class for all, or of n of them; None stays None.
+def as_classes(condition: Any, n: int, classes: int, device: torch.device, name: str = "condition") -> Tensor | None:
+    """The class of each of n samples, int64 [n]: of one class for all, or of n of them; None stays None. `name` is what the door
+    calls them.
 
     Raises:
         ArgumentError: the model knows no classes, or they are not whole numbers from 0 to classes - 1, one or n.
@@ -115,7 +116,7 @@ def as_classes(condition: Any, n: int, classes: int, device: torch.device) -> Te
     if condition is None:
         return None
     if not classes:
-        raise ArgumentError(f"condition is {_short(condition)}, but this model knows no classes: build it with classes=N, and "
+        raise ArgumentError(f"{name} is {_short(condition)}, but this model knows no classes: build it with classes=N, and "
                             "fit it to data with labels.")
     try:
         chosen = torch.as_tensor(condition if isinstance(condition, Tensor) else np.asarray(condition), device=device)
@@ -123,11 +124,11 @@ def as_classes(condition: Any, n: int, classes: int, device: torch.device) -> Te
         chosen = torch.empty(0, dtype=torch.double)
     whole = not (chosen.is_floating_point() or chosen.is_complex() or chosen.dtype == torch.bool)
     if not whole or chosen.ndim > 1 or (chosen.ndim == 1 and len(chosen) != n):
-        raise ArgumentError(f"condition is {_short(condition)}; expected a class from 0 to {classes - 1}, or {n} of them, one a "
+        raise ArgumentError(f"{name} is {_short(condition)}; expected a class from 0 to {classes - 1}, or {n} of them, one a "
                             "sample.")
     chosen = chosen.long()
     if chosen.numel() and not 0 <= int(chosen.min()) <= int(chosen.max()) < classes:
-        raise ArgumentError(f"condition holds the classes {int(chosen.min())} to {int(chosen.max())}; this model knows 0 to "
+        raise ArgumentError(f"{name} holds the classes {int(chosen.min())} to {int(chosen.max())}; this model knows 0 to "
                             f"{classes - 1}.")
     return chosen.expand(n)
 

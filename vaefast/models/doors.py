@@ -127,11 +127,11 @@ def as_examples(model: Any, given: Any) -> Tensor:
         if x.dtype != torch.uint8:
             if not x.is_floating_point():
                 raise wrong_dtype(x.dtype)
-            if _readable(x, model) and outside(x):
+            if readable(x, model) and outside(x):
                 x = x.clamp(0, 1)
     else:
         x = x if x.dtype == torch.uint8 else _floating(x, "examples", like)
-        if x.is_floating_point() and _readable(x, model):
+        if x.is_floating_point() and readable(x, model):
             require_finite(x)
     dtype = like.dtype if x.is_floating_point() else None
     if dtype is not None and getattr(model, "standardiser", None) is not None:
@@ -220,7 +220,7 @@ def _like(model: Any) -> Tensor:
     return next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
 
 
-def _readable(x: Tensor, model: nn.Module) -> bool:
+def readable(x: Tensor, model: nn.Module) -> bool:
     """Whether the values of x can be read here, and are worth the wait."""
     if not x.numel() or x.is_meta or torch.jit.is_tracing() or is_transformed(x):
         return False

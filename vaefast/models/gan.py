@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
-from vaefast.models.doors import no_loss, takes_codes, takes_images
+from vaefast.models.condition import as_classes
+from vaefast.models.doors import no_loss, readable, takes_codes, takes_images
 from vaefast.models.draws import Draws
 from vaefast.models.gan_losses import LOSSES
 from vaefast.models.gradient_penalty import PENALTIES, gradient_penalty
@@ -45,6 +46,8 @@ class GAN(Draws, nn.Module):
             `vaefast.nets`) it is given real and fake images in one pass, which is faster and means the same.
         image_shape: shape of one example, such as (3, 64, 64); (2,) for points of the plane, scaled to [0, 1] as images are.
         latent_dim: k.
+        classes: number of classes; None for none. Both networks are called with labels [B], int64 from 0 to classes - 1, too, and
+            a fake, or what is penalised, has the label of the image beside it. Not for "began".
         loss: one of `models.gan_losses.LOSSES`: mm, ns, lsgan, wgan, wgan-gp, dragan, began, hinge, relativistic.
         penalty: of `models.gradient_penalty.PENALTIES`: none, gp, dragan, dragan-v3, r1; None for the one that belongs to the
             loss (gp to wgan-gp, dragan to dragan).
@@ -71,15 +74,19 @@ class GAN(Draws, nn.Module):
     k_t: Tensor
 
     def __init__(self, generator: nn.Module, discriminator: nn.Module, *, image_shape: tuple[int, ...], latent_dim: int,
-                 loss: str = "ns", penalty: str | None = None, lambda_: float = PENALTY_WEIGHT, weight_penalty: float = 0.0,
-                 disc_iters: int = 1, order: str = "dg", same_z: bool | None = None, z: str = "uniform",
-                 image_range: tuple[float, float] | None = None, began_lambda: float = 1e-3, began_gamma: float = 0.75,
-                 began_clip: bool = False) -> None:
+                 classes: int | None = None, loss: str = "ns", penalty: str | None = None, lambda_: float = PENALTY_WEIGHT,
+                 weight_penalty: float = 0.0, disc_iters: int = 1, order: str = "dg", same_z: bool | None = None,
+                 z: str = "uniform", image_range: tuple[float, float] | None = None, began_lambda: float = 1e-3,
+                 began_gamma: float = 0.75, began_clip: bool = False) -> None:
         super().__init__()
         for name, value, known in (("loss", loss, LOSSES), ("order", order, ORDERS), ("z", z, CODES)):
             if value not in known:
                 raise ArgumentError(f"{name} is {value!r}; expected one of {', '.join(known)}.")
         self.loss_name, self.losses = loss, LOSSES[loss]
+        self.classes = None if classes is None else whole_number("classes", classes)
+        if self.classes is not None and self.losses.reconstructs:
+            raise ArgumentError(f"classes is {classes}; {loss.upper()}'s discriminator, an autoencoder, says nothing of classes: "
+                                "choose another loss, or leave them out.")
         self.penalty = self.losses.penalty if penalty is None else penalty
         if self.penalty not in PENALTIES:
             raise ArgumentError(f"penalty is {penalty!r}; expected one of {', '.join(PENALTIES)}, or None for the loss's own.")
@@ -107,21 +114,67 @@ class GAN(Draws, nn.Module):
         self.register_buffer("lambda_", torch.tensor(float(lambda_)), persistent=False)
         self.register_buffer("k_t", torch.zeros(()), persistent=self.losses.balanced)
         self._turns = _Turns(self)
+        self._labels: Tensor | None = None
 
     def players(self) -> list[Player]:
-        """"discriminator", then "generator" on the same images, in every `disc_iters`-th iteration."""
+        """"discriminator", then "generator" on the same images, in every `disc_iters`-th iteration; with classes their losses
+        take labels after the images."""
         turns = self._turns
         turns.moved = list(trainable(self.generator).values())
         first = Player("discriminator", trainable(self.discriminator), turns.discriminator, compiled=turns.compiled_discriminator)
         second = Player("generator", trainable(self.generator), turns.generator, new_batch=False, every=self.disc_iters,
                         compiled=turns.compiled_generator)
+        if self.classes is not None:
+            first, second = self._with_labels(first), self._with_labels(second)
         return [first, second, *([replace(first, new_batch=False, every=self.disc_iters)] if self.order == "dgd" else [])]
 
-    def finish_iteration(self, x: Tensor) -> None:
-        """What the engine calls after the turns of an iteration, with its images: moves k_t."""
+    def finish_iteration(self, x: Tensor, labels: Tensor | None = None) -> None:
+        """What the engine calls after the turns of an iteration, with its images (and labels): moves k_t."""
         codes = self._turns.end()
         if self.losses.balanced:
             self.balance(x, torch.cat(codes))
+
+    # Labels: those at hand go to whichever network is called, and so into every loss and penalty.
+
+    def labels_for(self, n: int) -> Tensor | None:
+        """Labels 0, 1, ..., classes - 1, 0, ... of n samples, [n]; None where the model has no classes."""
+        return None if self.classes is None else torch.arange(n, device=self.lambda_.device) % self.classes
+
+    def _with_labels(self, player: Player) -> Player:
+        compiled = player.compiled
+        assert compiled is not None
+        return replace(player, loss=self._labelled(player.loss), compiled=lambda: self._labelled(compiled()))
+
+    def _labelled(self, loss: Callable[[Tensor], dict[str, Tensor]]) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
+        def call(x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+            with self._given(labels):
+                return loss(x)
+        return call
+
+    @contextmanager
+    def _given(self, labels: Tensor | None) -> Iterator[None]:
+        """The labels of what G makes and D judges inside."""
+        if (labels is None) != (self.classes is None):
+            raise ArgumentError("this model has no classes, but labels were given; leave them out." if self.classes is None else
+                                f"this model has {self.classes} classes; give it the labels [B], too.")
+        self._labels = labels
+        try:
+            yield
+        finally:
+            self._labels = None
+
+    def _at_the_door(self, labels: Any, n: int) -> Any:
+        """Labels of n examples that a user gave, looked at where values can be."""
+        if self.classes is None or isinstance(labels, Tensor) and not readable(labels, self):
+            return labels
+        return as_classes(labels, n, self.classes, self.lambda_.device, "labels")
+
+    def _conditioned(self, net: Callable[..., Tensor]) -> Net:
+        """`net` with the labels at hand; twice as many images are two batches of the same labels."""
+        labels = self._labels
+        if labels is None:
+            return net
+        return lambda x: net(x, labels if len(x) == len(labels) else labels.repeat(len(x) // len(labels)))
 
     # Codes and images.
 
@@ -138,17 +191,20 @@ class GAN(Draws, nn.Module):
         return own_rows(like, lambda shape: self.prior(shape[0]))
 
     @takes_codes
-    def decode(self, z: Tensor) -> Tensor:
-        """Images [B, *image_shape] of codes [B, latent_dim], in [0, 1] (as far as the generator keeps to its range)."""
-        return self._as_given(self.generate(z))
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images [B, *image_shape] of codes [B, latent_dim], in [0, 1] (as far as the generator keeps to its range); of labels
+        [B], or of `labels_for(B)`, if the model has classes."""
+        with self._given(self.labels_for(len(z)) if labels is None else self._at_the_door(labels, len(z))):
+            return self._as_given(self.generate(z))
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n images, [n, *image_shape] in [0, 1]."""
-        return self.decode(self.prior(n, generator))
+    def sample(self, n: int, generator: torch.Generator | None = None, *, labels: Tensor | None = None) -> Tensor:
+        """n images, [n, *image_shape] in [0, 1]; see `decode`."""
+        return self.decode(self.prior(n, generator), labels)
 
     def generate(self, z: Tensor, net: Net | None = None) -> Tensor:
         """Images [B, *image_shape] of codes in `image_range`, as D sees them; `net` is called in G's place."""
-        raw = full_precision((self.generator if net is None else net)(in_dtype(z, self.lambda_)))
+        net = self._conditioned(self.generator if net is None else net)
+        raw = full_precision(net(in_dtype(z, self.lambda_)))
         if gives_logits(self.generator):
             return self._as_seen(torch.sigmoid(raw))
         own_range = getattr(self.generator, "image_range", (0, 1))
@@ -157,7 +213,8 @@ class GAN(Draws, nn.Module):
     def judge(self, x: Tensor, net: Net | None = None) -> Tensor:
         """The scores of images [B, *image_shape] in `image_range`, [B], by what D says of them (`Loss.scores`): logits, or errors
         of its reconstructions. `net` is called in D's place."""
-        return self.losses.scores(full_precision((self.discriminator if net is None else net)(x)), x)
+        net = self._conditioned(self.discriminator if net is None else net)
+        return self.losses.scores(full_precision(net(x)), x)
 
     def _judge_both(self, real: Tensor, fake: Tensor, net: Net | None) -> tuple[Tensor, Tensor]:
         if not getattr(self.discriminator, "rowwise", False) or len(real) != len(fake):
@@ -179,25 +236,29 @@ class GAN(Draws, nn.Module):
         raise no_loss(self, "discriminator_loss(images) and generator_loss(images) for those of its two players")
 
     @takes_images
-    def discriminator_loss(self, x: Tensor, z: Tensor | None = None) -> dict[str, Tensor]:
-        """Terms of D's loss of images [B, *image_shape] (uint8, or in [0, 1]) and as many fakes, of codes z or drawn.
+    def discriminator_loss(self, x: Tensor, z: Tensor | None = None, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """Terms of D's loss of images [B, *image_shape] (uint8, or in [0, 1]) and as many fakes, of codes z or drawn; with
+        labels [B] where the model has classes.
 
         Returns scalars `loss` (with gradient to D alone) and, detached: `penalty` and `weight_penalty`, where there are some;
         `real` and `fake`, the means of what D says; `accuracy`, the share of both that it tells right, where the loss has a
         boundary; where it is balanced `k_t` and `convergence` E(real) + |gamma E(real) - E(fake)|.
         """
-        with torch.no_grad():
-            fake = self.generate(self.codes_for(x) if z is None else z)
-        return self.discriminator_terms(x, fake)
+        with self._given(self._at_the_door(labels, len(x))):
+            with torch.no_grad():
+                fake = self.generate(self.codes_for(x) if z is None else z)
+            return self.discriminator_terms(x, fake)
 
     @takes_images
-    def generator_loss(self, x: Tensor, z: Tensor | None = None) -> dict[str, Tensor]:
-        """Terms of G's loss of as many fakes as there are images x [B, *image_shape] (uint8, or in [0, 1]).
+    def generator_loss(self, x: Tensor, z: Tensor | None = None, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """Terms of G's loss of as many fakes as there are images x [B, *image_shape] (uint8, or in [0, 1]); with labels [B] where
+        the model has classes.
 
         Returns scalars `loss` (with gradient to G alone) and, detached, `diversity`: the standard deviation over the batch of
         the fakes, mean over pixels, divided by that of the images. Near 0 all fakes are the same.
         """
-        return self.generator_terms(x, self.generate(self.codes_for(x) if z is None else z))
+        with self._given(self._at_the_door(labels, len(x))):
+            return self.generator_terms(x, self.generate(self.codes_for(x) if z is None else z))
 
     def discriminator_terms(self, x: Tensor, fake: Tensor, net: Net | None = None) -> dict[str, Tensor]:
         """`discriminator_loss` of given fakes (in `image_range`); `net` is called in D's place but for gradient penalties."""

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaefast.nets import infogan
+from vaefast.nets.biggan.conditional import ConditionalBatchNorm, SpectralEmbedding, check_labels, class_table, projection
 from vaefast.nets.infogan import InfoGANDecoder, check_image_shape
 from vaefast.nets.layers import BatchNorm, SpectralConv2d, SpectralLinear, init_normal
 from vaefast.nets.shapes import whole_number
@@ -24,35 +25,48 @@ def _activate(x: Tensor) -> Tensor:
 
 
 class InfoGANGenerator(InfoGANDecoder):
-    """Code [B, latent_dim] -> logits [B, C, H, W]; the image is their sigmoid.
+    """Code [B, latent_dim] (and labels [B], if it has classes) -> logits [B, C, H, W]; the image is their sigmoid.
 
-    `nets.InfoGANDecoder` with leaky ReLU and another eps. 6,642,241 parameters at 28x28x1 with 64 latent dimensions; height and
-    width must be multiples of 4 (`ArgumentError`). Source: Lucic et al. 2018, "Are GANs Created Equal?", as in their code.
+    `nets.InfoGANDecoder` with leaky ReLU and another eps; with `classes` each batch norm has a gain and a bias for each class.
+    6,642,241 parameters at 28x28x1 with 64 latent dimensions; height and width must be multiples of 4 (`ArgumentError`).
+    Source: Lucic et al. 2018, "Are GANs Created Equal?", as in their code; classes: see `ConditionalBatchNorm`.
     """
 
     image_range = (0, 1)
 
-    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 64, *, classes: int | None = None) -> None:
         super().__init__(image_shape, whole_number("latent_dim", latent_dim), eps=EPS)
+        self.classes = classes
+        if classes is not None:
+            count = whole_number("classes", classes)
+            for name in ("norm1", "norm2", "norm3"):
+                plain = getattr(self, name)
+                setattr(self, name, ConditionalBatchNorm(plain.features, count, class_table, decay=plain.decay, eps=EPS))
 
     def activate(self, x: Tensor) -> Tensor:
         return _activate(x)
 
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        check_labels(labels, self.classes)
+        return super().forward(z) if labels is None else super().forward(z, labels)
+
 
 class InfoGANDiscriminator(nn.Module):
-    """Image [B, C, H, W] -> logit [B, 1].
+    """Image [B, C, H, W] (and labels [B], if it has classes) -> logit [B, 1].
 
     Args:
         image_shape: (C, H, W), multiples of 4 (`ArgumentError`).
         batch_norm: in the middle two layers.
-        spectral_norm: on all four weight layers; not in the source, an option of later GANs.
+        spectral_norm: on all four weight layers, and the embedding; not in the source, an option of later GANs.
+        classes: number of classes; the logit then has the product of the label's embedding and the head's input (`projection`).
 
     6,559,169 parameters at 28x28x1 with batch norm. Source: as `InfoGANGenerator`.
     """
 
     rowwise = True
 
-    def __init__(self, image_shape: tuple[int, int, int], *, batch_norm: bool = True, spectral_norm: bool = False) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], *, batch_norm: bool = True, spectral_norm: bool = False,
+                 classes: int | None = None) -> None:
         super().__init__()
         channels, height, width = check_image_shape(image_shape)
         conv, linear = (SpectralConv2d, SpectralLinear) if spectral_norm else (nn.Conv2d, nn.Linear)
@@ -63,12 +77,23 @@ class InfoGANDiscriminator(nn.Module):
         self.norm3 = _norm(infogan.HIDDEN, batch_norm)
         self.head = linear(infogan.HIDDEN, 1)
         self.apply(init_normal)
+        self.classes, self.embedding = classes, None
+        if classes is not None:
+            table = SpectralEmbedding if spectral_norm else nn.Embedding
+            self.embedding = table(whole_number("classes", classes), infogan.HIDDEN)
+            nn.init.normal_(self.embedding.weight, std=0.02)  # as the head's, so that neither outweighs the other at first
 
-    def forward(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:
+        """What the head sees, [B, 1024]."""
         h = _activate(self.conv1(x))
         h = _activate(self.norm2(self.conv2(h)))
-        h = _activate(self.norm3(self.fc3(h.flatten(1))))
-        return self.head(h)
+        return _activate(self.norm3(self.fc3(h.flatten(1))))
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        check_labels(labels, self.classes)
+        h = self.features(x)
+        logits = self.head(h)
+        return logits if self.embedding is None or labels is None else logits + projection(self.embedding, labels, h)
 
 
 class BEGANDiscriminator(nn.Module):

@@ -58,7 +58,7 @@ class InfoGANDecoder(nn.Module):
     """Code [B, latent_dim] -> logits [B, C, H, W]; the image is their sigmoid.
 
     No spectral norm; `eps` is that of batch norm. Source: Dai & Wipf's code, class `Infogan`; 6,642,241 parameters at 28x28x1
-    with 64 latent dimensions.
+    with 64 latent dimensions. A `condition` goes to the norms, for those that take one.
     """
 
     output = "logits"
@@ -81,8 +81,8 @@ class InfoGANDecoder(nn.Module):
         """The activation between layers."""
         return F.relu(x)
 
-    def forward(self, z: Tensor) -> Tensor:
-        h = self.activate(self.norm1(self.fc1(z)))
-        h = self.activate(self.norm2(self.fc2(h))).unflatten(1, self.grid)
-        h = self.activate(self.norm3(self.up3(h)))
+    def forward(self, z: Tensor, *condition: Tensor) -> Tensor:
+        h = self.activate(self.norm1(self.fc1(z), *condition))
+        h = self.activate(self.norm2(self.fc2(h), *condition)).unflatten(1, self.grid)
+        h = self.activate(self.norm3(self.up3(h), *condition))
         return self.up4(h)

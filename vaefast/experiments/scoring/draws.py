@@ -14,6 +14,7 @@ from vaefast.errors import ArgumentError
 from vaefast.experiments.scoring.codes import infers
 from vaefast.models import Mixture
 from vaefast.models.draws import Sampler, best_sampler
+from vaefast.models.second_stage import TwoStages
 
 SAMPLERS = ("prior", "mixture", "second")
 """Where codes come from: N(0, I), a Gaussian mixture fitted to q(z) of the training images, or the second stage."""
@@ -53,11 +54,13 @@ def class_sampler(model: Any, condition: Sequence[int], **options: Any) -> Sampl
     """Draws images of the classes of `condition` in turn, from one call to the next; `options` go to the model's `sample`.
 
     Raises:
-        ArgumentError: the model knows no such class.
+        ArgumentError: the model knows no classes, or no such options.
     """
     if not getattr(model, "classes", 0):
         raise ArgumentError(f"condition is {', '.join(map(str, condition))}, but this model knows no classes; train one with "
                             "condition='labels'.")
+    if options and not isinstance(model, TwoStages):
+        raise ArgumentError(f"{', '.join(options)} is for a second stage that is a flow; a {model.kind} model has none.")
     turns = cycle(condition)
     return lambda n, generator: model.sample(n, generator, condition=list(islice(turns, n)), **options)
 

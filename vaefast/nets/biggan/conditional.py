@@ -16,7 +16,7 @@ MOMENTUM = 0.1
 
 
 class ConditionalBatchNorm(nn.Module):
-    """Batch norm of x [B, C, H, W] with gain 1 + A c and bias D c of a condition c [B, condition].
+    """Batch norm of x [B, C, ...] with gain 1 + A c and bias D c of a condition c [B, condition].
 
     The 1 keeps a network alive whose A c starts near 0. With `condition` 0 it is an ordinary batch norm.
     Source: Brock et al. 2019, "Large Scale GAN Training for High Fidelity Natural Image Synthesis", appendix B.
@@ -24,12 +24,14 @@ class ConditionalBatchNorm(nn.Module):
     Args:
         features: C.
         condition: dimensions of c; 0 for none.
-        linear: builds A and D from (inputs, outputs, bias=).
+        linear: builds A and D from (inputs, outputs, bias=); with `class_table` c is the labels [B] of so many classes.
+        decay, eps: as of `BatchNorm`.
     """
 
-    def __init__(self, features: int, condition: int = 0, linear: Callable[..., Any] = nn.Linear) -> None:
+    def __init__(self, features: int, condition: int = 0, linear: Callable[..., Any] = nn.Linear, *,
+                 decay: float = 1 - MOMENTUM, eps: float = 1e-5) -> None:
         super().__init__()
-        self.norm = BatchNorm(features, decay=1 - MOMENTUM, affine=condition == 0)
+        self.norm = BatchNorm(features, decay=decay, eps=eps, affine=condition == 0)
         self.gain = linear(condition, features, bias=False) if condition else None
         self.bias = linear(condition, features, bias=False) if condition else None
 
@@ -37,8 +39,16 @@ class ConditionalBatchNorm(nn.Module):
         y = self.norm(x)
         if self.gain is None or self.bias is None:
             return y
-        gain, bias = (1 + self.gain(condition))[..., None, None], self.bias(condition)[..., None, None]
+        shape = (*y.shape[:2], *[1] * (y.ndim - 2))
+        gain, bias = (1 + self.gain(condition)).view(shape), self.bias(condition).view(shape)
         return torch.addcmul(bias, y, gain).to(y.dtype)
+
+
+def class_table(classes: int, outputs: int, bias: bool = False) -> nn.Embedding:
+    """A row of `outputs` numbers for each class, 0 at first: what a linear map makes of one-hot labels, looked up."""
+    table = nn.Embedding(classes, outputs)
+    nn.init.zeros_(table.weight)
+    return table
 
 
 class LabelEmbedding(nn.Module):
@@ -62,6 +72,14 @@ class SpectralEmbedding(SpectralNorm, nn.Embedding):
 
     def forward(self, labels: Tensor) -> Tensor:
         return F.embedding(labels, self.weight / self.sigma())
+
+
+def projection(embedding: nn.Module, labels: Tensor, features: Tensor) -> Tensor:
+    """<embedding(y), h> of labels y [B] and features h [B, F], [B, 1]: what a class adds to a discriminator's logit.
+
+    Source: Miyato & Koyama 2018, "cGANs with Projection Discriminator", equation 3.
+    """
+    return (embedding(labels) * features).sum(1, keepdim=True)
 
 
 def check_labels(labels: Tensor | None, classes: int | None) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vaefast.nets.biggan.attention import SelfAttention
 from vaefast.nets.biggan.blocks import DeepDown, NormalDown
-from vaefast.nets.biggan.conditional import SpectralEmbedding, check_labels
+from vaefast.nets.biggan.conditional import SpectralEmbedding, check_labels, projection
 from vaefast.nets.biggan.options import check_choice, resolved
 from vaefast.nets.biggan.parts import Parts, initialise
 from vaefast.nets.biggan.plan import ARCHS, RULES, attended, checked_ch, discriminator_stages, square_side
@@ -43,7 +43,7 @@ class BigGANDiscriminator(nn.Module):
     Raises:
         ArgumentError: a value that cannot work.
 
-    Source: as `BigGANGenerator`; projection: Miyato & Koyama 2018, "cGANs with Projection Discriminator".
+    Source: as `BigGANGenerator`; projection: see `projection`.
     """
 
     rowwise = True
@@ -98,7 +98,7 @@ class BigGANDiscriminator(nn.Module):
         check_labels(labels, self.classes)
         h = self.features(x)
         logits = self.head(h)
-        return logits if self.embedding is None else logits + (self.embedding(labels) * h).sum(1, keepdim=True)
+        return logits if self.embedding is None or labels is None else logits + projection(self.embedding, labels, h)
 
 
 class BigGANEncoder(nn.Module):
