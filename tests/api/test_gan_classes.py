@@ -136,3 +136,14 @@ def test_own_networks_are_called_with_labels(tmp_path):
 def test_what_cannot_be_a_condition_is_refused_in_a_sentence(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+@pytest.mark.parametrize("build", [
+    lambda nets: vaefast.GAN(SHAPE, "ns", 4, classes=3, generator=nets[0], discriminator=nets[1]),
+    lambda nets: vaefast.VAE(SHAPE, 4, classes=3, encoder=nets[1], decoder=nets[0]),
+    lambda nets: vaefast.WAE(SHAPE, 4, condition_dim=3, encoder=nets[1], decoder=nets[0])])
+def test_own_networks_that_take_no_condition_are_refused(build):
+    pixels = 4 * 8
+    nets = (nn.Sequential(nn.Linear(4, pixels), nn.Unflatten(1, SHAPE)), nn.Sequential(nn.Flatten(), nn.Linear(pixels, 8)))
+    with pytest.raises(ArgumentError, match="the forward of this Sequential takes its input alone"):
+        build(nets)

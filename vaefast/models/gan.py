@@ -103,8 +103,9 @@ class GAN(Draws, nn.Module):
         for pixel_range in (own_range, image_range):
             if tuple(pixel_range) not in ((0, 1), (-1, 1)):
                 raise ArgumentError(f"image_range is {pixel_range!r}; expected (0, 1) or (-1, 1).")
-        self.generator = own_network("generator", generator)
-        self.discriminator = own_network("discriminator", discriminator)
+        told = self.classes is not None
+        self.generator = own_network("generator", generator, told)
+        self.discriminator = own_network("discriminator", discriminator, told)
         self.image_shape, self.latent_dim = tuple(image_shape), whole_number("latent_dim", latent_dim)
         self.disc_iters, self.order, self.z = whole_number("disc_iters", disc_iters), order, z
         self.same_z = (self.losses.same_z and order == "dg") if same_z is None else bool(same_z)

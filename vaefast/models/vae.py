@@ -86,7 +86,9 @@ class VAE(ConditionalModel, NoiseLevel):
             raise ArgumentError("likelihood 'bernoulli' needs a decoder that returns logits (attribute output = 'logits').")
         if flow is not None and getattr(flow, "latent_dim", latent_dim) != latent_dim:
             raise ArgumentError(f"flow is built for {flow.latent_dim} dimensions; latent_dim is {latent_dim}.")
-        self.encoder, self.decoder, self.flow = own_network("encoder", encoder), own_network("decoder", decoder), flow
+        told = classes is not None or condition_dim is not None
+        self.encoder, self.decoder = own_network("encoder", encoder, told), own_network("decoder", decoder, told)
+        self.flow = flow
         self.adversary = as_adversary(adversary, adversarial_weight)
         kept = perceptual is None or isinstance(perceptual, PerceptualLoss)
         self.perceptual: PerceptualLoss | None = perceptual if kept else PerceptualLoss(perceptual, perceptual_weight)

@@ -78,7 +78,8 @@ class WAE(ConditionalModel, PriorPenalty):
             raise ArgumentError(f"lambda_ is {lambda_!r}; expected 0 or more.")
         if image_range not in ((0, 1), (-1, 1), [0, 1], [-1, 1]):
             raise ArgumentError(f"image_range is {image_range!r}; expected (0, 1) or (-1, 1).")
-        self.encoder, self.decoder = own_network("encoder", encoder), own_network("decoder", decoder)
+        told = classes is not None or condition_dim is not None
+        self.encoder, self.decoder = own_network("encoder", encoder, told), own_network("decoder", decoder, told)
         self.data_shape, self.reconstruction, self.posterior = tuple(data_shape), reconstruction, posterior
         self.image_range = (float(image_range[0]), float(image_range[1]))
         self.standardiser = standardiser
