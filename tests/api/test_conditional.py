@@ -150,8 +150,12 @@ def test_what_does_not_fit_is_said():
                                    (VECTORS / 0 * 0, DataError, "row 0 of condition holds NaN")):
         with pytest.raises(error, match=says):
             vectors.fit(ROWS, condition=condition, **fit)
-    with pytest.raises(ArgumentError, match="this model is not conditioned: leave it out, or build the model with classes=N"):
+    with pytest.raises(ArgumentError, match="this model is not conditioned: leave it out, or build one with classes=N"):
         plain.sample(2, condition=1)
+    with pytest.raises(ArgumentError, match=r"a Tensor of int64 \[240\], but this model is not conditioned"):
+        plain.fit(IMAGES, condition=LABELS, **fit)
+    with pytest.raises(ArgumentError, match=r"compare model.sample\(n, condition=vectors\)"):
+        vaefast.evaluate(vectors, ROWS)
     with pytest.raises(ArgumentError, match="this model is not conditioned"):
         plain.encode(IMAGES, condition=LABELS)
     with pytest.raises(ArgumentError, match="conditioned on vectors of 3 numbers"):

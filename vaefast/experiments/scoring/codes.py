@@ -12,7 +12,7 @@ from torch import Tensor
 from vaefast import api
 from vaefast.data import ArraySet, ImageSet
 from vaefast.models import TwoStageVAE
-from vaefast.models.condition import is_conditional, told
+from vaefast.models.condition import told
 from vaefast.models.mode import evaluating
 from vaefast.models.second_stage import latents_of
 
@@ -60,7 +60,7 @@ def spread_over(images: Shown, count: int | None) -> Shown:
 
 def labels_for(model: api.ImageAutoencoder, images: Any) -> Tensor | None:
     """What the model has to be told of the images: the labels of their set, where its encoder is conditioned on such."""
-    return getattr(images, "labels", None) if is_conditional(model.first) else None
+    return getattr(images, "labels", None) if getattr(model.first, "classes", 0) else None
 
 
 def told_batches(model: api.ImageAutoencoder, images: Any, batch_size: int = 1000) -> Iterator[tuple[Tensor, dict[str, Any]]]:
