@@ -150,8 +150,12 @@ def test_what_does_not_fit_is_said():
                                    (VECTORS / 0 * 0, DataError, "row 0 of condition holds NaN")):
         with pytest.raises(error, match=says):
             vectors.fit(ROWS, condition=condition, **fit)
-    with pytest.raises(ArgumentError, match="this model is not conditioned: leave it out, or build the model with classes=N"):
+    with pytest.raises(ArgumentError, match="this model is not conditioned: leave it out, or build one with classes=N"):
         plain.sample(2, condition=1)
+    with pytest.raises(ArgumentError, match=r"a Tensor of int64 \[240\], but this model is not conditioned"):
+        plain.fit(IMAGES, condition=LABELS, **fit)
+    with pytest.raises(ArgumentError, match=r"compare model.sample\(n, condition=vectors\)"):
+        vaefast.evaluate(vectors, ROWS)
     with pytest.raises(ArgumentError, match="this model is not conditioned"):
         plain.encode(IMAGES, condition=LABELS)
     with pytest.raises(ArgumentError, match="conditioned on vectors of 3 numbers"):
@@ -160,3 +164,45 @@ def test_what_does_not_fit_is_said():
         vaefast.VAE((1, 9, 11), 3, nets="residual", classes=2, condition_dim=2)
     with pytest.raises(ArgumentError, match="classes is 0"):
         vaefast.WAE((1, 9, 11), 3, nets="residual", classes=0)
+
+
+@pytest.mark.parametrize("second", ["flow", "mixture"])
+def test_both_stages_of_a_two_stage_vae_know_the_class(second, tmp_path):
+    torch.manual_seed(0)
+    flow = {"second_width": 16, "second_depth": 1} if second == "flow" else {}
+    model = vaefast.TwoStageVAE((1, 9, 11), 3, nets="residual", classes=3, conditioned="both", second=second, **flow)
+    steps = (60, 40) if flow else 60
+    model.fit(IMAGES, condition=LABELS, steps=steps, batch_size=32, lr=3e-3, out=str(tmp_path / "run"), **QUIET)
+    asked, draw = torch.tensor([2, 0, 1, 0, 2, 1]), torch.Generator().manual_seed(1)
+    for stage in (1, 2, None):
+        levels = model.sample(6, draw, stage=stage, condition=asked).mean((1, 2, 3))
+        assert ((levels - LEVELS[asked]).abs() < 0.1).all()
+    assert model.sample(3).shape == model.reconstruct(IMAGES[:3], condition=LABELS[:3]).shape
+    again = vaefast.load(tmp_path / "run")
+    pictures = [m.sample(4, torch.Generator().manual_seed(1), condition=2) for m in (model, again)]
+    assert torch.equal(*pictures)
+    with pytest.raises(ArgumentError, match="conditioned on 3 classes; give it condition="):
+        model.encode(IMAGES)
+
+
+def test_how_two_stages_are_conditioned_is_checked():
+    for options in ({"conditioned": "both"}, {"conditioned": "first", "classes": 3, "second": "flow"}):
+        with pytest.raises(ArgumentError, match="expected 'second', or 'both' of a model with classes"):
+            vaefast.TwoStageVAE((1, 9, 11), 3, nets="residual", **options)
+
+
+def test_a_flow_of_codes_takes_vectors():
+    torch.manual_seed(0)
+    second = vaefast.SecondStage(5, kind="flow", condition_dim=3, width=32, depth=1)
+    second.fit(ROWS, VECTORS, steps=300, batch_size=64, lr=5e-3, **QUIET)
+    samples = second.sample(400, torch.Generator().manual_seed(1), condition=VECTORS)
+    assert ((samples - VECTORS @ MATRIX).square().mean(0) / ROWS.var(0) < 0.25).all()
+    assert second.sample(2, condition=VECTORS[0], guidance=1.5).shape == (2, 5)
+    assert second.log_prob(ROWS[:3], labels=VECTORS[:3]).isfinite().all()
+    with pytest.raises(ArgumentError, match="conditioned on vectors of 3 numbers"):
+        second.sample(2)
+    with pytest.raises(DataError, match=r"give them as condition=, \[400, 3\]"):
+        second.fit(ROWS, steps=1, **QUIET)
+    for kind in ("vae", "mixture"):
+        with pytest.raises(ArgumentError, match="knows no vectors; choose the kind 'flow'"):
+            vaefast.SecondStage(5, kind=kind, condition_dim=3)

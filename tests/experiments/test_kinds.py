@@ -171,3 +171,25 @@ def test_a_mixture_needs_the_runs_data(tmp_path, capsys):
 def test_a_second_stage_of_another_kind_has_settings_of_its_own(kind, stages):
     model = api.TwoStageVAE((1, 32, 32), 4, second=kind, second_width=8)
     assert [(s.epochs, s.steps) for s in preset("two-stage", "quick").stages_of(model)] == stages
+
+
+CONDITIONED = {"vae": ["vae", "--validation", "0.2", "--mi-every", "0.3"],
+               "two-stage": ["two-stage", "--second", "mixture", "--conditioned", "both"]}
+
+
+@pytest.mark.parametrize("name", CONDITIONED)
+def test_a_run_whose_networks_are_told_the_class_is_scored_by_labels(folder, fast, name):
+    kind, *words = CONDITIONED[name]
+    out = folder / f"conditioned-{name}"
+    assert main(["train", kind, *fast, *words, "--condition", "labels", "--out", str(out)]) == 0
+    for picture in ("samples_classes", "reconstructions", "latents"):
+        assert (out / f"{picture}.png").is_file()
+    assert main(["evaluate", str(out), "-n", "40", "--device", "cpu"]) == 0
+    result = json.loads((out / "evaluation.json").read_text())
+    assert 0 <= result["class_accuracy"] <= 1 and np.isfinite(result["likelihood_bound"])
+    assert result["reconstruction_error"] > 0
+    npz = out / "threes.npz"
+    assert main(["sample", str(out), "-n", "6", "--condition", "3,7", "--out", str(npz), "--device", "cpu"]) == 0
+    assert np.load(npz)["labels"].tolist() == [3, 7] * 3
+    mixed = out / "mixed.npz"
+    assert main(["sample", str(out), "-n", "6", "--sampler", "mixture", "--out", str(mixed), "--device", "cpu"]) == 0

@@ -21,7 +21,7 @@ from vaefast.data.arrays import as_labels
 from vaefast.data.stream import ImageStream
 from vaefast.errors import ArgumentError
 from vaefast.models.autoencoder import Autoencoder
-from vaefast.models.condition import as_vectors, conditions_for, is_conditional, told
+from vaefast.models.condition import as_vectors, conditions_for, is_conditional, told, unknown_condition
 from vaefast.models.mode import evaluating
 from vaefast.models.posterior import Posterior
 from vaefast.nets import SPATIAL, ConditionalDecoder, ConditionalEncoder, nets_for, told_codes, told_shape
@@ -148,6 +148,8 @@ class ImageAutoencoder(Transformer, ImageModel, Autoencoder):
 
     def _labelled(self, data: Any, condition: Any) -> Any:
         dims = getattr(self.first, "condition_dim", 0)
+        if not (dims or getattr(self, "classes", 0)):
+            raise unknown_condition(condition)
         if self.draws_images and (not dims or isinstance(data, ImageStream)):
             return super()._labelled(data, condition)
         held = as_image_set(data) if self.draws_images else as_array_set(data, self.data_shape)

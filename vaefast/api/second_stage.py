@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from vaefast import models
 from vaefast.api.base import Model, Part
-from vaefast.api.reading import Images, source_of
+from vaefast.api.reading import Images, conditions_of, source_of
 from vaefast.api.transformer import Transformer
 from vaefast.data.arrays import as_labels
 from vaefast.data.stream import ImageStream
-from vaefast.errors import ArgumentError
-from vaefast.models.condition import checked_labels
+from vaefast.errors import ArgumentError, DataError
+from vaefast.models.condition import as_vectors, checked_labels, is_conditional
 from vaefast.models.exploration import ROWS
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.mode import evaluating
@@ -25,12 +25,14 @@ from vaefast.models.noise_level import Gamma
 from vaefast.models.posterior import DiagonalGaussian, Posterior
 from vaefast.models.second_stage import draw_codes, latents_of, recode
 from vaefast.nets import SecondStageDecoder, SecondStageEncoder, VelocityMaps, VelocityNet
+from vaefast.nets.conditional import condition_size
 from vaefast.nets.shapes import CodeShape, checked_latents, whole_number
 from vaefast.training.device import resolve_device
 from vaefast.training.progress import make_progress
 from vaefast.training.settings import StageSettings
-from vaefast.training.sources import ImagePass, PosteriorSource, RowSource
+from vaefast.training.sources import ImagePass, ImageSource, PosteriorSource, RowSource
 from vaefast.training.stage import History
+from vaefast.training.stream import StreamSource
 
 USUAL_SCALE = (0.1, 10.0)
 """Standard deviation of a latent dimension that the networks and learning rates are made for."""
@@ -64,14 +66,21 @@ def second_defaults(kind: str, vae: StageSettings) -> tuple[StageSettings, ...]:
 
 
 def build_second(latent_dim: CodeShape, width: int, depth: int, *, kind: SecondKind = "vae", gamma: Gamma = "learned",
-                 gamma_init: float = 1.0, classes: int | None = None) -> models.VAE | models.FlowMatching | models.Mixture:
+                 gamma_init: float = 1.0, classes: int | None = None,
+                 condition_dim: int | None = None) -> models.VAE | models.FlowMatching | models.Mixture:
     """The second stage on codes z [k]: the VAE with latents u [k], a flow, or a mixture of Gaussians. A flow takes maps of codes,
-    where `latent_dim` is (c, h, w), as maps; the others take them flat. Flow and mixture can be of `classes`."""
+    where `latent_dim` is (c, h, w), as maps; the others take them flat. Flow and mixture can be of `classes`, a flow of
+    vectors."""
     k, maps = checked_latents(latent_dim)
-    labels = 0 if classes is None else whole_number("classes", classes)
+    size = condition_size(classes, condition_dim)
+    labels, dims = (size, 0) if condition_dim is None else (0, size)
     if kind == "flow":
-        velocity = VelocityMaps(maps, width, depth, classes=labels) if maps else VelocityNet(k, width, depth, classes=labels)
+        given = {"classes": labels, "condition_dim": dims}
+        velocity = VelocityMaps(maps, width, depth, **given) if maps else VelocityNet(k, width, depth, **given)
         return models.FlowMatching(velocity, k)
+    if dims:
+        raise ArgumentError(f"condition_dim is {dims}, but a second stage of kind {kind!r} knows no vectors; choose the kind "
+                            "'flow'.")
     if kind == "mixture":
         return models.Mixture(k, components="auto", classes=labels)
     if labels:
@@ -102,7 +111,7 @@ def _labels(second: nn.Module | None, labels: Tensor | None, name: str) -> Tenso
 
 
 def _codes(model: Any, source: ImagePass, device: torch.device) -> Latents:
-    """The posteriors that the first stage has of a source's images."""
+    """The posteriors that the first stage has of a source's images (and their labels)."""
     posterior = PosteriorSource.of(model.first, source, device).posterior
     return Latents(posterior.mean, posterior.std)
 
@@ -136,8 +145,11 @@ class TwoStageTraining:
                                 "goes, are not kept for it; pass materialize=True, or a set that is held in memory.")
         return None
 
+    def _source(self, data: Images, device: torch.device) -> ImageSource | StreamSource:
+        return source_of(data, device, condition=conditions_of(self.first, data))
+
     def _parts(self, data: Images, device: torch.device) -> list[Part]:
-        source = source_of(data, device)
+        source = self._source(data, device)
         parts: list[Part] = [("stage1", self.first, lambda: source)]
         if self.second is not None and not isinstance(self.second, models.Mixture):
             labels = self._class_labels(data)
@@ -145,7 +157,7 @@ class TwoStageTraining:
         return parts
 
     def _conclude(self, data: Images, seed: int, device: torch.device) -> dict[str, float]:
-        return fit_mixture(self.second, lambda: _codes(self, source_of(data, device), device), seed, self._class_labels(data))
+        return fit_mixture(self.second, lambda: _codes(self, self._source(data, device), device), seed, self._class_labels(data))
 
 
 class SecondStage(Transformer, Model):
@@ -176,6 +188,8 @@ class SecondStage(Transformer, Model):
         kind: "vae", "flow" or "mixture".
         classes: of the labels that the latents are fitted with; samples are then of a class on request. A flow learns them all
             at once, and can be guided; a mixture has Gaussians of each class's own. "vae", which is the paper's, knows none.
+        condition_dim: d, instead, of vectors [N, d] of real numbers that the latents are fitted with (`condition=`), of "flow"
+            alone.
         gamma: of "vae", decoder noise: "learned", "optimal" or a number (see `vaefast.models.VAE`).
         gamma_init: first value of a learned gamma.
         width, depth: hidden layers of its networks; 1024 and 3 of "vae", 512 and 4 (residual blocks) of "flow" if None.
@@ -190,13 +204,14 @@ class SecondStage(Transformer, Model):
     holds_out = True
     defaults: tuple[StageSettings, ...] = (StageSettings(epochs=800),)
 
-    def __init__(self, latent_dim: CodeShape, *, kind: SecondKind = "vae", classes: int | None = None, gamma: Gamma = "learned",
-                 gamma_init: float = 1.0, width: int | None = None, depth: int | None = None) -> None:
+    def __init__(self, latent_dim: CodeShape, *, kind: SecondKind = "vae", classes: int | None = None,
+                 condition_dim: int | None = None, gamma: Gamma = "learned", gamma_init: float = 1.0, width: int | None = None,
+                 depth: int | None = None) -> None:
         super().__init__()
         _, maps = checked_latents(latent_dim)
         width, depth = second_sizes(kind, width, depth, names=("kind", "width", "depth"), maps=maps is not None)
         self.second = build_second(latent_dim, width, depth, kind=kind, gamma=gamma, gamma_init=gamma_init,
-                                   classes=classes)
+                                   classes=classes, condition_dim=condition_dim)
         self.defaults = second_defaults(kind, StageSettings(epochs=800))
         self._settled = {"width": width, "depth": depth}
 
@@ -214,13 +229,14 @@ class SecondStage(Transformer, Model):
         """Train on latents; see the class for what `data` may be, and `vaefast.VAE.fit` for `settings`. `y` are the labels [N] of
         a second stage with classes, and ignored by any other, as in scikit-learn's unsupervised estimators. A mixture is fitted:
         of the settings it takes out, device, seed and progress."""
-        if self.classes and y is not None:
+        if y is not None and is_conditional(self.second):
             data = self._labelled(data, y)
         return self._fit_at_once(data, **settings) if isinstance(self.second, models.Mixture) else super().fit(data, **settings)
 
     def _labelled(self, data: Any, condition: Any) -> Latents:
-        latents = as_latents(data, self.latent_dim)
-        return Latents(latents.mean, latents.std, as_labels(condition, len(latents)))
+        latents, dims = as_latents(data, self.latent_dim), getattr(self.second, "condition_dim", 0)
+        labels = as_vectors(condition, len(latents), dims, latents.mean) if dims else as_labels(condition, len(latents))
+        return Latents(latents.mean, latents.std, labels)
 
     def _fit_at_once(self, data: Any, *, out: str | os.PathLike[str] | None = None, device: str | torch.device | None = "auto",
                      seed: int = 0, progress: bool = True, **settings: Any) -> History:
@@ -236,6 +252,9 @@ class SecondStage(Transformer, Model):
 
     def _accept(self, data: Any) -> tuple[Latents, dict[str, Any]]:
         latents = as_latents(data, self.latent_dim)
+        if (dims := getattr(self.second, "condition_dim", 0)) and latents.labels is None:
+            raise DataError(f"this model is conditioned on vectors of {dims} numbers; give them as condition=, "
+                            f"[{len(latents)}, {dims}].")
         _labels(self.second, latents.labels, "the set of latents")
         if isinstance(self.second, models.VAE):
             self._warn_of_scale(latents)
@@ -257,7 +276,7 @@ class SecondStage(Transformer, Model):
                           "it to its samples.", stacklevel=5)
 
     def _parts(self, data: Latents, device: torch.device) -> list[Part]:
-        labels = data.labels if self.classes else None
+        labels = data.labels if is_conditional(self.second) else None
         return [("stage2", self.second, lambda: source_of_codes(data, device, labels))]
 
     def _conclude(self, data: Latents, seed: int, device: torch.device) -> dict[str, float]:

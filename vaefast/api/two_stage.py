@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from torch import nn
 
@@ -19,6 +19,7 @@ from vaefast.api.second_stage import (
     second_sizes,
 )
 from vaefast.api.shapes import refuse_what_images_have, settled_nets, standardiser_for
+from vaefast.errors import ArgumentError
 from vaefast.models.noise_level import Gamma
 from vaefast.models.second_stage import SecondStage
 from vaefast.models.vae import Likelihood
@@ -26,6 +27,8 @@ from vaefast.models.weighted_term import TermWeight
 from vaefast.nets import NetsName
 from vaefast.nets.shapes import CodeShape, checked_latents, shape_of_data
 from vaefast.training.settings import StageSettings
+
+Conditioned = Literal["second", "both"]
 
 
 class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
@@ -53,7 +56,9 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
         likelihood: of stage 1, "gaussian" or "bernoulli" (cross-entropy).
         second: "vae", "flow" or "mixture" (see `vaefast.SecondStage`).
         classes: of the images' labels, from 0 on, for a second stage that is a flow or a mixture: `sample(n, condition=7)` draws
-            of a class, or of n of them. Stage 1 codes every image alike.
+            of a class, or of n of them.
+        conditioned: which stages know them: "second" alone (stage 1 codes every image alike), or "both" (stage 1 is conditioned
+            as `vaefast.VAE` is, so that codes need not tell the class; encode, decode and reconstruct then take `condition`).
         second_gamma: a second VAE's decoder noise, as `gamma`.
         second_width, second_depth: hidden layers of its networks; 1024 and 3 of "vae", 512 and 4 of "flow" if None.
         adversary: "patchgan", or a discriminator module (images in [-1, 1] -> logits), that stage 1's reconstructions have to
@@ -83,8 +88,8 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
                  data_shape: tuple[int, ...] | None = None, standardise: bool | None = None, nets: NetsName | None = None,
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: Gamma = "learned",
                  gamma_init: float = 1.0, likelihood: Likelihood = "gaussian", second: SecondKind = "vae",
-                 classes: int | None = None, second_gamma: Gamma = "learned", second_width: int | None = None,
-                 second_depth: int | None = None,
+                 classes: int | None = None, conditioned: Conditioned = "second", second_gamma: Gamma = "learned",
+                 second_width: int | None = None, second_depth: int | None = None,
                  adversary: AdversaryName | nn.Module | None = None, adversarial_weight: TermWeight = 100.0,
                  perceptual: str | nn.Module | None = None, perceptual_weight: TermWeight = "adaptive",
                  net_options: Mapping[str, Any] | None = None) -> None:
@@ -92,12 +97,15 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
         settled = settled_nets(nets, shape, encoder)
         refuse_what_images_have(shape, adversary=(adversary, None), perceptual=(perceptual, None),
                                 likelihood=(likelihood, "gaussian", "squared"))
-        encoder, decoder = networks(nets, encoder, decoder, shape, maps or k, options=net_options)
+        if conditioned not in get_args(Conditioned) or (conditioned == "both" and classes is None):
+            raise ArgumentError(f"conditioned is {conditioned!r}; expected 'second', or 'both' of a model with classes.")
+        known = classes if conditioned == "both" else None
+        encoder, decoder = networks(nets, encoder, decoder, shape, maps or k, options=net_options, classes=known)
         judge = image_adversary(adversary, shape[0])
         first = models.VAE(encoder, decoder, data_shape=shape, latent_dim=k, gamma=gamma,
                            likelihood=likelihood, gamma_init=gamma_init, adversary=judge, adversarial_weight=adversarial_weight,
                            perceptual=perceptual_term(perceptual, perceptual_weight),
-                           standardiser=standardiser_for(shape, standardise))
+                           standardiser=standardiser_for(shape, standardise), classes=known)
         width, depth = second_sizes(second, second_width, second_depth, maps=maps is not None)
         super().__init__(first, build_second(maps or k, width, depth, kind=second, gamma=second_gamma,
                                               classes=classes))

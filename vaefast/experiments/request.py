@@ -26,7 +26,7 @@ class Request:
         epochs, steps: a value for all stages, or one each.
         stages: as in a run's config.json, or parts of them, in the place of the preset's; of all stages, or one mapping each.
         stage_overrides: settings that replace those, of all stages or one mapping each.
-        condition: "labels": the model knows the classes of the data's labels, and draws of a class on request.
+        condition: "labels": the model is conditioned on the classes of the data's labels, and draws of a class on request.
         model_overrides: arguments of the model that replace the preset's; `networks` among them names what makes networks of the
             user's own, with `network_options`.
         seed, device, resume: as for `Model.fit`.

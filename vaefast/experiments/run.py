@@ -29,7 +29,7 @@ from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.pictures.snapshots import SampleGrids
 from vaefast.experiments.presets import PRESETS, Preset
 from vaefast.experiments.request import Request
-from vaefast.experiments.scoring.codes import encodes, infers, spread_over
+from vaefast.experiments.scoring.codes import encodes, infers, rows_at, spread_over, told_batches
 from vaefast.experiments.scoring.draws import class_sampler, sampling_seed
 from vaefast.experiments.scoring.information_log import InformationLog
 from vaefast.experiments.scoring.latent_page import write_latents
@@ -194,7 +194,7 @@ def build(kind: str, chosen: Preset, shape: tuple[int, ...], overrides: Mapping[
 def _callbacks(asked: Request, images: data.ImageSet | data.ArraySet) -> list[Callback]:
     callbacks: list[Callback] = []
     if asked.mi_every is not None:
-        callbacks.append(InformationLog(asked.mi_every, images.images, seed=asked.seed))
+        callbacks.append(InformationLog(asked.mi_every, images, seed=asked.seed))
     if asked.sample_every is not None:
         callbacks.append(SampleGrids(asked.sample_every, sampling_seed(asked.seed)))
     if asked.tensorboard:
@@ -234,16 +234,16 @@ def draw_model(model: api.ImageModel, images: data.ImageSet | data.ArraySet, pat
                      image_grid(class_sampler(model, rows)(len(rows), generator).cpu(), len(rows) // GRID, GRID))
     if encodes(model):
         with _told("reconstructions.png", path):
-            originals = data.to_float(images.images[:PAIRS]).to(model.device)
+            batch, given = next(told_batches(model, rows_at(images, torch.arange(min(PAIRS, len(images))))))
+            originals = data.to_float(batch)
+            again = model.reconstruct(originals, generator, **given)
             if isinstance(images, data.ArraySet):
-                draw_arrays(path / "reconstructions.png", model.reconstruct(originals, generator), originals,
-                            called=("reconstructions", "training data"))
+                draw_arrays(path / "reconstructions.png", again, originals, called=("reconstructions", "training data"))
             else:
-                save_png(path / "reconstructions.png",
-                         reconstruction_grid(originals.cpu(), model.reconstruct(originals, generator).cpu()))
+                save_png(path / "reconstructions.png", reconstruction_grid(originals.cpu(), again.cpu()))
     if infers(model):
         with _told("latents.png", path):
-            write_latents(model, spread_over(images.images, coded), path, seed, _labels(images, coded))
+            write_latents(model, spread_over(images, coded), path, seed, _labels(images, coded))
     if stepwise(model):
         with _told("the pictures of its steps", path):
             draw_steps(model, images.images, path, seed)

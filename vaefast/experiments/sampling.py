@@ -16,7 +16,7 @@ from vaefast.experiments.pictures.grids import image_grid, save_png
 from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.run import GRID, beside_samples, drawing_model, run_data
 from vaefast.experiments.scoring.arrays import sample_arrays
-from vaefast.experiments.scoring.codes import aggregate, encodes, infers
+from vaefast.experiments.scoring.codes import Aggregate, aggregate, encodes, infers
 from vaefast.experiments.scoring.draws import class_sampler, image_sampler, sample_images, to_uint8
 from vaefast.files import write_atomically
 from vaefast.training.device import resolve_device
@@ -58,12 +58,12 @@ def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, d
         raise ArgumentError(f"{'start' if start else 'pixel_noise'} was given without a chain; say how long it is.")
     model = drawing_model(run, resolve_device(device), networks)
 
-    def training_images() -> Tensor:
-        return run_data(RunFolder.open(run), data_root)("train").images
+    def training_images() -> Any:
+        return run_data(RunFolder.open(run), data_root)("train")
 
-    def training_codes() -> Tensor:
+    def training_codes() -> Aggregate:
         assert infers(model)
-        return aggregate(model, training_images(), seed).codes
+        return aggregate(model, training_images(), seed)
 
     asked = {name: value for name, value in (("condition", condition), ("guidance", guidance)) if value is not None}
     if asked and (chain is not None or sampler is not None):
@@ -78,7 +78,7 @@ def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, d
                 else class_sampler(model, condition, **({} if guidance is None else {"guidance": guidance})))
         images = (sample_images if model.draws_images else sample_arrays)(model, draw, count, seed=seed)
     elif encodes(model):
-        images = model.chain(count, chain, start or "noise", data=training_images() if start == "data" else None,
+        images = model.chain(count, chain, start or "noise", data=training_images().images if start == "data" else None,
                              pixel_noise=pixel_noise, generator=torch.Generator(model.device).manual_seed(seed))
         images = to_uint8(images) if model.draws_images else images.float().cpu()
     else:

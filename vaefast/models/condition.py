@@ -65,8 +65,8 @@ def no_condition(model: Any) -> ArgumentError:
 
 def unknown_condition(condition: Any) -> ArgumentError:
     """The error of a model that is told what it is not conditioned on."""
-    return ArgumentError(f"condition is {_short(condition)}, but this model is not conditioned: leave it out, or build the model "
-                         "with classes=N (or condition_dim=D) and fit it to data with labels (or condition=vectors).")
+    return ArgumentError(f"condition is {_short(condition)}, but this model is not conditioned: leave it out, or build one with "
+                         "classes=N (or condition_dim=D), such as vaefast.VAE, and fit it to data with labels (or vectors).")
 
 
 def told(model: Any, condition: Any) -> dict[str, Any]:
@@ -164,6 +164,7 @@ def no_labels(classes: int, name: str) -> str:
 def _short(condition: Any) -> str:
     shape = getattr(condition, "shape", ())
     if len(shape):
-        return f"a {type(condition).__name__} of {str(condition.dtype).removeprefix('torch.')} {list(shape)}"
+        kind = str(getattr(condition, "dtype", "shape")).removeprefix("torch.")
+        return f"a {type(condition).__name__} of {kind} {list(shape)}"
     text = repr(condition)
     return text if len(text) < 60 else f"{text[:57]}..."

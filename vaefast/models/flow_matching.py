@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError, DataError
-from vaefast.models.condition import as_classes, drawn_by
+from vaefast.models.condition import as_condition, drawn_by, is_conditional, no_condition
 from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.mode import evaluating
 from vaefast.models.ode import integrate
+from vaefast.models.standardiser import Standardiser
 from vaefast.nets.shapes import whole_number
 
 EXACT_DIMENSIONS = 64
@@ -29,12 +30,14 @@ class FlowMatching(nn.Module):
     """A flow dx/dt = v(x, t) from u ~ N(0, I) at t = 0 to codes z at t = 1, trained by regression on z - u.
 
     Args:
-        velocity: (x [B, k], t [B], labels [B] or None) -> [B, k], such as `vaefast.nets.VelocityNet`.
+        velocity: (x [B, k], t [B], labels [B] or None) -> [B, k], such as `vaefast.nets.VelocityNet`. One that has
+            `condition_dim` takes vectors [B, condition_dim] for labels, here and wherever there are labels.
         latent_dim: k.
         unlabelled: share of the labels that are left out in training, for guidance.
 
     Codes are standardised inside: `standardise` says with what; until then with mean 0 and deviation 1. With classes, `shares`
-    are those of the training data's labels, by which samples that are asked of no class are drawn.
+    are those of the training data's labels, by which samples that are asked of no class are drawn. Vectors are standardised by
+    the training data's, and samples have to be asked of one.
     """
 
     mean: Tensor
@@ -51,11 +54,18 @@ class FlowMatching(nn.Module):
         self.register_buffer("std", torch.ones(latent_dim))
         if self.classes:
             self.register_buffer("shares", torch.full((self.classes,), 1 / self.classes))
+        if self.condition_dim:
+            self.condition_units = Standardiser((self.condition_dim,))
 
     @property
     def classes(self) -> int:
         """Number of classes of the labels; 0 where there are none."""
         return getattr(self.velocity, "classes", 0)
+
+    @property
+    def condition_dim(self) -> int:
+        """Numbers of the vectors in the place of labels; 0 where there are none."""
+        return getattr(self.velocity, "condition_dim", 0)
 
     @torch.no_grad()
     def standardise(self, mean: Tensor, std: Tensor) -> FlowMatching:
@@ -70,8 +80,10 @@ class FlowMatching(nn.Module):
 
     def look_at(self, source: Any) -> None:
         """Take the scale of the codes that will be trained on, whose `moments()` are their mean and deviation, [k] each, and the
-        shares of their `labels`."""
+        shares of their `labels`, or the units of their vectors."""
         self.standardise(*source.moments())
+        if self.condition_dim:
+            self.condition_units.fit(source.labels)
         if self.classes:
             self.shares.copy_(torch.bincount(source.labels, minlength=self.classes) / len(source))
 
@@ -83,7 +95,8 @@ class FlowMatching(nn.Module):
         t = torch.randn(len(x1), generator=generator, device=x1.device, dtype=x1.dtype).sigmoid()
         if labels is not None:
             none = torch.rand(len(x1), generator=generator, device=x1.device) < self.unlabelled
-            labels = torch.where(none, self.classes, labels)
+            labels = (torch.where(none[:, None], torch.nan, self.condition_units(labels)) if self.condition_dim
+                      else torch.where(none, self.classes, labels))
         predicted = self.velocity(torch.lerp(x0, x1, t[:, None]), t, labels)
         return {"loss": (predicted.float() - (x1 - x0)).square().mean()}
 
@@ -97,8 +110,10 @@ class FlowMatching(nn.Module):
     def sample(self, n: int, generator: torch.Generator | None = None, *, steps: int = 10, solver: str = "heun",
                condition: Any = None, guidance: float = 1.0) -> Tensor:
         """n codes, [n, k]: `decode` of draws from N(0, I), of classes where `condition` says so: one for all, or n of them; None:
-        of classes drawn by their shares."""
-        labels = as_classes(condition, n, self.classes, self.mean.device)
+        of classes drawn by their shares. Of vectors, which have to be given, likewise."""
+        if self.condition_dim and condition is None:
+            raise no_condition(self)
+        labels = as_condition(self, condition, n)
         if labels is None and self.classes:
             labels = drawn_by(self.shares, n, generator)
         return self.decode(self.prior(n, generator), steps=steps, solver=solver, labels=labels, guidance=guidance)
@@ -156,8 +171,10 @@ class FlowMatching(nn.Module):
 
     def _guided(self, labels: Tensor | None, guidance: float) -> Callable[[Tensor, Tensor], Tensor]:
         """The velocity at one time of all points."""
-        if labels is not None and not self.classes:
+        if labels is not None and not is_conditional(self):
             raise ArgumentError("labels are given; this flow was built without classes.")
+        if labels is not None and self.condition_dim:
+            labels = self.condition_units(labels)
         if guidance != 1 and labels is None:
             raise ArgumentError(f"guidance is {guidance!r} without labels, from which it would lead; give labels, or guidance=1.")
 

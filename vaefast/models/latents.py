@@ -20,7 +20,7 @@ class Latents:
     Attributes:
         mean: [N, k], finite; float32 or float64.
         std: [N, k], 0 or more; None where the points are known as they are.
-        labels: int64 [N], where there are classes.
+        labels: int64 [N], where there are classes; or vectors, float [N, d], that they are conditioned on.
     """
 
     mean: Tensor

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vaefast.errors import ArgumentError
-from vaefast.models.condition import as_classes
+from vaefast.models.condition import as_classes, conditions_for, is_conditional, told
 from vaefast.models.draws import Draws, Sampler
 from vaefast.models.flow_matching import FlowMatching
 from vaefast.models.mode import evaluating
@@ -61,9 +61,13 @@ class TwoStages(Draws):
     def sample(self, n: int, generator: torch.Generator | None = None, *, stage: int | None = None, condition: Any = None,
                **options: Any) -> Tensor:
         """n images, [n, C, H, W] in [0, 1], decoded from `sample_codes`, which says what else can be asked for: codes get the
-        second stage's noise, images never any."""
+        second stage's noise, images never any. Where `first` is conditioned, too, codes and images are of the same classes."""
+        classes = None
+        if is_conditional(self.first):
+            classes = conditions_for(self.first, n, condition, generator)
+            condition = classes if stage != 1 and self.second is not None else None
         codes = self.sample_codes(n, generator, stage=stage, condition=condition, **options)
-        return self.decode(codes, generator)  # type: ignore[attr-defined]
+        return self.decode(codes, generator, **told(self.first, classes))  # type: ignore[attr-defined]
 
     def samplers(self, stage: str | None = None) -> dict[str, Sampler]:
         """"prior" and "second"; while "stage1" trains the first alone, as the second stage knows nothing yet."""

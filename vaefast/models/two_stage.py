@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from vaefast.errors import ArgumentError
 from vaefast.models.autoencoder import Autoencoder
+from vaefast.models.condition import is_conditional
 from vaefast.models.second_stage import SecondStage, TwoStages
 from vaefast.models.vae import VAE
 
@@ -14,7 +15,8 @@ class TwoStageVAE(TwoStages, Autoencoder):
 
     Args:
         first: VAE on images [C, H, W].
-        second: VAE, `FlowMatching` or `Mixture` on codes [k], where k is `first.latent_dim`.
+        second: VAE, `FlowMatching` or `Mixture` on codes [k], where k is `first.latent_dim`. Of the same classes, if `first` is
+            conditioned on some.
 
     Everything but training (encode, decode, reconstruct, sample) runs in eval mode, whatever mode the modules are in:
     samples that depend on their batch's statistics are not samples of the model.
@@ -27,4 +29,6 @@ class TwoStageVAE(TwoStages, Autoencoder):
         if second.data_shape != (first.latent_dim,):
             raise ArgumentError(f"the second stage models examples of shape {second.data_shape}; the first stage's "
                                 f"codes have shape {(first.latent_dim,)}.")
+        if is_conditional(first) and getattr(second, "classes", 0) != first.classes:
+            raise ArgumentError("the first stage is conditioned, and the second not on the same classes; give both the same.")
         self.first, self.second = first, second

@@ -21,20 +21,28 @@ def time_features(t: Tensor, count: int = TIME_FEATURES) -> Tensor:
 
 
 class Told(nn.Module):
-    """A network that is told times t [B], and classes [B], of which `classes` stands for none: what its blocks are told is
-    [B, width]."""
+    """A network that is told times t [B], and classes [B], of which `classes` stands for none, or vectors [B, condition_dim], of
+    which NaN stands for none: what its blocks are told is [B, width]."""
 
-    def __init__(self, width: int, classes: int) -> None:
+    def __init__(self, width: int, classes: int, condition_dim: int = 0) -> None:
         super().__init__()
-        self.classes = classes
+        self.classes, self.condition_dim = classes, condition_dim
         self.time = nn.Sequential(nn.Linear(TIME_FEATURES, width), nn.SiLU(), nn.Linear(width, width))
         self.label = nn.Embedding(classes + 1, width) if classes else None
+        if condition_dim:
+            self.vector, self.no_vector = nn.Linear(condition_dim, width), nn.Parameter(torch.zeros(width))
 
     def condition(self, t: Tensor, labels: Tensor | None) -> Tensor:
         told = self.time(time_features(t).to(next(self.time.parameters()).dtype))
         if self.label is not None:
             none = torch.full(t.shape, self.classes, device=t.device, dtype=torch.long)
             told = told + self.label(none if labels is None else labels)
+        if self.condition_dim:
+            if labels is None:
+                told = told + self.no_vector
+            else:
+                known = labels.isfinite().all(1, keepdim=True)
+                told = told + torch.where(known, self.vector(torch.where(known, labels, 0).to(told.dtype)), self.no_vector)
         return F.silu(told)
 
 
@@ -60,14 +68,15 @@ class VelocityNet(Told):
         width: of the hidden layers.
         depth: residual blocks.
         classes: number of classes; class `classes` stands for none (where a label is left out). 0: no classes.
+        condition_dim: d, of vectors [B, d] in the place of classes; a row of NaN stands for none. 0: no vectors.
 
     Raises:
         ArgumentError: a number that cannot work.
     """
 
-    def __init__(self, dim: int, width: int = 512, depth: int = 4, classes: int = 0) -> None:
+    def __init__(self, dim: int, width: int = 512, depth: int = 4, classes: int = 0, condition_dim: int = 0) -> None:
         dim, width, depth = whole_number("dim", dim), whole_number("width", width), whole_number("depth", depth)
-        super().__init__(width, classes)
+        super().__init__(width, classes, condition_dim)
         self.embed = nn.Linear(dim, width)
         self.blocks = nn.ModuleList(VelocityBlock(width) for _ in range(depth))
         self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, dim)

@@ -63,7 +63,7 @@ class VelocityMaps(Told):
         shape: (c, h, w) of the maps, which are flat outside.
         width: channels at h x w, and twice as many at half of it.
         depth: residual blocks at each resolution, on the way down and up.
-        classes: number of classes, as of `vaefast.nets.VelocityNet`.
+        classes, condition_dim: as of `vaefast.nets.VelocityNet`.
 
     Raises:
         ArgumentError: a number that cannot work.
@@ -71,9 +71,10 @@ class VelocityMaps(Told):
     Source: the U-Net of Ho et al. 2020, "Denoising Diffusion Probabilistic Models", appendix B, in two resolutions.
     """
 
-    def __init__(self, shape: tuple[int, int, int], width: int = 64, depth: int = 2, classes: int = 0) -> None:
+    def __init__(self, shape: tuple[int, int, int], width: int = 64, depth: int = 2, classes: int = 0,
+                 condition_dim: int = 0) -> None:
         width, depth = whole_number("width", width), whole_number("depth", depth)
-        super().__init__(4 * width, classes)
+        super().__init__(4 * width, classes, condition_dim)
         _, maps = checked_latents(shape)
         if maps is None:
             raise ArgumentError(f"shape is {shape!r}; expected (channels, height, width) of maps.")

@@ -13,7 +13,7 @@ from torch import Tensor
 from vaefast import api, metrics
 from vaefast.data import ArraySet, to_float
 from vaefast.errors import ArgumentError
-from vaefast.experiments.scoring.codes import aggregate, in_batches, spread_over
+from vaefast.experiments.scoring.codes import aggregate, spread_over, told_batches
 from vaefast.experiments.scoring.latent_page import write_latents
 from vaefast.experiments.scoring.latent_scores import latent_scores
 from vaefast.experiments.scoring.registry import entry
@@ -67,7 +67,9 @@ def score_arrays(model: api.ImageAutoencoder, train: ArraySet, test: ArraySet, o
     for stage, draw in enumerate(model.samplers().values(), start=1):
         add(f"stage{stage}", sample_arrays(model, draw, samples, seed=seed + stage))
     generator = torch.Generator(model.device).manual_seed(seed)
-    again = torch.cat([model.reconstruct(batch.to(model.device), generator).cpu() for batch in in_batches(real)])
+    scored = test.subset(torch.arange(len(real)))
+    again = torch.cat([model.reconstruct(to_float(batch), generator, **given).cpu()
+                       for batch, given in told_batches(model, scored)])
     add("reconstructions", again)
     error, spread = (x.double().square().mean().item() for x in (again - real, real - real.mean(0)))
     result |= {"value_error": error, "unexplained": error / spread if spread else 0.0}
@@ -75,11 +77,11 @@ def score_arrays(model: api.ImageAutoencoder, train: ArraySet, test: ArraySet, o
         chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:samples]
         add("test_vs_train", to_float(train.values[chosen]))
     if model.infers:
-        of_codes = latent_scores(model, aggregate(model, spread_over(train.values, coded), seed), samples, seed)
+        of_codes = latent_scores(model, aggregate(model, spread_over(train, coded), seed), samples, seed)
         if "gamma_x" in of_codes:
             of_codes["gamma_values"] = of_codes.pop("gamma_x")
         result |= of_codes
-        write_latents(model, spread_over(test.values, coded), out, seed,
+        write_latents(model, spread_over(test, coded), out, seed,
                       None if test.labels is None else spread_over(test.labels, coded))
     write_json(out / "evaluation.json", {**result, **(about or {})})
     return result

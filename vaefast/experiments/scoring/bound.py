@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from vaefast import api, metrics
-from vaefast.experiments.scoring.codes import infers, spread_over
+from vaefast.experiments.scoring.codes import infers, labels_for, spread_over
 from vaefast.metrics.likelihood_bound import bits_per_dimension
+from vaefast.models.condition import told
 from vaefast.models.mode import evaluating
 from vaefast.models.posterior import DiagonalGaussian, PointMass
 
@@ -18,26 +21,35 @@ FEW_IMAGES, FEW_SAMPLES = 100, 8
 
 
 @torch.no_grad()
-def likelihood_bound(model: api.ImageModel, images: Tensor, seed: int) -> dict[str, float]:
-    """The bound of test images [N, C, H, W], "likelihood_bound" with its standard error over images, their number and that of the
-    draws, and "bits_per_dimension". Nothing of a model whose codes or images have no density: a WAE's, a squared error, a flow of
-    the encoder's."""
+def likelihood_bound(model: api.ImageModel, images: Any, seed: int) -> dict[str, float]:
+    """The bound of test images [N, C, H, W] or a set, "likelihood_bound" with its standard error over images, their number and
+    that of the draws, and "bits_per_dimension". Nothing of a model whose codes or images have no density: a WAE's, a squared
+    error, a flow of the encoder's."""
     likelihood = getattr(model.first, "likelihood", "squared")
     if not infers(model) or likelihood == "squared" or not hasattr(model.first, "log_likelihood"):
         return {}
+    few = getattr(model.first, "autoregressive", False)
+    chosen = spread_over(images, min(FEW_IMAGES if few else IMAGES, len(images)))
+    labels = labels_for(model, chosen)
+    pixels = (chosen if isinstance(chosen, Tensor) else chosen.images).to(model.device)
+    seen, given = 0, told(model.first, None if labels is None else labels[:1])
+
+    def encode(x: Tensor) -> tuple[Tensor, Tensor]:
+        nonlocal seen, given
+        given = told(model.first, None if labels is None else labels[seen : seen + len(x)])
+        seen += len(x)
+        posterior = model.first.encode(x, **given)
+        return posterior.mean, posterior.std
+
+    def log_likelihood(x: Tensor, z: Tensor) -> Tensor:
+        return model.first.log_likelihood(x, z, **given)
+
     with evaluating(model.first):
-        first = model.first.encode(images[:1].to(model.device))
+        first = model.first.encode(pixels[:1], **given)
         if not isinstance(first, DiagonalGaussian) or isinstance(first, PointMass) or getattr(model.first, "prior_std", 1.0) != 1:
             return {}
-        few = getattr(model.first, "autoregressive", False)
-
-        def encode(x: Tensor) -> tuple[Tensor, Tensor]:
-            posterior = model.first.encode(x)
-            return posterior.mean, posterior.std
-
-        bound = metrics.importance_weighted_bound(
-            spread_over(images, min(FEW_IMAGES if few else IMAGES, len(images))).to(model.device), encode,
-            model.first.log_likelihood, samples=FEW_SAMPLES if few else SAMPLES, seed=seed)
+        bound = metrics.importance_weighted_bound(pixels, encode, log_likelihood, samples=FEW_SAMPLES if few else SAMPLES,
+                                                  seed=seed)
     return {"likelihood_bound": bound.value, "likelihood_bound_standard_error": bound.standard_error,
             "likelihood_bound_images": bound.n, "likelihood_bound_samples": bound.samples,
-            "bits_per_dimension": bits_per_dimension(bound.value, images[0].numel(), likelihood)}
+            "bits_per_dimension": bits_per_dimension(bound.value, pixels[0].numel(), likelihood)}

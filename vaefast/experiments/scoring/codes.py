@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor
 
 from vaefast import api
+from vaefast.data import ArraySet, ImageSet
 from vaefast.models import TwoStageVAE
+from vaefast.models.condition import told
 from vaefast.models.mode import evaluating
 from vaefast.models.second_stage import latents_of
+
+Shown = TypeVar("Shown", Tensor, ImageSet, ArraySet, ImageSet | ArraySet)
+"""Images, or a set of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +28,14 @@ class Aggregate:
         codes: one draw z ~ q(z|x) of each image, [N, k], on the model's device.
         variance: of the posteriors, averaged over the images, [k].
         mean, std: of the posteriors, [N, k]; before the flow, where there is one.
+        labels: what the model was told of the images, int64 [N]; None: nothing.
     """
 
     codes: Tensor
     variance: Tensor
     mean: Tensor
     std: Tensor
+    labels: Tensor | None = None
 
 
 def encodes(model: api.ImageModel) -> TypeGuard[api.ImageAutoencoder]:
@@ -40,9 +48,29 @@ def infers(model: api.ImageModel) -> TypeGuard[api.ImageAutoencoder]:
     return model.infers
 
 
-def spread_over(images: Tensor, count: int | None) -> Tensor:
+def rows_at(images: Shown, index: Tensor) -> Shown:
+    """The images at `index`, int64, with what else their set has of them."""
+    return images[index] if isinstance(images, Tensor) else images.subset(index)
+
+
+def spread_over(images: Shown, count: int | None) -> Shown:
     """`count` of the images, spread over the set; all, where `count` is None or there are fewer."""
-    return images if count is None or count >= len(images) else images[torch.linspace(0, len(images) - 1, count).long()]
+    return images if count is None or count >= len(images) else rows_at(images, torch.linspace(0, len(images) - 1, count).long())
+
+
+def labels_for(model: api.ImageAutoencoder, images: Any) -> Tensor | None:
+    """What the model has to be told of the images: the labels of their set, where its encoder is conditioned on such."""
+    return getattr(images, "labels", None) if getattr(model.first, "classes", 0) else None
+
+
+def told_batches(model: api.ImageAutoencoder, images: Any, batch_size: int = 1000) -> Iterator[tuple[Tensor, dict[str, Any]]]:
+    """Images [N, ...] `in_batches` on the model's device, as they are, and what its methods are told of each batch: the one way
+    of images, with their labels, to encode, decode and the like. A tensor has no labels, a set its own."""
+    batches = in_batches(images if isinstance(images, Tensor) else images.images, batch_size)
+    labels = labels_for(model, images)
+    parts = [None] * len(batches) if labels is None else labels.split([len(batch) for batch in batches])
+    for batch, part in zip(batches, parts):
+        yield batch.to(model.device), told(model.first, part)
 
 
 def in_batches(images: Tensor, batch_size: int = 1000) -> list[Tensor]:
@@ -53,18 +81,19 @@ def in_batches(images: Tensor, batch_size: int = 1000) -> list[Tensor]:
 
 
 @torch.no_grad()
-def aggregate(model: api.ImageAutoencoder, images: Tensor, seed: int = 0, batch_size: int = 1000) -> Aggregate:
-    """Codes and posterior variances of images [N, C, H, W]."""
+def aggregate(model: api.ImageAutoencoder, images: Any, seed: int = 0, batch_size: int = 1000) -> Aggregate:
+    """Codes and posterior variances of images [N, C, H, W], or of a set."""
     generator = torch.Generator(model.device).manual_seed(seed)
     codes, means, stds = [], [], []
-    for batch in in_batches(images, batch_size):
-        posterior = model.encode(batch.to(model.device))
+    for batch, given in told_batches(model, images, batch_size):
+        posterior = model.encode(batch, **given)
         codes.append(posterior.sample(generator))
         base = getattr(posterior, "base", posterior)
         means.append(base.mean)
         stds.append(base.std)
     std = torch.cat(stds)
-    return Aggregate(torch.cat(codes), std.double().square().mean(0), torch.cat(means), std)
+    return Aggregate(torch.cat(codes), std.double().square().mean(0), torch.cat(means), std,
+                     labels_for(model, images))
 
 
 @torch.no_grad()

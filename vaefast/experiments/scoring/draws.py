@@ -11,8 +11,9 @@ from torch import Tensor
 
 from vaefast import api
 from vaefast.errors import ArgumentError
-from vaefast.experiments.scoring.codes import infers
+from vaefast.experiments.scoring.codes import Aggregate, infers
 from vaefast.models import Mixture
+from vaefast.models.condition import conditions_for, told
 from vaefast.models.draws import Sampler, best_sampler
 from vaefast.models.second_stage import TwoStages
 
@@ -28,12 +29,13 @@ def sampling_seed(seed: int) -> int:
     return seed + 1
 
 
-def image_sampler(model: api.ImageModel, name: str | None = None, codes: Callable[[], Tensor] | None = None,
+def image_sampler(model: api.ImageModel, name: str | None = None, codes: Callable[[], Aggregate] | None = None,
                   seed: int = 0) -> Sampler:
     """The way of drawing images called `name`: one of the model's own (`samplers`; the best where none is named), or "mixture".
 
     Args:
-        codes: gives the codes of the training images [N, k], to which a Gaussian mixture is fitted.
+        codes: gives the codes of the training images, to which a Gaussian mixture is fitted: one a class, of a model whose
+            decoder is conditioned.
         seed: of that fit.
 
     Raises:
@@ -43,8 +45,15 @@ def image_sampler(model: api.ImageModel, name: str | None = None, codes: Callabl
     if name is None or name in samplers:
         return best_sampler(model) if name is None else samplers[name]
     if name == "mixture" and codes is not None and infers(model):
-        draw = Mixture(model.latent_dim, COMPONENTS, seed=seed).fit(codes()).sample
-        return lambda n, generator: model.decode(draw(n, generator), generator)
+        encoded = codes()
+        mixture = Mixture(model.latent_dim, COMPONENTS, seed=seed, classes=0 if encoded.labels is None else model.first.classes)
+        draw = mixture.fit(encoded.codes, encoded.labels).sample
+
+        def images(n: int, generator: torch.Generator) -> Tensor:
+            classes = conditions_for(model.first, n, None, generator)
+            return model.decode(draw(n, generator, condition=classes), generator, **told(model.first, classes))
+
+        return images
     has = [known for known in SAMPLERS if known in samplers or known == "mixture" and model.infers]
     raise ArgumentError(f"sampler is {name!r}; a {model.kind} model{'' if model.encodes else ', which has no encoder,'} has "
                         f"{', '.join(has)}.")

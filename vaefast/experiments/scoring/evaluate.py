@@ -21,7 +21,7 @@ from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.run import draw_model, drawing_model, finished, run_data
 from vaefast.experiments.scoring.arrays import score_arrays
 from vaefast.experiments.scoring.bound import likelihood_bound
-from vaefast.experiments.scoring.codes import aggregate, encodes, in_batches, infers, spread_over
+from vaefast.experiments.scoring.codes import aggregate, encodes, infers, spread_over, told_batches
 from vaefast.experiments.scoring.draws import class_sampler, image_sampler, sample_images, to_uint8
 from vaefast.experiments.scoring.factors import factor_scores
 from vaefast.experiments.scoring.latent_page import write_latents
@@ -154,18 +154,18 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
     if drawn.shape[1] in (1, 3):
         save_png(out / "nearest.png", nearest_grid(drawn, train.images))
     if encodes(model):
-        encoded = aggregate(model, spread_over(train.images, coded), seed) if infers(model) else None
+        encoded = aggregate(model, spread_over(train, coded), seed) if infers(model) else None
         if len(samplers) > 1:
             assert encoded is not None
-            mixture = image_sampler(model, "mixture", lambda: encoded.codes, seed)
+            mixture = image_sampler(model, "mixture", lambda: encoded, seed)
             add("mixture", sample_images(model, mixture, samples, seed=seed + 3))
-        once, twice, result["reconstruction_error"] = _reconstruct(model, unseen.images, seed)
+        once, twice, result["reconstruction_error"] = _reconstruct(model, unseen, seed)
         add("reconstructions", once)
         result |= _over_the_limit(result, which)
         if twice is not None:
             add("reconstructions_both_stages", twice)
         if encoded is not None:
-            result |= latent_scores(model, encoded, samples, seed) | likelihood_bound(model, unseen.images, seed)
+            result |= latent_scores(model, encoded, samples, seed) | likelihood_bound(model, unseen, seed)
             result |= factor_scores(model, unseen, seed)
     other = train if against == "test" else test
     if test is not train:
@@ -173,7 +173,7 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
         add("test_vs_train", other.images[chosen_rows])
     if infers(model):
         labels = None if test.labels is None else spread_over(test.labels, coded)
-        write_latents(model, spread_over(test.images, coded), out, seed, labels)
+        write_latents(model, spread_over(test, coded), out, seed, labels)
     return _written(out, result, about)
 
 
@@ -250,6 +250,9 @@ def evaluate_model(model: api.ImageModel, images: Any, *, train: Any = None, out
     """
     if not isinstance(model, api.ImageModel):
         raise ArgumentError(f"model is of type {type(model).__name__}, which draws no images; expected one such as vaefast.VAE.")
+    if dims := getattr(getattr(model, "first", None), "condition_dim", 0):
+        raise ArgumentError(f"the model is conditioned on vectors of {dims} numbers, and has no distribution of them to draw "
+                            "samples by; compare model.sample(n, condition=vectors) with the data that go with these.")
     test: Any
     test, described = model._accept(images)
     learned: Any = test if train is None else model._accept(train)[0]
@@ -304,7 +307,7 @@ def own_network(which: Sequence[str], train: data.ImageSet, test: data.ImageSet 
 
 
 @torch.no_grad()
-def _reconstruct(model: api.ImageAutoencoder, images: Tensor, seed: int) -> tuple[Tensor, Tensor | None, float]:
+def _reconstruct(model: api.ImageAutoencoder, images: data.ImageSet, seed: int) -> tuple[Tensor, Tensor | None, float]:
     """Reconstructions as uint8, with the codes as they are and with codes that went through stage 2; squared error of the
     first.
 
@@ -315,12 +318,12 @@ def _reconstruct(model: api.ImageAutoencoder, images: Tensor, seed: int) -> tupl
     twice: list[Tensor] = []
     error = 0.0
     second: SecondStage | None = getattr(model, "second", None)
-    for batch in in_batches(images):
-        x = data.to_float(batch.to(model.device))
-        z = model.encode(x).sample(generator)
-        x_hat = model.decode(z, generator)
+    for batch, given in told_batches(model, images):
+        x = data.to_float(batch)
+        z = model.encode(x, **given).sample(generator)
+        x_hat = model.decode(z, generator, **given)
         error += (x - x_hat).square().sum().item()
         once.append(to_uint8(x_hat))
         if has_latents(second):
-            twice.append(to_uint8(model.decode(recode(second, z, generator))))
-    return torch.cat(once), torch.cat(twice) if twice else None, error / images.numel()
+            twice.append(to_uint8(model.decode(recode(second, z, generator), **given)))
+    return torch.cat(once), torch.cat(twice) if twice else None, error / images.images.numel()

@@ -15,7 +15,7 @@ def factor_scores(model: api.ImageAutoencoder, images: data.ImageSet, seed: int)
     factors = _varying(images.factors)
     if model.latent_dim < 2 or not factors.shape[1] or len(factors) < 10:
         return {}
-    codes = aggregate(model, images.images, seed).mean
+    codes = aggregate(model, images, seed).mean
     dci = metrics.dci(codes, factors, seed=seed)
     return {"mig": metrics.mutual_information_gap(codes, factors),
             "sap": metrics.separated_attribute_predictability(codes, factors),

@@ -6,11 +6,10 @@ import math
 from typing import Any, cast
 
 import torch
-from torch import Tensor
 
 from vaefast import api, metrics
 from vaefast.errors import ArgumentError
-from vaefast.experiments.scoring.codes import aggregate
+from vaefast.experiments.scoring.codes import aggregate, rows_at
 from vaefast.training import Callback, Trainer
 
 IMAGES = 10_000
@@ -23,20 +22,20 @@ class InformationLog(Callback):
 
     Args:
         every: epochs; may be a fraction.
-        images: the training images [N', C, H, W].
+        images: the training images [N', C, H, W], or their set.
         n: N, how many of them are taken; all, where there are fewer.
         seed: of the choice and of the draws.
     """
 
-    def __init__(self, every: float, images: Tensor, n: int = IMAGES, seed: int = 0) -> None:
+    def __init__(self, every: float, images: Any, n: int = IMAGES, seed: int = 0) -> None:
         if not 0 < every < math.inf:
             raise ArgumentError(f"mi_every is {every!r}; expected a number of epochs above 0.")
         self.every, self.seed = every, seed
         chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:n]
-        self.images = images[chosen.sort().values]
+        self.images = rows_at(images, chosen.sort().values)
 
     def start(self, trainer: Trainer) -> None:
-        if not bool(aggregate(cast(api.ImageAutoencoder, trainer.model), self.images[:2]).std.all()):
+        if not bool(aggregate(cast(api.ImageAutoencoder, trainer.model), rows_at(self.images, torch.arange(2))).std.all()):
             raise ArgumentError("mi_every was given for a deterministic encoder, whose codes tell everything; leave it out.")
 
     def due(self, trainer: Trainer) -> bool:

@@ -14,8 +14,9 @@ from torch import Tensor
 from vaefast import api, metrics, ops
 from vaefast.experiments.pictures.figures import COLOURS, GREY, blank, label, plain
 from vaefast.experiments.pictures.grids import image_grid
-from vaefast.experiments.scoring.codes import in_batches, spread_over
+from vaefast.experiments.scoring.codes import spread_over, told_batches
 from vaefast.files import write_atomically
+from vaefast.models.condition import is_conditional
 from vaefast.models.diagnostics import ACTIVE_VARIANCE, KL_FLOOR
 from vaefast.models.mode import evaluating
 from vaefast.models.posterior import DiagonalGaussian, FlowPosterior
@@ -38,12 +39,12 @@ CLASSES = 20
 
 
 @torch.no_grad()
-def posteriors(model: api.ImageAutoencoder, images: Tensor, limit: int = IMAGES, batch_size: int = 500) -> DiagonalGaussian:
+def posteriors(model: api.ImageAutoencoder, images: Any, limit: int = IMAGES, batch_size: int = 500) -> DiagonalGaussian:
     """q(z|x) of `limit` images spread over the set (before a flow, where there is one), float32 on the CPU, [N, k]."""
     chosen = spread_over(images, limit)
     means, logs = [], []
-    for batch in in_batches(chosen, batch_size):
-        q = model.encode(batch.to(model.device))
+    for batch, given in told_batches(model, chosen, batch_size):
+        q = model.encode(batch, **given)
         base = q.base if isinstance(q, FlowPosterior) else cast(DiagonalGaussian, q)
         means.append(base.mean.float().cpu())
         logs.append(base.log_std.float().cpu())
@@ -89,10 +90,10 @@ def latent_summary(q: DiagonalGaussian, seed: int = 0) -> dict[str, Any]:
         "variance_histogram": {"edges": edges.tolist(), "counts": counts.long().tolist()}}
 
 
-def write_latents(model: api.ImageAutoencoder, images: Tensor, folder: Path, seed: int = 0,
+def write_latents(model: api.ImageAutoencoder, images: Any, folder: Path, seed: int = 0,
                   labels: Tensor | None = None) -> dict[str, Any]:
-    """Write latents.json and latents.png of `images` [N, C, H, W], with `labels` [N] where they have some, into a run folder;
-    returns what the former holds."""
+    """Write latents.json and latents.png of `images` [N, C, H, W] or a set, with `labels` [N] where they have some, into a run
+    folder; returns what the former holds."""
     q = posteriors(model, images, IMAGES)
     summary = latent_summary(q, seed)
     space = latent_space(q.mean, 2 * q.raw.double())
@@ -146,7 +147,8 @@ def latent_space(mean: Tensor, logvar: Tensor) -> LatentSpace:
 @torch.no_grad()
 def traversal(model: api.ImageAutoencoder, space: LatentSpace) -> Any:
     """Images on the way along each principal direction through the mean code, from -3 to 3 standard deviations, as a picture;
-    None where drawing takes too long (an autoregressive decoder) or no picture can be made."""
+    None where drawing takes too long (an autoregressive decoder) or no picture can be made. Of a model that is conditioned, the
+    rows are of the classes in turn."""
     if not model.draws_images:
         return None
     channels = model.image_shape[0]
@@ -159,7 +161,10 @@ def traversal(model: api.ImageAutoencoder, space: LatentSpace) -> Any:
     flow = getattr(model.first, "flow", None)
     with evaluating(model.first):
         z = z if flow is None else flow(z)[0]
-    return image_grid(model.decode(z).cpu(), len(space.directions), COLUMNS, scale=max(1, 64 // max(model.image_shape[1:])))
+    rows = len(space.directions)
+    turns = torch.arange(rows).repeat_interleave(COLUMNS)
+    given = {"condition": turns % model.first.classes} if is_conditional(model.first) else {}
+    return image_grid(model.decode(z, **given).cpu(), rows, COLUMNS, scale=max(1, 64 // max(model.image_shape[1:])))
 
 
 def draw_latents(summary: dict[str, Any], path: Path, space: LatentSpace, labels: Tensor | None = None,
