@@ -54,6 +54,9 @@ def test_the_bound_of_an_exact_posterior_is_the_likelihood():
     assert scores["likelihood_bound"] == pytest.approx(float(exact), abs=1e-5)
     assert scores["bits_per_dimension"] == pytest.approx(8 - float(exact) / 4 / math.log(2), abs=1e-5)
     assert scores["likelihood_bound_images"] == 40 and scores["likelihood_bound_samples"] == 64
+    for most, draws in ((1, 8), (480, 12)):
+        few = likelihood_bound(model, images, 3, most)
+        assert few["likelihood_bound_samples"] == draws and few["likelihood_bound"] == pytest.approx(float(exact), abs=1e-5)
 
 
 def test_bits_of_a_probability_and_of_a_density():

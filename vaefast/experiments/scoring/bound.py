@@ -21,15 +21,16 @@ FEW_IMAGES, FEW_SAMPLES = 100, 8
 
 
 @torch.no_grad()
-def likelihood_bound(model: api.ImageModel, images: Any, seed: int) -> dict[str, float]:
+def likelihood_bound(model: api.ImageModel, images: Any, seed: int, most: int = IMAGES * SAMPLES) -> dict[str, float]:
     """The bound of test images [N, C, H, W] or a set, "likelihood_bound" with its standard error over images, their number and
     that of the draws, and "bits_per_dimension". Nothing of a model whose codes or images have no density: a WAE's, a squared
-    error, a flow of the encoder's."""
+    error, a flow of the encoder's. Of at most so many decoded codes as `most`, but for 8 of each image."""
     likelihood = getattr(model.first, "likelihood", "squared")
     if not infers(model) or likelihood == "squared" or not hasattr(model.first, "log_likelihood"):
         return {}
     few = getattr(model.first, "autoregressive", False)
     chosen = spread_over(images, min(FEW_IMAGES if few else IMAGES, len(images)))
+    draws = FEW_SAMPLES if few else max(FEW_SAMPLES, min(SAMPLES, most // len(chosen)))
     labels = labels_for(model, chosen)
     pixels = (chosen if isinstance(chosen, Tensor) else chosen.images).to(model.device)
     seen, given = 0, told(model.first, None if labels is None else labels[:1])
@@ -48,8 +49,7 @@ def likelihood_bound(model: api.ImageModel, images: Any, seed: int) -> dict[str,
         first = model.first.encode(pixels[:1], **given)
         if not isinstance(first, DiagonalGaussian) or isinstance(first, PointMass) or getattr(model.first, "prior_std", 1.0) != 1:
             return {}
-        bound = metrics.importance_weighted_bound(pixels, encode, log_likelihood, samples=FEW_SAMPLES if few else SAMPLES,
-                                                  seed=seed)
+        bound = metrics.importance_weighted_bound(pixels, encode, log_likelihood, samples=draws, seed=seed)
     return {"likelihood_bound": bound.value, "likelihood_bound_standard_error": bound.standard_error,
             "likelihood_bound_images": bound.n, "likelihood_bound_samples": bound.samples,
             "bits_per_dimension": bits_per_dimension(bound.value, pixels[0].numel(), likelihood)}

@@ -165,7 +165,7 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
         if twice is not None:
             add("reconstructions_both_stages", twice)
         if encoded is not None:
-            result |= latent_scores(model, encoded, samples, seed) | likelihood_bound(model, unseen, seed)
+            result |= latent_scores(model, encoded, samples, seed) | likelihood_bound(model, unseen, seed, 4 * samples)
             result |= factor_scores(model, unseen, seed)
     other = train if against == "test" else test
     if test is not train:
