@@ -63,12 +63,7 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
         second_width, second_depth: hidden layers of its networks; 1024 and 3 of "vae", 512 and 4 of "flow" if None.
         adversary: "patchgan", or a discriminator module (images in [-1, 1] -> logits), that stage 1's reconstructions have to
             pass; a second player beside the VAE (see `vaefast.models.ImageAdversary`). None for none.
-        adversarial_weight: of its term in the loss: a number, or "adaptive": 0.8 of the reconstruction's gradient at the
-            decoder's last layer.
-        perceptual: features in which reconstructions have to be near their images, too: "exemplar" or "classifier", networks that
-            `fit` learns from the images (and their labels) first, a file of torchvision's vgg16 weights (and, after a comma, one
-            of LPIPS's), or a module, images -> features (see `vaefast.models.PerceptualLoss`). None for none.
-        perceptual_weight: of that term: "adaptive", as much gradient as the reconstruction's, or a number.
+        adversarial_weight, perceptual, perceptual_weight: as for `vaefast.VAE`, of stage 1.
         net_options: of the named networks, encoder and decoder alike, such as {"width": 32} of "gamix".
 
     Raises:
