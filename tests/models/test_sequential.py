@@ -104,6 +104,10 @@ def test_the_predictor_is_added_and_shifts_the_prior(x):
     assert "kl_predicted" not in plain(x, seeded())
     rec = sum(terms[f"rec_{t}"] for t in range(1, T + 1))
     torch.testing.assert_close(terms["loss"], rec + terms["kl"] + terms["kl_predicted"])
+    model.kl_weight.fill_(0.0)  # the authors' c(n) at the first iteration, which does not weigh the predictor's term
+    early = model(x, seeded())
+    torch.testing.assert_close(early["loss"], sum(early[f"rec_{t}"] for t in range(1, T + 1)) + early["kl_predicted"])
+    model.kl_weight.fill_(1.0)
     with torch.no_grad():
         for predictor in model.predictors:
             for head, value in ((predictor.mean, 3.0), (predictor.scale, -20.0)):

@@ -54,7 +54,7 @@ class SequentialVAE(Draws, nn.Module):
         data_shape: (C, H, W).
         steps: T.
         predictors: modules z_t -> (mu, raw) of a Gaussian for z_{t+1}, likewise, or none. Its divergence from q_{t+1} is added
-            to the loss, with the weight c; sampling scales and shifts the draw of N(0, I) for z_{t+1} by it.
+            to the loss, without a weight; sampling scales and shifts the draw of N(0, I) for z_{t+1} by it.
         last_only: the reconstruction term is that of x_T alone, and gradients flow through the whole chain. Otherwise every
             step has one, and x_{t-1} is a constant to step t.
         denoise: in training, the inference networks see a damaged x.
@@ -134,7 +134,8 @@ class SequentialVAE(Draws, nn.Module):
         """Terms of the loss of a batch [B, C, H, W] (uint8, or float in [0, 1]) of 2 images or more, in nats per image.
 
         Returns scalars: `loss`; `reconstruction`, of the last step, and `kl`, of all steps; `kl_predicted`, of all predictors,
-        if there are any; and `rec_1`, ..., `rec_T` and `kl_1`, ..., `kl_T`, of each step.
+        if there are any, which has no weight, as in the authors' code; and `rec_1`, ..., `rec_T` and `kl_1`, ..., `kl_T`, of
+        each step.
         """
         self._check_batch(x)
         if self.training:
@@ -157,11 +158,11 @@ class SequentialVAE(Draws, nn.Module):
             recs.append(weight * ops.squared_error(x, previous).mean())
             kls.append(kl.mean())
         kl = torch.stack(kls).sum()
-        regularizer = kl + torch.stack(extra).sum() if extra else kl
         reconstruction = recs[-1] if self.last_only else torch.stack(recs).sum()
-        terms = {"loss": torch.addcmul(reconstruction, self.kl_weight, regularizer), "reconstruction": recs[-1], "kl": kl}
+        terms = {"loss": torch.addcmul(reconstruction, self.kl_weight, kl), "reconstruction": recs[-1], "kl": kl}
         if extra:
             terms["kl_predicted"] = torch.stack(extra).sum()
+            terms["loss"] = terms["loss"] + terms["kl_predicted"]
         return terms | {f"rec_{t}": rec for t, rec in enumerate(recs, 1)} | {f"kl_{t}": kl for t, kl in enumerate(kls, 1)}
 
     forward = loss
