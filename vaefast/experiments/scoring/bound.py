@@ -24,12 +24,12 @@ FEW_IMAGES, FEW_SAMPLES = 100, 8
 def likelihood_bound(model: api.ImageModel, images: Any, seed: int, most: int = IMAGES * SAMPLES) -> dict[str, float]:
     """The bound of test images [N, C, H, W] or a set, "likelihood_bound" with its standard error over images, their number and
     that of the draws, and "bits_per_dimension". Nothing of a model whose codes or images have no density: a WAE's, a squared
-    error, a flow of the encoder's. Of at most so many decoded codes as `most`, but for 8 of each image."""
+    error, a flow of the encoder's. Of at most so many decoded codes as `most`, but for 8 of each of 100 images."""
     likelihood = getattr(model.first, "likelihood", "squared")
     if not infers(model) or likelihood == "squared" or not hasattr(model.first, "log_likelihood"):
         return {}
     few = getattr(model.first, "autoregressive", False)
-    chosen = spread_over(images, min(FEW_IMAGES if few else IMAGES, len(images)))
+    chosen = spread_over(images, FEW_IMAGES if few else min(IMAGES, max(FEW_IMAGES, most // FEW_SAMPLES)))
     draws = FEW_SAMPLES if few else max(FEW_SAMPLES, min(SAMPLES, most // len(chosen)))
     labels = labels_for(model, chosen)
     pixels = (chosen if isinstance(chosen, Tensor) else chosen.images).to(model.device)

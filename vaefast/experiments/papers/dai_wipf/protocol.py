@@ -9,7 +9,7 @@ from vaefast.experiments.papers.dai_wipf.printed import TITLES
 from vaefast.experiments.papers.plan import Row, Training, of_preset
 from vaefast.training.settings import PlayerSettings
 
-SAMPLES = {"smoke": 2_000, "quick": 10_000, "paper": 10_000}
+SAMPLES = {"smoke": 500, "quick": 10_000, "paper": 10_000}
 WAE_MULTIPLE = 8
 
 
