@@ -25,8 +25,8 @@ def test_the_papers_networks():
     model = vaefast.SecondStage(64)
     assert sum(p.numel() for p in model.parameters()) == 2_305_152 + 2_235_457
     assert model.defaults[0].epochs == 800
-    assert model.config() == {"latent_dim": 64, "kind": "vae", "classes": None, "condition_dim": None, "gamma": "learned", "gamma_init": 1.0,
-                              "width": 1024, "depth": 3}
+    assert model.config() == {"latent_dim": 64, "kind": "vae", "classes": None, "condition_dim": None, "gamma": "learned",
+                              "gamma_init": 1.0, "width": 1024, "depth": 3}
 
 
 def test_a_standard_normal_costs_its_entropy():

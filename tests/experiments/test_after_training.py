@@ -17,7 +17,8 @@ from vaefast.experiments.request import Request
 from vaefast.experiments.scoring.draws import sampling_seed
 from vaefast.experiments.scoring.score_curve import ScoreCurve
 
-FAST = {"kind": "vae", "data_name": "digits", "device": "cpu", "steps": (2,)}
+FAST = {"kind": "vae", "data_name": "digits", "device": "cpu", "steps": (2,),
+        "model_overrides": {"nets": "residual", "net_options": {"width": 4}, "latent_dim": 4}}
 
 
 def test_figures_are_drawn_under_the_backend_of_a_notebook(tmp_path):

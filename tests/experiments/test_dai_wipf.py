@@ -39,7 +39,9 @@ def study(tmp_path_factory, patch):
 
     def few_steps(training, task):
         found = PAPER.settings(training, task)
-        small = {"nets": "residual", "net_options": {"width": 4}} if training.kind in ("two-stage", "vae") else {}
+        small = {} if training.kind == "gan" else {"nets": "residual"}
+        if training.kind in ("two-stage", "vae"):
+            small["net_options"] = {"width": 4}
         return {**found, "steps": (6, 8) if training.kind == "two-stage" else (6,),
                 "model_overrides": {**found["model_overrides"], "latent_dim": 4, **small}}
 

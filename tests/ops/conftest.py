@@ -22,9 +22,12 @@ from vaefast.ops import _native, _registry
 
 ROOT = Path(__file__).resolve().parents[2]
 SAME_ON_ALL = ("test_opcheck", "test_gradcheck", "test_linear_and_block", "test_median", "test_every_way_to_state",
-               "test_gamma_a_channel", "test_weights", "test_backward_twice_is_bitwise_equal")
-"""Tests of what all backends have in common, in front of the kernels, of gradients that are held against formulas, too, and of
-the order in which blocks end, which is always the same in the interpreter."""
+               "test_gamma_a_channel", "test_weights", "test_fake_strides", "test_draws_follow_from_the_seed",
+               "test_draws_are_independent", "test_noise_is_never_repeated", "test_calls_draw_new_seeds",
+               "test_backward_twice_is_bitwise_equal")
+"""Tests of what all backends have in common, in front of the kernels, of gradients that are held against formulas, too, of the
+words of the noise (test_noise_triton.py holds those), and of the order in which blocks end, which is always the same in the
+interpreter."""
 INTERPRETING = os.environ.get("TRITON_INTERPRET") == "1"
 
 
