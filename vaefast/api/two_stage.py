@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from vaefast import models
 from vaefast.api.adversary import AdversaryName, image_adversary
@@ -76,7 +77,8 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
     first: models.VAE
     second: SecondStage
     if TYPE_CHECKING:  # the second of two parents has it
-        sample = models.TwoStageVAE.sample  # its stage comes before its generator
+        def sample(self, n: int, generator: torch.Generator | None = None, *, stage: int | None = None, condition: Any = None,
+                   **options: Any) -> Tensor: ...
     defaults: tuple[StageSettings, ...] = (StageSettings(epochs=400), StageSettings(epochs=800))
 
     def __init__(self, image_shape: tuple[int, int, int] | None = None, latent_dim: CodeShape = 64, *,
