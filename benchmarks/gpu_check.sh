@@ -84,7 +84,11 @@ for step in $([ "$1" = all ] && echo "$every" || echo "${1//,/ }"); do
             run biggan 300 "$python" -m benchmarks.biggan --device "$device" "${shorter[@]}" --seconds 5 \
                 --out "$out/biggan-gpu.json"
             ;;
-        resume) run resume 120 "$python" -m benchmarks.resume --device "$device" --out "$out/resume-gpu.json" ;;
+        resume)
+            steps=60
+            [ "$device" = cuda ] || steps=10
+            run resume 120 "$python" -m benchmarks.resume --device "$device" --steps $steps --out "$out/resume-gpu.json"
+            ;;
         trials)
             steps=3000
             [ "$device" = cuda ] || steps=10
