@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from vaefast import models
 from vaefast.api.base import Part
 from vaefast.api.images import ImageModel
-from vaefast.api.reading import Images, source_of
-from vaefast.data.stream import ImageStream
-from vaefast.errors import ArgumentError, DataError
-from vaefast.models.condition import as_classes, checked_labels, no_labels
+from vaefast.api.reading import Images, conditions_of, source_of
+from vaefast.errors import ArgumentError
+from vaefast.models.condition import as_classes
 from vaefast.models.doors import no_loss
 from vaefast.models.gan import Codes, Order
 from vaefast.models.gan_losses import LOSSES, Authors, LossName
@@ -68,16 +67,11 @@ class Adversarial(ImageModel):
 
     def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
         images, described = super()._accept(data)
-        if self.classes and isinstance(images, ImageStream):
-            if not images.labelled:
-                raise DataError(no_labels(self.classes, images.name))
-            images.want_labels(self.classes)  # each batch's are looked at
-        elif self.classes:
-            checked_labels(images.labels, self.classes, images.name)
+        conditions_of(self.first, images)
         return images, described
 
     def _parts(self, data: Images, device: torch.device) -> list[Part]:
-        source = source_of(data, device, labels=self.classes > 0)
+        source = source_of(data, device, condition=conditions_of(self.first, data))
         return [("stage1", self.first, lambda: source)]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:

@@ -107,13 +107,11 @@ def with_batches_of(stream: ImageStream, stages: list[StageSettings], named: boo
     return [first, *stages[1:]]
 
 
-def source_of(data: Images, device: torch.device, *, labels: bool = False,
-              condition: Tensor | None = None) -> ImageSource | StreamSource:
-    """The source of a stage on images, and labels where they are wanted, or what else they are conditioned on. The losses scale
-    uint8 themselves."""
+def source_of(data: Images, device: torch.device, *, condition: Tensor | None = None) -> ImageSource | StreamSource:
+    """The source of a stage on images, and what they are conditioned on (`conditions_of`). The losses scale uint8 themselves."""
     if isinstance(data, ImageStream):
         return StreamSource(data, device, scale=False)
-    return ImageSource(data.images, device, labels=data.labels if labels else condition, scale=False)
+    return ImageSource(data.images, device, labels=condition, scale=False)
 
 
 def conditions_of(model: Any, data: Images) -> Tensor | None:

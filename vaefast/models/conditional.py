@@ -13,7 +13,6 @@ from torch import Tensor
 
 from vaefast.models.condition import conditions_for, is_conditional, no_condition, unknown_condition
 from vaefast.models.doors import takes_codes, takes_images
-from vaefast.models.images import full_precision, in_dtype, wrong_output
 from vaefast.models.latent_model import LatentModel
 from vaefast.models.posterior import DiagonalGaussian, FlowPosterior
 from vaefast.models.standardiser import Standardiser
@@ -77,10 +76,7 @@ class ConditionalModel(LatentModel):
         return self._posterior(self.encoder(self._seen(x), *self._told(condition)))
 
     def _decode_raw(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        raw = self.decoder(in_dtype(z, self._like), *self._told(condition))
-        if not isinstance(raw, Tensor):
-            raise wrong_output(raw, self.decoder, self.data_shape)
-        return full_precision(raw)
+        return super()._decode_raw(z, *self._told(condition))
 
     @takes_codes
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:

@@ -73,9 +73,9 @@ class LatentModel(Draws, nn.Module):
                                 f"tensor(s) of {self.latent_dim} dimensions. Build it with deterministic=False.")
         return DiagonalGaussian(full_precision(out[0]), full_precision(out[1]), getattr(self.encoder, "scale_param", "logvar"))
 
-    def _decode_raw(self, z: Tensor) -> Tensor:
-        """What the decoder returns."""
-        raw = self.decoder(in_dtype(z, self._like))
+    def _decode_raw(self, z: Tensor, *told: Any) -> Tensor:
+        """What the decoder returns, which is told so much after the codes."""
+        raw = self.decoder(in_dtype(z, self._like), *told)
         if not isinstance(raw, Tensor):
             raise wrong_output(raw, self.decoder, self.data_shape)
         return full_precision(raw)

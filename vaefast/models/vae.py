@@ -151,11 +151,12 @@ class VAE(ConditionalModel, NoiseLevel):
         raw = self._decode_raw(z, condition)
         reconstruction, kl = self._nll(self._units(x), raw).mean(), kl.mean()
         terms = {"loss": torch.addcmul(reconstruction, self.beta, kl), "reconstruction": reconstruction, "kl": kl}
-        if self.perceptual is not None:
-            terms["perceptual"] = self.perceptual.term(self._activate(raw), x)
+        images = None if self.perceptual is None and self.adversary is None else self._activate(raw)
+        if self.perceptual is not None and images is not None:
+            terms["perceptual"] = self.perceptual.term(images, x)
             terms["loss"] = self.perceptual.added(terms["loss"], terms["perceptual"], self.decoder)
-        if self.adversary is not None:
-            terms["adversarial"] = self.adversary.term(self._activate(raw))
+        if self.adversary is not None and images is not None:
+            terms["adversarial"] = self.adversary.term(images)
             terms["loss"] = self.adversary.added(terms["loss"], terms["adversarial"], self.decoder)
         if self.likelihood == "gaussian":
             terms["gamma"] = self.gamma
