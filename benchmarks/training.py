@@ -1,6 +1,6 @@
 """Steps of training against a plain PyTorch loop and pythae's trainer, in turns in one process.
 
-    python -m benchmarks.training --out FILE.json [--device cuda] [--seconds 20] [--quick]
+    python -m benchmarks.training --out FILE.json [--device cuda] [--seconds 20] [--quick] [--own]
     python -m benchmarks.training --out FILE.json --markdown     the tables of a file that is there
 
 The same networks, batches of 64 and data of 28x28 pixels for all (random images: time does not depend on them). vaefast's
@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 
 import torch
@@ -31,7 +32,7 @@ from vaefast.training import StageSettings
 from vaefast.training.allocator import keep_freed_memory
 from vaefast.training.batches import Batches
 from vaefast.training.dense import fast_dense
-from vaefast.training.device import matmul_precision, resolve_device, resolve_precision
+from vaefast.training.device import Mode, matmul_precision, memory_format, resolve_device, resolve_precision
 from vaefast.training.distributed import World
 from vaefast.training.iteration import Iteration, draws
 from vaefast.training.memory import used_megabytes
@@ -48,11 +49,12 @@ ADAM_BYTES = 28
 
 
 def engine_step(module: torch.nn.Module, source: Source, batch_size: int, device: torch.device, precision: str,
-                compile: bool, settings: StageSettings | None = None) -> Callable[[], None]:
+                compile: bool, settings: StageSettings | None = None, channels_last: Mode = "auto") -> Callable[[], None]:
     """One iteration of vaefast's trainer as a function."""
+    module.to(device, memory_format=memory_format(channels_last, device, precision))  # type: ignore[call-overload]
     settings, players = settings or StageSettings(steps=10**9, batch_size=batch_size), players_of(module)
     batches = Batches(source, batch_size, draws(players), seed=0, stage=0, name="bench", device=device, group=World())
-    iteration = Iteration(players, module.to(device).train(), settings, batches, device=device, precision=precision,
+    iteration = Iteration(players, module.train(), settings, batches, device=device, precision=precision,
                           group=World(), compile=compile, capture=device.type == "cuda")
     done = 0
 
@@ -162,13 +164,12 @@ def share_of_limit(module: torch.nn.Module, batch: Tensor, seconds: float, limit
     return {"gflop": flops / 1e9, "adam_mb": moved / 1e6, "bound_ms": 1e3 * bound, "share": bound / seconds}
 
 
-def against_peers(device: torch.device, precision: str, seconds: float) -> Iterator[dict]:
-    """The machine's limits; both stages against their plain loops, and stage 1 against pythae."""
+def against_peers(device: torch.device, precision: str, seconds: float, own: bool = False) -> Iterator[dict]:
+    """The machine's limits; both stages against their plain loops, and stage 1 against pythae, or vaefast's `own` alone."""
     data, limit = images(MNIST // 10), limits(device, precision)
     yield {"limits": limit}
-    make = partial(plain.first_stage, data, BATCH)
-    steps = {"plain": make(device), **_plain_variants(make, device)}
-    pythae = plain.pythae_step(data, BATCH, device)
+    steps = {} if own else _plain_variants(partial(plain.first_stage, data, BATCH), device)
+    pythae = None if own else plain.pythae_step(data, BATCH, device)
     if pythae:
         steps["pythae"] = pythae
     source = ImageSource(data, device, scale=False)
@@ -179,30 +180,46 @@ def against_peers(device: torch.device, precision: str, seconds: float) -> Itera
     gc.collect()
     source = posteriors(MNIST // 10, device)
     mean, std = source.posterior.mean.cpu(), source.posterior.std.cpu()
-    make = partial(plain.second_stage, mean, std, BATCH)
-    steps = {"plain": make(device), **_plain_variants(make, device),
-             **_engine_variants(lambda: two_stage().second, source, device, precision)}
+    steps = {} if own else _plain_variants(partial(plain.second_stage, mean, std, BATCH), device)
+    steps |= _engine_variants(lambda: two_stage().second, source, device, precision)
     yield _case("stage 2, 64 codes, batch 64", in_turns(steps, seconds, device), two_stage().second.to(device),
                 mean[:BATCH].to(device), limit)
 
 
 def _plain_variants(make: Callable[..., Callable[[], None]], device: torch.device) -> dict[str, Callable[[], None]]:
-    """On a GPU, the plain loop as who looks for speed writes it: in bf16 and NHWC, compiled, with the data on the device."""
+    """The plain loop; on a GPU also as who looks for speed writes it: in bf16 and NHWC, compiled, with the data on the device."""
     if device.type != "cuda":
-        return {}
+        return {"plain": make(device)}
     bf16 = partial(make, device, precision="bf16")
-    return {"plain, bf16": bf16(), "plain, bf16, compiled": bf16(compile=True),
+    return {"plain": make(device), "plain, bf16": bf16(), "plain, bf16, compiled": bf16(compile=True),
             "plain, bf16, compiled, data on the GPU": bf16(compile=True, resident=True)}
 
 
 def _engine_variants(module: Callable[[], torch.nn.Module], source: Source, device: torch.device,
                      precision: str) -> dict[str, Callable[[], None]]:
-    """The engine's step in the machine's precision, compiled and not; in float32, too, where that is another."""
-    steps = {f"vaefast, compile {mode}": engine_step(module(), source, BATCH, device, precision, mode == "on")
-             for mode in ("off", "on")}
+    """The engine's step in the machine's precision, compiled and not; in float32, too, where that is another. On a GPU compiled
+    in TF32, and, of networks with convolutions, in NCHW and with the algorithms that cuDNN tries out."""
+    make = partial(engine_step, source=source, batch_size=BATCH, device=device)
+    steps = {f"vaefast, compile {mode}": make(module(), precision=precision, compile=mode == "on") for mode in ("off", "on")}
     if precision != "fp32":
-        steps["vaefast, fp32, compile off"] = engine_step(module(), source, BATCH, device, "fp32", False)
+        steps["vaefast, fp32, compile off"] = make(module(), precision="fp32", compile=False)
+    if device.type == "cuda":
+        tf32 = make(module(), precision="tf32", compile=True)
+        steps["vaefast, tf32, compile on"] = _inside(partial(matmul_precision, "tf32"), tf32)
+        if any(isinstance(layer, torch.nn.Conv2d) for layer in module().modules()):
+            steps["vaefast, NCHW, compile on"] = make(module(), precision=precision, compile=True, channels_last="off")
+            steps["vaefast, cuDNN tries, compile on"] = _inside(
+                partial(torch.backends.cudnn.flags, enabled=True, benchmark=True),
+                make(module(), precision=precision, compile=True))
     return steps
+
+
+def _inside(context: Callable[[], AbstractContextManager[None]], step: Callable[[], None]) -> Callable[[], None]:
+    """The step under a setting of its own, which counts when it is compiled and captured."""
+    def run() -> None:
+        with context():
+            step()
+    return run
 
 
 def _case(name: str, variants: Found, module: torch.nn.Module, batch: Tensor, limit: dict[str, float]) -> dict:
@@ -230,7 +247,7 @@ def scaling(device: torch.device, precision: str, seconds: float) -> list[dict]:
     return rows
 
 
-def run(device: torch.device, seconds: float, quick: bool, save: Save) -> dict:
+def run(device: torch.device, seconds: float, quick: bool, save: Save, own: bool = False) -> dict:
     """The whole report; `save` is given it after every case."""
     precision = resolve_precision("auto", device)
     keep_freed_memory()
@@ -238,7 +255,7 @@ def run(device: torch.device, seconds: float, quick: bool, save: Save) -> dict:
     if device.type == "cuda":
         report["gpu"] = torch.cuda.get_device_name(device)
     with matmul_precision(precision):
-        measured = against_peers(device, precision, 3.0 if quick else seconds)
+        measured = against_peers(device, precision, 3.0 if quick else seconds, own)
         report |= next(measured)
         for case in measured:
             report["cases"].append(case)
@@ -283,8 +300,10 @@ def markdown(report: dict) -> str:
 def main() -> None:
     parser = report_parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="3 seconds each, no scaling")
+    parser.add_argument("--own", action="store_true", help="vaefast's variants alone")
     options = parser.parse_args()
-    make_report(options, lambda save: run(resolve_device(options.device), options.seconds, options.quick, save), markdown)
+    device = resolve_device(options.device)
+    make_report(options, lambda save: run(device, options.seconds, options.quick, save, options.own), markdown)
 
 
 if __name__ == "__main__":
