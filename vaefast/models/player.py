@@ -13,7 +13,8 @@ from vaefast.errors import ArgumentError
 
 COMPILED: dict[str, Any] = {"dynamic": False, "options": {"layout_optimization": False, "fallback_random": True}}
 """How losses are compiled. The engine chooses the memory order itself (a compiler that moves a convolution to NHWC beside it
-meets cuDNN's own choice where a side has one channel, and stops), and what is drawn is what plain PyTorch draws."""
+meets cuDNN's own choice where a side has one channel, and stops), and what is drawn is what plain PyTorch draws, though several
+draws of one loss (a PatchGAN's dropout of real and fake images) can change places on a GPU."""
 Parts = list[tuple[Tensor, ...]]
 """A batch's tensors, part by part."""
 

@@ -83,7 +83,8 @@ def _one_pass(
             outputs: tuple[Tensor, Tensor] = otherwise.forward(x, x_hat, log_gamma, kind, from_logits, constant)
             return outputs
         x, x_hat = _native.unit_rows(x), _native.unit_rows(x_hat)
-        nll, error = x_hat.new_empty(2, x_hat.shape[0], dtype=torch.float32).unbind()
+        # not views of one tensor: PyTorch forbids that results share memory
+        nll, error = (x_hat.new_empty(x_hat.shape[0], dtype=torch.float32) for _ in range(2))
         forward_kernel(x, x_hat, log_gamma, nll, error, constant, KINDS.index(kind), from_logits)
         return nll, error
 

@@ -88,7 +88,8 @@ def cuda_forward(mu: Tensor, scale: Tensor | None, param: str, eps: float) -> Ou
     rows, k = mu.shape
     parts, kl = moments.part_count(mu), mu.new_empty((), dtype=compute_dtype(mu.dtype))
     room = mu.new_empty(parts * 3 * k + -(-k // 8) + 1, dtype=torch.float64)
-    mean, between, within = mu.new_empty(3, k, dtype=torch.float64).unbind()
+    # not views of one tensor: PyTorch forbids that results share memory
+    mean, between, within = (mu.new_empty(k, dtype=torch.float64) for _ in range(3))
     _native.run(
         "mixture_kl_forward", mu, mu, scale, room, mean, between, within, kl, rows, k, parts, mu.stride(0),
         0 if scale is None else scale.stride(0), eps, mu.dtype, PARAMS.index(param),
