@@ -98,10 +98,10 @@ def test_pictures_of_the_pages_are_light():
     assert sum(sizes) < 4e6 and max(sizes) < 400e3
 
 
-@pytest.mark.parametrize("name", PAPERS)
-def test_what_is_kept_of_a_paper_is_told_as_then(name, tmp_path):
+@pytest.mark.parametrize("kept", [*(f"{name}-quick" for name in PAPERS), "dai-wipf-paper"])
+def test_what_is_kept_of_a_paper_is_told_as_then(kept, tmp_path):
     """Records of the parts give the tables and claims that lie beside them."""
-    paper, folder, told = PAPERS[name], ROOT / "docs/results" / f"{name}-quick", {}
+    paper, folder, told = PAPERS[kept.rpartition("-")[0]], ROOT / "docs/results" / kept, {}
     for data in (path for path in sorted(folder.iterdir()) if path.is_dir()):
         there = records(paper, data, once=False)
         told |= {data.name: [claim.as_dict() for claim in claims_of(paper, there)]} if there else {}
@@ -119,6 +119,22 @@ def test_the_reproduction_is_the_measured_one():
         assert (folder / data / "table1.md").read_text() in page
     distances = [f"{point['fd_classifier']:.1f}" for point in json.loads((folder / "mnist/mm-gan-curve.json").read_text())]
     assert f"{', '.join(distances[:-1])}, and {distances[-1]} in the end" in " ".join(page.split())
+
+
+def test_the_published_budget_is_the_measured_one():
+    folder, page = ROOT / "docs/results/dai-wipf-paper", (ROOT / "docs/results/dai-wipf.md").read_text()
+    assert (folder / "claims.md").read_text() in page and (folder / "mnist/table1.md").read_text() in page
+    found = json.loads((folder / "mnist/two-stage-evaluation.json").read_text())
+    stages = [f"{found[f'fd_classifier/stage{stage}']:.4g}" for stage in (1, 2)]
+    assert f"FD-classifier {' to '.join(stages)}" in page and f"same codes draws nearer samples than the second stage**: " \
+        f"{found['fd_classifier/mixture']:.2f}" in page
+    assert f"score {found['fd_classifier/reconstructions']:.3g}," in page
+    assert f"Passed through stage 2, too, {found['fd_classifier/reconstructions_both_stages']:.2g}." in page
+    last = json.loads((folder / "mnist/two-stage-last-records.json").read_text())
+    assert [last[stage]["epoch"] for stage in ("stage1", "stage2")] == [400, 800]
+    seconds = [last["stage1"]["seconds"], last["stage2"]["seconds"] - last["stage1"]["seconds"]]
+    assert "{:.1f} minutes of stage 1 and {:.1f} of\nstage 2".format(*(s / 60 for s in seconds)) in page
+    assert "took {:.1f} + {:.1f} s".format(*seconds) in (ROOT / "docs/gpu.md").read_text()
 
 
 def test_gamix_is_the_measured_one():

@@ -29,7 +29,7 @@ def test_the_page_shows_the_file():
 
 
 @pytest.mark.parametrize("module, name", [("gpu", "ops-h100"), ("gpu", "ops-products-h100"), ("gpu", "kid-h100"),
-                                          ("training", "training-h100")])
+                                          ("training", "training-h100"), ("training", "training-variants-h100")])
 def test_the_page_of_the_gpu_shows_the_files(module, name):
     page = (ROOT / "docs" / "gpu.md").read_text()
     shown = page.partition(f"<!-- {name} -->\n")[2].partition("<!-- end -->")[0]
