@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -79,6 +81,25 @@ def test_classes_need_labels_that_fit():
         fit(model)
     with pytest.raises(ArgumentError, match="arch is 'wide'"):
         vaefast.BigGAN(SHAPE, "wide")
+
+
+def test_an_average_with_what_norms_count():
+    """A copy until its start."""
+    def settings(steps: int, start: int):
+        return replace(model_of().defaults[0], epochs=None, steps=steps, batch_size=4, ema=0.5, ema_start=start)
+
+    def model_of():
+        torch.manual_seed(0)
+        return vaefast.BigGAN(SHAPE, ch=4, latent_dim=6, rule="original")
+
+    copied, plain, late = model_of(), model_of(), model_of()
+    copied.fit(X, settings=settings(4, 9), progress=False)
+    plain.fit(X, settings=replace(settings(4, 9), ema=None, ema_start=None), progress=False)
+    late.fit(X, settings=settings(4, 1), progress=False)
+    states = [m.first.generator.state_dict() for m in (copied, plain, late)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    counted = [name for name in states[0] if name.endswith("running_var")]
+    assert counted and all(not torch.equal(states[0][name], states[2][name]) for name in counted)
 
 
 def test_truncation_labels_and_standing_statistics():

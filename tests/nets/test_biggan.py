@@ -14,6 +14,7 @@ from vaefast.nets.biggan.blocks import DeepDown, DeepUp, NormalDown, NormalUp
 from vaefast.nets.biggan.conditional import ConditionalBatchNorm, SpectralEmbedding
 from vaefast.nets.biggan.parts import Parts
 from vaefast.nets.biggan.plan import discriminator_stages, generator_stages
+from vaefast.nets.layers import SpectralLinear
 
 DOUBLE = torch.float64
 
@@ -215,6 +216,23 @@ def test_the_original_has_its_parts():
     assert not torch.allclose(images, generator(z, labels.flip(0)))
     deep = BigGANGenerator((3, 32, 32), 16, arch="deep", hierarchical=True, embedding_dim=6, **options)
     assert deep.fc.in_features == 22 and deep.stages[0][0].norms[0].gain.in_features == 22
+
+
+def test_norms_own_classes_are_plain_tables():
+    """Without a shared embedding, gains and biases are tables that spectral norm leaves alone; old weights act as they did."""
+    options = {"arch": "normal", "ch": 8, "rule": "original", "classes": 5, "embedding_dim": None}
+    generator = BigGANGenerator((3, 32, 32), 16, **options).eval()
+    norm = generator.stages[0][0].norm1
+    assert not hasattr(norm.gain, "u") and hasattr(generator.fc, "u") and hasattr(generator.stages[0][0].conv1, "u")
+    labels = torch.tensor([4, 0, 2])
+    condition = generator.embedding(labels)
+    torch.testing.assert_close(norm.gain(condition), norm.gain.weight.T[labels])
+    state, u = generator.state_dict(), torch.randn(5)
+    old = SpectralLinear(5, norm.gain.out_features, bias=False).eval()
+    old.load_state_dict({"weight": state["stages.0.0.norm1.gain.weight"], "u": u})
+    again = BigGANGenerator((3, 32, 32), 16, **options).eval()
+    again.load_state_dict({**state, "stages.0.0.norm1.gain.u": u})
+    torch.testing.assert_close(again.stages[0][0].norm1.gain(condition), old(condition))
 
 
 def test_projection():

@@ -251,6 +251,34 @@ def test_weight_average():
     torch.testing.assert_close(model.weight.detach(), expected)
 
 
+def test_an_average_that_starts_late_is_brocks():
+    """On a ramp of one a step, from step 1,000: 1,187, as BigGAN-PyTorch's `ema` has it after 3,000."""
+    from vaefast.training.ema import WeightAverage
+
+    w, count = nn.Parameter(torch.zeros((), dtype=torch.float64)), torch.zeros((), dtype=torch.float64)
+    average = WeightAverage({"w": w}, 0.9999, start=1_000, buffers={"buffers.count": count})
+    for step in range(3_000):
+        with torch.no_grad():
+            w.fill_(step)
+            count.fill_(2 * step)
+        average.set_step(step)
+        average.update()
+        if step == 999:
+            assert average.state()["w"] == w
+    assert average.state()["w"].item() == pytest.approx(1187, abs=1)
+    assert average.state()["buffers.count"] == pytest.approx(2 * average.state()["w"].item())
+
+
+def test_only_what_a_players_own_parts_count_is_averaged():
+    from vaefast.training.ema import buffers_of
+
+    module = nn.ModuleDict({"a": nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2, affine=False)), "b": nn.BatchNorm1d(2)})
+    module.register_buffer("beta", torch.ones(()))
+    module["a"].register_buffer("scratch", torch.ones(()), persistent=False)
+    assert list(buffers_of(module, module["a"].parameters())) == ["buffers.a.1.running_mean", "buffers.a.1.running_var"]
+    assert "buffers.b.running_var" in buffers_of(module, module.parameters())
+
+
 def test_a_hand_written_loop_trains_a_stage():
     model = make()
     optimizer = torch.optim.Adam(model.first.parameters(), lr=1e-3)

@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 def turn_of(weight: nn.Parameter) -> Turn:
     settings = StageSettings(steps=5, lr=0.1, optimizer="rmsprop", weight_decay=0.1, schedule="constant")
-    return Turn(Player("only", {"w": weight}, lambda x: {"loss": (weight - x).square().sum()}), [], settings,
+    return Turn(Player("only", {"w": weight}, lambda x: {"loss": (weight - x).square().sum()}), [], settings, module=nn.Module(),
                 loss=lambda x: {"loss": (weight - x).square().sum()}, device=CPU, precision="fp32")
 
 

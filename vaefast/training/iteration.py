@@ -82,7 +82,7 @@ class Iteration:
         if self.group.size > 1:
             with self._beside():
                 loss = averaged_over_processes(player, loss, self.device)
-        return Turn(player, others, settings, loss=loss, device=self.device, precision=self.precision)
+        return Turn(player, others, settings, module=self.module, loss=loss, device=self.device, precision=self.precision)
 
     def prefix(self, turn: Turn) -> str:
         """What a turn's entries in a record begin with: the player's name, where there are several."""

@@ -49,6 +49,9 @@ class PlayerSettings:
         clip_value: largest absolute value of a gradient's element.
         weight_clip: largest absolute value of a weight (the original WGAN's critic).
         ema: decay of a moving average of the weights, which replaces them at the end; None for none.
+        ema_start: the average is a copy of the weights for so many steps and decays by `ema` from then on, and takes in what
+            batch norms and spectral norms count, too, as in Brock et al.'s BigGAN. None: its decay rises to `ema` by itself, and
+            what is counted is the live one.
 
     Raises:
         ArgumentError: a value that cannot work.
@@ -69,6 +72,7 @@ class PlayerSettings:
     plateau_patience: int = 10
     plateau_factor: float = 0.5
     ema: float | None = None
+    ema_start: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("lr", "halve_every", "gamma_lr_factor", "eps", "clip_norm", "clip_value", "weight_clip"):
@@ -90,6 +94,10 @@ class PlayerSettings:
             raise ArgumentError(f"plateau_factor is {self.plateau_factor!r}; expected a number between 0 and 1.")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ArgumentError(f"ema is {self.ema!r}; expected a decay between 0 and 1, such as 0.999.")
+        if self.ema_start is not None:
+            _whole("ema_start", self.ema_start, 0)
+            if self.ema is None:
+                raise ArgumentError(f"ema_start is {self.ema_start}, but ema, the decay from then on, is None; give both.")
 
 
 @dataclass(frozen=True)

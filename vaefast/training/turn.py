@@ -15,7 +15,7 @@ from vaefast.torch_private import clamp_all
 from vaefast.training.batches import Rows
 from vaefast.training.device import autocast
 from vaefast.training.distributed import World
-from vaefast.training.ema import WeightAverage
+from vaefast.training.ema import WeightAverage, buffers_of
 from vaefast.training.optimizer import make_optimizer, set_lr, skips
 from vaefast.training.schedule import Plateau, lr_factor
 from vaefast.training.settings import StageSettings
@@ -30,11 +30,12 @@ class Turn:
         others: parameters of the other players; their gradients are not computed in this turn. What this player shares with
             them is its own, and what is frozen stays so.
         settings: of the stage.
+        module: of the stage.
         loss: the player's loss as it is called (compiled, or averaged over processes).
         device, precision: as resolved.
     """
 
-    def __init__(self, player: Player, others: list[nn.Parameter], settings: StageSettings, *,
+    def __init__(self, player: Player, others: list[nn.Parameter], settings: StageSettings, *, module: nn.Module,
                  loss: Callable[..., dict[str, Tensor]], device: torch.device, precision: str) -> None:
         self.player, self.stage, self.settings = player, settings, settings.of(player.name)
         self.loss, self.device, self.precision = loss, device, precision
@@ -42,7 +43,7 @@ class Turn:
         own_ids = set(map(id, self.parameters))
         self.others = [p for p in others if p.requires_grad and id(p) not in own_ids]
         self.optimizer = make_optimizer(player, self.settings, device)
-        self.average = WeightAverage(player.parameters, self.settings.ema) if self.settings.ema else None
+        self.average = self._average(module)
         self.plateau: Plateau | None = None
         if self.settings.schedule == "plateau":
             self.plateau = Plateau(self.settings.plateau_patience, self.settings.plateau_factor)
@@ -55,6 +56,13 @@ class Turn:
         # 1 where the loss (or the clipped gradient's norm) of the update just made was not finite
         self.bad = torch.zeros((), device=device)
         self._skips = skips(self.optimizer)
+
+    def _average(self, module: nn.Module) -> WeightAverage | None:
+        decay, start = self.settings.ema, self.settings.ema_start
+        if decay is None:
+            return None
+        buffers = None if start is None else buffers_of(module, self.parameters)
+        return WeightAverage(self.player.parameters, decay, start=start, buffers=buffers)
 
     def set_step(self, step: int, total: int, per_epoch: int) -> None:
         """Learning rate and averaging share of iteration `step`. Outside any captured step."""

@@ -51,6 +51,21 @@ def class_table(classes: int, outputs: int, bias: bool = False) -> nn.Embedding:
     return table
 
 
+class ClassTable(nn.Linear):
+    """A linear map of one-hot classes without spectral norm: a row of `outputs` numbers for each class.
+
+    Source: `self.which_embedding` of Brock et al.'s code, where norms share no embedding. Weights saved when spectral norm was
+    laid on them are loaded divided by their largest singular value, as they acted.
+    """
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        u = state_dict.pop(f"{prefix}u", None)
+        if u is not None:
+            weight = state_dict[f"{prefix}weight"]
+            state_dict[f"{prefix}weight"] = weight / (weight.t() @ F.normalize(weight @ u, dim=0, eps=1e-12)).norm()
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
 class LabelEmbedding(nn.Module):
     """Labels [B], int64 from 0 to `classes` - 1 -> [B, dims]: a learned vector a class, or one-hot where `dims` is None."""
 

@@ -39,7 +39,7 @@ class BigGANGenerator(nn.Module):
         hierarchical: condition the norms on z as well: on a chunk of it each ("normal"; k is a multiple of the number of stages
             plus 1), or on all of it ("deep").
         attention: side of the map that self-attention is applied to, such as 32 (of 64) or 64 (of 128); None for none.
-        spectral_norm: on all weights but the embedding's; None as the rule has it.
+        spectral_norm: on all weights but the embedding's, or the norms' own tables of classes; None as the rule has it.
         init: "torch", "orthogonal" or "normal" (std 0.02); None as the rule has it.
         activation: "relu" or "leaky_relu" (slope 0.2).
         output: "image" in [-1, 1], or "logits": the image in [0, 1] is their sigmoid. As (tanh(a) + 1) / 2 = sigmoid(2 a), both
@@ -82,7 +82,8 @@ class BigGANGenerator(nn.Module):
         else:
             dense, condition = latent_dim, embedded
         parts = Parts(activation, spectral_norm, bias=rule == "original" or arch == "normal",
-                      upsampling="nearest" if rule == "original" else "bilinear", condition=condition)
+                      upsampling="nearest" if rule == "original" else "bilinear", condition=condition,
+                      tables=classes is not None and embedding_dim is None and not hierarchical)
         self.parts, self.start = parts, (stages[0].inputs, START, START)
         self.fc = parts.linear(dense, stages[0].inputs * START * START)
         self.stages = nn.ModuleList()

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
-from vaefast.nets.biggan.conditional import ConditionalBatchNorm
+from vaefast.nets.biggan.conditional import ClassTable, ConditionalBatchNorm
 from vaefast.nets.layers import SpectralConv2d, SpectralLinear
 
 LEAK = 0.2
@@ -39,6 +39,7 @@ class Parts:
         bias: whether the blocks' convolutions have biases.
         upsampling: "bilinear" (corners aligned) or "nearest".
         condition: dimensions of what the norms are conditioned on; 0 for nothing.
+        tables: the condition is one-hot classes, and each norm's gain and bias a table of them, which spectral norm leaves alone.
     """
 
     activation: str = "relu"
@@ -46,6 +47,7 @@ class Parts:
     bias: bool = True
     upsampling: str = "bilinear"
     condition: int = 0
+    tables: bool = False
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
@@ -66,7 +68,7 @@ class Parts:
 
     def norm(self, features: int) -> ConditionalBatchNorm:
         """A batch norm of a block, called with the map and the condition."""
-        return ConditionalBatchNorm(features, self.condition, self.linear)
+        return ConditionalBatchNorm(features, self.condition, ClassTable if self.tables else self.linear)
 
     def upsample(self, x: Tensor, side: int | None) -> Tensor:
         """x [B, C, S, S] at another side; x itself if None."""
