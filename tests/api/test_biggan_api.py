@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -12,6 +10,7 @@ from vaefast import cli
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError, DataError
 from vaefast.experiments.presets import PRESETS
+from vaefast.training.settings import override
 
 SHAPE = (1, 12, 12)
 X = torch.randint(0, 256, (72, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -85,18 +84,13 @@ def test_classes_need_labels_that_fit():
 
 def test_an_average_with_what_norms_count():
     """A copy until its start."""
-    def settings(steps: int, start: int):
-        return replace(model_of().defaults[0], epochs=None, steps=steps, batch_size=4, ema=0.5, ema_start=start)
-
-    def model_of():
+    def trained(**average):
         torch.manual_seed(0)
-        return vaefast.BigGAN(SHAPE, ch=4, latent_dim=6, rule="original")
+        model = vaefast.BigGAN(SHAPE, ch=4, latent_dim=6, rule="original")
+        model.fit(X, settings=override(model.defaults[0], {"steps": 4, "batch_size": 4, **average}), progress=False)
+        return model.first.generator.state_dict()
 
-    copied, plain, late = model_of(), model_of(), model_of()
-    copied.fit(X, settings=settings(4, 9), progress=False)
-    plain.fit(X, settings=replace(settings(4, 9), ema=None, ema_start=None), progress=False)
-    late.fit(X, settings=settings(4, 1), progress=False)
-    states = [m.first.generator.state_dict() for m in (copied, plain, late)]
+    states = [trained(ema=0.5, ema_start=9), trained(), trained(ema=0.5, ema_start=1)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     counted = [name for name in states[0] if name.endswith("running_var")]
     assert counted and all(not torch.equal(states[0][name], states[2][name]) for name in counted)
