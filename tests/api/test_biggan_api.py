@@ -86,7 +86,7 @@ def test_an_average_with_what_norms_count():
     """A copy until its start."""
     def trained(**average):
         torch.manual_seed(0)
-        model = vaefast.BigGAN(SHAPE, ch=4, latent_dim=6, rule="original")
+        model = vaefast.BigGAN(SHAPE, ch=4, latent_dim=6, rule="original", order="dg")
         model.fit(X, settings=override(model.defaults[0], {"steps": 4, "batch_size": 4, **average}), progress=False)
         return model.first.generator.state_dict()
 
