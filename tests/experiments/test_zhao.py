@@ -133,7 +133,7 @@ def test_every_protocol_is_one_that_training_takes(row, name):
     base = chosen.stages[0] if chosen.stages else StageSettings(epochs=1)
     settings = override(base, {**found.get("stage_overrides", {}), **({"steps": found["steps"][0]} if "steps" in found else {})})
     if training.kind == "pixel-vae":
-        assert (settings.optimizer, settings.lr, settings.betas[1]) == ("rmsprop", 1e-3, 0.9)
+        assert (settings.optimizer, settings.lr, settings.betas[1]) == ("rmsprop-tf", 1e-3, 0.9)
         assert settings.clip_value == (784.0 if row == "elbo-true" else 1.0)
         if name == "paper":
             assert (settings.steps, settings.batch_size) == (190 * 30, 100)

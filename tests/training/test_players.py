@@ -15,6 +15,7 @@ from vaefast.errors import ArgumentError
 from vaefast.models import Player
 from vaefast.models.player import trainable
 from vaefast.training import Callback, PlayerSettings, Ramp, RunFolder, Trainer
+from vaefast.training.optimizer import make_optimizer
 
 
 def test_turns_and_batches_of_a_gan(train, Duel, points):
@@ -70,6 +71,22 @@ def test_optimizers(train, name, make, Line, points):
         optimizer.step()
     for a, b in zip(model.parameters(), own.parameters()):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize(("name", "moved"), [("rmsprop", 0.0389), ("rmsprop-tf", 0.00075)])
+def test_where_rmsprop_begins(name, moved):
+    """30 steps of a gradient of 0.01, lr 1e-3, decay 0.9: torch's begins at 0, TensorFlow's at 1."""
+    w = nn.Parameter(torch.zeros(()))
+    settings = PlayerSettings(lr=1e-3, optimizer=name, betas=(0.0, 0.9), eps=1e-10)
+    optimizer = make_optimizer(Player("only", {"w": w}, lambda x: {"loss": w}), settings, torch.device("cpu"))
+    m, expected = 1.0, 0.0
+    for _ in range(30):
+        w.grad = torch.tensor(0.01)
+        optimizer.step()
+        m = 0.9 * m + 0.1 * 0.01**2
+        expected -= 1e-3 * 0.01 / math.sqrt(m + 1e-10)
+    assert w.item() == pytest.approx(-moved, rel=6e-3)
+    assert name == "rmsprop" or w.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_clipping(train, Line, points):

@@ -13,16 +13,17 @@ from vaefast.training.turn import Turn
 CPU = torch.device("cpu")
 
 
-def turn_of(weight: nn.Parameter) -> Turn:
-    settings = StageSettings(steps=5, lr=0.1, optimizer="rmsprop", weight_decay=0.1, schedule="constant")
+def turn_of(weight: nn.Parameter, optimizer: str) -> Turn:
+    settings = StageSettings(steps=5, lr=0.1, optimizer=optimizer, weight_decay=0.1, schedule="constant")
     return Turn(Player("only", {"w": weight}, lambda x: {"loss": (weight - x).square().sum()}), [], settings, module=nn.Module(),
                 loss=lambda x: {"loss": (weight - x).square().sum()}, device=CPU, precision="fp32")
 
 
+@pytest.mark.parametrize("optimizer", ["rmsprop", "rmsprop-tf"])
 @pytest.mark.parametrize("steps_before", [0, 2])
-def test_weights_and_memory_stay(steps_before):
+def test_weights_and_memory_stay(steps_before, optimizer):
     weight, same = (nn.Parameter(torch.linspace(-1, 1, 5)) for _ in range(2))
-    turn, other = turn_of(weight), turn_of(same)
+    turn, other = turn_of(weight, optimizer), turn_of(same, optimizer)
     for t, w in ((turn, weight), (other, same)):
         for _ in range(steps_before):
             w.grad = torch.ones(5)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vaefast.errors import ArgumentError
 from vaefast.models.player import Player
+from vaefast.training.rmsprop_tf import TensorFlowRMSprop
 from vaefast.training.settings import PlayerSettings
 
 
@@ -32,6 +33,8 @@ def make_optimizer(player: Player, settings: PlayerSettings, device: torch.devic
     if settings.optimizer in ("adam", "adamw"):
         kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
         return kind(groups, **common, betas=settings.betas, eps=settings.eps, fused=True, capturable=cuda)
+    if settings.optimizer == "rmsprop-tf":
+        return TensorFlowRMSprop(groups, **common, decay=settings.betas[1], eps=settings.eps)
     if settings.optimizer == "rmsprop":
         return torch.optim.RMSprop(groups, **common, alpha=settings.betas[1], eps=settings.eps, capturable=cuda)
     return torch.optim.SGD(groups, **common, momentum=settings.betas[0], fused=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from vaefast.errors import ArgumentError
 from vaefast.training.schedule import SCHEDULES, Ramp, Schedule, lr_factor
 
-OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd"]
+OptimizerName = Literal["adam", "adamw", "rmsprop", "rmsprop-tf", "sgd"]
 OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
 
 
@@ -40,7 +40,7 @@ class PlayerSettings:
             `plateau_patience` epochs).
         halve_every: epochs between halvings; 0.375 of the epochs if None (150 of 400, 300 of 800).
         warmup_steps: steps over which lr rises linearly from 0.
-        optimizer: "adam", "adamw", "rmsprop" or "sgd".
+        optimizer: "adam", "adamw", "rmsprop", "rmsprop-tf" (TensorFlow's, whose mean of squared gradients begins at 1) or "sgd".
         betas: of Adam and AdamW; RMSprop's decay is the second, SGD's momentum the first.
         eps: of Adam, AdamW and RMSprop.
         weight_decay: decoupled in AdamW, added to the gradient in the others.
