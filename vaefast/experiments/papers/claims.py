@@ -8,6 +8,10 @@ from typing import Any
 
 from vaefast.experiments.pictures import html
 
+DISTANCES = ("fid", "fd_classifier", "fd_exemplar")
+"""Keys of the distances of samples, the most telling first: without the 2015 Inception weights there is no FID, without labels no
+classifier."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -49,7 +53,7 @@ def by_name(record: dict[str, Any]) -> dict[str, Any]:
 
 def measured(record: dict[str, Any], keys: Sequence[str]) -> str:
     """The first of `keys` that any row but the real images' has a value of."""
-    return next((key for key in keys if any(row[key] for row in record["rows"] if row["name"] != "real")), keys[0])
+    return next((key for key in keys if any(row.get(key) for row in record["rows"] if row["name"] != "real")), keys[0])
 
 
 def mean_of(rows: dict[str, Any], name: str, key: str) -> float | None:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from vaefast.experiments.papers.cells import STOPPED, Task, stopped
+from vaefast.experiments.papers.claims import DISTANCES, measured
 from vaefast.experiments.papers.plan import Columns
 from vaefast.experiments.scoring.registry import OF_IMAGES, entry, known
 from vaefast.files import write_atomically
 from vaefast.training.storage import write_json
 
 ENTRIES = {"gamma": "gamma_x", "reconstructions": entry("fd_classifier", "reconstructions"),
+           "exemplar_reconstructions": entry("fd_exemplar", "reconstructions"),
            "sharpness_reconstructions": entry("sharpness", "reconstructions")}
 """What columns are called in an evaluation, where that is not the column's own name."""
 
@@ -73,12 +75,13 @@ def _values(scores: dict[str, Any], keys: Sequence[str], stage: int) -> dict[str
 
 
 def _best(rows: list[dict[str, Any]], keys: Sequence[str]) -> dict[str, Any]:
-    """The columns measured here of the row with the lowest mean FID (FD-classifier, where there is no FID)."""
-    for key in ("fid", "fd_classifier"):
-        if scored := [row for row in rows if row[key]]:
-            best = min(scored, key=lambda row: row[key]["mean"])
-            return {column: best[column] for column in keys if not column.startswith("paper_")} | {"best": best["name"]}
-    return {}
+    """The columns measured here of the row with the lowest mean of the first of `DISTANCES` that was measured."""
+    key = measured({"rows": rows}, DISTANCES)
+    scored = [row for row in rows if row[key]]
+    if not scored:
+        return {}
+    best = min(scored, key=lambda row: row[key]["mean"])
+    return {column: best[column] for column in keys if not column.startswith("paper_")} | {"best": best["name"]}
 
 
 def spread(values: list[float]) -> dict[str, Any] | None:
@@ -95,7 +98,7 @@ def printed(value: tuple[float, float | None] | None) -> dict[str, Any] | None:
 
 def columns_of(record: dict[str, Any], columns: Columns) -> list[tuple[str, str]]:
     """The columns that some row has a value in."""
-    return [(key, heading) for key, heading in columns if any(row[key] for row in record["rows"])]
+    return [(key, heading) for key, heading in columns if any(row.get(key) for row in record["rows"])]
 
 
 def shown(value: dict[str, Any] | None) -> str:

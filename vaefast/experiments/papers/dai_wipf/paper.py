@@ -10,6 +10,7 @@ from vaefast import api
 from vaefast.experiments import theory
 from vaefast.experiments.papers import pictures
 from vaefast.experiments.papers.cells import Task
+from vaefast.experiments.papers.claims import DISTANCES
 from vaefast.experiments.papers.dai_wipf import claims, protocol
 from vaefast.experiments.papers.dai_wipf.printed import TABLE1, TABLE2
 from vaefast.experiments.papers.plan import SMOKE, Paper, Part, Row, Study
@@ -19,8 +20,9 @@ from vaefast.training.run_folder import RunFolder
 
 COLUMNS = (
     ("paper_fid", "FID in the paper"),
-    *columns("fid", "fd_classifier"),
+    *columns(*DISTANCES),
     ("reconstructions", f"{name_of('fd_classifier')} of reconstructions"),
+    ("exemplar_reconstructions", f"{name_of('fd_exemplar')} of reconstructions"),
     ("reconstruction_error", "squared error a pixel"),
     ("gamma", "gamma"),
     ("active_dimensions", "active dimensions"),
@@ -39,7 +41,8 @@ def _notes(study: Study) -> Sequence[str]:
     return (
         f"Preset {study.preset}: {PRESETS[study.preset]}. {protocol.SAMPLES[study.preset]:,} samples against as many test "
         "images (all, where there are fewer). FD-classifier is a Fréchet distance in the features of a classifier "
-        "trained on each data set's own labels; it is not the FID, and no number of the paper compares with it. FID is given "
+        "trained on each data set's own labels, FD-exemplar, where there are none, in those of a network that tells its images "
+        "apart; neither is the FID, and no number of the paper compares with them. FID is given "
         "where the 2015 Inception weights were at hand; it compares with the paper's where the samples are 10,000 and the data "
         "are the paper's, but for the resize to 299x299 and for the contrast of generated images, which the authors' code "
         "stretches.",)

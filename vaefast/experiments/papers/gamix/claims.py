@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vaefast.experiments.papers.claims import Claim, by_name, claim, less, mean_of, measured, monotone
+from vaefast.experiments.papers.claims import DISTANCES, Claim, by_name, claim, less, mean_of, measured, monotone
 from vaefast.experiments.papers.gamix.protocol import WEIGHTS
 from vaefast.experiments.scoring.registry import name_of
 
 Said = Callable[[dict[str, Any]], Sequence[Claim]]
-DISTANCES = ("fid", "fd_classifier", "fd_exemplar")
 COLLAPSED = 0.9
 """Of all dimensions, that are active."""
 GONE = 0.01

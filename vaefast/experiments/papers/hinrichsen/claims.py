@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from vaefast.experiments.papers.claims import Claim, by_name, claim, less, mean_of, measured, monotone
+from vaefast.experiments.papers.claims import DISTANCES, Claim, by_name, claim, less, mean_of, measured, monotone
 from vaefast.experiments.papers.hinrichsen.protocol import FEW, LATENTS
 
-DISTANCES = ("fid", "fd_classifier", "fd_exemplar")
 INCEPTION = ("inception_score", "is_classifier", "is_exemplar")
 FAR = 1.5
 """The paper's scores of GANs are at least twice those of VAEs; so many times are "far" here."""
