@@ -21,7 +21,7 @@ from vaefast.experiments.papers.cells import Task
 from vaefast.experiments.papers.dai_wipf import claims, printed, protocol
 from vaefast.experiments.papers.dai_wipf.paper import PAPER
 from vaefast.experiments.papers.plan import Study
-from vaefast.experiments.papers.tables import shown, table
+from vaefast.experiments.papers.tables import lines_of, shown, table
 from vaefast.training.settings import StageSettings, override
 
 ROWS = "two-stage,vae-fixed"
