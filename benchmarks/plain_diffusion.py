@@ -14,6 +14,8 @@ from torch import Tensor
 from vaefast.nets import VelocityNet
 
 STEPS = 1000
+LARGEST = 4.0
+"""Of standardised codes: without a bound the first steps, whose share of signal is 1e-5, magnify the network's error."""
 
 
 class PlainDiffusion:
@@ -59,6 +61,6 @@ class PlainDiffusion:
         times = torch.linspace(STEPS, 0, steps + 1).round().long()
         for now, then in zip(times[:-1], times[1:], strict=True):
             eps = self.net(x, (now / STEPS).expand(n))
-            z = (x - (1 - self.kept[now]).sqrt() * eps) / self.kept[now].sqrt()
+            z = ((x - (1 - self.kept[now]).sqrt() * eps) / self.kept[now].sqrt()).clamp(-LARGEST, LARGEST)
             x = self.kept[then].sqrt() * z + (1 - self.kept[then]).sqrt() * eps
         return x * self.scale + self.center

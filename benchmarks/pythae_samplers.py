@@ -51,7 +51,7 @@ def wrapped(first: VAE) -> Any:
 def fitted(name: str, first: VAE, images: Tensor, seconds: float) -> dict[str, Any]:
     """Fit one of them to float images [N, C, H, W] in about `seconds`: it, the seconds it took, and its settings.
 
-    What is trained is first trained for one epoch, to see how many the time allows; that one is not counted.
+    What is trained is first trained for one epoch and for four, to see how many the time allows; those are not counted.
     """
     from pythae import samplers
     from pythae.trainers import BaseTrainerConfig
@@ -76,8 +76,9 @@ def fitted(name: str, first: VAE, images: Tensor, seconds: float) -> dict[str, A
         sampler, took = fit(0)
         return {"draw": sampler, "seconds": took, "settings": f"{COMPONENTS} components, its default"}
     _, once = fit(1)
-    _, twice = fit(2)
-    epochs = max(1, int((seconds - once) / max(twice - once, 1e-3)) + 1)
+    _, four = fit(4)
+    epoch = max((four - once) / 3, once / 10)  # on a busy machine the difference can be nothing
+    epochs = max(1, int((seconds - once) / epoch) + 1)
     sampler, took = fit(epochs)
     return {"draw": sampler, "seconds": took, "settings": f"default networks, {epochs} epochs, Adam {LR:g}, batches of {BATCH}"}
 

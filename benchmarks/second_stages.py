@@ -44,9 +44,9 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--out", required=True)
     parser.add_argument("--seconds", type=float, default=120.0, help="for each that is trained")
     parser.add_argument("--samples", type=int, default=10_000)
-    parser.add_argument("--only", help="names, separated by commas")
+    parser.add_argument("--only", help="names, separated by semicolons")
     args = parser.parse_args(words)
-    compare(args.run, args.data_root, Path(args.out), args.seconds, args.samples, args.only.split(",") if args.only else None)
+    compare(args.run, args.data_root, Path(args.out), args.seconds, args.samples, args.only.split(";") if args.only else None)
 
 
 def compare(run: str, data_root: str | None, out: Path, seconds: float, samples: int, only: list[str] | None = None) -> None:
