@@ -82,7 +82,11 @@ def test_a_run_is_scored_and_sampled(kind, runs, tmp_path, capsys):
     assert result["limit_ratio"] == pytest.approx(result[f"fd_classifier/{best}"] / result["fd_classifier/reconstructions"])
     keys = {"fd_classifier/stage1", "fd_classifier/reconstructions", "fd_classifier/test_vs_train", "reconstruction_error",
             "mmd/stage1", "mmd/reference", "latent_dim"}
-    both = {"fd_classifier/stage2", "fd_classifier/mixture", "fd_classifier/reconstructions_both_stages", "mmd/stage2", "gamma_z"}
+    if kind == "two-stage":
+        perfect = result["fd_classifier/training_reconstructions"]
+        assert result["codes_ratio"] == pytest.approx(result["fd_classifier/stage2"] / perfect)
+    both = {"codes_ratio", "fd_classifier/stage2",
+            "fd_classifier/mixture", "fd_classifier/reconstructions_both_stages", "mmd/stage2", "gamma_z"}
     assert keys <= set(result) and all(np.isfinite(result[key]) for key in keys)
     assert both <= set(result) if kind == "two-stage" else not both & set(result)
     assert ("gamma_x" in result) == (kind in ("two-stage", "vae-flow"))

@@ -88,7 +88,7 @@ class Model(Draws, nn.Module):
     stepwise: ClassVar[bool] = False
     """Whether it draws in steps that can be looked at: steps and reconstruct_steps."""
     channels_last_on_cpu: bool = False
-    """Whether channels_last="auto" is on, on a CPU."""
+    """Whether channels_last="auto" is on, on a CPU; a network of it can say so, too."""
     defaults: tuple[StageSettings, ...]
     first: Any
     if TYPE_CHECKING:
@@ -304,7 +304,8 @@ class Model(Draws, nn.Module):
 
     def _layout(self, channels_last: Mode, device: torch.device) -> Mode:
         """How the weights of convolutions lie, as it was asked for."""
-        return "on" if channels_last == "auto" and device.type == "cpu" and self.channels_last_on_cpu else channels_last
+        gains = any(getattr(module, "channels_last_on_cpu", False) for module in self.modules())
+        return "on" if channels_last == "auto" and device.type == "cpu" and gains else channels_last
 
     def _hold_out(self, data: Any, validation: Any, reading: Reading) -> tuple[Any, tuple[Any, dict[str, Any]] | None]:
         """The data that are trained on, and what is held out with its description; both in the form of `_accept`."""

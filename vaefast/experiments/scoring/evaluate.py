@@ -161,6 +161,9 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
             add("mixture", sample_images(model, mixture, samples, seed=seed + 3))
         once, twice, result["reconstruction_error"] = _reconstruct(model, unseen, seed)
         add("reconstructions", once)
+        if len(samplers) > 1 and train is not test:
+            seen = train.subset(torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:samples])
+            add("training_reconstructions", _reconstruct(model, seen, seed)[0])
         result |= _over_the_limit(result, which)
         if twice is not None:
             add("reconstructions_both_stages", twice)
@@ -178,11 +181,13 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
 
 
 def _over_the_limit(result: Mapping[str, Any], which: Sequence[str]) -> dict[str, float]:
-    """The first distance of the best samples over that of reconstructions, below which no codes can bring it."""
+    """The first distance of the best samples over that of reconstructions of test images, and of training images."""
     key = next((RANKING[name] for name in which if name in RANKING), None)
-    limit = result.get(entry(key, "reconstructions"), 0) if key else 0
     best = best_of(result, key) if key else None
-    return {"limit_ratio": best / limit} if best is not None and limit > 0 else {}
+    if key is None or best is None:
+        return {}
+    limits = {"limit_ratio": entry(key, "reconstructions"), "codes_ratio": entry(key, "training_reconstructions")}
+    return {ratio: best / result[name] for ratio, name in limits.items() if result.get(name, 0) > 0}
 
 
 def _class_accuracy(model: api.ImageModel, classes: int, network: metrics.FeatureClassifier, samples: int, seed: int) -> float:

@@ -208,9 +208,14 @@ OTHERS = (
           "better; a perfect match scatters around 0 and can be slightly negative.", "MMD^2 of {}'s codes to N(0, I)"),
     Score("reconstruction_error", "reconstruction error", "Mean squared error per pixel on the [0, 1] scale. Lower is better.",
           "squared error a pixel of reconstructions, [0, 1] scale"),
-    Score("limit_ratio", "distance over the decoder's limit", "The distance of samples over that of reconstructions of test "
-          "images. 1 is the best that new codes can do with this decoder; what is above is the second stage's part.",
+    Score("limit_ratio", "distance over reconstructions'", "The distance of samples over that of reconstructions of test "
+          "images. 1 would be samples as near as these; what is above is the second stage's part and that of training images "
+          "being others than test images.",
           "the first distance, of samples over that of reconstructions"),
+    Score("codes_ratio", "distance over a perfect second stage's", "The distance of samples over that of reconstructions of "
+          "training images. 1 is the best that new codes can do with this decoder, as they are fitted to the codes of those; "
+          "what is above is the second stage's part.",
+          "the same over that of reconstructions of training images"),
     Score("class_accuracy", "samples of the class asked for", "Share of samples that the classifier reads as the class that was "
           "asked for, as many of each. Higher is better; the classifier's own accuracy on real images is about the most.",
           "samples read as the class asked for"),
@@ -268,6 +273,7 @@ SUBJECTS = {
     "stage2": "stage 2 samples",
     "mixture": "samples with codes from a Gaussian mixture",
     "reconstructions": "reconstructions of test images",
+    "training_reconstructions": "reconstructions of training images (a perfect second stage)",
     "reconstructions_both_stages": "the same with their codes passed through stage 2",
     "test_vs_train": "real {others} images (the floor)",
     "samples": "samples",
