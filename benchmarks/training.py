@@ -26,6 +26,7 @@ import vaefast
 from benchmarks import machine, plain
 from benchmarks.limit import TookTooLong, at_most
 from benchmarks.report import Save, make_report, report_parser
+from vaefast.experiments.presets import TWO_STAGE
 from vaefast.models.player import players_of
 from vaefast.models.posterior import DiagonalGaussian
 from vaefast.training import StageSettings
@@ -186,6 +187,22 @@ def against_peers(device: torch.device, precision: str, seconds: float, own: boo
                 mean[:BATCH].to(device), limit)
 
 
+def layouts(device: torch.device, precision: str, seconds: float) -> dict:
+    """Stage 1 of preset quick, small residual networks, in both memory orders."""
+    quick, data = TWO_STAGE["quick"], images(MNIST // 10)
+    settings = quick.stages[0]
+
+    def model() -> torch.nn.Module:
+        torch.manual_seed(0)
+        return vaefast.TwoStageVAE((1, 28, 28), **quick.model).first
+
+    orders: dict[str, Mode] = {"vaefast, NCHW": "off", "vaefast, NHWC": "on"}
+    steps = {name: engine_step(model(), ImageSource(data, device, scale=False), settings.batch_size, device, precision, False,
+                               settings, order) for name, order in orders.items()}
+    return _case(f"stage 1 of preset quick, 28x28, batch {settings.batch_size}", in_turns(steps, seconds, device),
+                 model().to(device), data[:settings.batch_size].to(device), limits(device, precision))
+
+
 def _plain_variants(make: Callable[..., Callable[[], None]], device: torch.device) -> dict[str, Callable[[], None]]:
     """The plain loop; on a GPU also as who looks for speed writes it: in bf16 and NHWC, compiled, with the data on the device."""
     if device.type != "cuda":
@@ -260,9 +277,11 @@ def run(device: torch.device, seconds: float, quick: bool, save: Save, own: bool
         for case in measured:
             report["cases"].append(case)
             save(report)
-        per_epoch = MNIST // BATCH
-        times = [c["variants"][c["best"]]["median_ms"] / 1e3 * per_epoch * e for c, e in zip(report["cases"], EPOCHS)]
+        paper, per_epoch = list(report["cases"]), MNIST // BATCH
+        times = [c["variants"][c["best"]]["median_ms"] / 1e3 * per_epoch * e for c, e in zip(paper, EPOCHS)]
         report["protocol"] = {"epochs": EPOCHS, "projected_seconds": [round(t) for t in times], "measured": False}
+        if device.type == "cpu":
+            report["cases"].append(layouts(device, precision, 3.0 if quick else seconds))
         if not quick:
             save(report)
             report["scaling"] = scaling(device, precision, seconds)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vaefast.experiments.papers.catalog import PAPERS
-from vaefast.experiments.papers.claims import markdown
+from vaefast.experiments.papers.claims import APART, ONE_SEED, markdown
 from vaefast.experiments.papers.page import claims_of, records
 from vaefast.experiments.papers.tables import write_table
 from vaefast.experiments.scoring.tables import markdown_scores
@@ -83,8 +83,10 @@ def test_the_second_stage_is_worth_having():
 @pytest.mark.parametrize("work", ["dai-wipf", "hinrichsen", "zhao", "gamix"])
 def test_the_summary_counts_the_statements_that_hold(work):
     claims = (ROOT / f"docs/results/{work}-quick/claims.md").read_text()
-    yes, no = claims.count("| yes |"), claims.count("| no |")
-    assert f"| {yes} of {yes + no} | [results/{work}.md](results/{work}.md) |" in (ROOT / "docs/results.md").read_text()
+    counts = " | ".join(str(claims.count(f"| {verdict} |")) for verdict in ("yes", "no", "cannot tell"))
+    page = (ROOT / "docs/results.md").read_text()
+    assert f"| {counts} | [results/{work}.md](results/{work}.md) |" in page
+    assert (APART, ONE_SEED) == (2, 0.1) and "more than two deviations" in page and "single seed 10 %" in page
 
 
 def test_pages_have_what_they_link_to():

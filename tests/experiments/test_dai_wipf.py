@@ -135,6 +135,28 @@ def test_every_protocol_is_one_that_training_takes(row, preset, data):
             assert data != "cifar10" or found["epochs"][0] == 1000
 
 
+def test_how_much_latent_dimensions_matter():
+    def rows(name, values):
+        return [{"name": f"{name}-k{k}", "fd_classifier": {"mean": v}} for k, v in zip(protocol.KAPPAS, values, strict=True)]
+
+    said, = claims.of_kappa({"rows": rows("two-stage", (3, 2, 2, 2, 3)) + rows("wae-mmd", (4, 2, 2, 4, 8))})
+    assert said.holds and said.measured == "3 / 2 / 2 / 2 / 3, 1.5 times, against 4 / 2 / 2 / 4 / 8, 4 times"
+    assert claims.of_kappa({"rows": rows("two-stage", (3, 2, 2, 2, 3))})[0].holds is None
+    assert [(r.training.kind, r.stage) for r in protocol.KAPPA[::5]] == [("two-stage", 1), ("two-stage", 2), ("wae-mmd", 1)]
+
+
+@pytest.mark.parametrize(("a", "b", "said"), [
+    ((10, None), (14.5, None), "yes"), ((10, None), (12, None), "cannot tell"), ((14.5, None), (10, None), "no"),
+    ((10, 0.5), (12, 0.5), "yes"), ((10, 1.5), (12, 1.5), "cannot tell"), ((10, 0.1), (13, None), "yes"),
+    ((0, None), (0, None), "cannot tell"), ((10, None), None, "-")])
+def test_a_comparison_that_is_too_close_is_not_told(a, b, said):
+    def row(name, value):
+        return {"name": name, "fid": None if value is None else {"mean": value[0], "std": value[1]}}
+
+    rows = {r["name"]: r for r in (row("a", a), row("b", b))}
+    assert all_claims.verdict(all_claims.less(rows, "fid", "a", "b", "a is better").as_dict()) == said
+
+
 def test_faces_have_a_distance_and_a_verdict():
     """Images without labels, and no Inception weights."""
     def row(name, value):

@@ -8,22 +8,9 @@ import pytest
 import torch
 
 from vaefast.errors import ArgumentError
+from vaefast.experiments.theory import propositions
 from vaefast.experiments.theory.discrete import DiscreteModel, blur, identities, kl, random_model, stationary
-
-
-def maximise(objective, *logits):
-    """Ascend `objective()` over `logits`; its value at the end."""
-    optimizer = torch.optim.LBFGS(logits, max_iter=2000, tolerance_grad=1e-12, tolerance_change=1e-16,
-                                  line_search_fn="strong_wolfe")
-
-    def closure():
-        optimizer.zero_grad()
-        loss = -objective()
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    return objective().item()
+from vaefast.experiments.theory.propositions import BITS, STATEMENTS, independent_bits, maximise
 
 
 @pytest.mark.parametrize(("x", "z"), [(5, 3), (3, 7), (16, 1), (31, 13)])
@@ -36,16 +23,9 @@ def test_the_identities(x, z, sharpness):
         random_model(1, 2)
 
 
-BITS = torch.tensor([[i >> b & 1 for b in range(3)] for i in range(8)], dtype=torch.float64)
-
-
 def test_the_best_decoder_is_the_nearest_member_for_every_z():
     """The family: independent bits. Fitted jointly, by E_q log p(x|z); and for each z alone, by KL(q(x|z) || p)."""
-    model = random_model(8, 3, seed=1, sharpness=2.0)
-
-    def member(logits):
-        return (BITS @ logits.T + torch.nn.functional.logsigmoid(-logits).sum(1)).exp().T
-
+    model, member = random_model(8, 3, seed=1, sharpness=2.0), independent_bits
     joint = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
     best = maximise(lambda: model._replace(decoder=member(joint)).reconstruction(), joint)
     for z in range(3):
@@ -119,3 +99,11 @@ def test_the_chain_of_an_exact_decoder_keeps_the_data_and_another_does_not():
     ancestral = exact.prior @ exact.decoder
     assert (ancestral - exact.p_data).abs().sum() > 0.01
     assert (stationary(model.transition()) - model.p_data).abs().sum() > 0.01
+
+
+def test_every_proposition_on_random_models(tmp_path):
+    found = propositions(out=tmp_path, preset="smoke", seed=3, say=lambda text: None)
+    assert len(found["statements"]) == len(STATEMENTS) == 6 and all(s["holds"] for s in found["statements"])
+    assert (tmp_path / "propositions.json").is_file()
+    again = propositions(out=tmp_path, preset="smoke", seed=3, say=lambda text: None)
+    assert again["statements"] == found["statements"]

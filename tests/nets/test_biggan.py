@@ -284,3 +284,18 @@ def test_set_statistics():
         torch.testing.assert_close(found, expected)
     x = torch.randn(4, 3)
     torch.testing.assert_close(layer.eval()(x), (x - mean) / (var + 1e-5).sqrt())
+
+
+@pytest.mark.parametrize("arch", ["normal", "deep"])
+def test_blocks_a_stage(arch):
+    options = {"arch": arch, "ch": 4}
+    own = {"normal": 1, "deep": 2}[arch]
+    generator = BigGANGenerator((3, 45, 45), 8, blocks=3, **options)
+    discriminator = BigGANDiscriminator((3, 45, 45), blocks=3, **options)
+    assert all(len(stage) == 3 for network in (generator, discriminator) for stage in network.stages)
+    assert discriminator(generator(torch.randn(2, 8))).shape == (2, 1)
+    for network, same in ((BigGANGenerator((3, 45, 45), 8, **options), BigGANGenerator((3, 45, 45), 8, blocks=own, **options)),
+                          (BigGANDiscriminator((3, 45, 45), **options), BigGANDiscriminator((3, 45, 45), blocks=own, **options))):
+        same.load_state_dict(network.state_dict())
+    with pytest.raises(ArgumentError, match="blocks is 0"):
+        BigGANGenerator((3, 45, 45), 8, blocks=0, **options)

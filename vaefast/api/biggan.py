@@ -26,6 +26,8 @@ from vaefast.training.settings import PlayerSettings, StageSettings
 
 CLIP_VALUE = 0.1
 """Largest element of a gradient in Hinrichsen's trainings."""
+VAE_WEIGHT_DECAY = 1e-4
+"""Of Adam in his VAE's, added to the gradient."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def gan_stage(*, batch_size: int, epochs: float | None = None, steps: int | None
 def vae_stage(*, batch_size: int, epochs: float | None = None, steps: int | None = None, lr: float = 1e-4) -> StageSettings:
     """Hinrichsen's training of a VAE: the learning rate falls to a tenth where the loss stays."""
     return StageSettings(epochs=epochs, steps=steps, batch_size=batch_size, lr=lr, schedule="plateau", plateau_patience=3,
-                         plateau_factor=0.1, clip_value=CLIP_VALUE)
+                         plateau_factor=0.1, clip_value=CLIP_VALUE, weight_decay=VAE_WEIGHT_DECAY)
 
 
 class BigGAN(Adversarial):
@@ -78,7 +80,7 @@ class BigGAN(Adversarial):
         activation: "relu" or "leaky_relu".
         classes: number of classes, if both networks are to be conditioned on the data's labels (0 to classes - 1).
         embedding_dim, hierarchical: of the generator, as for `vaefast.nets.BigGANGenerator`.
-        attention, spectral_norm, init: of both networks, as for `vaefast.nets.BigGANGenerator`.
+        attention, spectral_norm, init, blocks: of both networks, as for `vaefast.nets.BigGANGenerator`.
         loss, penalty, lambda_: "ns" is the source's, "hinge" Brock et al.'s (see `vaefast.models.GAN`).
         order: "dgd", an iteration is D, G, and D again on the same images; or "dg".
         disc_iters: iterations in which D alone has its turn, for each one in which G has, too.
@@ -102,12 +104,12 @@ class BigGAN(Adversarial):
                  embedding_dim: int | None = 128, hierarchical: bool = False, attention: int | None = None,
                  spectral_norm: bool | None = None, init: Init | None = None, loss: LossName = "ns",
                  penalty: PenaltyName | None = None, lambda_: float = models.gan.PENALTY_WEIGHT, order: Order = "dgd",
-                 disc_iters: int = 1, orthogonal_weight: float = 0.0) -> None:
+                 disc_iters: int = 1, orthogonal_weight: float = 0.0, blocks: int | None = None) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         source = published(arch)
         ch = source.ch if ch is None else ch
         common: dict[str, Any] = {"arch": arch, "ch": ch, "rule": rule, "activation": activation, "classes": classes,
-                                  "attention": attention, "spectral_norm": spectral_norm, "init": init}
+                                  "attention": attention, "spectral_norm": spectral_norm, "init": init, "blocks": blocks}
         generator = BigGANGenerator(image_shape, latent_dim, embedding_dim=embedding_dim, hierarchical=hierarchical, **common)
         game: dict[str, Any] = {"loss": loss, "penalty": penalty, "lambda_": lambda_, "order": order, "disc_iters": disc_iters,
                                 "orthogonal_weight": orthogonal_weight}
@@ -142,15 +144,17 @@ class BigGANVAE(OneStage):
     >>> x = model.sample(64)                     # float [64, 3, 45, 45] in [0, 1]
 
     The encoder is the discriminator with 2 latent_dim outputs, mean and log variance, the decoder the generator. The loss is the
-    squared error of images in [-1, 1], summed over pixels, plus beta times the KL; means over the batch.
+    squared error of images in `image_range`, summed over pixels, plus beta times the KL; means over the batch.
 
     Args:
         image_shape: (channels, S, S), S of 8 or more.
         arch, ch: as for `vaefast.BigGAN`.
         latent_dim: dimensions of the code z.
         beta: weight of the KL.
+        image_range: in which errors are taken: (-1, 1), or (0, 1) as in Hinrichsen's code for his other VAE, where they weigh a
+            quarter beside the KL.
         rule: of widths and details, "code" or "paper".
-        activation, attention, spectral_norm, init: of both networks, as for `vaefast.BigGAN`.
+        activation, attention, spectral_norm, init, blocks: of both networks, as for `vaefast.BigGAN`.
         adversary, adversarial_weight: a discriminator that reconstructions have to pass, as for `vaefast.VAE`.
 
     Raises:
@@ -167,19 +171,20 @@ class BigGANVAE(OneStage):
     defaults = (vae_stage(epochs=PUBLISHED["deep"].vae_epochs, batch_size=PUBLISHED["deep"].batch_size),)
 
     def __init__(self, image_shape: tuple[int, int, int], arch: Arch = "deep", ch: int | None = None, latent_dim: int = 256, *,
-                 beta: float = 0.1, rule: EncoderRule = "code", activation: Activation = "relu", attention: int | None = None,
-                 spectral_norm: bool | None = None, init: Init | None = None, adversary: AdversaryName | nn.Module | None = None,
-                 adversarial_weight: float = 100.0) -> None:
+                 beta: float = 0.1, image_range: tuple[float, float] = (-1.0, 1.0), rule: EncoderRule = "code",
+                 activation: Activation = "relu", attention: int | None = None, spectral_norm: bool | None = None,
+                 init: Init | None = None, adversary: AdversaryName | nn.Module | None = None,
+                 adversarial_weight: float = 100.0, blocks: int | None = None) -> None:
         image_shape, latent_dim = checked_image_shape(image_shape), whole_number("latent_dim", latent_dim)
         source = published(arch)
         ch = source.ch if ch is None else ch
         common: dict[str, Any] = {"arch": arch, "ch": ch, "rule": rule, "activation": activation, "attention": attention,
-                                  "spectral_norm": spectral_norm, "init": init}
+                                  "spectral_norm": spectral_norm, "init": init, "blocks": blocks}
         judge = image_adversary(adversary, image_shape[0])
         encoder = BigGANEncoder(image_shape, latent_dim, **common)
         decoder = BigGANGenerator(image_shape, latent_dim, output="logits", **common)
         super().__init__(models.VAE(encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, gamma=1.0,
-                                    likelihood="squared", beta=beta, image_range=(-1, 1), adversary=judge,
+                                    likelihood="squared", beta=beta, image_range=image_range, adversary=judge,
                                     adversarial_weight=adversarial_weight))
         self.defaults = (vae_stage(epochs=source.vae_epochs, batch_size=source.batch_size),)
         self._settled = {"ch": ch}

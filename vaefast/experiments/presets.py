@@ -138,9 +138,10 @@ BIGGAN = {
 
 BIGGAN_VAE = {
     "paper": Preset("Hinrichsen's CIFAR-10 runs: deep, ch 128, 185 epochs in batches of 256; normal, ch 96, 110 epochs in "
-                    "batches of 512", (), {}, "biggan-vae"),
+                    "batches of 512, errors on [0, 1]", (), {"image_range": (0.0, 1.0)}, "biggan-vae"),
     "quick": Preset("ch 16: about 4 minutes of one CPU thread at 28x28", (), {"ch": 16, "latent_dim": 64}, "biggan-vae",
-                    {"steps": 1_500, "batch_size": 64, "lr": 1e-3, "schedule": "cosine", "clip_value": None}),
+                    {"steps": 1_500, "batch_size": 64, "lr": 1e-3, "schedule": "cosine", "clip_value": None,
+                     "weight_decay": 0.0}),
 }
 
 SEQUENTIAL = {

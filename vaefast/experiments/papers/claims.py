@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -13,13 +14,23 @@ DISTANCES = ("fid", "fd_classifier", "fd_exemplar")
 classifier."""
 
 
+ONE_SEED = 0.1
+"""Relative deviation that a value of a single seed is taken to have."""
+APART = 2.0
+"""Deviations that two values have to differ by, for a verdict."""
+RULE = (f"A comparison of two rows is told where they differ by more than {APART:g} deviations (the root of the sum of both "
+        f"squares, over seeds; of a single seed {ONE_SEED:.0%} of its value); else this budget cannot tell.")
+
+
 @dataclass(frozen=True)
 class Claim:
-    """One statement, what was measured, and whether it holds; None where nothing was measured to tell."""
+    """One statement, what was measured, and whether it holds; None where nothing was measured to tell. `close`: what was measured
+    is too little apart for a verdict."""
 
     text: str
     measured: str
     holds: bool | None
+    close: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -34,16 +45,22 @@ def judged(said: Sequence[Claim], preset: str) -> list[Claim]:
 HOLDS = {True: "yes", False: "no", None: "-"}
 
 
+def verdict(said: dict[str, Any]) -> str:
+    """Of a claim as `as_dict` gives it: "yes", "no", "cannot tell", or "-" where nothing was measured."""
+    return "cannot tell" if said["holds"] is not None and said.get("close") else HOLDS[said["holds"]]
+
+
 def markdown(claims: dict[str, list[dict[str, Any]]]) -> str:
     """Claims by data set, as `as_dict` gives them, in one Markdown table."""
     lines = ["| data | the paper says | measured here | holds |", "| --- | --- | --- | --- |"]
-    lines += [f"| {data} | {c['text']} | {c['measured']} | {HOLDS[c['holds']]} |" for data, said in claims.items() for c in said]
+    lines += [f"| {data} | {c['text']} | {c['measured']} | {verdict(c)} |" for data, said in claims.items() for c in said]
     return "\n".join(lines) + "\n"
 
 
 def html_table(said: Sequence[Claim]) -> str:
     """Claims of one data set for a page."""
-    return html.table(["the paper says", "measured here", "holds"], [[c.text, c.measured, HOLDS[c.holds]] for c in said], "words")
+    rows = [[c.text, c.measured, verdict(c.as_dict())] for c in said]
+    return html.table(["the paper says", "measured here", "holds"], rows, "words")
 
 
 def by_name(record: dict[str, Any]) -> dict[str, Any]:
@@ -70,9 +87,16 @@ def claim(text: str, values: Sequence[float | None], words: Callable[..., str], 
 
 
 def less(rows: dict[str, Any], metric: str, better: str, worse: str, text: str) -> Claim:
-    """That row `better` is below row `worse`."""
-    return claim(text, [mean_of(rows, name, metric) for name in (better, worse)],
+    """That row `better` is below row `worse`, by `RULE`."""
+    said = claim(text, [mean_of(rows, name, metric) for name in (better, worse)],
                  lambda a, b: f"{a:.4g} against {b:.4g}" + (f", {b / a:.2g} times" if a > 0 else ""), lambda a, b: a < b)
+    return said if said.holds is None else replace(said, close=close(rows[better][metric], rows[worse][metric]))
+
+
+def close(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Whether two values {mean, std} are too little apart for a verdict."""
+    deviations = [abs(v["mean"]) * ONE_SEED if v.get("std") is None else v["std"] for v in (a, b)]
+    return abs(a["mean"] - b["mean"]) <= APART * math.hypot(*deviations)
 
 
 def monotone(text: str, values: Sequence[float | None], form: str = ".3g", words: str = "", *, falls: bool = False) -> Claim:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vaefast.api.base import versions
-from vaefast.experiments.papers.claims import Claim, html_table, judged, markdown
+from vaefast.experiments.papers.claims import RULE, Claim, html_table, judged, markdown
 from vaefast.experiments.papers.plan import Paper, Pictures, Record, Study
 from vaefast.experiments.papers.tables import lines_of
 from vaefast.experiments.pictures import html
@@ -73,7 +73,7 @@ def _section(paper: Paper, folder: Path, there: Mapping[str, Record], said: list
 
 
 def _verdicts(said: list[Claim]) -> list[str]:
-    return ["<h3>Does it hold here?</h3>", html_table(said)] if said else []
+    return ["<h3>Does it hold here?</h3>", f"<p>{RULE}</p>", html_table(said)] if said else []
 
 
 def heading(text: str, record: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from vaefast.nets.biggan.blocks import DeepDown, NormalDown
 from vaefast.nets.biggan.conditional import SpectralEmbedding, check_labels, projection
 from vaefast.nets.biggan.options import check_choice, resolved
 from vaefast.nets.biggan.parts import Parts, initialise
-from vaefast.nets.biggan.plan import ARCHS, RULES, attended, checked_ch, discriminator_stages, square_side
+from vaefast.nets.biggan.plan import ARCHS, RULES, attended, blocks_of, checked_ch, discriminator_stages, square_side
 from vaefast.nets.shapes import whole_number
 
 EncoderRule = Literal["code", "paper"]
@@ -29,6 +29,7 @@ class BigGANDiscriminator(nn.Module):
         arch: "normal", one block of two 3x3 convolutions a stage, or "deep", two blocks of four convolutions, the first of
             which pools.
         ch: channels at the image's own size.
+        blocks: residual blocks a stage, of which the first pools; 1 of "normal" and 2 of "deep" if None.
         outputs: of the head.
         rule: of widths and details. "code", Hinrichsen's released code: widths double with each halving down to a side of 4 to 7
             (45 -> 22 -> 11 -> 5), up to 16 ch; the last map is flattened and goes through a dense layer. "paper", his text:
@@ -50,7 +51,7 @@ class BigGANDiscriminator(nn.Module):
 
     def __init__(self, image_shape: tuple[int, int, int], *, arch: str = "deep", ch: int = 64, outputs: int = 1,
                  rule: str = "code", classes: int | None = None, attention: int | None = None, spectral_norm: bool | None = None,
-                 init: str | None = None, activation: str = "relu") -> None:
+                 init: str | None = None, activation: str = "relu", blocks: int | None = None) -> None:
         super().__init__()
         channels, side = square_side(image_shape)
         check_choice("arch", arch, ARCHS)
@@ -65,14 +66,16 @@ class BigGANDiscriminator(nn.Module):
         self.stem = None if from_image else parts.conv(channels, stages[0].inputs)
         self.stages, self.attention = nn.ModuleList(), nn.ModuleDict()
         for i, stage in enumerate(stages):
-            inputs, width, pool = stage.inputs, stage.outputs, stage.resamples
+            inputs, width, pool, more = stage.inputs, stage.outputs, stage.resamples, blocks_of(arch, blocks) - 1
+            of_stage: list[nn.Module]
             if arch == "normal":
-                blocks: list[nn.Module] = [NormalDown(inputs, width, pool, parts, preactivation=i > 0 or not from_image)]
+                of_stage = [NormalDown(inputs, width, pool, parts, preactivation=i > 0 or not from_image),
+                            *(NormalDown(width, width, False, parts) for _ in range(more))]
             else:
                 hidden = (width // 4, width // 4) if original else (inputs // 2, width // 2)
-                blocks = [DeepDown(inputs, width, pool, hidden[0], parts),
-                          DeepDown(width, width, False, hidden[1], parts)]
-            self.stages.append(nn.ModuleList(blocks))
+                of_stage = [DeepDown(inputs, width, pool, hidden[0], parts),
+                            *(DeepDown(width, width, False, hidden[1], parts) for _ in range(more))]
+            self.stages.append(nn.ModuleList(of_stage))
         if attention is not None:
             where = attended(attention, stages, side)
             self.attention[str(where)] = SelfAttention(stages[where].outputs, parts)
@@ -107,7 +110,7 @@ class BigGANEncoder(nn.Module):
     The discriminator's trunk, which sees the image in [-1, 1], with a head of 2 latent_dim outputs.
 
     Args:
-        image_shape, arch, ch, attention, spectral_norm, init, activation: as in `BigGANDiscriminator`.
+        image_shape, arch, ch, attention, spectral_norm, init, activation, blocks: as in `BigGANDiscriminator`.
         rule: "code" or "paper"; under "original" the head's sum would start with deviations of exp(10) and more.
         latent_dim: k.
         deterministic: latent_dim outputs, mu, and that alone is returned.
@@ -122,13 +125,14 @@ class BigGANEncoder(nn.Module):
 
     def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 256, *, deterministic: bool = False,
                  arch: str = "deep", ch: int = 64, rule: str = "code", attention: int | None = None,
-                 spectral_norm: bool | None = None, init: str | None = None, activation: str = "relu") -> None:
+                 spectral_norm: bool | None = None, init: str | None = None, activation: str = "relu",
+                 blocks: int | None = None) -> None:
         super().__init__()
         check_choice("rule", rule, ENCODER_RULES)
         self.deterministic = deterministic
         outputs = whole_number("latent_dim", latent_dim) * (1 if deterministic else 2)
         self.trunk = BigGANDiscriminator(image_shape, arch=arch, ch=ch, outputs=outputs, rule=rule, attention=attention,
-                                         spectral_norm=spectral_norm, init=init, activation=activation)
+                                         spectral_norm=spectral_norm, init=init, activation=activation, blocks=blocks)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         out = self.trunk(2 * x - 1)

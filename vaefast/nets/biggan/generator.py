@@ -14,7 +14,7 @@ from vaefast.nets.biggan.blocks import DeepUp, NormalUp
 from vaefast.nets.biggan.conditional import ConditionalBatchNorm, LabelEmbedding, check_labels
 from vaefast.nets.biggan.options import check_choice, resolved
 from vaefast.nets.biggan.parts import Parts, initialise
-from vaefast.nets.biggan.plan import ARCHS, RULES, START, attended, checked_ch, generator_stages, square_side
+from vaefast.nets.biggan.plan import ARCHS, RULES, START, attended, blocks_of, checked_ch, generator_stages, square_side
 from vaefast.nets.shapes import whole_number
 
 
@@ -29,6 +29,7 @@ class BigGANGenerator(nn.Module):
         arch: "normal", one block of two 3x3 convolutions a stage, or "deep", two blocks of four convolutions through a quarter
             of the width, the second of which upsamples.
         ch: channels at the image's own size.
+        blocks: residual blocks a stage, of which the last upsamples; 1 of "normal" and 2 of "deep" if None.
         rule: of widths and details. "code", Hinrichsen's released code: widths double from ch at the image down to 4x4, up to
             16 ch; no biases in the deep blocks, bilinear upsampling, nothing of the below. "paper", his text: 16 ch at 4x4,
             halved by each stage (how it ends is a reading: the text says only that the generator ends early). "original", Brock
@@ -55,7 +56,7 @@ class BigGANGenerator(nn.Module):
     def __init__(self, image_shape: tuple[int, int, int], latent_dim: int = 256, *, arch: str = "deep", ch: int = 64,
                  rule: str = "code", classes: int | None = None, embedding_dim: int | None = 128, hierarchical: bool = False,
                  attention: int | None = None, spectral_norm: bool | None = None, init: str | None = None,
-                 activation: str = "relu", output: str = "image") -> None:
+                 activation: str = "relu", output: str = "image", blocks: int | None = None) -> None:
         super().__init__()
         channels, side = square_side(image_shape)
         check_choice("arch", arch, ARCHS)
@@ -87,12 +88,10 @@ class BigGANGenerator(nn.Module):
         self.parts, self.start = parts, (stages[0].inputs, START, START)
         self.fc = parts.linear(dense, stages[0].inputs * START * START)
         self.stages = nn.ModuleList()
+        block = DeepUp if arch == "deep" else NormalUp
         for stage in stages:
-            blocks: list[nn.Module] = [NormalUp(stage.inputs, stage.outputs, stage.side, parts)]
-            if arch == "deep":
-                blocks = [DeepUp(stage.inputs, stage.inputs, None, parts),
-                          DeepUp(stage.inputs, stage.outputs, stage.side, parts)]
-            self.stages.append(nn.ModuleList(blocks))
+            same = [block(stage.inputs, stage.inputs, None, parts) for _ in range(blocks_of(arch, blocks) - 1)]
+            self.stages.append(nn.ModuleList([*same, block(stage.inputs, stage.outputs, stage.side, parts)]))
         self.attention = nn.ModuleDict()
         if attention is not None:
             where = attended(attention, stages, side)

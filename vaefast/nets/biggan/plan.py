@@ -36,6 +36,11 @@ def checked_ch(ch: int, arch: str) -> int:
     return whole_number("ch", ch)
 
 
+def blocks_of(arch: str, blocks: int | None) -> int:
+    """Residual blocks a stage: `blocks`, or the architecture's own if None."""
+    return {"normal": 1, "deep": 2}[arch] if blocks is None else whole_number("blocks", blocks)
+
+
 def square_side(image_shape: tuple[int, int, int]) -> tuple[int, int]:
     """Channels and side of square images of 8 pixels or more; `ArgumentError` otherwise."""
     channels, height, width = checked_image_shape(image_shape)

@@ -49,7 +49,7 @@ def _notes(study: Study) -> Sequence[str]:
 
 
 def _printed(part: str, row: Row, data: str) -> dict[str, Any]:
-    return {"paper_fid": printed({"table1": TABLE1, "table2": TABLE2}[part].get(row.name, {}).get(data))}
+    return {"paper_fid": printed({"table1": TABLE1, "table2": TABLE2}.get(part, {}).get(row.name, {}).get(data))}
 
 
 def _gans(task: Task) -> None:
@@ -91,6 +91,9 @@ PAPER = Paper(
     parts={
         "table1": _table("Table 1, neutral networks", "table1", protocol.TABLE1),
         "table2": _table("Table 2, networks of the WAE paper", "table2", protocol.TABLE2),
+        "kappa": Part("Numbers of latent dimensions", protocol.KAPPA, COLUMNS,
+                      figures=(("kappa", "First samples of the first trial, not picked"),),
+                      suits=lambda task: False),  # ten trainings: by name alone
         "table3": _of_two_stage("Table 3, MMD² to N(0, I)", "table3", theory.table3),
         "fig1a": Part("Figure 1a, gamma while training", run=_figure1a, figures=(("fig1a", "Figure 1a, gamma while training"),)),
         "fig1b": _of_two_stage("Figure 1b, posterior eigenvalues", "fig1b", theory.fig1b),

@@ -33,12 +33,24 @@ def of_table(record: dict[str, Any]) -> list[Claim]:
     return said
 
 
-def of_latents(record: dict[str, Any]) -> list[Claim]:
-    """Of the VAE's latent dimensions."""
+def of_blocks(record: dict[str, Any]) -> list[Claim]:
+    """Of a block more in each stage of BigGAN, which adds parameters, and of one that does not."""
     rows, distance = by_name(record), measured(record, DISTANCES)
-    values = [mean_of(rows, "vae-deep" if k == 256 else f"vae-deep-z{k}", distance) for k in LATENTS]
-    return [monotone("the more latent dimensions, the better the VAE (in FID)", values, ".4g",
-                     f" with {' / '.join(map(str, LATENTS))}", falls=True)]
+    return [less(rows, distance, f"{family}-normal-{name}", f"{family}-normal",
+                 f"an extra residual block a stage helps {what}{words}")
+            for family, what in (("gan", "BigGAN"), ("vae", "the VAE of its parts"))
+            for name, words in (("blocks", ""), ("narrow", " at about as many parameters"))]
+
+
+def of_latents(record: dict[str, Any]) -> list[Claim]:
+    """Of the VAE's latent dimensions, by what the paper judges them: reconstruction of images that were not trained on, and
+    the Inception score."""
+    rows, score = by_name(record), f"{measured(record, INCEPTION)}_{FEW}"
+    names, with_them = ["vae-deep" if k == 256 else f"vae-deep-z{k}" for k in LATENTS], f" with {' / '.join(map(str, LATENTS))}"
+    return [monotone("the more latent dimensions, the better the VAE reconstructs (squared error a pixel of test images)",
+                     [mean_of(rows, name, "reconstruction_error") for name in names], ".3g", with_them, falls=True),
+            monotone("the more latent dimensions, the higher its Inception score", [mean_of(rows, name, score) for name in names],
+                     ".3g", with_them)]
 
 
 def of_rates(record: dict[str, Any]) -> list[Claim]:

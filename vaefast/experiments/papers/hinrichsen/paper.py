@@ -69,6 +69,9 @@ PAPER = Paper(
             ("rates", _SAMPLES)), claims.of_rates, draw=pictures.rates),
         "activation": Part("ReLU and leaky ReLU", protocol.ACTIVATION_ROWS, COLUMNS, (("activation", _SAMPLES),),
                            claims.of_activation),
+        "blocks": Part("More residual blocks of BigGAN", protocol.BLOCK_ROWS, COLUMNS, (("blocks", _SAMPLES),), claims.of_blocks),
+        "own": Part("Hinrichsen's other VAE, of his repository Variational-Autoencoder-VAE-", protocol.OWN_ROWS, COLUMNS,
+                    (("own", _SAMPLES),), suits=lambda task: task.data == "lfw"),  # its networks are for sides of 32 to 64
         "interpolations": Part(run=pictures.interpolations),
     },
     loose=("Interpolations", (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from vaefast.api.biggan import vae_stage
 from vaefast.experiments.papers.hinrichsen.printed import TABLE, TITLES
 from vaefast.experiments.papers.plan import SMOKE, Row, Training, of_preset
 from vaefast.training.settings import PlayerSettings
@@ -20,6 +21,10 @@ FACES_WEIGHT_DECAY = 1e-5  # of the networks for faces, in the published code
 LATENTS = (128, 256, 512)
 LATENT = 256
 FACTOR = 10.0
+NARROW = 0.62
+"""Of the width, at which two blocks a stage have about as many parameters, of both networks together, as one."""
+OWN_LATENT, OWN_BATCH, OWN_EPOCHS = 512, 1024, 125
+"""Latent dimensions, batch and epochs logged of Hinrichsen's other VAE."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Budget:
         score_every: epochs between scores of a GAN as it trains, of CIFAR-10 and of LFW.
         lr, betas: Adam's learning rates of a GAN's discriminator and generator, and decays of both.
         gan: arguments of a GAN, vae: settings of a VAE's stage, where they are not the paper's.
+        of_vae: arguments of a VAE; Hinrichsen's code takes errors in [0, 1].
     """
 
     about: str
@@ -44,16 +50,18 @@ class Budget:
     betas: tuple[float, float] = (0.9, 0.999)
     gan: dict[str, Any] = field(default_factory=dict)
     vae: dict[str, Any] = field(default_factory=dict)
+    of_vae: dict[str, Any] = field(default_factory=lambda: {"image_range": (0.0, 1.0)})
 
 
 PRESETS = {
     "smoke": Budget(SMOKE, 8, 32, (100, 150), (1.0, 1.0)),
     # with the paper's settings the discriminator wins in short runs
     "quick": Budget("narrow networks for minutes on a CPU. The GANs are trained as Brock et al.'s are on CIFAR-10 (hinge loss, "
-                    "2e-4 and beta1 0 for both players) but with one turn each, the VAEs with a cosine from 1e-3. Its orderings "
+                    "2e-4 and beta1 0 for both players) but with one turn each, the VAEs with a cosine from 1e-3, no weight "
+                    "decay and errors on [-1, 1], which makes beta a quarter of what it says. Its orderings "
                     "are those of trainings far from their end, and its numbers do not compare with the paper's",
                     16, 64, (2_000, 2_500), (0.5, 2.0), (2e-4, 2e-4), (0.0, 0.999), {"loss": "hinge", "order": "dg"},
-                    {"lr": 1e-3, "schedule": "cosine", "clip_value": None}),
+                    {"lr": 1e-3, "schedule": "cosine", "clip_value": None, "weight_decay": 0.0}, {}),
     "paper": Budget("the widths, batches and epochs of the paper's table"),
 }
 
@@ -86,6 +94,16 @@ ACTIVATION_ROWS = (
       for name in ("gan-deep", "vae-deep")),
 )
 
+BLOCK_ROWS = (_ROW["gan-normal"], _ROW["vae-normal"], *(
+    Row(f"{family}-normal-{name}", f"{_ROW[f'{family}-normal'].title}, 2 blocks a stage{words}",
+        replace(_training(f"{family}-normal-{name}", blocks=2), stages={"ch_share": share}))
+    for family in ("gan", "vae")
+    for name, share, words in (("blocks", 1.0, ""), ("narrow", NARROW, ", about as many parameters"))))
+
+OWN_ROWS = (_ROW["vae-deep"], Row("vae-own", "Hinrichsen's other VAE", Training("vae-own", "vae", {
+    "nets": "hinrichsen", "latent_dim": OWN_LATENT, "gamma": 1.0, "likelihood": "squared", "beta": 0.1})))
+
+
 def options(training: Training, preset: str, data: str) -> dict[str, Any]:
     """Arguments of `vaefast.experiments.request.Request` for a training on data set `data` ("cifar10", "lfw" or another).
 
@@ -96,6 +114,8 @@ def options(training: Training, preset: str, data: str) -> dict[str, Any]:
         ArgumentError: no such preset.
     """
     budget, gan = of_preset(PRESETS, preset), training.kind == "biggan"
+    if training.kind == "vae":
+        return _own(training, budget)
     row = "-".join(training.name.split("-")[:2])
     printed = TABLE.get(data, TABLE["cifar10"])[row]
     request: dict[str, Any] = {"kind": training.kind, "preset_name": "paper"}
@@ -103,15 +123,27 @@ def options(training: Training, preset: str, data: str) -> dict[str, Any]:
         request["steps"] = (budget.steps[not gan],)
     else:
         request["epochs"] = (float(printed.epochs),)
-    model: dict[str, Any] = {"latent_dim": LATENT, "ch": budget.ch or printed.ch, **training.model}
+    ch = round((budget.ch or printed.ch) * training.stages.get("ch_share", 1.0))
+    model: dict[str, Any] = {"latent_dim": LATENT, "ch": ch, **training.model}
     stage: dict[str, Any] = {"batch_size": budget.batch or printed.batch}
     if gan:
         model |= budget.gan
         stage |= _gan_stage(budget, training.stages.get("lr_factors", (1.0, 1.0)), FACES_WEIGHT_DECAY if data == "lfw" else 0.0)
         request["score_every"] = budget.score_every[data == "lfw"]
     else:
+        model |= budget.of_vae
         stage |= budget.vae
     return {**request, "model_overrides": model, "stage_overrides": stage}
+
+
+def _own(training: Training, budget: Budget) -> dict[str, Any]:
+    """Hinrichsen's other VAE as its code trains it; in short presets as long as the others."""
+    stage = vae_stage(batch_size=budget.batch or OWN_BATCH, epochs=OWN_EPOCHS).as_dict()
+    same = {name: stage[name] for name in ("batch_size", "lr", "schedule", "plateau_patience", "plateau_factor", "clip_value",
+                                           "weight_decay")}
+    length = {"epochs": (float(OWN_EPOCHS),)} if budget.steps is None else {"steps": (budget.steps[1],)}
+    return {"kind": "vae", "preset_name": "paper", **length, "model_overrides": dict(training.model),
+            "stage_overrides": same | budget.vae}
 
 
 def _gan_stage(budget: Budget, factors: tuple[float, float], weight_decay: float) -> dict[str, Any]:

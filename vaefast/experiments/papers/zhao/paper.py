@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vaefast.experiments import theory
 from vaefast.experiments.papers.cells import Task
 from vaefast.experiments.papers.plan import Paper, Part, Record, Row, Study, Training
 from vaefast.experiments.papers.tables import lines_of
@@ -57,6 +58,11 @@ def _log(folder: Path, record: Record) -> list[str]:
     return ["<p>The authors' logs, and the first trial after as many batches:</p>", html.table(lines[0], lines[1:])]
 
 
+def _propositions(task: Task, models: Sequence[str] | None) -> None:
+    study = task.study
+    theory.propositions(out=study.out, preset=study.preset, seed=study.seed, device=study.device, say=study.say)
+
+
 def _steps(name: str, heading: str, rows: tuple[Row, ...], **more: Any) -> Part:
     return Part(heading, rows, chains.columns(rows), (
         (name, "Squared error of reconstructed test images, and sharpness of samples, after each step"),
@@ -83,6 +89,8 @@ PAPER = Paper(
              "drawn from q(z|x) and x from p(x|z) in turn"),
             ("fig5_chains", "Chains, one a row: the noise, and the image after each transition")),
                      claims.of_pixels, run=pixels.run, more=_log, suits=_grey, data=("mnist",)),
+        "propositions": Part("The propositions, on random discrete models", run=_propositions, once=True,
+                             claims=claims.of_propositions),
     },
     settings=_settings, samples=lambda preset: 0,
     data_options=lambda part, preset, plain: protocol.data_options(part, preset), about_data=False, may_diverge=False)
