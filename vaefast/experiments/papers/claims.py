@@ -53,7 +53,9 @@ def verdict(said: dict[str, Any]) -> str:
 def markdown(claims: dict[str, list[dict[str, Any]]]) -> str:
     """Claims by data set, as `as_dict` gives them, in one Markdown table."""
     lines = ["| data | the paper says | measured here | holds |", "| --- | --- | --- | --- |"]
-    lines += [f"| {data} | {c['text']} | {c['measured']} | {verdict(c)} |" for data, said in claims.items() for c in said]
+    for data, said in claims.items():
+        cells = [[data, c["text"], c["measured"], verdict(c)] for c in said]
+        lines += ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in cells]
     return "\n".join(lines) + "\n"
 
 
