@@ -10,7 +10,7 @@ Each has `fit(latents)`, for latents [N, k] or (mu, std), and `sample(n, generat
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -70,6 +70,10 @@ TRIED = 25
 """Steps of expectation maximisation of a number of components that is tried."""
 ROWS = 4096
 """Latents that go through the sums at a time, so that what they are summed from stays in the caches."""
+KEPT = 2**27
+"""Bytes of their products that are kept from one step to the next; more are made anew in each."""
+LOSES = 1e9
+"""Squares of standard scores from which on their sum loses too many of float64's digits."""
 
 
 class Mixture(nn.Module):
@@ -185,14 +189,44 @@ class Mixture(nn.Module):
 
     def _fit(self, z: Tensor, components: int, generator: torch.Generator, iterations: int) -> None:
         self._resize(components, z.device)
-        self._maximise(z, _one_hot(_cluster(z, components, generator), components))
+        clusters, moments = _cluster(z, components, generator), _Moments(z)
+        self._maximise(moments, lambda: (_one_hot(part, components) for part in clusters.split(ROWS)))
         before = -math.inf
         for _ in range(iterations):
-            responsibilities, self.log_likelihood = self.expect(z)
-            self._maximise(z, responsibilities)
+            self.log_likelihood = self._iterate(moments)
             if self.log_likelihood - before < self.tolerance:
                 break
             before = self.log_likelihood
+
+    def _iterate(self, moments: _Moments) -> float:
+        """Both steps of expectation maximisation in one pass; the mean log-likelihood before it."""
+        total, joint = self.weights.new_zeros(()), self._joint_of(moments)
+
+        def shares() -> Iterator[Tensor]:
+            for part in moments.parts():
+                log_joint = joint(part)
+                of_row = log_joint.logsumexp(1, keepdim=True)
+                total.add_(of_row.sum())
+                yield log_joint.sub_(of_row).exp_()
+
+        self._maximise(moments, shares)
+        return float(total / len(moments.z))
+
+    def _joint_of(self, moments: _Moments) -> Callable[[Tensor], Tensor]:
+        """`log_joint` of the rows behind some powers, as one product with them; of the rows themselves where squares would lose
+        its digits."""
+        count, k = self.means.shape
+        eye = torch.eye(k, dtype=self.means.dtype, device=self.means.device).expand(count, k, k)
+        whiten = torch.linalg.solve_triangular(self.cholesky, eye, upper=False)
+        precision, mean = whiten.mT @ whiten, self.means - moments.centre
+        if float(precision.diagonal(dim1=1, dim2=2).amax()) * moments.largest > LOSES:
+            return lambda powers: self.log_joint(powers[:, :k] + moments.centre)
+        i, j = moments.pairs
+        linear = (precision @ mean[:, :, None])[:, :, 0]
+        scale = self.weights.log() - self.cholesky.diagonal(dim1=1, dim2=2).log().sum(1) - 0.5 * k * math.log(2 * math.pi)
+        constant = scale - 0.5 * (linear * mean).sum(1)
+        weights = torch.cat([linear, precision[:, i, j] * torch.where(i == j, -0.5, -1.0)], 1).T.contiguous()
+        return lambda powers: torch.addmm(constant, powers, weights)
 
     def log_joint(self, z: Tensor) -> Tensor:
         """log (weight_j N(z; mean_j, covariance_j)) of float64 latents [N, k], [N, K]."""
@@ -211,25 +245,20 @@ class Mixture(nn.Module):
             z = as_latents(z, self.latent_dim).mean
         return self.log_joint(z.to(self.means)).logsumexp(1)
 
-    def expect(self, z: Tensor) -> tuple[Tensor, float]:
-        """The E-step: p(component | z), [N, K], and the mean log-likelihood."""
-        joint = self.log_joint(z)
-        total = joint.logsumexp(1, keepdim=True)
-        return joint.sub_(total).exp_(), float(total.mean())
-
-    def _maximise(self, z: Tensor, responsibilities: Tensor) -> None:
-        """The M-step: weights, means and covariances from p(component | z)."""
-        k, mass = z.shape[1], responsibilities.sum(0) + 10 * torch.finfo(z.dtype).eps
-        centre = z.mean(0)  # near which squares lose few digits
-        first, second = z.new_zeros(len(mass), k), z.new_zeros(len(mass), k * k)
-        for rows, shares in zip(z.split(ROWS), responsibilities.split(ROWS), strict=True):
-            rows = rows - centre
-            first.addmm_(shares.T, rows)
-            second.addmm_(shares.T, (rows[:, :, None] * rows[:, None, :]).flatten(1))
-        mean = first / mass[:, None]
-        covariance = (second / mass[:, None]).view(-1, k, k) - mean[:, :, None] * mean[:, None, :]
+    def _maximise(self, moments: _Moments, shares: Callable[[], Iterator[Tensor]]) -> None:
+        """The M-step: weights, means and covariances from p(component | z) of the parts of z, one after the other."""
+        k, (i, j) = self.latent_dim, moments.pairs
+        sums, mass = self.weights.new_zeros(len(self.weights), k + len(i)), torch.zeros_like(self.weights)
+        for powers, part in zip(moments.parts(), shares(), strict=True):
+            sums.addmm_(part.T, powers)
+            mass += part.sum(0)
+        mass += 10 * torch.finfo(mass.dtype).eps
+        sums /= mass[:, None]
+        mean, covariance = sums[:, :k], self.weights.new_zeros(len(mass), k, k)
+        covariance[:, i, j] = covariance[:, j, i] = sums[:, k:]
+        covariance -= mean[:, :, None] * mean[:, None, :]
         self.weights.copy_(mass / mass.sum())
-        self.means.copy_(mean + centre)
+        self.means.copy_(mean + moments.centre)
         self.cholesky.copy_(self._factors(covariance))
 
     def _factors(self, covariance: Tensor) -> Tensor:
@@ -267,6 +296,27 @@ class Mixture(nn.Module):
             rows = (chosen == j).nonzero()[:, 0]
             z[rows] = self.means[j] + eps[rows, :, 0] @ self.cholesky[j].T
         return z.float()
+
+
+class _Moments:
+    """Latents z [N, k] about their mean, part by part with the products of their dimensions: [rows, k + k (k + 1) / 2]."""
+
+    def __init__(self, z: Tensor) -> None:
+        self.z, self.centre = z, z.mean(0)  # near which squares lose few digits
+        self.pairs = tuple(torch.triu_indices(z.shape[1], z.shape[1], device=z.device))
+        self.largest = float((z - self.centre).square().amax())
+        kept = z.numel() * (z.shape[1] + 3) // 2 * z.element_size() <= KEPT
+        self._kept = list(self._made()) if kept else None
+
+    def parts(self) -> Iterator[Tensor]:
+        """Each part's powers, first and second."""
+        return self._made() if self._kept is None else iter(self._kept)
+
+    def _made(self) -> Iterator[Tensor]:
+        i, j = self.pairs
+        for rows in self.z.split(ROWS):
+            rows = rows - self.centre
+            yield torch.cat([rows, rows[:, i] * rows[:, j]], 1)
 
 
 def _cluster(z: Tensor, clusters: int, generator: torch.Generator, rounds: int = 10, starts: int = 4) -> Tensor:
