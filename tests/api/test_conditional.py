@@ -206,3 +206,23 @@ def test_a_flow_of_codes_takes_vectors():
     for kind in ("vae", "mixture"):
         with pytest.raises(ArgumentError, match="knows no vectors; choose the kind 'flow'"):
             vaefast.SecondStage(5, kind=kind, condition_dim=3)
+
+
+@pytest.mark.parametrize("conditioned", ["second", "both"])
+def test_a_two_stage_vae_takes_vectors(conditioned, tmp_path):
+    torch.manual_seed(0)
+    model = vaefast.TwoStageVAE(data_shape=(5,), latent_dim=3, condition_dim=3, conditioned=conditioned, second="flow",
+                                second_width=32, second_depth=1)
+    model.fit(ROWS, condition=VECTORS, steps=(400, 400), batch_size=64, lr=5e-3, out=str(tmp_path / "run"), **QUIET)
+    samples = model.sample(400, torch.Generator().manual_seed(1), condition=VECTORS)
+    assert ((samples - VECTORS @ MATRIX).square().mean(0) / ROWS.var(0) < 0.3).all()
+    again = vaefast.load(tmp_path / "run")
+    pair = [m.sample(4, torch.Generator().manual_seed(1), condition=VECTORS[:4]) for m in (model, again)]
+    assert torch.equal(*pair)
+    with pytest.raises(ArgumentError, match="conditioned on vectors of 3 numbers"):
+        model.sample(2)
+    with pytest.raises(DataError, match=r"conditioned on vectors of 3 numbers, but .* has no condition"):
+        model.fit(ROWS, steps=1, **QUIET)
+    for second in ("vae", "mixture"):
+        with pytest.raises(ArgumentError, match="knows no vectors; choose the kind 'flow'"):
+            vaefast.TwoStageVAE(data_shape=(5,), latent_dim=3, condition_dim=3, second=second)

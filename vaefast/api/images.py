@@ -147,7 +147,7 @@ class ImageAutoencoder(Transformer, ImageModel, Autoencoder):
         return data, []
 
     def _labelled(self, data: Any, condition: Any) -> Any:
-        dims = getattr(self.first, "condition_dim", 0)
+        dims = getattr(self.first, "condition_dim", 0) or getattr(self, "condition_dim", 0)
         if not (dims or getattr(self, "classes", 0)):
             raise unknown_condition(condition)
         if self.draws_images and (not dims or isinstance(data, ImageStream)):

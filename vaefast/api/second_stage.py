@@ -134,16 +134,16 @@ class TwoStageTraining:
 
     def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
         images, described = super()._accept(data)  # type: ignore[misc]  # of the model that this is mixed into
-        self._class_labels(images)
+        self._second_told(images)
         return images, described
 
-    def _class_labels(self, data: Images) -> Tensor | None:
-        if not isinstance(data, ImageStream):
-            return _labels(self.second, data.labels, data.name)
-        if getattr(self.second, "classes", 0):
+    def _second_told(self, data: Images) -> Tensor | None:
+        """What the second stage is told of each example: labels or vectors, where it knows such."""
+        classes: int = getattr(self.second, "classes", 0)
+        if classes and isinstance(data, ImageStream):
             raise ArgumentError(f"the second stage knows classes, and the labels of a {data.name}, which is read as training "
                                 "goes, are not kept for it; pass materialize=True, or a set that is held in memory.")
-        return None
+        return conditions_of(self.second, data)
 
     def _source(self, data: Images, device: torch.device) -> ImageSource | StreamSource:
         return source_of(data, device, condition=conditions_of(self.first, data))
@@ -152,12 +152,12 @@ class TwoStageTraining:
         source = self._source(data, device)
         parts: list[Part] = [("stage1", self.first, lambda: source)]
         if self.second is not None and not isinstance(self.second, models.Mixture):
-            labels = self._class_labels(data)
+            labels = self._second_told(data)
             parts.append(("stage2", self.second, lambda: PosteriorSource.of(self.first, source, device, labels=labels)))
         return parts
 
     def _conclude(self, data: Images, seed: int, device: torch.device) -> dict[str, float]:
-        return fit_mixture(self.second, lambda: _codes(self, self._source(data, device), device), seed, self._class_labels(data))
+        return fit_mixture(self.second, lambda: _codes(self, self._source(data, device), device), seed, self._second_told(data))
 
 
 class SecondStage(Transformer, Model):

@@ -58,6 +58,8 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
         second: "vae", "flow" or "mixture" (see `vaefast.SecondStage`).
         classes: of the images' labels, from 0 on, for a second stage that is a flow or a mixture: `sample(n, condition=7)` draws
             of a class, or of n of them.
+        condition_dim: d, instead, of vectors [N, d] of real numbers that a flow is told: `fit(images, condition=vectors)`,
+            `sample(n, condition=vectors)`.
         conditioned: which stages know them: "second" alone (stage 1 codes every image alike), or "both" (stage 1 is conditioned
             as `vaefast.VAE` is, so that codes need not tell the class; encode, decode and reconstruct then take `condition`).
         second_gamma: a second VAE's decoder noise, as `gamma`.
@@ -85,8 +87,8 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
                  data_shape: tuple[int, ...] | None = None, standardise: bool | None = None, nets: NetsName | None = None,
                  encoder: nn.Module | None = None, decoder: nn.Module | None = None, gamma: Gamma = "learned",
                  gamma_init: float = 1.0, likelihood: Likelihood = "gaussian", second: SecondKind = "vae",
-                 classes: int | None = None, conditioned: Conditioned = "second", second_gamma: Gamma = "learned",
-                 second_width: int | None = None, second_depth: int | None = None,
+                 classes: int | None = None, condition_dim: int | None = None, conditioned: Conditioned = "second",
+                 second_gamma: Gamma = "learned", second_width: int | None = None, second_depth: int | None = None,
                  adversary: AdversaryName | nn.Module | None = None, adversarial_weight: TermWeight = 100.0,
                  perceptual: str | nn.Module | None = None, perceptual_weight: TermWeight = "adaptive",
                  net_options: Mapping[str, Any] | None = None) -> None:
@@ -94,17 +96,18 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
         settled = settled_nets(nets, shape, encoder)
         refuse_what_images_have(shape, adversary=(adversary, None), perceptual=(perceptual, None),
                                 likelihood=(likelihood, "gaussian", "squared"))
-        if conditioned not in get_args(Conditioned) or (conditioned == "both" and classes is None):
-            raise ArgumentError(f"conditioned is {conditioned!r}; expected 'second', or 'both' of a model with classes.")
-        known = classes if conditioned == "both" else None
-        encoder, decoder = networks(nets, encoder, decoder, shape, maps or k, options=net_options, classes=known)
+        if conditioned not in get_args(Conditioned) or (conditioned == "both" and classes is None and condition_dim is None):
+            raise ArgumentError(f"conditioned is {conditioned!r}; expected 'second', or 'both' of a model with classes or "
+                                "condition_dim.")
+        told: dict[str, Any] = {"classes": classes, "condition_dim": condition_dim}
+        told_first = told if conditioned == "both" else dict.fromkeys(told)
+        encoder, decoder = networks(nets, encoder, decoder, shape, maps or k, options=net_options, **told_first)
         judge = image_adversary(adversary, shape[0])
         first = models.VAE(encoder, decoder, data_shape=shape, latent_dim=k, gamma=gamma,
                            likelihood=likelihood, gamma_init=gamma_init, adversary=judge, adversarial_weight=adversarial_weight,
                            perceptual=perceptual_term(perceptual, perceptual_weight),
-                           standardiser=standardiser_for(shape, standardise), classes=known)
+                           standardiser=standardiser_for(shape, standardise), **told_first)
         width, depth = second_sizes(second, second_width, second_depth, maps=maps is not None)
-        super().__init__(first, build_second(maps or k, width, depth, kind=second, gamma=second_gamma,
-                                              classes=classes))
+        super().__init__(first, build_second(maps or k, width, depth, kind=second, gamma=second_gamma, **told))
         self.defaults = (StageSettings(epochs=400), *second_defaults(second, StageSettings(epochs=800)))
         self._settled = {**settled, "second_width": width, "second_depth": depth}

@@ -38,6 +38,11 @@ class TwoStages(Draws):
         """Of the labels that the second stage knows; 0: none."""
         return getattr(self.second, "classes", 0)
 
+    @property
+    def condition_dim(self) -> int:
+        """Numbers of the vectors that the second stage is told; 0: none."""
+        return getattr(self.second, "condition_dim", 0)
+
     def sample_codes(self, n: int, generator: torch.Generator | None = None, *, stage: int | None = None, condition: Any = None,
                      **options: Any) -> Tensor:
         """n codes z, [n, k]: stage 1, from the prior; stage 2, z = z_hat(u) + gamma_z eps with u ~ N(0, I); None: by the last

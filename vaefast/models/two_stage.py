@@ -15,8 +15,8 @@ class TwoStageVAE(TwoStages, Autoencoder):
 
     Args:
         first: VAE on images [C, H, W].
-        second: VAE, `FlowMatching` or `Mixture` on codes [k], where k is `first.latent_dim`. Of the same classes, if `first` is
-            conditioned on some.
+        second: VAE, `FlowMatching` or `Mixture` on codes [k], where k is `first.latent_dim`. Of the same classes or
+            vectors, if `first` is conditioned on some.
 
     Everything but training (encode, decode, reconstruct, sample) runs in eval mode, whatever mode the modules are in:
     samples that depend on their batch's statistics are not samples of the model.
@@ -29,6 +29,8 @@ class TwoStageVAE(TwoStages, Autoencoder):
         if second.data_shape != (first.latent_dim,):
             raise ArgumentError(f"the second stage models examples of shape {second.data_shape}; the first stage's "
                                 f"codes have shape {(first.latent_dim,)}.")
-        if is_conditional(first) and getattr(second, "classes", 0) != first.classes:
-            raise ArgumentError("the first stage is conditioned, and the second not on the same classes; give both the same.")
+        same = all(getattr(second, name, 0) == getattr(first, name) for name in ("classes", "condition_dim"))
+        if is_conditional(first) and not same:
+            raise ArgumentError("the first stage is conditioned, and the second not on the same classes or vectors; give both "
+                                "the same.")
         self.first, self.second = first, second
