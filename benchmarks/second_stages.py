@@ -29,7 +29,7 @@ from vaefast.experiments.run import run_data
 from vaefast.experiments.scoring.codes import aggregate, in_batches
 from vaefast.experiments.scoring.draws import sample_images, to_uint8
 from vaefast.experiments.scoring.evaluate import own_metric, own_network
-from vaefast.experiments.scoring.registry import METRICS
+from vaefast.experiments.scoring.registry import METRICS, name_of
 from vaefast.experiments.scoring.scores import ImageScores
 from vaefast.models import Mixture
 from vaefast.training import RunFolder
@@ -124,6 +124,15 @@ def compare(run: str, data_root: str | None, out: Path, seconds: float, samples:
             peer = pythae_samplers.fitted(name, model.first, floats, seconds)
             add(name, "pythae", peer["seconds"], peer["settings"],
                 lambda n, sampler=peer["draw"]: to_uint8(pythae_samplers.images_of(sampler, n)))
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The table that the page shows."""
+    key = result["score"]
+    lines = [f"| second stage | package | settings | seconds to fit | {name_of(key)} |", "| --- | --- | --- | ---: | ---: |"]
+    lines += [f"| {row['name']} | {row['package']} | {row['settings']} | {row['seconds']:.0f} | {row[key]:.3g} |"
+              for row in result["rows"]]
+    return "\n".join(lines) + "\n"
 
 
 def flow_steps(k: int, seconds: float, batch: int = FLOW.batch_size) -> int:
