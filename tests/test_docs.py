@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import statistics
@@ -73,12 +74,22 @@ def test_other_samples_in_minutes_are_the_measured_ones():
     assert f"| {demo['seconds'] / 60:.1f} | " in page
 
 
-def test_second_stages_are_the_measured_ones(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT))
-    from benchmarks.second_stages import markdown as table_of
+def test_streams_are_the_measured_ones():
+    found = json.loads((ROOT / "benchmarks/results/streams-avx2.json").read_text())
+    page = (ROOT / "docs/data.md").read_text()
+    for words, shape in (("28x28", "28x28"), ("64x64, colour", "64x64")):
+        shares = found["share_of_memory"][shape]
+        assert f"| {words} | " + " | ".join(f"{shares[way]:.2f}" for way in ("Dataset", "augmented", "DataLoader")) + " |" in page
+    assert found["memory"]["megabytes_of_images"] == 2000 and found["memory"]["more_at_most_mb"] == 0
 
-    result = json.loads((ROOT / "benchmarks/results/second-stages-avx2.json").read_text())
-    assert table_of(result) in (ROOT / "docs/results/minutes.md").read_text()
+
+@pytest.mark.parametrize("module, name, page", [("second_stages", "second-stages-avx2", "results/minutes"),
+                                                ("table_peers", "table-peers-avx2", "tables")])
+def test_what_was_compared_is_the_measured(monkeypatch, module, name, page):
+    monkeypatch.syspath_prepend(str(ROOT))
+    table_of = importlib.import_module(f"benchmarks.{module}").markdown
+    result = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())
+    assert table_of(result) in (ROOT / f"docs/{page}.md").read_text()
 
 
 def test_the_readmes_gains_are_the_measured_ones():
@@ -90,6 +101,10 @@ def test_the_readmes_gains_are_the_measured_ones():
     one, two = (case["faster_than"]["plain, bf16, compiled, data on the GPU"] for case in measured("training-h100")["cases"])
     assert f"| {one:.1f} | [H100]" in page and f"| {two:.1f} | [H100]" in page
     pythae = [measured(name)["cases"][0]["faster_than"]["pythae"] for name in ("training-cpu", "training-cpu-amd")]
+    rows = json.loads((ROOT / "benchmarks/results/second-stages-avx2.json").read_text())["rows"]
+    peers = min(row["fd_classifier"] for row in rows if row["package"] == "pythae")
+    own = next(row["fd_classifier"] for row in rows if row["name"] == "mixture")
+    assert f"| the best of pythae's four samplers | {peers / own:.1f} |" in page
     assert f"| pythae | {pythae[0]:.1f}, {pythae[1]:.1f} |" in page
     theirs, ours = (statistics.median(measured("fid-cpu")["whole"]["seconds"][name]) for name in ("pytorch-fid", "vaefast"))
     assert f"| pytorch-fid | {theirs / ours:.1f} |" in page

@@ -15,7 +15,8 @@ classifier."""
 
 
 ONE_SEED = 0.14
-"""Relative deviation that a value of a single seed is taken to have: that of three seeds of preset quick on MNIST, 0.428 +- 0.059."""
+"""Relative deviation that a value of a single seed is taken to have: that of three seeds of preset quick on MNIST, 0.428 with
+0.059."""
 APART = 2.0
 """Deviations that two values have to differ by, for a verdict."""
 RULE = (f"A comparison of two rows is told where they differ by more than {APART:g} deviations (the root of the sum of both "
