@@ -71,7 +71,7 @@ TRIED = 25
 ROWS = 4096
 """Latents that go through the sums at a time, so that what they are summed from stays in the caches."""
 KEPT = 2**27
-"""Bytes of their products that are kept from one step to the next; more are made anew in each."""
+"""Bytes of their products that are there at a time, and that are kept from one step to the next; more are made anew in each."""
 LOSES = 1e9
 """Squares of standard scores from which on their sum loses too many of float64's digits."""
 
@@ -190,7 +190,7 @@ class Mixture(nn.Module):
     def _fit(self, z: Tensor, components: int, generator: torch.Generator, iterations: int) -> None:
         self._resize(components, z.device)
         clusters, moments = _cluster(z, components, generator), _Moments(z)
-        self._maximise(moments, lambda: (_one_hot(part, components) for part in clusters.split(ROWS)))
+        self._maximise(moments, lambda: (_one_hot(part, components) for part in clusters.split(moments.rows)))
         before = -math.inf
         for _ in range(iterations):
             self.log_likelihood = self._iterate(moments)
@@ -305,7 +305,9 @@ class _Moments:
         self.z, self.centre = z, z.mean(0)  # near which squares lose few digits
         self.pairs = tuple(torch.triu_indices(z.shape[1], z.shape[1], device=z.device))
         self.largest = float((z - self.centre).square().amax())
-        kept = z.numel() * (z.shape[1] + 3) // 2 * z.element_size() <= KEPT
+        powers = z.shape[1] * (z.shape[1] + 3) // 2
+        self.rows = max(1, min(ROWS, KEPT // (powers * z.element_size())))
+        kept = len(z) * powers * z.element_size() <= KEPT
         self._kept = list(self._made()) if kept else None
 
     def parts(self) -> Iterator[Tensor]:
@@ -314,7 +316,7 @@ class _Moments:
 
     def _made(self) -> Iterator[Tensor]:
         i, j = self.pairs
-        for rows in self.z.split(ROWS):
+        for rows in self.z.split(self.rows):
             rows = rows - self.centre
             yield torch.cat([rows, rows[:, i] * rows[:, j]], 1)
 
