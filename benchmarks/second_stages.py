@@ -61,7 +61,9 @@ def compare(run: str, data_root: str | None, out: Path, seconds: float, samples:
     start = time.perf_counter()
     posteriors = aggregate(model, train.images)
     mean, std = posteriors.mean, posteriors.std
-    result: dict[str, Any] = {"run": RunFolder.open(run).config["command"], "data": train.name, "images": len(mean),
+    config = RunFolder.open(run).config
+    result: dict[str, Any] = {"run": {name: config[name] for name in ("kind", "preset", "seed")},
+                              "data": train.name, "images": len(mean),
                               "latent_dim": mean.shape[1], "score": key, "samples": samples, "seconds": seconds,
                               "encoding_seconds": time.perf_counter() - start, "machine": machine.describe(), "rows": []}
     pictures: list[Any] = []

@@ -147,7 +147,7 @@ class ImageAutoencoder(Transformer, ImageModel, Autoencoder):
         return data, []
 
     def _labelled(self, data: Any, condition: Any) -> Any:
-        dims = getattr(self.first, "condition_dim", 0) or getattr(self, "condition_dim", 0)
+        dims = getattr(self, "condition_dim", 0)
         if not (dims or getattr(self, "classes", 0)):
             raise unknown_condition(condition)
         if self.draws_images and (not dims or isinstance(data, ImageStream)):
@@ -253,6 +253,11 @@ class OneStage(ImageAutoencoder):
     def classes(self) -> int:
         """Of the labels that it is conditioned on; 0: none."""
         return getattr(self.first, "classes", 0)
+
+    @property
+    def condition_dim(self) -> int:
+        """Numbers of the vectors that it is conditioned on; 0: none."""
+        return getattr(self.first, "condition_dim", 0)
 
     def _parts(self, data: Images, device: torch.device) -> list[Part]:
         source = source_of(data, device, condition=conditions_of(self.first, data))

@@ -215,26 +215,27 @@ class Mixture(nn.Module):
     def _joint_of(self, moments: _Moments) -> Callable[[Tensor], Tensor]:
         """`log_joint` of the rows behind some powers, as one product with them; of the rows themselves where squares would lose
         its digits."""
-        count, k = self.means.shape
-        eye = torch.eye(k, dtype=self.means.dtype, device=self.means.device).expand(count, k, k)
-        whiten = torch.linalg.solve_triangular(self.cholesky, eye, upper=False)
+        k, (whiten, scale) = self.latent_dim, self._whitening()
         precision, mean = whiten.mT @ whiten, self.means - moments.centre
         if float(precision.diagonal(dim1=1, dim2=2).amax()) * moments.largest > LOSES:
             return lambda powers: self.log_joint(powers[:, :k] + moments.centre)
         i, j = moments.pairs
         linear = (precision @ mean[:, :, None])[:, :, 0]
-        scale = self.weights.log() - self.cholesky.diagonal(dim1=1, dim2=2).log().sum(1) - 0.5 * k * math.log(2 * math.pi)
         constant = scale - 0.5 * (linear * mean).sum(1)
         weights = torch.cat([linear, precision[:, i, j] * torch.where(i == j, -0.5, -1.0)], 1).T.contiguous()
         return lambda powers: torch.addmm(constant, powers, weights)
 
+    def _whitening(self) -> tuple[Tensor, Tensor]:
+        """L^-1 of each component, [K, k, k], and the logarithm of its weight over that of its normaliser, [K]."""
+        count, k = self.means.shape
+        identity = torch.eye(k, dtype=self.means.dtype, device=self.means.device).expand(count, k, k)
+        scale = self.weights.log() - self.cholesky.diagonal(dim1=1, dim2=2).log().sum(1) - 0.5 * k * math.log(2 * math.pi)
+        return torch.linalg.solve_triangular(self.cholesky, identity, upper=False), scale
+
     def log_joint(self, z: Tensor) -> Tensor:
         """log (weight_j N(z; mean_j, covariance_j)) of float64 latents [N, k], [N, K]."""
-        count, k = self.means.shape
-        identity = torch.eye(k, dtype=z.dtype, device=z.device).expand(count, k, k)
-        whiten = torch.linalg.solve_triangular(self.cholesky, identity, upper=False)  # of z to L^-1 z, all of them in one product
+        (count, k), (whiten, scale) = self.means.shape, self._whitening()  # of z to L^-1 z, all of them in one product
         columns, offset = whiten.reshape(count * k, k).T, (whiten @ self.means[:, :, None]).reshape(count * k)
-        scale = self.weights.log() - self.cholesky.diagonal(dim1=1, dim2=2).log().sum(1) - 0.5 * k * math.log(2 * math.pi)
         parts = [torch.addmm(offset, rows, columns, beta=-1).view(len(rows), count, k).square_().sum(2)
                  for rows in z.split(max(1, ROWS * 64 // count))]
         return scale - 0.5 * (torch.cat(parts) if parts else z.new_zeros(0, count))

@@ -255,7 +255,7 @@ def evaluate_model(model: api.ImageModel, images: Any, *, train: Any = None, out
     """
     if not isinstance(model, api.ImageModel):
         raise ArgumentError(f"model is of type {type(model).__name__}, which draws no images; expected one such as vaefast.VAE.")
-    if dims := getattr(model, "condition_dim", 0) or getattr(getattr(model, "first", None), "condition_dim", 0):
+    if dims := getattr(model, "condition_dim", 0):
         raise ArgumentError(f"the model is conditioned on vectors of {dims} numbers, and has no distribution of them to draw "
                             "samples by; compare model.sample(n, condition=vectors) with the data that go with these.")
     test: Any
