@@ -10,7 +10,7 @@ import torch
 from sklearn.mixture import GaussianMixture
 
 from vaefast.errors import ArgumentError, DataError
-from vaefast.models import Mixture, Prior, as_latents, samplers
+from vaefast.models import Mixture, Prior, as_latents, mixture_sums
 from vaefast.models.samplers import _cluster
 
 CENTRES = torch.tensor([[-4.0, 0.0, 1.0], [4.0, 1.0, 0.0], [0.0, 5.0, -2.0]], dtype=torch.float64)
@@ -60,10 +60,11 @@ def test_prior():
         prior.fit(torch.randn(10, 4))
 
 
-@pytest.mark.parametrize("loses", [samplers.LOSES, 0.0], ids=["by products", "by differences"])
-def test_steps_of_expectation_maximisation_are_scikit_learns(monkeypatch, loses):
-    monkeypatch.setattr(samplers, "LOSES", loses)
-    monkeypatch.setattr(samplers, "ROWS", 150)
+@pytest.mark.parametrize(("way", "loses"), [(mixture_sums.Powers, mixture_sums.LOSES), (mixture_sums.Powers, 0.0),
+                                            (mixture_sums.Rows, 0.0)], ids=["products", "products that lose", "rows"])
+def test_steps_of_expectation_maximisation_are_scikit_learns(monkeypatch, way, loses):
+    monkeypatch.setattr(mixture_sums, "LOSES", loses)
+    monkeypatch.setattr(mixture_sums, "ROWS", 150)
     z = blobs(400)
     ours = Mixture(3, 3, iterations=1, tolerance=0.0).fit(z)
     covariances = ours.cholesky @ ours.cholesky.mT
@@ -71,9 +72,8 @@ def test_steps_of_expectation_maximisation_are_scikit_learns(monkeypatch, loses)
                              precisions_init=torch.linalg.inv(covariances).numpy(), random_state=0)
     with pytest.warns(match="converge"):
         theirs.fit(z.numpy())
-    moments = samplers._Moments(z)
     for _ in range(4):
-        ours._iterate(moments)
+        ours._iterate(way(z))
     torch.testing.assert_close(ours.weights, torch.from_numpy(theirs.weights_), rtol=1e-8, atol=0)
     torch.testing.assert_close(ours.means, torch.from_numpy(theirs.means_), rtol=1e-8, atol=1e-8)
     torch.testing.assert_close(ours.cholesky @ ours.cholesky.mT, torch.from_numpy(theirs.covariances_), rtol=1e-7, atol=1e-8)
@@ -82,7 +82,10 @@ def test_steps_of_expectation_maximisation_are_scikit_learns(monkeypatch, loses)
 
 def test_a_fit_does_not_depend_on_what_is_kept(monkeypatch):
     kept = Mixture(3, 4).fit(blobs(5000))
-    monkeypatch.setattr(samplers, "KEPT", 72 * samplers.ROWS)  # nine products of eight bytes a latent, of 5,000 of them
+    monkeypatch.setattr(mixture_sums, "KEPT", 72 * mixture_sums.ROWS)  # nine products of eight bytes a latent, of 5,000 of them
+    by_rows = Mixture(3, 4).fit(blobs(5000))
+    torch.testing.assert_close(by_rows.cholesky, kept.cholesky, rtol=1e-9, atol=1e-9)
+    monkeypatch.setattr(mixture_sums, "MANY", 1)
     assert torch.equal(Mixture(3, 4).fit(blobs(5000)).cholesky, kept.cholesky)
 
 

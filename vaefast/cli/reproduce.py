@@ -36,6 +36,8 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
                            help="of gamix, hinrichsen and zhao: option of the data sets' loaders, such as classes=1,7; may be "
                            "repeated")
     reproduce.add_argument("--preset", choices=PRESETS, help="of a paper (default: quick)")
+    reproduce.add_argument("--share", type=float, metavar="S",
+                           help="of a paper: train with this share of the preset's epochs and steps (default: 1)")
     reproduce.add_argument("--trials", type=int, metavar="N", help="seeds of every cell of a paper (default: 1)")
     reproduce.add_argument("--models", type=words, metavar="ROW[,ROW]",
                            help="rows of a paper's tables, such as two-stage, gan-deep")
@@ -52,7 +54,7 @@ def _run(args: argparse.Namespace) -> None:
     from vaefast.experiments.reproduce import reproduce
 
     if args.experiment not in PAPERS:
-        of_papers = ("part", "data", "preset", "trials", "models", "precision", "inception_weights", "data_option")
+        of_papers = ("part", "data", "preset", "share", "trials", "models", "precision", "inception_weights", "data_option")
         if unfit := [name for name in of_papers if getattr(args, name) is not None]:
             raise ArgumentError(f"{unfit[0].replace('_', '-')} was given, which {' and '.join(PAPERS)} alone take; "
                                 f"{args.experiment} is one run of fixed settings.")
@@ -64,5 +66,5 @@ def _run(args: argparse.Namespace) -> None:
     page = run(chosen, args.part or "all", args.data, Study(
         Path(args.out), args.data_root, args.preset or "quick", seed=args.seed, device=args.device, command=args.line,
         metrics=given(weights=args.inception_weights), data_options=dict(args.data_option or ()),
-        **given(trials=args.trials, precision=args.precision)), args.models)
+        **given(share=args.share, trials=args.trials, precision=args.precision)), args.models)
     print(f"done: tables, figures and {page}")

@@ -24,6 +24,7 @@ class Request:
         out: the run folder.
         preset_name: of `kind`.
         epochs, steps: a value for all stages, or one each.
+        share: of the epochs or steps, and of the epochs between halvings of a learning rate: 0.1 is a tenth of them.
         stages: as in a run's config.json, or parts of them, in the place of the preset's; of all stages, or one mapping each.
         stage_overrides: settings that replace those, of all stages or one mapping each.
         condition: "labels": the model is conditioned on the classes of the data's labels, and draws of a class on request.
@@ -58,6 +59,7 @@ class Request:
     condition: Literal["labels"] | None = None
     epochs: Sequence[float] | None = None
     steps: Sequence[int] | None = None
+    share: float = 1.0
     stages: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
     stage_overrides: Mapping[str, Any] | Sequence[Mapping[str, Any]] = field(default_factory=dict)
     model_overrides: Mapping[str, Any] = field(default_factory=dict)
@@ -83,6 +85,8 @@ class Request:
         for name in ("keep_best", "patience"):
             if getattr(self, name) and self.score_every is None and self.validation is None:
                 raise ArgumentError(f"{name} was given without score_every or validation; say by which score, and how often.")
+        if not 0 < self.share <= 1:
+            raise ArgumentError(f"share is {self.share!r}; expected a number above 0, and 1 at most.")
         if self.score_every is not None and not 0 < self.score_every < math.inf:
             raise ArgumentError(f"score_every is {self.score_every!r}; expected a number of epochs above 0.")
 
@@ -111,8 +115,18 @@ class Request:
                                     f"{least}{f' or {count}' * (count > least)}.")
         settings = [override(s, _of_stage(i, self.stages or {})) for i, s in enumerate(base)]
         overrides = [_of_stage(i, self.stage_overrides) | self.budget(i) for i in range(count)]
-        return tuple(override(s, {**one, "ramps": {**s.ramps, **one["ramps"]}} if "ramps" in one else one)
-                     for s, one in zip(settings, overrides))
+        chosen = (override(s, {**one, "ramps": {**s.ramps, **one["ramps"]}} if "ramps" in one else one)
+                  for s, one in zip(settings, overrides))
+        return tuple(self._shortened(one) for one in chosen)
+
+    def _shortened(self, settings: StageSettings) -> StageSettings:
+        """The same with `share` of its length."""
+        if self.share == 1:
+            return settings
+        lengths = {name: value * self.share for name in ("epochs", "halve_every")
+                   if (value := getattr(settings, name)) is not None}
+        steps = {} if settings.steps is None else {"steps": max(1, round(settings.steps * self.share))}
+        return override(settings, lengths | steps)
 
     def budget(self, stage: int) -> dict[str, Any]:
         """`epochs` or `steps` of a stage, where they are given."""

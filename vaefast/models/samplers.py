@@ -10,7 +10,7 @@ Each has `fit(latents)`, for latents [N, k] or (mu, std), and `sample(n, generat
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from vaefast.errors import ArgumentError, DataError
 from vaefast.models.condition import as_classes, checked_labels, drawn_by
 from vaefast.models.latents import as_latents
+from vaefast.models.mixture_sums import ROWS, Sums, sums_of
 from vaefast.nets.shapes import whole_number
 
 
@@ -68,12 +69,6 @@ FEW = 20_000
 """Latents of which clusters and the number of components are found, where there are more."""
 TRIED = 25
 """Steps of expectation maximisation of a number of components that is tried."""
-ROWS = 4096
-"""Latents that go through the sums at a time, so that what they are summed from stays in the caches."""
-KEPT = 2**27
-"""Bytes of their products that are there at a time, and that are kept from one step to the next; more are made anew in each."""
-LOSES = 1e9
-"""Squares of standard scores from which on their sum loses too many of float64's digits."""
 
 
 class Mixture(nn.Module):
@@ -189,41 +184,27 @@ class Mixture(nn.Module):
 
     def _fit(self, z: Tensor, components: int, generator: torch.Generator, iterations: int) -> None:
         self._resize(components, z.device)
-        clusters, moments = _cluster(z, components, generator), _Moments(z)
-        self._maximise(moments, lambda: (_one_hot(part, components) for part in clusters.split(moments.rows)))
+        clusters, sums = _cluster(z, components, generator), sums_of(z, components)
+        self._maximise(sums, (_one_hot(part, components) for part in clusters.split(sums.rows)))
         before = -math.inf
         for _ in range(iterations):
-            self.log_likelihood = self._iterate(moments)
+            self.log_likelihood = self._iterate(sums) / len(z)
             if self.log_likelihood - before < self.tolerance:
                 break
             before = self.log_likelihood
 
-    def _iterate(self, moments: _Moments) -> float:
-        """Both steps of expectation maximisation in one pass; the mean log-likelihood before it."""
-        total, joint = self.weights.new_zeros(()), self._joint_of(moments)
+    def _iterate(self, sums: Sums) -> float:
+        """Both steps of expectation maximisation in one pass; the log-likelihood before it."""
+        total = self.weights.new_zeros(())
 
         def shares() -> Iterator[Tensor]:
-            for part in moments.parts():
-                log_joint = joint(part)
+            for log_joint in sums.log_joints(*self._whitening(), self.means, self.log_joint):
                 of_row = log_joint.logsumexp(1, keepdim=True)
                 total.add_(of_row.sum())
                 yield log_joint.sub_(of_row).exp_()
 
-        self._maximise(moments, shares)
-        return float(total / len(moments.z))
-
-    def _joint_of(self, moments: _Moments) -> Callable[[Tensor], Tensor]:
-        """`log_joint` of the rows behind some powers, as one product with them; of the rows themselves where squares would lose
-        its digits."""
-        k, (whiten, scale) = self.latent_dim, self._whitening()
-        precision, mean = whiten.mT @ whiten, self.means - moments.centre
-        if float(precision.diagonal(dim1=1, dim2=2).amax()) * moments.largest > LOSES:
-            return lambda powers: self.log_joint(powers[:, :k] + moments.centre)
-        i, j = moments.pairs
-        linear = (precision @ mean[:, :, None])[:, :, 0]
-        constant = scale - 0.5 * (linear * mean).sum(1)
-        weights = torch.cat([linear, precision[:, i, j] * torch.where(i == j, -0.5, -1.0)], 1).T.contiguous()
-        return lambda powers: torch.addmm(constant, powers, weights)
+        self._maximise(sums, shares())
+        return float(total)
 
     def _whitening(self) -> tuple[Tensor, Tensor]:
         """L^-1 of each component, [K, k, k], and the logarithm of its weight over that of its normaliser, [K]."""
@@ -246,20 +227,11 @@ class Mixture(nn.Module):
             z = as_latents(z, self.latent_dim).mean
         return self.log_joint(z.to(self.means)).logsumexp(1)
 
-    def _maximise(self, moments: _Moments, shares: Callable[[], Iterator[Tensor]]) -> None:
+    def _maximise(self, sums: Sums, shares: Iterable[Tensor]) -> None:
         """The M-step: weights, means and covariances from p(component | z) of the parts of z, one after the other."""
-        k, (i, j) = self.latent_dim, moments.pairs
-        sums, mass = self.weights.new_zeros(len(self.weights), k + len(i)), torch.zeros_like(self.weights)
-        for powers, part in zip(moments.parts(), shares(), strict=True):
-            sums.addmm_(part.T, powers)
-            mass += part.sum(0)
-        mass += 10 * torch.finfo(mass.dtype).eps
-        sums /= mass[:, None]
-        mean, covariance = sums[:, :k], self.weights.new_zeros(len(mass), k, k)
-        covariance[:, i, j] = covariance[:, j, i] = sums[:, k:]
-        covariance -= mean[:, :, None] * mean[:, None, :]
+        mass, mean, covariance = sums.weighted(shares, len(self.weights))
         self.weights.copy_(mass / mass.sum())
-        self.means.copy_(mean + moments.centre)
+        self.means.copy_(mean)
         self.cholesky.copy_(self._factors(covariance))
 
     def _factors(self, covariance: Tensor) -> Tensor:
@@ -297,29 +269,6 @@ class Mixture(nn.Module):
             rows = (chosen == j).nonzero()[:, 0]
             z[rows] = self.means[j] + eps[rows, :, 0] @ self.cholesky[j].T
         return z.float()
-
-
-class _Moments:
-    """Latents z [N, k] about their mean, part by part with the products of their dimensions: [rows, k + k (k + 1) / 2]."""
-
-    def __init__(self, z: Tensor) -> None:
-        self.z, self.centre = z, z.mean(0)  # near which squares lose few digits
-        self.pairs = tuple(torch.triu_indices(z.shape[1], z.shape[1], device=z.device))
-        self.largest = float((z - self.centre).square().amax())
-        powers = z.shape[1] * (z.shape[1] + 3) // 2
-        self.rows = max(1, min(ROWS, KEPT // (powers * z.element_size())))
-        kept = len(z) * powers * z.element_size() <= KEPT
-        self._kept = list(self._made()) if kept else None
-
-    def parts(self) -> Iterator[Tensor]:
-        """Each part's powers, first and second."""
-        return self._made() if self._kept is None else iter(self._kept)
-
-    def _made(self) -> Iterator[Tensor]:
-        i, j = self.pairs
-        for rows in self.z.split(self.rows):
-            rows = rows - self.centre
-            yield torch.cat([rows, rows[:, i] * rows[:, j]], 1)
 
 
 def _cluster(z: Tensor, clusters: int, generator: torch.Generator, rounds: int = 10, starts: int = 4) -> Tensor:

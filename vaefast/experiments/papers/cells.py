@@ -137,6 +137,8 @@ def run_cell(study: Study, path: Path, settings: dict[str, Any], samples: int, *
         RunFolderError: the folder holds a run of other settings.
         DivergenceError: training met NaN or infinity, and not `may_diverge`.
     """
+    if study.share != 1:
+        settings = {**settings, "share": study.share}
     settings = {**settings, "data_root": study.data_root, "device": study.device, "precision": study.precision}
     said = {**settings, "data_root": None, "device": None, "samples": samples, **(scoring or {})}
     asked = json.loads(json.dumps(said, default=str))

@@ -25,6 +25,8 @@ def write_page(paper: Paper, study: Study) -> Path:
     body = [f"<h1>{escape(paper.title)}</h1>"]
     machine = f"torch {versions()['torch']}, {os.cpu_count()} cores."
     first, *others = paper.notes(study)
+    if study.share != 1:
+        machine = f"Trained for {study.share:.2g} of the preset's epochs and steps; {machine}"
     body += [f'<p class="note">{escape(text)}</p>' for text in (f"{first} {machine}", *others)]
     said: dict[str, list[Claim]] = {}
     for folder in sorted(p for p in study.out.iterdir() if p.is_dir()) if study.out.is_dir() else ():

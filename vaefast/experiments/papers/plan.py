@@ -32,6 +32,7 @@ class Study:
         out: folder of the whole reproduction.
         data_root: folder of the data sets' files.
         preset: "smoke", "quick" or "paper".
+        share: of the preset's epochs and steps, in every training.
         trials: seeds of every cell.
         seed: of the first trial.
         device, precision: as for training.
@@ -44,6 +45,7 @@ class Study:
     out: Path
     data_root: str | None
     preset: str
+    share: float = 1.0
     trials: int = 1
     seed: int = 0
     device: str = "auto"

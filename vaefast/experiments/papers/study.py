@@ -43,6 +43,8 @@ def run(paper: Paper, part: str, data_names: Sequence[str] | None, study: Study,
     of_preset(dict.fromkeys(PRESETS), study.preset)
     if part not in (*paper.parts, "all"):
         raise ArgumentError(f"part is {part!r}; expected one of {', '.join(paper.parts)} or all.")
+    if not 0 < study.share <= 1:
+        raise ArgumentError(f"share is {study.share:g}; expected a number above 0, and 1 at most.")
     if study.trials < 1:
         raise ArgumentError(f"trials is {study.trials}; expected 1 or more.")
     wanted, began = tuple(paper.parts) if part == "all" else (part,), time.monotonic()
@@ -63,9 +65,9 @@ def run(paper: Paper, part: str, data_names: Sequence[str] | None, study: Study,
         if paper.parts[one].once:
             study.say(f"--- {one}, preset {study.preset}")
             _do(Task(paper, study, one, ""), models)
-    call = {"command": study.command, "part": part, "data": list(names), "preset": study.preset, "trials": study.trials,
-            "seconds": round(time.monotonic() - began, 1), "device": study.device, "threads": torch.get_num_threads(),
-            "cores": os.cpu_count(), "versions": versions()}
+    call = {"command": study.command, "part": part, "data": list(names), "preset": study.preset, "share": study.share,
+            "trials": study.trials, "seconds": round(time.monotonic() - began, 1), "device": study.device,
+            "threads": torch.get_num_threads(), "cores": os.cpu_count(), "versions": versions()}
     with open(study.out / CALLS, "a", encoding="utf-8") as file:
         file.write(json.dumps(call) + "\n")
     return write_page(paper, study)

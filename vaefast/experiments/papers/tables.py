@@ -37,8 +37,8 @@ def table(task: Task) -> dict[str, Any]:
     that were not compared with, where the paper has a row of them.
 
     Returns:
-        table, data, preset, trials; "features" of KID, precision and the like; "rows": for each its name, title, how many trials
-        "diverged", its "latent_dim" and, for each column of the paper's tables, {mean, std, values} or null.
+        table, data, preset, share of its length, trials; "features" of KID, precision and the like; "rows": for each its name,
+        title, how many trials "diverged", its "latent_dim" and, for each of the paper's columns, {mean, std, values} or null.
     """
     paper, rows = task.paper, []
     real: dict[str, float] = {}
@@ -64,8 +64,8 @@ def table(task: Task) -> dict[str, Any]:
     if real and paper.real:  # the same images in every row; networks other than Inception are trained once, too
         rows.append({"name": "real", "title": paper.real, "diverged": 0, "latent_dim": None, **dict.fromkeys(paper.keys),
                      **{key: spread([value]) for key, value in real.items()}})
-    return {"table": task.name, "data": task.data, "preset": task.study.preset, "trials": most, "features": features,
-            "rows": rows}
+    return {"table": task.name, "data": task.data, "preset": task.study.preset, "share": task.study.share,
+            "trials": most, "features": features, "rows": rows}
 
 
 def _values(scores: dict[str, Any], keys: Sequence[str], stage: int) -> dict[str, float]:
