@@ -19,6 +19,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch._inductor import config as inductor
 from torch.nn.functional import linear
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -215,7 +216,8 @@ def _plain_variants(make: Callable[..., Callable[[], None]], device: torch.devic
 def _engine_variants(module: Callable[[], torch.nn.Module], source: Source, device: torch.device,
                      precision: str) -> dict[str, Callable[[], None]]:
     """The engine's step in the machine's precision, compiled and not; in float32, too, where that is another. On a GPU compiled
-    in TF32, and, of networks with convolutions, in NCHW and with the algorithms that cuDNN tries out."""
+    in TF32, with and without combo kernels, and, of networks with convolutions, in NCHW and with the algorithms that cuDNN tries
+    out."""
     make = partial(engine_step, source=source, batch_size=BATCH, device=device)
     steps = {f"vaefast, compile {mode}": make(module(), precision=precision, compile=mode == "on") for mode in ("off", "on")}
     if precision != "fp32":
@@ -223,6 +225,9 @@ def _engine_variants(module: Callable[[], torch.nn.Module], source: Source, devi
     if device.type == "cuda":
         tf32 = make(module(), precision="tf32", compile=True)
         steps["vaefast, tf32, compile on"] = _inside(partial(matmul_precision, "tf32"), tf32)
+        steps["vaefast, tf32, combo kernels, compile on"] = _inside(
+            partial(inductor.patch, combo_kernels=True), _inside(partial(matmul_precision, "tf32"), make(
+                module(), precision="tf32", compile=True)))
         if any(isinstance(layer, torch.nn.Conv2d) for layer in module().modules()):
             steps["vaefast, NCHW, compile on"] = make(module(), precision=precision, compile=True, channels_last="off")
             steps["vaefast, cuDNN tries, compile on"] = _inside(

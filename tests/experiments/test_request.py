@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 
 import pytest
@@ -36,6 +37,16 @@ def test_what_concerns_images_is_of_the_first_stage_and_ramps_join_the_presets()
     for wrong in ({"stages": [{}]}, {"steps": (1, 2, 3)}, {"stage_overrides": [{}] * 3}):
         with pytest.raises(ArgumentError, match="two-stage has 2 stages: give"):
             Request("two-stage", "digits", "out", **wrong).stages_from(base)
+
+
+def test_a_share_of_the_length_has_the_halvings_at_the_same_share_of_the_way():
+    base = (StageSettings(epochs=400), StageSettings(epochs=800, halve_every=30.0), StageSettings(steps=5))
+    first, second, third = Request("two-stage", "digits", "out", share=0.1).stages_from(base)
+    assert (first.epochs, second.epochs, second.halve_every, third.steps) == (40, 80, 3, 1)
+    assert first.halve_every is None  # a share of its own epochs
+    for wrong in (0, -1, 1.5, math.nan):
+        with pytest.raises(ArgumentError, match="share is"):
+            Request("two-stage", "digits", "out", share=wrong)
 
 
 @pytest.mark.parametrize(("config", "said"), [

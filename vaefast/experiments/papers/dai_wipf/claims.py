@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vaefast.experiments.papers.claims import DISTANCES, Claim, by_name, claim, less, mean_of, measured
+from vaefast.experiments.papers.claims import DISTANCES, Claim, by_name, claim, close, less, mean_of, measured
 from vaefast.experiments.papers.dai_wipf.protocol import KAPPAS
 
 
@@ -20,11 +20,30 @@ def of_table1(record: dict[str, Any]) -> list[Claim]:
             ("two-stage", "vae-flow", "the two-stage VAE is better than a VAE with a flow"),
             ("two-stage", "wae-mmd", "the two-stage VAE is better than a WAE-MMD")):
         claims.append(less(rows, metric, better, worse, text))
+    claims += [_flow(rows, metric), *_best_gan(rows, metric)]
     claims.append(less(rows, "reconstruction_error", "vae-learned", "vae-fixed",
                        "learned gamma reconstructs better than gamma = 1"))
     gamma = mean_of(rows, "vae-learned", "gamma")
     how = "" if record.get("preset") == "paper" else " (here: of the closed form, not trained)"
     return [*claims, claim(f"gamma falls far below 1{how}", [gamma], lambda g: f"{g:.3g}", lambda g: g < 0.5)]
+
+
+def _flow(rows: dict[str, Any], metric: str) -> Claim:
+    """Of normalizing flows: 54.8 against 54.5, 62.1 and 60, 81.2 and 76.7, 65.7 and 60.5 on the four data sets."""
+    flow, plain = (rows.get(name, {}).get(metric) for name in ("vae-flow", "vae-learned"))
+    return claim("a flow on the posterior does not help (here: it is not ahead)",
+                 [mean_of(rows, name, metric) for name in ("vae-flow", "vae-learned")],
+                 lambda a, b: f"{a:.4g} against {b:.4g} without", lambda a, b: a >= b or close(flow, plain))
+
+
+def _best_gan(rows: dict[str, Any], metric: str) -> list[Claim]:
+    """Of the best GAN with its authors' settings: it is ahead on two of the paper's four data sets."""
+    printed = [mean_of(rows, name, "paper_fid") for name in ("two-stage", "best-gan")]
+    if None in printed:
+        return []
+    names = [("the two-stage VAE", "two-stage", printed[0]), ("the best GAN with its authors' settings", "best-gan", printed[1])]
+    (ahead, better, low), (behind, worse, high) = sorted(names, key=lambda name: name[2])
+    return [less(rows, metric, better, worse, f"{ahead} is better than {behind} (there {low:g} against {high:g})")]
 
 
 def of_table2(record: dict[str, Any]) -> list[Claim]:
