@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import matrix
 from vaefast.experiments.papers.catalog import PAPERS
 from vaefast.experiments.papers.claims import APART, ONE_SEED, markdown
 from vaefast.experiments.papers.page import claims_of, records
@@ -151,7 +152,13 @@ def test_what_is_kept_of_a_paper_is_told_as_then(kept, tmp_path):
         for part in (part for part in there if paper.parts[part].columns and (data / f"{part}.md").is_file()):
             write_table(there[part], tmp_path / part, paper.parts[part].columns)
             assert (tmp_path / f"{part}.md").read_text() == (data / f"{part}.md").read_text(), (data, part)
+    for part, record in records(paper, folder, once=True).items():
+        told[part] = [claim.as_dict() for claim in paper.parts[part].claims(record)]
     assert markdown(told) == (folder / "claims.md").read_text()
+
+
+def test_every_published_number_has_its_line():
+    assert (ROOT / "docs/results/matrix.md").read_text() == matrix.page()
 
 
 def test_the_reproduction_is_the_measured_one():

@@ -92,12 +92,13 @@ def of_latents(distance: dict[str, Any], values: dict[str, Any]) -> list[Claim]:
 
 def of_gamma(record: dict[str, Any]) -> list[Claim]:
     """Of figure 1a."""
-    gammas = record["learned"]["log_gamma"]
-    return [Claim("log gamma falls throughout (here: in more than 9 of 10 records)",
-                  f"from {gammas[0]:.3g} to {gammas[-1]:.3g}, in {record['falling']:.0%} of the records",
-                  gammas[-1] < gammas[0] and record["falling"] > 0.9),
-            Claim("the error with learned gamma is below that of gamma = 1", f"{record['error_ratio']:.3g} times smaller",
-                  record["error_ratio"] > 1)]
+    gammas = record.get("learned", {}).get("log_gamma", [None])
+    return [claim("log gamma falls throughout (here: in more than 9 of 10 records)",
+                  [gammas[0], gammas[-1], record.get("falling")],
+                  lambda first, last, falling: f"from {first:.3g} to {last:.3g}, in {falling:.0%} of the records",
+                  lambda first, last, falling: last < first and falling > 0.9),
+            claim("the error with learned gamma is below that of gamma = 1", [record.get("error_ratio")],
+                  lambda ratio: f"{ratio:.3g} times smaller", lambda ratio: ratio > 1)]
 
 
 def of_eigenvalues(record: dict[str, Any]) -> list[Claim]:

@@ -21,7 +21,7 @@ BLURRED = 0.5
 
 def of_map(record: dict[str, Any]) -> list[Claim]:
     """Of figure 2."""
-    row = {"map": record["rows"][0]}
+    row = {"map": record["rows"][0]} if record["rows"] else {}
     error, variance, bias, blur = (mean_of(row, "map", key) for key in ("error", "variance", "bias", "blur"))
     if error is None or variance is None or bias is None or blur is None:
         return []
