@@ -10,6 +10,7 @@ step is that of its trainer, with everything it does between two log points.
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import sys
 import time
@@ -34,6 +35,7 @@ from vaefast.training import StageSettings
 from vaefast.training.allocator import keep_freed_memory
 from vaefast.training.batches import Batches
 from vaefast.training.dense import fast_dense
+from vaefast.training.determinism import deterministic_algorithms
 from vaefast.training.device import Mode, matmul_precision, memory_format, resolve_device, resolve_precision
 from vaefast.training.distributed import World
 from vaefast.training.iteration import Iteration, draws
@@ -216,8 +218,8 @@ def _plain_variants(make: Callable[..., Callable[[], None]], device: torch.devic
 def _engine_variants(module: Callable[[], torch.nn.Module], source: Source, device: torch.device,
                      precision: str) -> dict[str, Callable[[], None]]:
     """The engine's step in the machine's precision, compiled and not; in float32, too, where that is another. On a GPU compiled
-    in TF32, with and without combo kernels, and, of networks with convolutions, in NCHW and with the algorithms that cuDNN tries
-    out."""
+    in TF32, with and without combo kernels; with deterministic algorithms, where CUBLAS_WORKSPACE_CONFIG allows them; and, of
+    networks with convolutions, in NCHW and with the algorithms that cuDNN tries out."""
     make = partial(engine_step, source=source, batch_size=BATCH, device=device)
     steps = {f"vaefast, compile {mode}": make(module(), precision=precision, compile=mode == "on") for mode in ("off", "on")}
     if precision != "fp32":
@@ -228,6 +230,9 @@ def _engine_variants(module: Callable[[], torch.nn.Module], source: Source, devi
         steps["vaefast, tf32, combo kernels, compile on"] = _inside(
             partial(inductor.patch, combo_kernels=True), _inside(partial(matmul_precision, "tf32"), make(
                 module(), precision="tf32", compile=True)))
+        if "CUBLAS_WORKSPACE_CONFIG" in os.environ:
+            steps["vaefast, deterministic, compile on"] = _inside(
+                partial(deterministic_algorithms, device), make(module(), precision=precision, compile=True))
         if any(isinstance(layer, torch.nn.Conv2d) for layer in module().modules()):
             steps["vaefast, NCHW, compile on"] = make(module(), precision=precision, compile=True, channels_last="off")
             steps["vaefast, cuDNN tries, compile on"] = _inside(

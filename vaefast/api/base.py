@@ -150,8 +150,9 @@ class Model(Draws, nn.Module):
             settings: StageSettings | Sequence[StageSettings] | None = None, out: str | os.PathLike[str] | None = None,
             resume: bool | str = False, seed: int = 0, device: str | torch.device | None = "auto", precision: Precision = "auto",
             progress: bool = True, callbacks: Sequence[Callback] = (), compile: Mode = "auto", channels_last: Mode = "auto",
-            sync: bool = False, log_every: int = LOG_EVERY, checkpoint_seconds: float = CHECKPOINT_SECONDS,
-            validation: Any = None, evaluate: Callable[[str], dict[str, float]] | None = None,
+            deterministic: bool = False, sync: bool = False, log_every: int = LOG_EVERY,
+            checkpoint_seconds: float = CHECKPOINT_SECONDS, validation: Any = None,
+            evaluate: Callable[[str], dict[str, float]] | None = None,
             evaluate_every: float | None = None, best: str | None = None, keep_best: bool = False, patience: int | None = None,
             start_from: str | os.PathLike[str] | None = None, materialize: bool = False, workers: int | None = None,
             value_range: ValueRange = "auto",
@@ -177,7 +178,7 @@ class Model(Draws, nn.Module):
             device: "auto", "cpu", "cuda", "cuda:1", ...
             precision: "auto", "fp32", "bf16" (autocast of the networks) or "tf32".
             progress: show a progress bar, or lines where there is no terminal.
-            callbacks, compile, channels_last, sync, log_every, checkpoint_seconds: see `vaefast.Trainer`.
+            callbacks, compile, channels_last, deterministic, sync, log_every, checkpoint_seconds: see `vaefast.Trainer`.
             validation: held-out data, as `data` (with their labels, or as (data, condition), where the model is conditioned), or
                 the share of `data` that is held out (drawn by `seed`): the terms of each stage's loss on them are logged as
                 "validation/loss" and the like (`vaefast.training.HeldOut`) at every `evaluate_every`, each epoch if that is None,
@@ -228,7 +229,7 @@ class Model(Draws, nn.Module):
         config = {"format": FORMAT, "kind": self.kind, "model": self.config(), "data": described, "seed": seed,
                   "stages": [s.as_dict() for s in stages], "compile": compile, "channels_last": channels_last,
                   "start_from": None if start_from is None else str(start_from),
-                  "processes": distributed.world().size, "sync": sync, "keep_best": keep_best,
+                  "processes": distributed.world().size, "sync": sync, "deterministic": deterministic, "keep_best": keep_best,
                   **reading.config(), **(info or {}),
                   "device": str(chosen), "precision": precision, "versions": versions()}
         if "from" in (source := self._networks().get("networks", {})):
@@ -257,8 +258,8 @@ class Model(Draws, nn.Module):
                  for number, ((name, module, source), make, stage_settings) in enumerate(zip(own, held, stages))]
         trainer = Trainer(self, parts, device=chosen,
                           precision=precision, seed=seed, run=run, progress=make_progress(progress), callbacks=callbacks,
-                          compile=compile, channels_last=channels_last, sync=sync, log_every=log_every,
-                          checkpoint_seconds=checkpoint_seconds)
+                          compile=compile, channels_last=channels_last, deterministic=deterministic, sync=sync,
+                          log_every=log_every, checkpoint_seconds=checkpoint_seconds)
         for line in longer:
             trainer.progress.message(f"the run is longer than before: {line}. A schedule that follows the length (cosine, "
                                      "linear, exponential, halving without halve_every) is now that of the whole run.")

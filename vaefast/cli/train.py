@@ -34,7 +34,7 @@ def add(commands: Any, machine: argparse.ArgumentParser, words: Sequence[str]) -
     train.add_argument("--trials", type=int, metavar="N", help="train N times from derived seeds: RUN/trial-01, ..., trials.json")
     train.add_argument("--at-once", type=int, default=1, metavar="N", help="trials that train at the same time (default: 1)")
     add_request(train, ["start_from"])
-    add_trainer(train, ["compile", "channels_last", "sync"])
+    add_trainer(train, ["compile", "channels_last", "deterministic", "sync"])
     watching = train.add_argument_group("to watch it")
     add_request(watching, ["sample_every", "score_every", "validation", "keep_best", "patience", "mi_every", "tensorboard",
                            "wandb"])

@@ -14,7 +14,7 @@ from vaefast.experiments.presets import PRESETS
 from vaefast.training.settings import FIELDS
 
 _AS_THEY_ARE = ("data_name", "data_root", "data_options", "seed", "precision", "start_from", "augment")
-_TRAINER = ("compile", "channels_last", "sync")
+_TRAINER = ("compile", "channels_last", "deterministic", "sync")
 _READ = (*_AS_THEY_ARE, *_TRAINER, "kind", "model", "stages", "preset", "networks")
 _LEFT = ("format", "data", "command", "versions", "device", "processes", "keep_best", "materialize", "workers", "value_range")
 """What a run notes of itself, of its machine, or of images that were given in Python."""

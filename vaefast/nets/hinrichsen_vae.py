@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
 from vaefast.nets.layers import BatchNorm
 from vaefast.nets.shapes import checked_image_shape, whole_number
+from vaefast.nets.upsampling import bilinear
 
 SIDES = (32, 64)
 FEATURES = 512
@@ -108,5 +108,5 @@ class HinrichsenDecoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         h = self.fc(z).unflatten(1, (-1, 2, 2))
         for side, resolution in zip(self.sides, self.resolutions):
-            h = resolution(F.interpolate(h, size=(side, side), mode="bilinear", align_corners=True))
+            h = resolution(bilinear(h, side))
         return h

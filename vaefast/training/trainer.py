@@ -21,6 +21,7 @@ from vaefast.training import distributed
 from vaefast.training.batches import Batches, StageBatches
 from vaefast.training.callbacks import Callback
 from vaefast.training.checkpoint import load_weights, random_state, set_random_state
+from vaefast.training.determinism import deterministic_algorithms
 from vaefast.training.device import (
     Mode,
     Precision,
@@ -68,6 +69,8 @@ class Trainer:
         compile: "on", "off", or "auto": compile the losses of stages that are long enough to repay it (on a GPU alone).
         channels_last: "on", "off", or "auto": keep convolutions' weights, and so their activations, in NHWC order; auto does
             on a GPU, unless in float32.
+        deterministic: the same bits from every run on the same machine, on a GPU, too: cuDNN's and cuBLAS's deterministic
+            algorithms, none that PyTorch knows to be otherwise. (A CPU's runs are the same without, for a number of threads.)
         sync: take batch statistics over the processes of a distributed run (`vaefast.nets.use_global_batch`).
         cuda_graphs: replay each iteration as one CUDA graph; None does on a GPU.
         log_every: iterations a record. What training does, and when it is scored, does not depend on it.
@@ -77,7 +80,7 @@ class Trainer:
     def __init__(self, model: nn.Module, stages: Sequence[Stage], *, device: str | torch.device | None = "auto",
                  precision: Precision = "auto", seed: int = 0, run: RunFolder | None = None, progress: Progress | None = None,
                  callbacks: Sequence[Callback] = (), compile: Mode = "auto", channels_last: Mode = "auto",
-                 cuda_graphs: bool | None = None, sync: bool = False, log_every: int = LOG_EVERY,
+                 cuda_graphs: bool | None = None, deterministic: bool = False, sync: bool = False, log_every: int = LOG_EVERY,
                  checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
         self.model, self.stages = model, list(stages)
         self.device = distributed.join(resolve_device(device))
@@ -87,7 +90,7 @@ class Trainer:
         self.progress = progress if progress and self.group.writes else Silent()
         self.callbacks = [TroubleWatch(self.progress.message), *callbacks] if self.group.writes else []
         self._due_of = [c.due for c in callbacks if type(c).due is not Callback.due]
-        self.compile, self.cuda_graphs, self.sync = compile, cuda_graphs, sync
+        self.compile, self.cuda_graphs, self.deterministic, self.sync = compile, cuda_graphs, deterministic, sync
         if log_every < 1 or not checkpoint_seconds >= 0:
             raise ArgumentError(f"log_every is {log_every!r} and checkpoint_seconds {checkpoint_seconds!r}; expected at least 1 "
                                 "and 0.")
@@ -152,6 +155,7 @@ class Trainer:
             DivergenceError: a loss or weight became NaN or infinite; the newest checkpoint predates it.
             TrainingError: memory ran out, or a score could not be computed (after a checkpoint).
             RunFolderError: another process trains in the folder, or the last checkpoint cannot be written.
+            ArgumentError: deterministic is set, and cannot be had.
         """
         self.model.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs lack it
         if self.sync and self.group.size > 1:
@@ -164,6 +168,8 @@ class Trainer:
                 stack.callback(self.run.checkpoints.close)
             stack.enter_context(self._own_random_state())
             stack.enter_context(matmul_precision(self.precision))
+            if self.deterministic:
+                stack.enter_context(deterministic_algorithms(self.device))
             stack.enter_context(self._stop.listening())
             stack.callback(self._call, "end")
             torch.manual_seed(self.seed)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vaefast.errors import ArgumentError
 from vaefast.nets.biggan.conditional import ClassTable, ConditionalBatchNorm
 from vaefast.nets.layers import SpectralConv2d, SpectralLinear
+from vaefast.nets.upsampling import bilinear
 
 LEAK = 0.2
 """Slope of the leaky ReLU; Hinrichsen does not say which he tried."""
@@ -76,7 +77,7 @@ class Parts:
             return x
         if self.upsampling == "nearest":
             return F.interpolate(x, size=(side, side), mode="nearest")
-        return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=True)
+        return bilinear(x, side)
 
 
 def initialise(module: nn.Module, init: str) -> None:
