@@ -56,7 +56,7 @@ def test_samples_in_minutes_are_the_measured_ones(name, words):
 def test_other_samples_in_minutes_are_the_measured_ones():
     page = (ROOT / "docs/results/minutes.md").read_text()
     for name, words in (("two-stage-mnist-classes", "MNIST with labels"), ("two-stage-fashion-32-dimensions", "Fashion-MNIST"),
-                        ("demo", "UCI digits, the demo")):
+                        ("demo", "UCI digits, the demo"), ("two-stage-cifar10-maps", "CIFAR-10")):
         found = json.loads((ROOT / "docs/results" / name / "evaluation.json").read_text())
         row = next(line for line in page.splitlines() if line.startswith(f"| {words}"))
         shown = (found["fd_classifier/stage2"], found["fd_classifier/reconstructions"])

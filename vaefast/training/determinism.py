@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
-import torch.utils.deterministic  # whose switch is not there without it
+import torch.utils.deterministic
 
 from vaefast.errors import ArgumentError
 
@@ -27,7 +28,7 @@ def deterministic_algorithms(device: torch.device) -> Iterator[None]:
     """
     if device.type == "cuda":
         _reproducible_products()
-    cudnn, fill = torch.backends.cudnn, torch.utils.deterministic
+    cudnn, fill = torch.backends.cudnn, cast(Any, torch.utils.deterministic)  # whose types lack its switch
     before = (cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory)
     mode, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True)
