@@ -100,16 +100,6 @@ def source_of_codes(latents: Latents, device: torch.device, labels: Tensor | Non
     return PosteriorSource(DiagonalGaussian(latents.mean, raw, "logstd"), labels)
 
 
-def _labels(second: nn.Module | None, labels: Tensor | None, name: str) -> Tensor | None:
-    """The labels of the data called `name`, where the second stage knows classes.
-
-    Raises:
-        DataError: there are none, or others than it knows.
-    """
-    classes = getattr(second, "classes", 0)
-    return checked_labels(labels, classes, name) if classes else None
-
-
 def _codes(model: Any, source: ImagePass, device: torch.device) -> Latents:
     """The posteriors that the first stage has of a source's images (and their labels)."""
     posterior = PosteriorSource.of(model.first, source, device).posterior
@@ -255,7 +245,8 @@ class SecondStage(Transformer, Model):
         if (dims := getattr(self.second, "condition_dim", 0)) and latents.labels is None:
             raise DataError(f"this model is conditioned on vectors of {dims} numbers; give them as condition=, "
                             f"[{len(latents)}, {dims}].")
-        _labels(self.second, latents.labels, "the set of latents")
+        if self.classes:
+            checked_labels(latents.labels, self.classes, "the set of latents")
         if isinstance(self.second, models.VAE):
             self._warn_of_scale(latents)
         return latents, {"name": "latents", "count": len(latents), "latent_dim": latents.dims,

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from vaefast.data.image_set import ImageSet
-from vaefast.data.npz import locate
+from vaefast.data.npz import array_header, locate
 from vaefast.data.roots import as_size, check_split, required_root
 from vaefast.errors import ArgumentError, DataError
 
@@ -76,8 +76,7 @@ def _rows(path: Path, rows: np.ndarray, count: int) -> np.ndarray:
     """The images in rows (sorted) of the array `imgs`, uint8 [len(rows), 1, 64, 64] of 0 and 255; read in parts."""
     images = np.empty((len(rows), 1, 64, 64), np.uint8)
     with zipfile.ZipFile(path) as archive, archive.open("imgs.npy") as file:
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, by_column, dtype = read[np.lib.format.read_magic(file)](file)
+        shape, by_column, dtype = array_header(file)
         if shape != (count, 64, 64) or by_column or dtype != np.uint8:
             raise DataError(f"{path} has imgs of shape {list(shape)} and {dtype}; expected uint8 [{count:,}, 64, 64].")
         for start in range(0, count, _ROWS):

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import torch
@@ -194,13 +194,18 @@ def _of_part(names: list[str], part: str) -> _Entry | None:
     return None if images is None else _Entry(images, first(_LABELS))
 
 
+def array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether columns come first, and dtype of the array that an .npy file begins with; ValueError for what is none."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)
+
+
 def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
     """The shape in an array's header; () for what is no array."""
     with archive.open(name) as file:
         try:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            return tuple(read(file)[0])
+            return array_header(file)[0]
         except ValueError:
             return ()
 

@@ -17,6 +17,14 @@ def is_conditional(model: Any) -> bool:
     return bool(getattr(model, "classes", 0) or getattr(model, "condition_dim", 0))
 
 
+def look_at_conditions(model: Any, labels: Tensor | None) -> None:
+    """Take what a model knows of its conditions from the training data's: the shares of classes, or the units of vectors."""
+    if getattr(model, "condition_dim", 0):
+        model.condition_units.fit(labels)
+    elif getattr(model, "classes", 0) and labels is not None:
+        model.shares.copy_(torch.bincount(labels, minlength=model.classes) / len(labels))
+
+
 def as_condition(model: Any, condition: Any, n: int) -> Tensor | None:
     """What each of n examples is conditioned on, of one for all or of n of them: classes, int64 [n], or vectors, float [n, d], as
     the model has it, and on its device. None stays None.

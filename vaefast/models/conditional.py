@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaefast.models.condition import conditions_for, is_conditional, no_condition, unknown_condition
+from vaefast.models.condition import conditions_for, is_conditional, look_at_conditions, no_condition, unknown_condition
 from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.latent_model import LatentModel
 from vaefast.models.posterior import DiagonalGaussian, FlowPosterior
@@ -47,13 +47,8 @@ class ConditionalModel(LatentModel):
     def look_at(self, source: Any) -> None:
         """Take the shares of the classes, or the units of the vectors, from the `labels` of what will be trained on. A stream,
         which is not held, has none to look at."""
-        labels = getattr(source, "labels", None)
-        if labels is None:
-            return
-        if self.condition_dim:
-            self.condition_units.fit(labels)
-        elif self.classes:
-            self.shares.copy_(torch.bincount(labels, minlength=self.classes) / len(labels))
+        if (labels := getattr(source, "labels", None)) is not None:
+            look_at_conditions(self, labels)
 
     def _told(self, condition: Tensor | None) -> tuple[Tensor, ...]:
         """What the networks are given after their input.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError, DataError
-from vaefast.models.condition import as_condition, drawn_by, is_conditional, no_condition
+from vaefast.models.condition import as_condition, drawn_by, is_conditional, look_at_conditions, no_condition
 from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.mode import evaluating
 from vaefast.models.ode import integrate
@@ -82,10 +82,7 @@ class FlowMatching(nn.Module):
         """Take the scale of the codes that will be trained on, whose `moments()` are their mean and deviation, [k] each, and the
         shares of their `labels`, or the units of their vectors."""
         self.standardise(*source.moments())
-        if self.condition_dim:
-            self.condition_units.fit(source.labels)
-        if self.classes:
-            self.shares.copy_(torch.bincount(source.labels, minlength=self.classes) / len(source))
+        look_at_conditions(self, source.labels)
 
     @takes_images
     def loss(self, z: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None) -> dict[str, Tensor]:
