@@ -18,7 +18,14 @@ from typing import Any
 from vaefast.experiments.papers.catalog import PAPERS
 from vaefast.experiments.papers.claims import DISTANCES, Claim, by_name, measured, verdict
 from vaefast.experiments.papers.dai_wipf import protocol
-from vaefast.experiments.papers.dai_wipf.claims import of_gamma, of_kappa, of_manifolds, of_table1, of_table2
+from vaefast.experiments.papers.dai_wipf.claims import (
+    of_full_dimension,
+    of_gamma,
+    of_kappa,
+    of_manifolds,
+    of_table1,
+    of_table2,
+)
 from vaefast.experiments.papers.dai_wipf.printed import DATA, TABLE1, TABLE2, TITLES
 from vaefast.experiments.papers.dai_wipf.protocol import GAN_STEPS
 from vaefast.experiments.papers.hinrichsen import printed as hinrichsen
@@ -161,8 +168,9 @@ def statements(work: str) -> Iterator[Line]:
         for part, record in records(paper, folder, once=True).items():
             told |= {(part, _bare(said)): _line(work, part, said, "-", kept) for said in paper.parts[part].claims(record)}
     if work == "dai-wipf":
-        known = of_manifolds(read("manifolds-quick", "manifolds.json"))
-        told |= {("manifolds", said.text): _line(work, "manifolds", said, "-", "quick") for said in known}
+        for part, claims in (("manifolds", of_manifolds), ("full_dimension", of_full_dimension)):
+            told |= {(part, _bare(said)): _line(work, part, said, "-", "quick")
+                     for said in claims(read("manifolds-quick", f"{part}.json"))}
     for data, said in _not_run(work):
         told.setdefault((data, _bare(said)), _line(work, data, said, "-", ""))
     yield from (told[key] for key in sorted(told))

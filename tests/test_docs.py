@@ -258,6 +258,12 @@ def test_the_manifolds_are_the_measured_ones():
         assert f"| {case['active_dimensions']} | {case['gamma']:.4f} | {slopes[0]} | {slopes[1]} |" in page
 
 
+    full = json.loads((ROOT / "docs/results/manifolds-quick/full_dimension.json").read_text())
+    assert f"{full['worst']:.3f} nats a dimension above" in page
+    for case in full["cases"]:
+        assert f"| {case['d']} | {case['latent_dim']} | {case['active_dimensions']} | {case['excess'] / case['d']:.3f} |" in page
+
+
 def test_the_fid_table_is_the_measured_one():
     page = (ROOT / "docs/performance.md").read_text()
     found = json.loads((ROOT / "benchmarks/results/fid-cpu.json").read_text())

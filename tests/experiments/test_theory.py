@@ -12,6 +12,7 @@ from torch import nn
 from vaefast.data import manifold
 from vaefast.errors import ArgumentError
 from vaefast.experiments import theory
+from vaefast.experiments.papers.dai_wipf import claims
 from vaefast.experiments.theory import dimension, gamma, manifold_case
 from vaefast.experiments.theory.eigenvalues import spearman
 from vaefast.experiments.theory.job import fingerprint
@@ -226,6 +227,17 @@ def test_manifolds(small, tmp_path, monkeypatch):
     (tmp_path / "manifolds.json").unlink()
     with pytest.raises(AssertionError, match="run again"):
         theory.manifolds(out=tmp_path, preset="smoke", device="cpu", say=silent)
+
+
+def test_data_that_fill_their_space_have_a_tight_bound(small, tmp_path):
+    record = theory.full_dimension(out=tmp_path, preset="smoke", device="cpu", say=silent)
+    (case,) = record["cases"]
+    assert (case["r"], case["d"], case["active_dimensions"]) == (2, 2, 2)
+    assert case["loss_slope"] == pytest.approx(0, abs=0.2) and case["kl_slope"] == pytest.approx(-2, rel=0.08)
+    assert record["worst"] == pytest.approx(abs(case["excess"]) / 2) and record["worst"] < 0.2
+    assert check_files(tmp_path, "full_dimension") == record
+    said, = claims.of_full_dimension({"worst": 0.04})
+    assert said.holds and claims.of_full_dimension({})[0].holds is None
 
 
 @pytest.mark.slow

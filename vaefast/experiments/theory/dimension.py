@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ CASES = {
     "quick": (*_both((2, 16), (2, 64), (4, 32), (8, 32), (8, 64)), _SPHERE),
     "paper": (*_both((2, 32), (2, 128), (4, 32), (4, 128), (8, 32), (8, 128), (16, 64), (16, 128)), _SPHERE),
 }
+FULL = (2, 4, 8)
+"""Dimensions of the Gaussians that fill their space."""
 BUDGETS = {"smoke": Budget(2500, 800), "quick": Budget(8000, 2000), "paper": Budget(40_000, 10_000, width=256, points=100_000)}
 
 
@@ -50,20 +52,65 @@ def manifolds(*, out: str | Path, preset: str = "quick", seed: int = 0, device: 
     job = Job("manifolds", out, preset, seed, device, say, **_given(preset))
     if (known := job.known()) is not None:
         return known
-    cases = []
-    for case in CASES[preset]:
-        case_job = Job(case.name, job.stem, preset, seed, device, say, **_given(preset))
-        record = case_job.known()
-        if record is None:
-            record = case_job.write(run_case(case, BUDGETS[preset], seed, job.device))
-            say(f"{case.name}: {record['active_dimensions']} of {case.latent_dim} dimensions active, gamma "
-                f"{record['gamma']:.4f}, slopes {record['loss_slope']:.2f} (d - r = {case.d - case.r}) and "
-                f"{record['kl_slope']:.2f} (-r = {-case.r}), {record['seconds']:.0f} s")
-        cases.append({key: value for key, value in record.items() if key not in ("name", "settings")})
+    cases = _run(job, CASES[preset], preset, seed)
     counted = [c for c in cases if c["kind"] != "sphere"]
     right = sum(c["active_dimensions"] == c["r"] for c in counted)
     say(f"manifolds: the dimension is found in {right} of {len(counted)} cases")
     return job.write({"cases": cases, "right": right, "counted": len(counted)}, _draw(cases))
+
+
+def full_dimension(*, out: str | Path, preset: str = "quick", seed: int = 0, device: str | torch.device = "auto",
+                   say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Train a VAE on Gaussians that fill their space, r = d; out/full_dimension.json, .png, .svg, and a file for each.
+
+    The theory has, for r = d: a bound that can be tight at every small gamma, so that the loss stays at the data's entropy
+    while gamma falls, whatever superfluous latent dimensions there are.
+
+    Args:
+        preset: as for `manifolds`: "smoke" 1 Gaussian, the others 3.
+
+    Returns:
+        "cases": see `run_case`; "worst": the largest mean loss above the entropy, in nats a dimension.
+
+    Source: Dai & Wipf 2019, theorem 1.
+    """
+    job = Job("full_dimension", out, preset, seed, device, say, **_given(preset))
+    if (known := job.known()) is not None:
+        return known
+    cases = _run(job, [Case("linear", r, r) for r in FULL[:1 if preset == "smoke" else None]], preset, seed)
+    worst = max(abs(c["excess"]) / c["d"] for c in cases)
+    say(f"full_dimension: the loss is within {worst:.3f} nats a dimension of the data's entropy")
+    return job.write({"cases": cases, "worst": worst}, _draw_full(cases))
+
+
+def _run(job: Job, cases: Sequence[Case], preset: str, seed: int) -> list[dict[str, Any]]:
+    """The records of the cases, each of which is kept beside the job's and run once."""
+    records = []
+    for case in cases:
+        case_job = Job(case.name, job.stem, preset, seed, job.device, job.say, **_given(preset))
+        record = case_job.known()
+        if record is None:
+            record = case_job.write(run_case(case, BUDGETS[preset], seed, job.device))
+            job.say(f"{case.name}: {record['active_dimensions']} of {case.latent_dim} dimensions active, gamma "
+                    f"{record['gamma']:.4f}, slopes {record['loss_slope']:.2f} (d - r = {case.d - case.r}) and "
+                    f"{record['kl_slope']:.2f} (-r = {-case.r}), {record['seconds']:.0f} s")
+        records.append({key: value for key, value in record.items() if key not in ("name", "settings")})
+    return records
+
+
+def _draw_full(cases: list[dict[str, Any]]) -> Any:
+    figure, (left, right) = panels(2)
+    for i, c in enumerate(cases):
+        at, sweep = c["sweep"]["log_gamma"], c["sweep"]
+        left.plot(at, [(v - c["optimum_at_1"]) / c["d"] for v in sweep["loss"]], color=COLOURS[i], label=f"r = d = {c['d']}")
+        right.plot(at, [v / c["r"] for v in sweep["kl"]], color=COLOURS[i], label=f"r = d = {c['d']}")
+    left.axhline(0, color="black", linewidth=1, linestyle="--", label="the data's entropy")
+    for axes in (left, right):
+        axes.invert_xaxis()
+    left.set_ylim(-0.1, 1)
+    label(left, "the loss stays at the entropy", "log gamma", "(loss - entropy) / d")
+    label(right, "the KL grows like -r log gamma", "log gamma", "KL / r")
+    return figure
 
 
 def _given(preset: str) -> dict[str, Any]:

@@ -86,6 +86,11 @@ def _manifolds(task: Task, models: Sequence[str] | None) -> None:
     theory.manifolds(out=study.out, preset=study.preset, seed=study.seed, device=study.device, say=study.say)
 
 
+def _full_dimension(task: Task, models: Sequence[str] | None) -> None:
+    study = task.study
+    theory.full_dimension(out=study.out, preset=study.preset, seed=study.seed, device=study.device, say=study.say)
+
+
 PAPER = Paper(
     title="Dai & Wipf, Diagnosing and Enhancing VAE Models", notes=_notes, data=("mnist",),
     parts={
@@ -100,6 +105,8 @@ PAPER = Paper(
         "fig2": _of_two_stage("Figure 2, singular values", "fig2", theory.fig2),
         "manifolds": Part("Manifolds of known dimension", run=_manifolds, once=True, claims=claims.of_manifolds,
                           figures=(("manifolds", "Active dimensions, loss and KL on data of known dimension r"),)),
+        "full_dimension": Part("Gaussians that fill their space", run=_full_dimension, once=True, claims=claims.of_full_dimension,
+                               figures=(("full_dimension", "Loss and KL where r = d"),)),
     },
     settings=lambda training, task: protocol.options(training, task.name, task.study.preset, task.data),
     samples=lambda preset: protocol.SAMPLES[preset], scoring=lambda task: {},
