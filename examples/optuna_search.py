@@ -4,8 +4,8 @@
     python examples/optuna_search.py
     python examples/optuna_search.py --trials 50 --epochs 40 --storage sqlite:///study.db      # goes on where it was stopped
 
-The score is the negative ELBO of a tenth of the training images, in nats an image, after each epoch; a trial that does worse than
-half of those before it is pruned. (`vaefast sweep` searches on Ray Tune, on a cluster, too: docs/sweep.md.)
+The score is the negative ELBO of a tenth of the training images, after each epoch; a trial that does worse than half of those
+before it is pruned. (`vaefast sweep` searches on Ray Tune, on a cluster, too: docs/sweep.md.)
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ SCORE = "validation/loss"
 
 class Pruning(Callback):
     """Tells the trial of every score, and ends the training where it is not worth going on."""
-
     def __init__(self, trial: optuna.Trial) -> None:
         self.trial, self.pruned, self.best = trial, False, math.inf
 
@@ -52,8 +51,7 @@ def main() -> None:
             raise optuna.TrialPruned
         return pruning.best
 
-    study = optuna.create_study(study_name="vae", storage=args.storage, load_if_exists=True, direction="minimize",
-                                sampler=optuna.samplers.TPESampler(seed=0))
+    study = optuna.create_study(study_name="vae", storage=args.storage, load_if_exists=True, direction="minimize")
     study.optimize(objective, n_trials=args.trials)
     print(f"best of {len(study.trials)} trials: {study.best_params}, {study.best_value:.1f} nats an image")
 
