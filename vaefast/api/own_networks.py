@@ -62,8 +62,8 @@ def features_from(spec: str, device: str | torch.device = "cpu") -> Callable[[Te
     and called: this runs the code of that module.
 
     Args:
-        spec: "timm:NAME", "torchvision:NAME", "clip:NAME", "dinov2:NAME" or "torch-fidelity:NAME", each with "@FILE" of its weights
-            or without; or "module:function", called without arguments, which returns a module or function from float images
+        spec: "timm:NAME", "torchvision:NAME", "clip:NAME", "dinov2:NAME" or "torch-fidelity:NAME", each with or without "@FILE"
+            of its weights; or "module:function", called without arguments, which returns a module or function from float images
             [B, C, H, W] in [0, 1] to rows [B, F].
         device: where a network by name computes.
 

@@ -235,7 +235,7 @@ def _of_another_network(file: str, called: str) -> Iterator[None]:
 
 @contextmanager
 def _weights_of(called: str, file: str | None) -> Iterator[None]:
-    """What a package raises that builds a network, such as for want of a connection, in a sentence; it unpickles tensors alone."""
+    """What a package raises in building a network, such as for want of a connection, in a sentence; tensors alone are read."""
     forced = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     try:

@@ -174,7 +174,8 @@ def score_lines(result: dict[str, Any]) -> list[str]:
                 name = score.name + (f" x {score.times}" if score.times > 1 else "")
                 lines.append(f"{name:16} {' +- '.join(format(n, score.form) for n in numbers)}  "
                              f"({metric.counts.format(**shown)})")
-    for entry, label in (("features", "features"), ("own_features", "your features")):
+    for entry, label in (("features", "features"), ("own_features", "your features"), ("own_features_weights", "their weights"),
+                         ("own_features_input", "their images")):
         if entry in result:
             lines.append(f"{label:16} {result[entry]}" + (", generated images stretched" if result.get("stretch") else ""))
     return lines
