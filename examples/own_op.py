@@ -3,8 +3,8 @@
     python examples/own_op.py                      # on a GPU by the Triton kernel, on a CPU by the reference
     TRITON_INTERPRET=1 python examples/own_op.py   # the Triton kernel on a CPU, in Triton's interpreter
 
-log_cosh(x, y) is the sum of log cosh(x - y) over each row, a loss between squared and absolute error. Nothing is kept but x and y,
-and torch.compile sees one op. CONTRIBUTING.md has the path of an op of the package itself, with its C++ and CUDA kernels.
+log_cosh(x, y) is the sum of log cosh(x - y) over each row, a loss between squared and absolute error. x and y alone are
+kept, and torch.compile sees one op. CONTRIBUTING.md has the path of an op of the package itself, with C++ and CUDA kernels.
 """
 
 from __future__ import annotations

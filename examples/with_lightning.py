@@ -51,7 +51,8 @@ def main() -> None:
     trainer = lightning.Trainer(max_epochs=args.epochs, default_root_dir=args.out, accelerator="auto", devices=1)
     trainer.fit(lit, DataLoader(train, 64, shuffle=True, drop_last=True), DataLoader(test, 64))
     samples = lit.vae.eval().decode(lit.vae.prior(16))
-    print(f"validation loss {float(trainer.callback_metrics['validation/loss']):.1f} nats an image; samples {list(samples.shape)}")
+    loss = float(trainer.callback_metrics["validation/loss"])
+    print(f"validation loss {loss:.1f} nats an image; samples {list(samples.shape)}")
 
 
 if __name__ == "__main__":
