@@ -22,7 +22,7 @@ def autoencoder(weights: str | None) -> AutoencoderKL:
     if weights:
         return AutoencoderKL.from_pretrained(weights, local_files_only=True)
     return AutoencoderKL(down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-                         block_out_channels=(16, 16), layers_per_block=1, latent_channels=4, norm_num_groups=4)
+                         block_out_channels=(8, 8), layers_per_block=1, latent_channels=4, norm_num_groups=4)
 
 
 def main() -> None:

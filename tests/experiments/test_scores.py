@@ -100,16 +100,16 @@ def test_features_by_name_are_told_of_with_their_weights_and_resizing(tmp_path, 
     save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "w.safetensors")
     spec = f"timm:test_resnet@{tmp_path}/w.safetensors"
     model, real, out = vaefast.VAE((1, 28, 28), latent_dim=2), images(20, 1), tmp_path / "out"
-    found = vaefast.evaluate(model, real, samples=8, metrics=["features"], features=spec, out=out, say=lambda _: None)
+    found = vaefast.evaluate(model, real, samples=20, metrics=["features"], features=spec, out=out, say=lambda _: None)
     known = metrics.named_extractor(spec)
     kept = json.loads((out / "evaluation.json").read_text())
     for scores in (found, kept):
         assert (scores["own_features"], scores["own_features_weights"]) == ("those of timm:test_resnet", known.digest)
-        assert scores["own_features_input"] == known.input and scores["kid_features_subset_size"] == 8
+        assert scores["own_features_input"] == known.input and scores["kid_features_subset_size"] == 20
         assert {"fd_features/stage1", "kid_features/reconstructions", "kid_features_std/stage1"} <= scores.keys()
     page = html.unescape((out / "report.html").read_text())
     assert known.digest in page and "KID in your features" in page and known.input in page
-    own = vaefast.evaluate(model, real, samples=8, metrics=["features"], features=torch.nn.Flatten(), say=lambda _: None)
+    own = vaefast.evaluate(model, real, samples=20, metrics=["features"], features=torch.nn.Flatten(), say=lambda _: None)
     assert len(own["own_features_weights"]) == 16 and "own_features_input" not in own
     for name, seed in (("a", 1), ("b", 2)):
         np.savez(tmp_path / f"{name}.npz", images=images(6, seed).numpy())
