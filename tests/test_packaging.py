@@ -164,7 +164,7 @@ def test_wheel_of_an_isolated_build_holds_everything(tree, tmp_path):
     kernels = {f"vaefast/kernels/{p.name}" for p in (tree / "kernels").glob("*.py")}
     assert {f"vaefast/{room}/__init__.py" for room in ROOMS} <= sources <= names
     assert kernels <= names and "vaefast/py.typed" in names
-    assert not [n for n in names if n.startswith(("tests/", "csrc/", "benchmarks/", "kernels/"))]
+    assert not [n for n in names if n.startswith(("tests/", "csrc/", "benchmarks/", "kernels/", "examples/"))]
     assert record["built"] == with_compiler(), record
     assert any(n.startswith("vaefast/_C.") for n in names) == record["built"]
 
@@ -175,7 +175,7 @@ def test_sdist_builds_and_so_does_a_wheel_of_it(tree, build_tools, venv, tmp_pat
     sdist = tree / "dist" / succeed(sys.executable, "-c", code, cwd=tree).splitlines()[-1]
     with tarfile.open(sdist) as archive:
         names = {n.partition("/")[2] for n in archive.getnames()}
-    for folder in ("csrc", "kernels", "vaefast", "tests"):
+    for folder in ("csrc", "kernels", "vaefast", "tests", "examples"):
         files = {str(p.relative_to(tree)) for p in (tree / folder).rglob("*") if p.is_file()}
         assert files <= names, files - names
     assert not [n for n in names if n.endswith((".so", ".o", "_build.json", ".pyc"))]

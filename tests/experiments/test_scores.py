@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import vaefast
 from vaefast import data, metrics
 from vaefast.cli import main
 from vaefast.errors import ArgumentError
@@ -83,10 +84,43 @@ def test_scores_in_features_of_ones_own_network():
     assert found["sliced_features"] == pytest.approx(metrics.sliced_wasserstein(a, b))
     assert found["sliced_wasserstein"] == pytest.approx(metrics.sliced_wasserstein(real, fake) / 28)
     assert found["own_features"] == "quarters" and "features" not in found
-    names = ("sliced Wasserstein 0.", "FD in your features ", "sliced Wasserstein in your features ", "your features ")
+    kid = metrics.kid(a.double(), b.double(), subset_size=50)
+    assert (found["kid_features"], found["kid_features_std"], found["kid_features_subset_size"]) == (kid.mean, kid.std, 50)
+    names = ("sliced Wasserstein 0.", "FD in your features ", "sliced Wasserstein in your features ",
+             "KID in your features x 1000 ", "your features ")
     assert all(line.startswith(name) for line, name in zip(score_lines(found), names, strict=True))
     with pytest.raises(ArgumentError, match="pass features="):
         image_scores(real, fake, ("features",), **QUIET)
+
+
+def test_features_by_name_are_told_of_with_their_weights_and_resizing(tmp_path, cache, capsys):
+    timm = pytest.importorskip("timm", reason="timm is not installed")
+    from safetensors.torch import save_file
+
+    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "w.safetensors")
+    spec = f"timm:test_resnet@{tmp_path}/w.safetensors"
+    model, real, out = vaefast.VAE((1, 28, 28), latent_dim=2), images(20, 1), tmp_path / "out"
+    found = vaefast.evaluate(model, real, samples=20, metrics=["features"], features=spec, out=out, say=lambda _: None)
+    known = metrics.named_extractor(spec)
+    kept = json.loads((out / "evaluation.json").read_text())
+    for scores in (found, kept):
+        assert (scores["own_features"], scores["own_features_weights"]) == ("those of timm:test_resnet", known.digest)
+        assert scores["own_features_input"] == known.input and scores["kid_features_subset_size"] == 20
+        assert {"fd_features/stage1", "kid_features/reconstructions", "kid_features_std/stage1"} <= scores.keys()
+    page = html.unescape((out / "report.html").read_text())
+    assert known.digest in page and "KID in your features" in page and known.input in page
+    own = vaefast.evaluate(model, real, samples=20, metrics=["features"], features=torch.nn.Flatten(), say=lambda _: None)
+    assert len(own["own_features_weights"]) == 16 and "own_features_input" not in own
+    for name, seed in (("a", 1), ("b", 2)):
+        np.savez(tmp_path / f"{name}.npz", images=images(6, seed).numpy())
+    words = ["fid", str(tmp_path / "a.npz"), str(tmp_path / "b.npz"), "--features", spec, "--device", "cpu"]
+    capsys.readouterr()
+    assert main(words) == 0  # without the Inception weights, as nothing needs them
+    said = capsys.readouterr().out
+    assert all(part in said for part in ("FD in your features", "KID in your features x 1000", known.digest, "160x160"))
+    assert "FID" not in said.replace("for FID", "")
+    assert main([*words[:4], "timm:test_resnot", *words[5:]]) == 2
+    assert capsys.readouterr().err.startswith("vaefast: timm knows no network 'test_resnot'")
 
 
 def test_a_metric_is_one_entry(monkeypatch, tmp_path):

@@ -9,9 +9,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
+from vaefast.metrics.named_extractor import is_named, named_extractor
 from vaefast.nets.own import own_network
 
 FORM = "MODULE:FUNCTION"
@@ -55,16 +57,21 @@ def networks_from(spec: str, names: Sequence[str], shape: Sequence[int], latent_
     return networks
 
 
-def features_from(spec: str) -> Callable[[Tensor], Tensor]:
-    """Import and call what makes a network of features. This runs the code of that module.
+def features_from(spec: str, device: str | torch.device = "cpu") -> Callable[[Tensor], Tensor]:
+    """A network of features by name (`vaefast.metrics.named_extractor`), or what the user's own function makes, which is imported
+    and called: this runs the code of that module.
 
     Args:
-        spec: "module:function", called without arguments, which returns a module or function from float images [B, C, H, W] in
-            [0, 1] to rows [B, F].
+        spec: "timm:NAME", "torchvision:NAME", "clip:NAME", "dinov2:NAME" or "torch-fidelity:NAME", each with or without "@FILE"
+            of its weights; or "module:function", called without arguments, which returns a module or function from float images
+            [B, C, H, W] in [0, 1] to rows [B, F].
+        device: where a network by name computes.
 
     Raises:
-        ArgumentError: it cannot be imported or called, or returns nothing of the kind.
+        ArgumentError: it cannot be imported or called, or returns nothing of the kind. Others as `named_extractor`.
     """
+    if is_named(spec):
+        return named_extractor(spec, device=device)
     made = _called(spec, _imported(spec, "features"), {}, alone=True, options={})
     if not callable(made):
         raise ArgumentError(f"{spec} returned {type(made).__name__}; expected a module or function, images -> rows of features.")

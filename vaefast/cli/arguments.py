@@ -49,9 +49,10 @@ _WORDS = {int: "a whole number", float: "a number"}
 NETWORKS = ("networks of your own: MODULE:FUNCTION, which returns (encoder, decoder), of a gan (generator, discriminator), or "
             "MODULE:ENCODER,MODULE:DECODER; called with image_shape and latent_dim. That module's code is imported and run")
 
-FEATURES = ("a network of your own, in whose features samples are compared, too: MODULE:FUNCTION, which takes no arguments and "
-            "returns a module or function, float images [B, C, H, W] in [0, 1] -> rows [B, F]. That module's code is imported "
-            "and run")
+FEATURES = ("a network in whose features samples are compared, too: timm:NAME, torchvision:NAME, clip:NAME, dinov2:NAME or "
+            "torch-fidelity:NAME, each with @FILE of its weights; or one of your own, MODULE:FUNCTION, which takes no arguments "
+            "and returns a module or function, float images [B, C, H, W] in [0, 1] -> rows [B, F]. That module's code is "
+            "imported and run")
 
 
 def words(text: str) -> list[str]:

@@ -32,12 +32,11 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from vaefast.api.own_networks import features_from
     from vaefast.experiments.scoring.evaluate import evaluate
     from vaefast.experiments.scoring.tables import print_scores
 
     result = evaluate(args.run, data_root=args.data_root, samples=args.n, seed=args.seed, device=args.device, which=args.metrics,
                       weights=args.inception_weights, networks=args.networks, data_options=given(on_bad=args.on_bad),
-                      features=None if args.features is None else features_from(args.features))
+                      features=args.features)
     print_scores(result)
     print(f"written to {Path(args.run) / 'evaluation.json'}")

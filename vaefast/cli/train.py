@@ -37,7 +37,7 @@ def add(commands: Any, machine: argparse.ArgumentParser, words: Sequence[str]) -
     add_trainer(train, ["compile", "channels_last", "deterministic", "sync"])
     watching = train.add_argument_group("to watch it")
     add_request(watching, ["sample_every", "score_every", "validation", "keep_best", "patience", "mi_every", "tensorboard",
-                           "wandb"])
+                           "wandb", "mlflow", "csv"])
     add_trainer(watching, ["log_every", "checkpoint_seconds"])
     if kind in PRESETS:
         add_model(train, kind, words)

@@ -44,7 +44,7 @@ def flags_of_models(kind: type | None = None) -> set[str]:
 
 def kind_of(words: Sequence[str]) -> str | None:
     """The model that a command line names, or the file of its --config."""
-    switches = ["--resume", "--sync", "--flip", "--tensorboard", "--keep-best", "--dry-run", "--early-stop",
+    switches = ["--resume", "--sync", "--flip", "--tensorboard", "--csv", "--keep-best", "--dry-run", "--early-stop",
                 *flags_of_models(bool)]
     path = value_of(words, "--config")
     return named(words, list(PRESETS), switches) or (read_config(path).get("kind") if path else None)

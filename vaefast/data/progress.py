@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 Report = Callable[[int, int], None]
 
 
+def draws_bars(stream: TextIO) -> bool:
+    """Whether it is a terminal on which a line can be drawn anew: no file, pipe or notebook, and no dumb terminal."""
+    return stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+
+
 @contextmanager
 def reporting(progress: Report | None, what: str) -> Iterator[Report]:
-    """`progress` itself, or a bar on standard error for the length of the block; nothing where that is no terminal."""
+    """`progress` itself, or a bar on standard error for the length of the block; nothing where that draws none."""
     if progress is not None:
         yield progress
         return
-    if not sys.stderr.isatty():
+    if not draws_bars(sys.stderr):
         yield lambda done, total: None
         return
     from rich.console import Console

@@ -44,6 +44,8 @@ class Request:
         mi_every: epochs between estimates of the mutual information of images and codes, and its ceiling log N.
         tensorboard: write RUN/tensorboard, too.
         wandb: send records to this Weights & Biases project, too.
+        mlflow: send records to this MLflow experiment, too (where MLFLOW_TRACKING_URI says).
+        csv: write RUN/metrics.csv, too.
         coded: images of the latents page, spread over the set; None: up to 10,000.
 
     Raises:
@@ -79,6 +81,8 @@ class Request:
     mi_every: float | None = None
     tensorboard: bool = False
     wandb: str | None = None
+    mlflow: str | None = None
+    csv: bool = False
     coded: int | None = None
 
     def __post_init__(self) -> None:

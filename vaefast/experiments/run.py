@@ -38,7 +38,7 @@ from vaefast.experiments.scoring.steps import draw_steps, stepwise, write_steps
 from vaefast.training import Callback
 from vaefast.training.device import resolve_device
 from vaefast.training.distributed import world
-from vaefast.training.loggers import TensorBoard, WeightsAndBiases
+from vaefast.training.loggers import CSV, MLflow, TensorBoard, WeightsAndBiases
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.settings import StageSettings
 
@@ -201,6 +201,10 @@ def _callbacks(asked: Request, images: data.ImageSet | data.ArraySet) -> list[Ca
         callbacks.append(TensorBoard())
     if asked.wandb is not None:
         callbacks.append(WeightsAndBiases(asked.wandb))
+    if asked.mlflow is not None:
+        callbacks.append(MLflow(asked.mlflow))
+    if asked.csv:
+        callbacks.append(CSV())
     return callbacks
 
 

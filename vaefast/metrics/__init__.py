@@ -22,6 +22,7 @@ from .latents import active_dimensions, posterior_spectrum, reconstruction_error
 from .likelihood_bound import LikelihoodBound, bits_per_dimension, importance_weighted_bound
 from .mmd import latent_mmd, mmd2_imq
 from .mutual_information import MutualInformation, mutual_information
+from .named_extractor import NamedExtractor, named_extractor
 from .neighbours import Coverage, precision_recall_density_coverage
 from .pixel_variance import PixelVariance, pixel_variance, square_grid
 from .sharpness import sharpness
@@ -47,6 +48,7 @@ __all__ = [
     "KlDecomposition",
     "LikelihoodBound",
     "MutualInformation",
+    "NamedExtractor",
     "PixelVariance",
     "RECIPE",
     "TwoSampleTest",
@@ -77,6 +79,7 @@ __all__ = [
     "mmd2_imq",
     "mutual_information",
     "mutual_information_gap",
+    "named_extractor",
     "pixel_variance",
     "posterior_spectrum",
     "precision_recall_density_coverage",

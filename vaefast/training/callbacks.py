@@ -43,6 +43,9 @@ class Callback:
     def checkpoint(self, trainer: Trainer, path: Path) -> None:
         """A checkpoint is being written to `path` (.safetensors and .json)."""
 
+    def picture(self, trainer: Trainer, path: Path) -> None:
+        """A picture of samples was written to `path` (see `Trainer.show`)."""
+
     def diverged(self, trainer: Trainer, message: str) -> None:
         """A loss or weight became NaN or infinite; `message` says which, and training ends with it as a `DivergenceError`."""
 

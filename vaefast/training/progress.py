@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any, Protocol
 
+from vaefast.data.progress import draws_bars
+
 SHOWN = (("loss", "loss"), ("reconstruction", "rec"), ("kl", "kl"), ("gamma", "gamma"), ("active_dimensions", "active"))
 LINE_SECONDS = 15.0
 
@@ -128,14 +130,15 @@ class Bar(Silent):
         self.terms = describe(record)
 
     def message(self, text: str) -> None:
-        self.rich.console.print(text, highlight=False)
+        self.rich.console.print(text, highlight=False, markup=False)  # "vaefast[wandb]" is no markup
 
     def close(self) -> None:
         self.rich.stop()
 
 
 def make_progress(show: bool = True) -> Progress:
-    """A bar where standard output is a terminal, lines elsewhere, nothing if not `show`."""
+    """A bar where standard output is a terminal that draws one, lines elsewhere (pipes, logs, notebooks, dumb terminals), nothing
+    if not `show`."""
     if not show:
         return Silent()
-    return Bar() if sys.stdout.isatty() else Lines()
+    return Bar() if draws_bars(sys.stdout) else Lines()

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import torch
@@ -144,6 +145,10 @@ class Trainer:
                 if turn.average:
                     stack.enter_context(turn.average.applied())
             yield
+
+    def show(self, path: Path) -> None:
+        """Tell every callback's `picture` of a picture of samples that a callback wrote, so that loggers send it on."""
+        self._call("picture", path)
 
     def fit(self, *, resume: bool = False) -> History:
         """Train every stage; with `resume`, from the run's newest checkpoint (from the start if it has none).

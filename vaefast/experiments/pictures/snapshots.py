@@ -17,7 +17,8 @@ SIDE = 8
 
 
 class SampleGrids(Callback):
-    """Writes RUN/samples/STAGE-STEP.png, always of the same noise, every `every` epochs and at each stage's end.
+    """Writes RUN/samples/STAGE-STEP.png, always of the same noise, every `every` epochs and at each stage's end, and shows it to
+    the other callbacks.
 
     Args:
         every: epochs; may be a fraction.
@@ -41,3 +42,4 @@ class SampleGrids(Callback):
             save_png(path, image_grid(samples.cpu(), SIDE, SIDE))
         else:
             draw_arrays(path, samples)
+        trainer.show(path)

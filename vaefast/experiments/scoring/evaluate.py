@@ -26,13 +26,12 @@ from vaefast.experiments.scoring.draws import class_sampler, image_sampler, samp
 from vaefast.experiments.scoring.factors import factor_scores
 from vaefast.experiments.scoring.latent_page import write_latents
 from vaefast.experiments.scoring.latent_scores import latent_scores
+from vaefast.experiments.scoring.own_features import own_features
 from vaefast.experiments.scoring.registry import ONCE, OWN, RANKING, best_of, entry
 from vaefast.experiments.scoring.scores import ImageScores, checked_metrics
 from vaefast.experiments.scoring.steps import by_step, stepwise, write_steps
 from vaefast.metrics.classifier import LARGEST, SMALLEST
-from vaefast.metrics.features import extractor_name
 from vaefast.metrics.inception_weights import cached_file
-from vaefast.models.mode import evaluating
 from vaefast.models.second_stage import SecondStage, has_latents, recode
 from vaefast.training.device import resolve_device
 from vaefast.training.storage import write_json
@@ -72,8 +71,8 @@ def evaluate(path: str, *, data_root: str | None = None, seed: int = 0, device: 
 def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet, out: Path, *, samples: int = SAMPLES,
                 seed: int = 0, which: Sequence[str] | None = None, weights: str | os.PathLike[str] | None = None,
                 against: str = "test", first: Sequence[int] = (), also: Sequence[str] = (), coded: int | None = None,
-                classifier_cache: str | None = None, features: Callable[[Tensor], Tensor] | None = None, say: Callable[[str],
-                    None] = print,
+                classifier_cache: str | None = None, features: str | Callable[[Tensor], Tensor] | None = None,
+                say: Callable[[str], None] = print,
                 about: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Score a model against test images; writes evaluation.json, the report and, where there is an encoder, latents.json and
     latents.png of the test images into folder `out`. Where `train` are the same images, there is no floor of other real ones.
@@ -98,7 +97,7 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
             latents.json; None: all (of the latents page 10,000).
         classifier_cache: folder of the networks trained on the data set; None for the cache's.
         features: a network of your own, or any callable from float images in [0, 1] to rows of features, for the metric
-            "features".
+            "features"; or the name of one, such as "timm:resnet18" (`vaefast.metrics.named_extractor`).
         about: what evaluation.json says besides, where the folder is no run's.
 
     Raises:
@@ -109,6 +108,7 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
         raise ArgumentError(_AGAINST.format(against))
     if isinstance(samples, bool) or not isinstance(samples, int) or samples < 2:
         raise ArgumentError(f"{samples!r} samples were asked for; expected 2 or more, as a distance needs their spread.")
+    own = None if features is None else own_features(features, model.device)
     chosen, called = model.device, out if about is None else f"a {model.kind} model"
     result: dict[str, Any] = {}
     if stepwise(model):
@@ -131,7 +131,7 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
     network = own_network(which, train, None if test is train else test, classifier_cache, chosen, say)
     score = ImageScores(real, which, weights=weights, device=chosen, classifier=network, first=first, notice=say,
                         extractor=_own_features(network) if also and network is not None and not by_inception else None,
-                        features=None if features is None else _user_features(features, chosen))
+                        features=own)
     if network is not None:
         result |= {f"classifier/{name}": network.info[name] for name in ("version", "test_accuracy")
                    if name in network.info and not (name == "test_accuracy" and test is train)}
@@ -205,16 +205,6 @@ def _own_features(network: metrics.FeatureClassifier) -> Callable[[Tensor], Tens
     return extract
 
 
-def _user_features(features: Callable[[Tensor], Tensor], device: torch.device) -> Callable[[Tensor], Tensor]:
-    """The user's own network as an extractor: of float images on the model's device, in eval mode."""
-    def extract(images: Tensor) -> Tensor:
-        with evaluating(*([features] if isinstance(features, torch.nn.Module) else [])):
-            return features(data.to_float(images).to(device)).flatten(1).cpu()
-
-    extract.identity = f"those of {extractor_name(features)}"  # type: ignore[attr-defined]
-    return extract
-
-
 def own_metric(train: data.ImageSet) -> tuple[str, ...]:
     """The metric in a network trained on the data set itself; none where its images are too small or large for one."""
     if not all(SMALLEST <= side <= LARGEST for side in train.image_shape[1:]):
@@ -224,7 +214,7 @@ def own_metric(train: data.ImageSet) -> tuple[str, ...]:
 
 def evaluate_model(model: api.ImageModel, images: Any, *, train: Any = None, out: str | os.PathLike[str] | None = None,
                    samples: int = SAMPLES, seed: int = 0, metrics: Sequence[str] | None = None,
-                   weights: str | os.PathLike[str] | None = None, features: Callable[[Tensor], Tensor] | None = None,
+                   weights: str | os.PathLike[str] | None = None, features: str | Callable[[Tensor], Tensor] | None = None,
                    say: Callable[[str], None] = print) -> dict[str, Any]:
     """Score a model that is at hand, as `vaefast evaluate` scores a run: the same scores, pictures and report.
 
@@ -243,7 +233,7 @@ def evaluate_model(model: api.ImageModel, images: Any, *, train: Any = None, out
         seed: of samples and codes.
         metrics: of `vaefast.experiments.scoring.registry.METRICS`; None for what there is everything at hand for.
         weights: file of the Inception weights.
-        features: as for `score_model`: a network of your own, in whose features images are compared, too.
+        features: as for `score_model`: a network of your own, or the name of one, in whose features images are compared, too.
         say: told of what is done.
 
     Returns:

@@ -135,8 +135,11 @@ def _sliced(real: View, fake: View) -> dict[str, Any]:
 def _features(real: View, fake: View) -> dict[str, Any]:
     by, dim = real.by, fake.user_rows.shape[1]
     by.tell(few_rows(min(len(real), len(fake)), dim, "images"))
+    size = min(1000, len(real), len(fake))
+    kid = metrics.kid(real.user_rows, fake.user_rows, subsets=by.subsets, subset_size=size)
     return {"fd_features": metrics.frechet_distance(real.user_rows, fake.user_rows, notice=lambda _: None),
-            "sliced_features": metrics.sliced_wasserstein(real.user_rows, fake.user_rows)}
+            "sliced_features": metrics.sliced_wasserstein(real.user_rows, fake.user_rows),
+            "kid_features": kid.mean, "kid_features_std": kid.std, "kid_features_subset_size": size}
 
 
 def _needs(*words: str) -> frozenset[str]:
@@ -198,8 +201,11 @@ METRICS = {
         Score("fd_features", "FD in your features", "Fréchet distance to real images in the features of your own network. Lower "
               "is better; it compares only within that network."),
         Score("sliced_features", "sliced Wasserstein in your features", "How far the features of your own network have to be "
-              "carried from those of real images, by random projections. Lower is better.", form=".4g")),
-        _features, _needs("features", "images"), True),
+              "carried from those of real images, by random projections. Lower is better.", form=".4g"),
+        Score("kid_features", "KID in your features", "Kernel distance to real images in the features of your own network. Lower "
+              "is better; a perfect match scatters around 0, whatever the number of samples.", times=1000)),
+        _features, _needs("features", "images"), True,
+        {"kid_features_subset_size": "KID in your features is a mean over subsets of {} images, drawn with seed 0."}),
 }
 """By what `evaluate --metrics` calls them."""
 
@@ -294,6 +300,8 @@ HOW = {
     **{entry: sentence for metric in METRICS.values() for entry, sentence in metric.how.items()},
     "features": "The features are {}.",
     "own_features": "Your features are {}.",
+    "own_features_weights": "Their weights have the digest {}.",
+    "own_features_input": "Images come to their network {}.",
     "perceptual": "Stage 1 was trained with features of the {} network, which flatters distances in these features.",
     "likelihood_bound_images": "The bound of the log-likelihood is a mean over {} test images.",
     "likelihood_bound_samples": "It takes {} draws of each one's code.",

@@ -15,6 +15,7 @@ from vaefast import data, metrics
 from vaefast.errors import ArgumentError
 from vaefast.experiments.run import finished, image_model
 from vaefast.experiments.scoring.draws import image_sampler, sample_images
+from vaefast.experiments.scoring.own_features import own_features
 from vaefast.experiments.scoring.registry import METRICS, needing
 from vaefast.experiments.scoring.views import LOOKS, Looking, View
 from vaefast.metrics.features import Extractor, check_paths, extractor_name, open_images
@@ -77,7 +78,9 @@ class ImageScores:
 
         Returns:
             Numbers by name, as `registry.METRICS` says, with the counts that belong to them: "real" and "fake" always;
-            "features", the extractor, and "own_features", the user's own, where there are such.
+            "features", the extractor, and "own_features", the user's own, where there are such, with "own_features_weights", a
+            digest of them, and "own_features_input", how images come to the network, as far as its attributes `digest` and
+            `input` say so.
         """
         seen, by = View(fake, self.by), self.by
         result: dict[str, Any] = {"real": self.real.count, "fake": len(fake)}
@@ -85,6 +88,8 @@ class ImageScores:
             result |= {"features": extractor_name(by.extractor), **({"stretch": True} if by.stretch else {})}
         if by.features is not None:
             result["own_features"] = extractor_name(by.features)
+            result |= {f"own_features_{name}": value for name, attribute in (("weights", "digest"), ("input", "input"))
+                       if (value := getattr(by.features, attribute, None)) is not None}
         for name in self.which:
             result |= METRICS[name].compute(self.real, seen)
         return result
@@ -126,30 +131,34 @@ def images_of(path: str, *, samples: int = 10_000, seed: int = 0, device: str | 
 def compare_paths(
     real: str, fake: str, which: Sequence[str], *, weights: str | None = None, resize: str = "pytorch-fid",
     stretch: bool = False, samples: int = 10_000, seed: int = 0, device: str = "auto", size: int | tuple[int, int] | None = None,
-    on_bad: str = "error", networks: str | bool | None = None, say: Callable[[str], None] = print,
+    on_bad: str = "error", networks: str | bool | None = None, features: str | Extractor | None = None,
+    say: Callable[[str], None] = print,
 ) -> dict[str, Any]:  # fmt: skip
     """Score the images at one path against those at another; see `images_of` and `ImageScores`.
 
     `size` and `on_bad` are of the files: what to resize them to, and whether bad ones are left out ("skip"); `networks` are of
-    run folders, as for `vaefast.load`.
+    run folders, as for `vaefast.load`; `features`, the name of a network or one itself, adds the metric of that name.
 
     Raises:
         ArgumentError: a metric that needs labels, or generated images given as statistics only.
     """
-    if unfit := [name for name in checked_metrics(which) if name not in needing("network", "features")]:
+    which = (*which, *(["features"] if features is not None and "features" not in which else []))
+    if unfit := [name for name in checked_metrics(which) if name not in needing("network")]:
         raise ArgumentError(f"The {unfit[0]} metric needs a data set to train its network on: score a run with vaefast evaluate "
                             "for it.")
     check_paths(real, fake)
     chosen = resolve_device(device)
-    extractor = metrics.Inception(weights, device=chosen, resize=resize, notice=say)
+    own = None if features is None else own_features(features, chosen)
+    needed = any("extractor" in METRICS[name].needs for name in which)
+    extractor = metrics.Inception(weights, device=chosen, resize=resize, notice=say) if needed else None
     first, second = (images_of(path, samples=samples, seed=seed, device=chosen, size=size, on_bad=on_bad, networks=networks)
                      for path in (real, fake))
     if isinstance(second, metrics.GaussianStatistics):
-        if tuple(which) != ("fid",):
+        if tuple(which) != ("fid",) or extractor is None:
             raise ArgumentError(f"{fake} holds statistics of features, which do for fid alone; pass the images.")
         score = metrics.fid(first, second, extractor=extractor, notice=say)
         return {"real": score.real, "fake": score.fake, "features": score.features, "fid": score.value}
-    scorer = ImageScores(first, which, extractor=extractor, stretch=stretch, notice=say)
+    scorer = ImageScores(first, which, extractor=extractor, features=own, stretch=stretch, notice=say)
     return scorer(second.images)
 
 
@@ -165,7 +174,8 @@ def score_lines(result: dict[str, Any]) -> list[str]:
                 name = score.name + (f" x {score.times}" if score.times > 1 else "")
                 lines.append(f"{name:16} {' +- '.join(format(n, score.form) for n in numbers)}  "
                              f"({metric.counts.format(**shown)})")
-    for entry, label in (("features", "features"), ("own_features", "your features")):
+    for entry, label in (("features", "features"), ("own_features", "your features"), ("own_features_weights", "their weights"),
+                         ("own_features_input", "their images")):
         if entry in result:
             lines.append(f"{label:16} {result[entry]}" + (", generated images stretched" if result.get("stretch") else ""))
     return lines
