@@ -83,12 +83,16 @@ def import_seconds(statement: str, paths: list[str]) -> tuple[float, float]:
 
 
 def measure(also: list[str], turns: int) -> dict[str, Any]:
-    paths = [*also, *(p for p in sys.path if Path(p).name in ("site-packages", "dist-packages"))]
-    stack, _ = required("torch", paths)
+    here = [p for p in sys.path if Path(p).name in ("site-packages", "dist-packages")]
+    stack, _ = required("torch", here)
+    beside = {name: [folder for folder in also if any(importlib.metadata.distributions(name=name, path=[folder]))][:1]
+              for name in PACKAGES}
     result: dict[str, Any] = {"machine": machine.describe(), "turns": turns, "torch_stack": {
         "packages": len(stack), "megabytes": round(sum(map(size, stack.values())) / 1e6, 1)}, "packages": {}}
     for name, (distribution, statement) in PACKAGES.items():
-        everything, missing = required(distribution, paths)
+        everything, missing = required(distribution, [*beside[name], *here])
+        if distribution not in everything:
+            raise SystemExit(f"{distribution} is installed neither here nor in a folder of --also")
         sizes = {n: size(d) for n, d in everything.items()}
         beyond = {n: v for n, v in sizes.items() if n not in stack}
         result["packages"][name] = {
@@ -98,8 +102,8 @@ def measure(also: list[str], turns: int) -> dict[str, Any]:
             "largest": {n: round(v / 1e6, 1) for n, v in sorted(beyond.items(), key=lambda item: -item[1])[:5]},
             "import_clock": [], "import_processor": []}
     for turn in range(turns + 1):  # the first fills the disk's cache and writes compiled Python
-        for row in result["packages"].values():
-            clock, processor = import_seconds(row["imports"], also)
+        for name, row in result["packages"].items():
+            clock, processor = import_seconds(row["imports"], beside[name])
             if turn:
                 row["import_clock"].append(round(clock, 3))
                 row["import_processor"].append(round(processor, 3))
