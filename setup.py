@@ -201,7 +201,7 @@ class Plan:
         nvcc = [self.nvcc or "nvcc", "-ccbin", compiler, *(w for f in own for w in ("-Xcompiler", f))]
         host = [f for f in self.flags if f.startswith("-f")]
         openmp = ["-fopenmp"] if self.openmp else []
-        late = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []  # Python's own symbols, as the loader finds them
+        late = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []  # Python's symbols, when it is loaded
         if self.nvcc:
             link = [*nvcc, "-shared", "--cudart=static", *(w for f in openmp for w in ("-Xcompiler", f))]
         else:

@@ -1,7 +1,7 @@
 """What an installation takes on disk and to import, beside other packages: megabytes, seconds beyond `import torch`.
 
 `python -m benchmarks.install --out FILE.json [--also FOLDER ...]`: each package and what it requires, extras left out, as the
-metadata of what is installed here or in the folders say; files as they were installed, compiled Python left out. "torch and what it
+metadata of what is here or in the folders say; files as they were installed, without compiled Python. "torch and what it
 requires" is counted apart: whoever trains has it. Imports are of a new process each, in turns, after `import torch`; seconds of
 the processor stand beside those of the clock, which on a busy machine say little. vaefast has to be installed, not only to be a
 checkout (pip install . --target FOLDER), with compiled Python as pip leaves it.
@@ -75,7 +75,8 @@ def import_seconds(statement: str, paths: list[str]) -> tuple[float, float]:
     """Of the clock and of the processor, in a process of its own that sees no checkout."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
     environment |= {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", IMPORT.format(statement)], env=environment, cwd="/", capture_output=True, text=True)
+    command = [sys.executable, "-c", IMPORT.format(statement)]
+    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{statement} failed: {done.stderr.strip().splitlines()[-1]}")
     clock, processor = map(float, done.stdout.split()[-2:])
@@ -113,7 +114,8 @@ def measure(also: list[str], turns: int) -> dict[str, Any]:
 
 def markdown(result: dict[str, Any]) -> str:
     """The table of a result."""
-    lines = ["| | itself, MB | packages beyond torch's | with them, MB | with torch, MB | import beyond torch, s of processor | of clock |",
+    lines = ["| | itself, MB | packages beyond torch's | with them, MB | with torch, MB | import beyond torch, s of processor "
+             "| of clock |",
              "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
     for name, row in result["packages"].items():
         seconds = [statistics.median(row[f"import_{of}"]) for of in ("processor", "clock")]
@@ -125,7 +127,7 @@ def markdown(result: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--also", nargs="*", default=[], metavar="FOLDER", help="folders with packages, before those of this Python")
+    parser.add_argument("--also", nargs="*", default=[], metavar="FOLDER", help="with packages, before this Python's")
     parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--markdown", action="store_true", help="print the table of the file, measure nothing")
     options = parser.parse_args()
