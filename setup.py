@@ -201,10 +201,11 @@ class Plan:
         nvcc = [self.nvcc or "nvcc", "-ccbin", compiler, *(w for f in own for w in ("-Xcompiler", f))]
         host = [f for f in self.flags if f.startswith("-f")]
         openmp = ["-fopenmp"] if self.openmp else []
+        late = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []  # Python's symbols, when it is loaded
         if self.nvcc:
             link = [*nvcc, "-shared", "--cudart=static", *(w for f in openmp for w in ("-Xcompiler", f))]
         else:
-            link = [*self.cxx, "-shared", *openmp]
+            link = [*self.cxx, "-shared", *openmp, *late]
         lines = [
             "rule cxx",
             f"  command = {quote([*self.cxx, *self.flags])} $flags -MMD -MF $out.d -c $in -o $out",
@@ -239,8 +240,8 @@ class Plan:
 
 def build_native(target: Path, folder: Path) -> dict:
     """Builds the module with as much in it as this machine allows; the record of what is in it."""
-    if sys.platform != "linux":
-        raise CannotBuild(f"the compiled core is built on Linux only, and this is {sys.platform}")
+    if sys.platform not in ("linux", "darwin"):
+        raise CannotBuild(f"the compiled core is built on Linux and macOS only, and this is {sys.platform}")
     cxx = find_cxx()
     cuda: dict = {"built": False}
     plan = None

@@ -85,7 +85,8 @@ def test_streams_are_the_measured_ones():
 
 
 @pytest.mark.parametrize("module, name, page", [("second_stages", "second-stages-avx2", "results/minutes"),
-                                                ("table_peers", "table-peers-avx2", "tables")])
+                                                ("table_peers", "table-peers-avx2", "tables"),
+                                                ("install", "install-avx2", "install")])
 def test_what_was_compared_is_the_measured(monkeypatch, module, name, page):
     monkeypatch.syspath_prepend(str(ROOT))
     table_of = importlib.import_module(f"benchmarks.{module}").markdown

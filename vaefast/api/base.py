@@ -31,7 +31,7 @@ from vaefast.training import distributed
 from vaefast.training.augment import Augmentation, AugmentName, augmentation
 from vaefast.training.callbacks import Callback
 from vaefast.training.checkpoint import load_weights, saved_weights
-from vaefast.training.device import Mode, Precision, resolve_device, resolve_precision
+from vaefast.training.device import Mode, Precision, refuse_float64, resolve_device, resolve_precision
 from vaefast.training.progress import make_progress
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.settings import StageSettings, override
@@ -223,6 +223,7 @@ class Model(Draws, nn.Module):
             stages = with_batches_of(data, stages, named)
         chosen = distributed.join(resolve_device(device))
         precision = resolve_precision(precision, chosen)
+        refuse_float64(self, chosen)
         size = footprint(self, data, chosen)  # refuses what cannot fit before a folder is made
         self._equip(data, chosen)
         channels_last = self._layout(channels_last, chosen)

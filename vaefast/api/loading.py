@@ -25,7 +25,7 @@ from vaefast.api.vae import VAE
 from vaefast.api.wae import WAE
 from vaefast.errors import CheckpointError
 from vaefast.training.checkpoint import load_weights
-from vaefast.training.device import resolve_device
+from vaefast.training.device import refuse_float64, resolve_device
 from vaefast.training.storage import load_tensors
 
 MODELS: dict[str, type[Model]] = {model.kind: model for model in (
@@ -87,7 +87,9 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device | None = "c
         config["adversary"] = adversary
     model = kind(**config, **modules)
     load_weights(model, tensors, path)
-    return model.to(resolve_device(device)).eval()
+    chosen = resolve_device(device)
+    refuse_float64(model, chosen)
+    return model.to(chosen).eval()
 
 
 def _made(path: Path, kind: type[Model], config: Mapping[str, Any], source: Mapping[str, Any],

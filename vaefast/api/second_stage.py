@@ -27,7 +27,7 @@ from vaefast.models.second_stage import draw_codes, latents_of, recode
 from vaefast.nets import SecondStageDecoder, SecondStageEncoder, VelocityMaps, VelocityNet
 from vaefast.nets.conditional import condition_size
 from vaefast.nets.shapes import CodeShape, checked_latents, whole_number
-from vaefast.training.device import resolve_device
+from vaefast.training.device import refuse_float64, resolve_device
 from vaefast.training.progress import make_progress
 from vaefast.training.settings import StageSettings
 from vaefast.training.sources import ImagePass, ImageSource, PosteriorSource, RowSource
@@ -234,7 +234,9 @@ class SecondStage(Transformer, Model):
             raise ArgumentError(f"{', '.join(settings)} {'are settings' if len(settings) > 1 else 'is a setting'} of training; a "
                                 "mixture is fitted, and takes out, device, seed and progress alone.")
         latents, _ = self._accept(data)
-        fitted = self._conclude(latents, seed, resolve_device(device))
+        chosen = resolve_device(device)
+        refuse_float64(self, chosen)
+        fitted = self._conclude(latents, seed, chosen)
         make_progress(progress).message(f"{fitted['components']} Gaussians, {fitted['log_likelihood']:.4g} nats a latent")
         if out is not None:
             self.save(out)

@@ -47,7 +47,7 @@ class Schema:
 
         Raises:
             ArgumentError: it is no table, or has no such column. DataError: a column that cannot be read (see `column_of`), or
-            no rows.
+                no rows.
         """
         there = _columns(frame)
         chosen = list(there) if columns is None else [str(name) for name in columns]

@@ -42,6 +42,10 @@ def print_information() -> None:
         for index in range(torch.cuda.device_count()):
             p = torch.cuda.get_device_properties(index)
             print(f"cuda:{index}    {p.name}, {p.total_memory / 2**30:.0f} GiB, sm_{p.major}{p.minor}")
+        if torch.version.hip:
+            print("          by ROCm, on which vaefast is untested; the CUDA kernels do not run there")
+    elif torch.backends.mps.is_available():
+        print("GPU       Apple's, untested: device=\"mps\" trains on the PyTorch reference, in float32")
     else:
         print("GPU       none that torch can use")
     device = resolve_device("auto")

@@ -157,7 +157,7 @@ def inception_score(
         notice: called with one sentence under 2,048 images; a warning by default.
 
     Raises:
-        As `fid` does.
+        DataNotFoundError: no Inception weights, or no such path. ArgumentError, DataError, CheckpointError: as `fid` does.
     """
     check_paths(images)
     extractor = extractor or Inception(weights, device=device, resize=resize, notice=notice)

@@ -113,7 +113,7 @@ def kernel_inception_distance(
         subset_size: as for `kid`; None: 1,000, or all of the smaller set where that is less.
 
     Raises:
-        As `fid` and `kid` do.
+        DataNotFoundError: no Inception weights or path. ArgumentError, DataError, CheckpointError: as `fid` and `kid` do.
     """
     check_paths(real, fake)
     extractor = extractor or Inception(weights, device=device, resize=resize, notice=notice)

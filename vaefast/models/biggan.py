@@ -26,9 +26,10 @@ class BigGAN(GAN):
     Args:
         generator: module (code [B, latent_dim], labels [B] if it has classes) -> image, discriminator: module (image, labels) ->
             logit [B, 1], such as `nets.BigGANGenerator` and `nets.BigGANDiscriminator`.
-        image_shape, latent_dim, classes: as in `GAN`, but that losses take the labels before the codes.
+        image_shape, latent_dim: as in `GAN`.
         orthogonal_weight: times `orthogonal_penalty` of G, added to its loss.
-        loss, order, z, options: as in `GAN`, with other defaults.
+        loss, order, z: as in `GAN`, with other defaults.
+        options: as in `GAN`, with other defaults; of `classes`, losses take the labels before the codes.
 
     Raises:
         ArgumentError: a setting has a value that cannot work.

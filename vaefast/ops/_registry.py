@@ -40,6 +40,8 @@ def why_not(backend: str, device_type: str) -> str | None:
         return None if importlib.util.find_spec("triton") else missing
     if device_type != "cuda":
         return "runs on CUDA tensors only"
+    if torch.version.hip:
+        return "is compiled for NVIDIA's GPUs, and this torch is built for AMD's (ROCm)"
     return _native.why_no_cuda()
 
 

@@ -88,7 +88,7 @@ def mutual_information(
     z: Tensor, mu: Tensor, scale: Tensor, *, param: str = "logvar", exclude_self: bool = False,
     dataset_size: int | None = None, stratified: bool = False,
 ) -> Tensor:  # fmt: skip
-    """mean_i [log q(z_i | x_i) - log q(z_i)] in nats: what the samples tell about the images. Arguments of
+    """mean_i [log q(z_i | x_i) - log q(z_i)] in nats: what the samples tell about the images, a scalar. Arguments of
     `elbo_surgery`. At most log N with neither option, so a value near log N means "at least that"."""
     conditional = _log_conditional(z, mu, scale, param).sum(1)
     batch = _Batch(exclude_self, dataset_size, stratified)

@@ -20,8 +20,13 @@ Mode = Literal["auto", "on", "off"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 
+_NAMES = "expected 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'."
+
+
 def resolve_device(device: str | torch.device | None) -> torch.device:
-    """`None` or "auto" is the first GPU, or the CPU where there is none.
+    """`None` or "auto" is the first CUDA GPU, or the CPU where there is none. "mps", an Apple GPU, is taken only when it is asked
+    for: there the ops run on their PyTorch reference, in float32, and nothing of it has been tested on such a machine. ROCm
+    builds of torch call their GPUs "cuda", and have not been tested, either.
 
     Raises:
         DeviceError: the device is not there.
@@ -32,9 +37,11 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError):
-        raise ArgumentError(f"device is {device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'.") from None
-    if resolved.type not in ("cpu", "cuda"):
-        raise ArgumentError(f"device is {device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'.")
+        raise ArgumentError(f"device is {device!r}; {_NAMES}") from None
+    if resolved.type not in ("cpu", "cuda", "mps"):
+        raise ArgumentError(f"device is {device!r}; {_NAMES}")
+    if resolved.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError(f"device is {str(device)!r}, but torch finds no Apple GPU here; use device='cpu' or 'auto'.")
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
         raise DeviceError(f"device is {str(device)!r}, but torch sees {torch.cuda.device_count()} CUDA devices here; "
                           "use device='cpu', or install a torch build and a driver that match the GPU.")
@@ -57,10 +64,12 @@ def resolve_precision(precision: Precision, device: torch.device) -> Precision:
     """
     if precision not in PRECISIONS:
         raise ArgumentError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}.")
-    if precision == "tf32" and device.type == "cpu":
-        raise ArgumentError("precision is 'tf32', which only GPUs have; use fp32 or bf16.")
+    if precision == "tf32" and device.type != "cuda":
+        raise ArgumentError("precision is 'tf32', which only CUDA GPUs have; use fp32 or bf16.")
     if precision != "auto":
         return precision
+    if device.type == "mps":  # bf16 there depends on the version of macOS
+        return "fp32"
     fast = "amx_bf16" in cpu_info() if device.type == "cpu" else torch.cuda.get_device_capability(device) >= (8, 0)
     return "bf16" if fast else "fp32"
 
@@ -79,6 +88,24 @@ def crashing_convolution(model: nn.Module) -> str | None:
     fewer than 16 input channels (torch 2.15 with AVX-512)."""
     return next((name for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)
                  and layer.kernel_size == (1, 1) and max(layer.stride) > 1 and layer.in_channels < 16), None)
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """The floats to sum in: float64, or float32 on Apple GPUs, which have no wider."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def refuse_float64(model: nn.Module, device: torch.device) -> None:
+    """Nothing but an error where the device cannot hold the model's numbers.
+
+    Raises:
+        ArgumentError: the model has float64 ones, as mixtures of Gaussians do, and the device is an Apple GPU.
+    """
+    if device.type != "mps":
+        return
+    if name := next((name for name, t in (*model.named_parameters(), *model.named_buffers()) if t.dtype == torch.float64), None):
+        raise ArgumentError(f"{name} is in float64, which Apple GPUs do not have; use device='cpu', or a second stage of another "
+                            "kind than 'mixture'.")
 
 
 def matmul_precision(precision: str) -> AbstractContextManager[None]:

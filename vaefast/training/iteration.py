@@ -35,7 +35,7 @@ def compiles(mode: str, total: int, device: torch.device) -> bool:
     """Whether a stage of `total` iterations is compiled; a function of the settings, so that a resumed run does the same."""
     if mode not in MODES:
         raise ArgumentError(f"compile is {mode!r}; expected one of {', '.join(MODES)}.")
-    return mode == "on" or (mode == "auto" and total >= COMPILE_FROM[device.type])
+    return mode == "on" or (mode == "auto" and total >= COMPILE_FROM.get(device.type, math.inf))
 
 
 class Iteration:

@@ -23,6 +23,7 @@ def make_optimizer(player: Player, settings: PlayerSettings, device: torch.devic
     gamma = [p for name, p in player.parameters.items() if name.split(".")[-1] == "log_gamma"]
     rest = [p for name, p in player.parameters.items() if name.split(".")[-1] != "log_gamma"]
     cuda = device.type == "cuda"
+    fused = device.type != "mps"  # whose fused steps need not know `found_inf`
 
     def lr() -> Any:  # a tensor of each group's own
         return torch.tensor(settings.lr, device=device) if cuda else settings.lr
@@ -32,12 +33,12 @@ def make_optimizer(player: Player, settings: PlayerSettings, device: torch.devic
     common: dict[str, Any] = {"lr": lr(), "weight_decay": settings.weight_decay}
     if settings.optimizer in ("adam", "adamw"):
         kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-        return kind(groups, **common, betas=settings.betas, eps=settings.eps, fused=True, capturable=cuda)
+        return kind(groups, **common, betas=settings.betas, eps=settings.eps, fused=fused, capturable=cuda)
     if settings.optimizer == "rmsprop-tf":
         return TensorFlowRMSprop(groups, **common, decay=settings.betas[1], eps=settings.eps)
     if settings.optimizer == "rmsprop":
         return torch.optim.RMSprop(groups, **common, alpha=settings.betas[1], eps=settings.eps, capturable=cuda)
-    return torch.optim.SGD(groups, **common, momentum=settings.betas[0], fused=True)
+    return torch.optim.SGD(groups, **common, momentum=settings.betas[0], fused=fused)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -86,7 +86,7 @@ class ImageSource(ReadyImages):
                  scale: bool = True, resident: bool | None = None) -> None:
         super().__init__(flip=flip, scale=scale)
         if resident is None:
-            resident = device.type == "cpu" or images.nbytes <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
+            resident = device.type != "cuda" or images.nbytes <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
         self.resident, self.device = resident, device if resident else torch.device("cpu")
         self.images = images.to(self.device)
         self.labels = None if labels is None else labels.to(self.device)

@@ -61,7 +61,7 @@ class Trainer:
     Args:
         model: the whole model, whose weights the checkpoints hold; the stages' modules are parts of it.
         stages: in order.
-        device: "auto", "cpu", "cuda", "cuda:1", ...
+        device: "auto", "cpu", "cuda", "cuda:1", ..., or "mps" (untested).
         precision: "auto", "fp32", "bf16" (autocast of the networks) or "tf32".
         seed: of noise and shuffling. The caller's own random state is left as it was.
         run: folder for metrics and checkpoints; None keeps everything in memory.
@@ -76,6 +76,9 @@ class Trainer:
         cuda_graphs: replay each iteration as one CUDA graph; None does on a GPU.
         log_every: iterations a record. What training does, and when it is scored, does not depend on it.
         checkpoint_seconds: between two checkpoints; one is also written at each stage's end and at Ctrl-C.
+
+    Raises:
+        ArgumentError: a value that cannot work, alone or with the stages. DeviceError: the device is not there.
     """
 
     def __init__(self, model: nn.Module, stages: Sequence[Stage], *, device: str | torch.device | None = "auto",

@@ -13,7 +13,7 @@ from vaefast.errors import ArgumentError
 from vaefast.models.player import Player
 from vaefast.torch_private import clamp_all
 from vaefast.training.batches import Rows
-from vaefast.training.device import autocast
+from vaefast.training.device import autocast, widest
 from vaefast.training.distributed import World
 from vaefast.training.ema import WeightAverage, buffers_of
 from vaefast.training.optimizer import make_optimizer, set_lr, skips
@@ -48,7 +48,7 @@ class Turn:
         if self.settings.schedule == "plateau":
             self.plateau = Plateau(self.settings.plateau_patience, self.settings.plateau_factor)
         # of the epoch so far, apart from `sums`, so that the plateau does not depend on what is logged
-        self.epoch_loss = torch.zeros((), device=device, dtype=torch.float64) if self.plateau else None
+        self.epoch_loss = torch.zeros((), device=device, dtype=widest(device)) if self.plateau else None
         self.lr = self.settings.lr
         self.terms: tuple[str, ...] = ()
         self._checked = False
