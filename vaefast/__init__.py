@@ -30,9 +30,10 @@ if TYPE_CHECKING:
         load,
     )
     from vaefast.experiments.scoring.evaluate import evaluate_model as evaluate
+    from vaefast.exporting import export
     from vaefast.training import History, StageSettings, Trainer
 
-_FROM = {"evaluate": "vaefast.experiments.scoring.evaluate",
+_FROM = {"evaluate": "vaefast.experiments.scoring.evaluate", "export": "vaefast.exporting",
          **dict.fromkeys(("GAMIXVAE", "GAN", "VAE", "WAE", "BigGAN", "BigGANVAE", "GeneralVAE", "SecondStage", "SequentialVAE",
                           "TableVAE", "TwoStageVAE", "load"), "vaefast.api"),
          **dict.fromkeys(("History", "StageSettings", "Trainer"), "vaefast.training")}
@@ -40,8 +41,8 @@ _CALLED = {"evaluate": "evaluate_model"}
 """Names that differ where they are defined."""
 _ROOMS = ("data", "experiments", "metrics", "models", "nets", "ops", "training")
 __all__ = ["GAMIXVAE", "GAN", "VAE", "WAE", "BigGAN", "BigGANVAE", "GeneralVAE", "History", "SecondStage", "SequentialVAE",
-           "StageSettings", "TableVAE", "Trainer", "TwoStageVAE", "__version__", "data", "evaluate", "load", "metrics", "models",
-           "nets", "ops"]
+           "StageSettings", "TableVAE", "Trainer", "TwoStageVAE", "__version__", "data", "evaluate", "export", "load", "metrics",
+           "models", "nets", "ops"]
 
 
 def __getattr__(name: str) -> Any:

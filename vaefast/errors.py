@@ -48,3 +48,7 @@ class TrainingError(VaefastError, RuntimeError):
 
 class DivergenceError(TrainingError):
     """Training met a value it cannot go on from (NaN, infinity)."""
+
+
+class ExportError(VaefastError, RuntimeError):
+    """A part of a model cannot be exported, or what was exported does not do what the model does."""
