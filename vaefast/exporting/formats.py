@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from vaefast.errors import ArgumentError, ExportError
-from vaefast.exporting.graph import reason_of
+from vaefast.exporting.graph import reason_of, shapes_of
 from vaefast.exporting.parts import Part
 
 GraphFormat = Literal["onnx", "torch-export"]
@@ -60,8 +60,8 @@ def write(to: GraphFormat, program: ExportedProgram, part: Part, path: Path) -> 
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")  # torch's own, on how it does this
             torch.onnx.export(program, (), str(path), input_names=[v.name for v in part.inputs],
-                              output_names=[v.name for v in part.outputs], dynamo=True, external_data=size > LARGEST_ONNX,
-                              verbose=False)
+                              output_names=[v.name for v in part.outputs], dynamic_shapes=shapes_of(part), dynamo=True,
+                              external_data=size > LARGEST_ONNX, verbose=False)
     except Exception as error:  # of many kinds, some of them private
         raise ExportError(f"the {part.name} cannot be written as ONNX: {reason_of(error)}") from error
 

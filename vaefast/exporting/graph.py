@@ -49,6 +49,12 @@ def drawn(part: Part, n: int, seed: int) -> dict[str, Tensor]:
     return {value.name: value.draw(n, generator) for value in part.inputs}
 
 
+def shapes_of(part: Part) -> dict[str, Any]:
+    """Which axes of the inputs may have any size: the first, one for all."""
+    batch = Dim(BATCH, min=1)
+    return {value.name: {0: batch} for value in part.inputs}
+
+
 @torch.no_grad()
 def graph_of(part: Part) -> ExportedProgram:
     """The graph, with a batch of any size.
@@ -57,10 +63,9 @@ def graph_of(part: Part) -> ExportedProgram:
         ExportError: it cannot be made, or has operators that other programs do not know, or random ones.
     """
     module = Named(part)
-    shapes = {value.name: {0: Dim(BATCH, min=1)} for value in part.inputs}
     with evaluating(module):
         try:
-            program = _exported(module, drawn(part, EXAMPLES, seed=0), shapes)
+            program = _exported(module, drawn(part, EXAMPLES, seed=0), shapes_of(part))
         except Exception as error:  # torch raises many kinds, some of them private
             raise ExportError(f"the {part.name} cannot be exported: {reason_of(error)}") from error
     if foreign := sorted(operators(program)):
@@ -100,8 +105,8 @@ def _draws(node: Any) -> bool:
 
 
 def largest_difference(given: Mapping[str, Tensor] | Any, expected: Any) -> float:
-    """Largest absolute difference of tensors that should be the same, relative to the largest value where that is above 1; infinite
-    where one is not finite."""
+    """Largest absolute difference of tensors that should be the same, relative to the largest value where that is above 1;
+    infinite where one is not finite."""
     worst = 0.0
     for one, other in zip(given, expected, strict=True):
         if one.shape != other.shape or not one.isfinite().all() or not other.isfinite().all():

@@ -155,7 +155,8 @@ def _graphs(part: Part, formats: list[GraphFormat], folder: Path) -> list[dict[s
         write(to, program, part, path)
         difference = _checked(part, to, path, reference)
         told.append({"part": part.name, "to": to, "file": path.name,
-                     "inputs": [value.as_input() for value in part.inputs], "outputs": [value.as_output() for value in part.outputs],
+                     "inputs": [value.as_input() for value in part.inputs],
+                     "outputs": [value.as_output() for value in part.outputs],
                      "check": {"batches": list(BATCHES), "largest_difference": difference},
                      "sha256": {file.name: file_digest(file) for file in sorted(folder.glob(f"{path.name}*"))}})
     return told

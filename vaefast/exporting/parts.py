@@ -72,8 +72,8 @@ def parts_of(model: Model, steps: int | None = None) -> tuple[dict[PartName, Par
 def _refused(model: Model, first: Any) -> dict[PartName, str]:
     """Why parts of this model have no graph, in a sentence each."""
     if isinstance(first, models.SequentialVAE):
-        why = ("a SequentialVAE normalises by the statistics of each batch, and fills batches up with draws of its own, so that a "
-               "graph of a batch of any size would be another model")
+        why = ("a SequentialVAE normalises by the statistics of each batch, and fills batches up with draws of its own, so that "
+               "a graph of a batch of any size would be another model")
         return {"encoder": why, "decoder": why, "sampler": why}
     if not isinstance(model, (ImageModel, SecondStage)):
         why = f"a model of kind {model.kind!r} takes and gives tables of mixed columns, which are no tensors"
@@ -93,7 +93,7 @@ def _encoder(model: Any, first: Any) -> Part:
                       typical=None if units is None else (units.mean, units.std))
     k = (model.latent_dim,)
     spread = "standard deviation of q(z|x)" + (", before its flow" if getattr(first, "flow", None) is not None else "")
-    return Part("encoder", EncoderPart(first).eval(), (given, *_condition(first)),
+    return Part("encoder", EncoderPart(first), (given, *_condition(first)),
                 (Value("mean", k, "mean of q(z|x), the usual code"), Value("std", k, spread, limits=(0.0, torch.inf))))
 
 
@@ -104,7 +104,7 @@ def _decoder(model: Any, first: Any) -> Part:
     prior = _prior(first)
     codes = Value("z", prior.shape, "codes; as they are distributed here they are draws of the prior", prior.kind, prior.limits,
                   prior.std)
-    return Part("decoder", DecoderPart(first, images).eval(), (codes, *_condition(first)), (out,))
+    return Part("decoder", DecoderPart(first, images), (codes, *_condition(first)), (out,))
 
 
 def _shape(model: Any) -> tuple[int, ...]:
@@ -131,14 +131,15 @@ def _condition(module: Any) -> tuple[Value, ...]:
 
 
 def _labels(shares: Tensor) -> Value:
-    return Value("labels", (), "class of each row", "classes", shares=tuple(shares.double().tolist()))
+    shares = shares.double()
+    return Value("labels", (), "class of each row", "classes", shares=tuple((shares / shares.sum()).tolist()))
 
 
 def _second_stage(second: Any, steps: int) -> Part:
     noise = Value("u", (second.latent_dim,), "noise", "normal")
     out = (Value("z", noise.shape, "codes for the decoder"),)
     if isinstance(second, models.FlowMatching):
-        return Part("second-stage", FlowCodes(second, steps).eval(), (noise, *_condition(second)), out)
+        return Part("second-stage", FlowCodes(second, steps), (noise, *_condition(second)), out)
     eps = Value("eps", noise.shape, "noise", "normal")
     if isinstance(second, models.Mixture):
         choice = Value("choice", (), "in whose component's share it lies", "uniform", (0.0, 1.0))
@@ -146,8 +147,8 @@ def _second_stage(second: Any, steps: int) -> Part:
         if second.classes:
             told = (_labels(torch.zeros(second.classes, dtype=torch.double, device=second.weights.device).index_add_(
                 0, second.component_class, second.weights)),)
-        return Part("second-stage", MixtureCodes(second).eval(), (choice, eps, *told), out)
-    return Part("second-stage", SecondVAECodes(second).eval(), (noise, eps), out)
+        return Part("second-stage", MixtureCodes(second), (choice, eps, *told), out)
+    return Part("second-stage", SecondVAECodes(second), (noise, eps), out)
 
 
 def _sampler(decoder: Part, second: Part | None, prior: Value) -> Part:
@@ -159,4 +160,4 @@ def _sampler(decoder: Part, second: Part | None, prior: Value) -> Part:
         noises = tuple(v for v in second.inputs if v.name not in ("labels", "condition"))
         codes, told_codes = second.module, second.inputs[len(noises):]
     module = SamplerPart(codes, decoder.module, len(noises), bool(told_codes), bool(told_decoder))
-    return Part("sampler", module.eval(), (*noises, *(told_codes or told_decoder)), decoder.outputs)
+    return Part("sampler", module, (*noises, *(told_codes or told_decoder)), decoder.outputs)
