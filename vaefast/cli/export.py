@@ -36,4 +36,6 @@ def _run(args: argparse.Namespace) -> None:
               f"{part['check']['largest_difference']:.1e}" if takes else f"{part['file']}: the whole model, for vaefast.load")
     for name, why in done.left_out.items():
         print(f"no {name}: {why}")
+    if done.source is not None:
+        print(f"of {done.source}")
     print(f"written to {Path(args.out) / 'export.json'}")

@@ -40,16 +40,18 @@ class Export:
         parts: for each file what it takes and gives, by how much it differs from the model, and its digests, as export.json has
             it.
         left_out: parts that this model has not in a form that can be exported, and why.
+        source: of a model of the Hub its name and commit.
     """
 
     folder: Path
     parts: list[dict[str, Any]] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    source: str | None = None
 
     @property
     def largest_difference(self) -> float:
         """Of all files."""
-        return max(part["check"]["largest_difference"] for part in self.parts)
+        return max(float(part["check"]["largest_difference"]) for part in self.parts)
 
 
 def export(model: Model | str | os.PathLike[str], out: str | os.PathLike[str], *, to: Format | Sequence[Format] = "onnx",
@@ -93,7 +95,7 @@ def export(model: Model | str | os.PathLike[str], out: str | os.PathLike[str], *
     _require_empty(path)
     if not isinstance(model, Model):
         model = load(model, device="cpu", networks=networks)
-    done = Export(path)
+    done = Export(path, source=model.source)
     chosen = _parts(model, wanted, steps, done) if graphs else []
     staged = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
@@ -102,7 +104,8 @@ def export(model: Model | str | os.PathLike[str], out: str | os.PathLike[str], *
             done.parts += _graphs(part, graphs, staged)
         if "safetensors" in formats:
             done.parts.append(_weights(model, staged))
-        write_json(staged / REPORT, {"format": FORMAT, "kind": model.kind, "model": model.config(), "tolerance": TOLERANCE,
+        write_json(staged / REPORT, {"format": FORMAT, "kind": model.kind, "model": model.config(), "source": model.source,
+                                     "tolerance": TOLERANCE,
                                      "parts": done.parts, "left_out": done.left_out, "versions": {**versions(), **packages}})
         os.replace(staged, path)
     except OSError as error:
@@ -134,7 +137,7 @@ def _parts(model: Model, wanted: list[PartName] | None, steps: int | None, done:
         model = copy.deepcopy(model).cpu().float()
     found, refused = parts_of(model, steps)
     if wanted is None:
-        done.left_out = dict(refused)
+        done.left_out = {str(name): why for name, why in refused.items()}
         if not found:
             raise ArgumentError(f"this model has no part that can be exported as a graph: {next(iter(refused.values()))}. Its "
                                 "weights can be exported as safetensors.")

@@ -69,8 +69,8 @@ class SecondVAECodes(nn.Module):
         self.second: Any = without(second, NOT_TO_DECODE)
 
     def forward(self, u: Tensor, eps: Tensor) -> Tensor:
-        codes: Tensor = self.second.decode(u)
-        return codes + self.second.gamma * eps
+        codes: Tensor = self.second.decode(u) + self.second.gamma * eps
+        return codes
 
 
 class FlowCodes(nn.Module):

@@ -155,7 +155,8 @@ def _sampler(decoder: Part, second: Part | None, prior: Value) -> Part:
     told_decoder = decoder.inputs[1:]
     if second is None:  # the noise has the deviation 1, or the prior's own range
         noises: tuple[Value, ...] = (Value("u", prior.shape, prior.meaning, prior.kind, prior.limits),)
-        codes, told_codes = PriorCodes(prior.std), ()
+        codes: nn.Module = PriorCodes(prior.std)
+        told_codes: tuple[Value, ...] = ()
     else:
         noises = tuple(v for v in second.inputs if v.name not in ("labels", "condition"))
         codes, told_codes = second.module, second.inputs[len(noises):]
