@@ -6,6 +6,7 @@ import hashlib
 import json
 import pickle
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
@@ -152,6 +153,16 @@ def test_what_is_not_there_is_said(server, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     with pytest.raises(HubError, match=r"is no folder here; .*pip install 'vaefast\[hub\]'"):
         vaefast.load("me/empty")
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(server, monkeypatch, tmp_path):
+    server.files["me/codes", COMMIT] = saved(tmp_path)
+    vaefast.load("me/codes")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    began = time.monotonic()
+    with pytest.raises(HubError, match="cannot be reached"):
+        vaefast.load("runs/mnist")
+    assert vaefast.load("me/codes").source == f"me/codes@{COMMIT}" and time.monotonic() - began < 10
 
 
 def with_settings(files: dict[str, bytes], **changes) -> dict[str, bytes]:

@@ -80,7 +80,7 @@ def fetch(name: HubName, check: Callable[[Any], None]) -> Fetched:
     known: dict[str, Any] = {"repo_id": name.repo, "endpoint": _endpoint(), "library_name": "vaefast",
                              "library_version": __version__}
     try:
-        _refuse_size(hub, errors, name)
+        known["local_files_only"] = not _reached(hub, errors, name)
         settings = Path(hub.hf_hub_download(filename=FILES[0], revision=name.revision, **known))
         commit = settings.parent.name
         if not _COMMIT.fullmatch(commit):
@@ -99,17 +99,22 @@ def _endpoint() -> str | None:
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
 
 
-def _refuse_size(hub: Any, errors: Any, name: HubName) -> None:
-    """Raise for a model.json that is too large to be one; offline nothing is asked."""
+def _reached(hub: Any, errors: Any, name: HubName) -> bool:
+    """Whether the Hub answers, which is asked once: a download asks again and again, and a name may be a folder's with a slip.
+
+    Raises:
+        HubError: a model.json that is too large to be one. Of `errors` those of a model that is not there.
+    """
     try:
         found = hub.get_hf_file_metadata(hub.hf_hub_url(name.repo, FILES[0], revision=name.revision, endpoint=_endpoint()))
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.EntryNotFoundError):
         raise
-    except Exception:
-        return  # the download says what is wrong, or has it in the cache
+    except Exception:  # of the network, whose kinds depend on the package's version
+        return False
     if found.size is not None and found.size > LARGEST_SETTINGS:
         raise HubError(f"{name} holds no model of vaefast: its model.json has {found.size:,} bytes, and settings have at most "
                        f"{LARGEST_SETTINGS:,}.")
+    return True
 
 
 def _error(errors: Any, name: HubName, error: Exception) -> HubError:

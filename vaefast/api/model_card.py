@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 _OF_DATA = ("name", "split", "count", "image_shape", "data_shape")
+_FILES = ("perceptual",)
+"""Settings that may name files of this machine."""
 _OF_STAGE = ("epochs", "steps", "batch_size", "lr", "schedule", "ema")
 
 
@@ -42,7 +44,8 @@ def model_card(model: Model, repo: str, *, run: Mapping[str, Any] | None = None,
     parts += [f"![samples]({name})" for name in pictures]
     if run is not None:
         parts += ["## Data", _table({key: run["data"][key] for key in _OF_DATA if key in run.get("data", {})})]
-    parts += ["## Settings", _table({key: value for key, value in model.config().items() if value is not None})]
+    settings = {key: value for key, value in model.config().items() if value is not None and key not in _FILES}
+    parts += ["## Settings", _table(settings)]
     for number, stage in enumerate(run.get("stages", []) if run else [], start=1):
         parts += [f"Stage {number}:", _table({key: stage[key] for key in _OF_STAGE if stage.get(key) is not None})]
     if scores is not None:
