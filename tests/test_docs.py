@@ -324,6 +324,20 @@ def test_the_guides_own_networks_train():
     assert found["model"].sample(2).shape == (2, 1, 28, 28)
 
 
+def test_what_the_guide_exports_is_served(tmp_path, monkeypatch):
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason=f"{package} is not installed (pip install 'vaefast[export]')")
+    import vaefast
+
+    page, found = (ROOT / "docs/export.md").read_text(), {}
+    monkeypatch.chdir(tmp_path)
+    vaefast.TwoStageVAE((1, 8, 8), 4, second_width=8, second_depth=1).save("m")
+    for name in ("export", "onnxruntime", "torch.export"):
+        exec(re.search(rf"<!-- {name} -->\n```python\n(.*?)```", page, re.S).group(1), found)
+    assert found["images"].shape == (64, 1, 8, 8) and found["mean"].shape == (64, 4)
+    assert found["done"].largest_difference < 1e-4
+
+
 def test_the_rates_beside_another_process_are_the_measured_ones():
     rates = json.loads((ROOT / "benchmarks/results/under-load-avx2.json").read_text())["rates"]
     page = (ROOT / "docs/performance.md").read_text()

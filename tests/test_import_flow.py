@@ -22,7 +22,8 @@ ALLOWED = {
     "training": {"models", "nets", "metrics", "data", "ops"},
     "api": {"training", "models", "metrics", "nets", "data", "ops"},
     "experiments": {"api", "training", "models", "nets", "metrics", "data", "ops"},
-    "cli": {"experiments", "api", "training", "data", "models", "metrics", "nets"},
+    "exporting": {"api", "training", "models", "nets"},
+    "cli": {"experiments", "exporting", "api", "training", "data", "models", "metrics", "nets"},
     "__main__": {"cli"},
 }
 

@@ -27,21 +27,25 @@ if TYPE_CHECKING:
         SequentialVAE,
         TableVAE,
         TwoStageVAE,
+        from_pretrained,
         load,
     )
+    from vaefast.experiments.publish import push_to_hub
     from vaefast.experiments.scoring.evaluate import evaluate_model as evaluate
+    from vaefast.exporting import export
     from vaefast.training import History, StageSettings, Trainer
 
-_FROM = {"evaluate": "vaefast.experiments.scoring.evaluate",
+_FROM = {"evaluate": "vaefast.experiments.scoring.evaluate", "export": "vaefast.exporting",
+         "push_to_hub": "vaefast.experiments.publish",
          **dict.fromkeys(("GAMIXVAE", "GAN", "VAE", "WAE", "BigGAN", "BigGANVAE", "GeneralVAE", "SecondStage", "SequentialVAE",
-                          "TableVAE", "TwoStageVAE", "load"), "vaefast.api"),
+                          "TableVAE", "TwoStageVAE", "from_pretrained", "load"), "vaefast.api"),
          **dict.fromkeys(("History", "StageSettings", "Trainer"), "vaefast.training")}
 _CALLED = {"evaluate": "evaluate_model"}
 """Names that differ where they are defined."""
 _ROOMS = ("data", "experiments", "metrics", "models", "nets", "ops", "training")
 __all__ = ["GAMIXVAE", "GAN", "VAE", "WAE", "BigGAN", "BigGANVAE", "GeneralVAE", "History", "SecondStage", "SequentialVAE",
-           "StageSettings", "TableVAE", "Trainer", "TwoStageVAE", "__version__", "data", "evaluate", "load", "metrics", "models",
-           "nets", "ops"]
+           "StageSettings", "TableVAE", "Trainer", "TwoStageVAE", "__version__", "data", "evaluate", "export",
+           "from_pretrained", "load", "metrics", "models", "nets", "ops", "push_to_hub"]
 
 
 def __getattr__(name: str) -> Any:

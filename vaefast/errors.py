@@ -38,6 +38,10 @@ class CheckpointError(VaefastError, RuntimeError):
     """A checkpoint is damaged, or belongs to another model."""
 
 
+class HubError(CheckpointError):
+    """A model on the Hub is not there, may not be had, or the Hub cannot be reached."""
+
+
 class RunFolderError(VaefastError, RuntimeError):
     """A run folder cannot be used: it holds another run, is not a run, or cannot be written."""
 
@@ -48,3 +52,7 @@ class TrainingError(VaefastError, RuntimeError):
 
 class DivergenceError(TrainingError):
     """Training met a value it cannot go on from (NaN, infinity)."""
+
+
+class ExportError(VaefastError, RuntimeError):
+    """A part of a model cannot be exported, or what was exported does not do what the model does."""

@@ -6,7 +6,7 @@ from vaefast.api.gamix import GAMIXVAE
 from vaefast.api.gan import GAN
 from vaefast.api.general import GeneralVAE
 from vaefast.api.images import ImageAutoencoder, ImageModel
-from vaefast.api.loading import MODELS, load
+from vaefast.api.loading import MODELS, from_pretrained, load
 from vaefast.api.second_stage import SecondStage
 from vaefast.api.sequential import SequentialVAE
 from vaefast.api.table import TableVAE
@@ -15,4 +15,4 @@ from vaefast.api.vae import VAE
 from vaefast.api.wae import WAE
 
 __all__ = ["GAMIXVAE", "GAN", "MODELS", "VAE", "WAE", "BigGAN", "BigGANVAE", "GeneralVAE", "ImageAutoencoder", "ImageModel",
-           "Model", "SecondStage", "SequentialVAE", "TableVAE", "TwoStageVAE", "load"]
+           "Model", "SecondStage", "SequentialVAE", "TableVAE", "TwoStageVAE", "from_pretrained", "load"]

@@ -87,6 +87,8 @@ class Model(Draws, nn.Module):
     """Whether its stages have losses that say something of held-out data: not those of a game of two."""
     stepwise: ClassVar[bool] = False
     """Whether it draws in steps that can be looked at: steps and reconstruct_steps."""
+    source: str | None = None
+    """Of a model of the Hub "owner/name@COMMIT", as `vaefast.load` found it."""
     channels_last_on_cpu: bool = False
     """Whether channels_last="auto" is on, on a CPU; a network of it can say so, too."""
     defaults: tuple[StageSettings, ...]
@@ -381,3 +383,28 @@ class Model(Draws, nn.Module):
         save_tensors(path / "model", self.state_dict(), {"format": FORMAT, "kind": self.kind, "config": self.config(),
                                                         **self._networks(), "versions": versions()})
         return path
+
+    def push_to_hub(self, repo: str, *, token: str | None = None, private: bool = False, revision: str | None = None,
+                    license: str | None = None, message: str = "A model of vaefast") -> str:
+        """Save the model on the Hugging Face Hub: model.json, model.safetensors and a README.md that says what it is.
+
+        Args:
+            repo: "owner/name"; made if it is not there.
+            token: of the Hub, with the right to write; None for the one that `hf auth login` keeps.
+            private: whether a repository that is made is.
+            revision: branch that is written to; None for main.
+            license: of the weights, such as "apache-2.0", for the README's front matter.
+            message: of the commit.
+
+        Returns:
+            "owner/name@COMMIT", which `vaefast.load` takes.
+
+        Raises:
+            ArgumentError: networks of your own, whose code no folder holds; another form of name; huggingface_hub is missing.
+            HubError: it cannot be reached, or does not let you write.
+
+        `vaefast.push_to_hub` does the same for a run's folder, with its scores and pictures.
+        """
+        from vaefast.api.hub import push_model
+
+        return push_model(self, repo, token=token, private=private, revision=revision, license=license, message=message)

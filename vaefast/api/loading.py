@@ -11,11 +11,13 @@ import torch
 from torch import nn
 
 from vaefast import __version__
+from vaefast.api.arguments import CUSTOM
 from vaefast.api.base import FORMAT, Model
 from vaefast.api.biggan import BigGAN, BigGANVAE
 from vaefast.api.gamix import GAMIXVAE
 from vaefast.api.gan import GAN
 from vaefast.api.general import GeneralVAE
+from vaefast.api.hub import BY_HAND, HubName, fetch, located
 from vaefast.api.own_networks import FORM, networks_from
 from vaefast.api.second_stage import SecondStage
 from vaefast.api.sequential import SequentialVAE
@@ -23,7 +25,7 @@ from vaefast.api.table import TableVAE
 from vaefast.api.two_stage import TwoStageVAE
 from vaefast.api.vae import VAE
 from vaefast.api.wae import WAE
-from vaefast.errors import CheckpointError
+from vaefast.errors import ArgumentError, CheckpointError, HubError, VaefastError
 from vaefast.training.checkpoint import load_weights
 from vaefast.training.device import refuse_float64, resolve_device
 from vaefast.training.storage import load_tensors
@@ -35,12 +37,14 @@ MODELS: dict[str, type[Model]] = {model.kind: model for model in (
 
 def load(path: str | os.PathLike[str], *, device: str | torch.device | None = "cpu", networks: str | bool | None = None,
          **own_networks: nn.Module | None) -> Model:
-    """A model that `model.save(path)` wrote, or that of a finished run folder; in eval mode.
+    """A model that `model.save(path)` wrote, or that of a finished run folder, or one of the Hugging Face Hub; in eval mode.
 
-    No code but the package's is imported, unless `networks` asks for it.
+    No code but the package's is imported, unless `networks` asks for it; of the Hub none ever is.
 
     Args:
-        path: the folder.
+        path: the folder; or, as text, where there is no such folder, "owner/name" or "owner/name@REVISION" of a model on the Hub,
+            of which model.json and model.safetensors are downloaded (package huggingface_hub). `model.source` is then the name
+            with the commit that was taken.
         device: where to put it.
         networks: of a model that was built with networks of your own: "module:function", which makes them anew (see
             `vaefast.api.own_networks.networks_from`), with the options that the file holds; True for what the file names. That
@@ -53,9 +57,15 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device | None = "c
         `SequentialVAE` or `TableVAE`, as it was saved.
 
     Raises:
-        CheckpointError: missing, damaged, or of other networks than given.
+        CheckpointError: missing, damaged, or of other networks than given; HubError, one of these, where the Hub has no such
+            model or cannot be reached.
         ArgumentError: `networks` cannot be imported, or does not make networks.
     """
+    name = located(path)
+    if name is not None:
+        if networks or any(network is not None for network in own_networks.values()):
+            raise ArgumentError(f"networks of your own are given for {name}, a model of the Hub, which takes none; {BY_HAND}")
+        return _of_hub(name, device)
     path = Path(path)
     if not (path / "model.json").is_file():
         if (path / "config.json").is_file():
@@ -63,7 +73,7 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device | None = "c
         raise CheckpointError(f"{path} holds no model (no model.json in it); name a folder that model.save or "
                               "vaefast train wrote.")
     tensors, meta = load_tensors(path / "model", "a model")
-    if meta.get("format") != FORMAT or meta.get("kind") not in MODELS:
+    if meta.get("format") != FORMAT or meta.get("kind") not in list(MODELS) or not isinstance(meta.get("config"), dict):
         raise CheckpointError(f"{path} holds a model of kind {meta.get('kind')!r} in format {meta.get('format')!r}, which "
                               f"vaefast {__version__} does not know.")
     config, kind = dict(meta["config"]), MODELS[meta["kind"]]
@@ -85,11 +95,39 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device | None = "c
         raise CheckpointError(f"{path} was not built with networks of your own; load it without {what}=.")
     if adversary is not None:
         config["adversary"] = adversary
-    model = kind(**config, **modules)
-    load_weights(model, tensors, path)
+    try:
+        model = kind(**config, **modules)
+        load_weights(model, tensors, path)
+    except VaefastError:
+        raise
+    except (TypeError, ValueError, AttributeError, IndexError, KeyError, RuntimeError, MemoryError) as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{path} cannot be built as its model.json says: {reason}") from error
     chosen = resolve_device(device)
     refuse_float64(model, chosen)
     return model.to(chosen).eval()
+
+
+from_pretrained = load
+"""The same, by the name that models of the Hub are loaded by elsewhere."""
+
+
+def _of_hub(name: HubName, device: str | torch.device | None) -> Model:
+    """The model of that name, whose files are checked as those of any folder; `model.source` says which commit it is."""
+    fetched = fetch(name, lambda meta: _refuse_code(name, meta))
+    try:
+        model = load(fetched.folder, device=device)
+    except VaefastError as error:
+        raise HubError(f"{fetched.source}, a model of the Hub, cannot be loaded: {error}") from error
+    model.source = fetched.source
+    return model
+
+
+def _refuse_code(name: HubName, meta: Any) -> None:
+    """Raise for a model of the Hub that needs code, before its weights are downloaded."""
+    config = meta.get("config") if isinstance(meta, dict) else None
+    if isinstance(config, dict) and CUSTOM in config.values():
+        raise HubError(f"{name} was built with networks or functions of its own, whose code is not taken from the Hub; {BY_HAND}")
 
 
 def _made(path: Path, kind: type[Model], config: Mapping[str, Any], source: Mapping[str, Any],

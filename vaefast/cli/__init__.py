@@ -1,4 +1,4 @@
-"""The command line: `vaefast {train,sweep,sample,evaluate,fid,reproduce,info,demo}`."""
+"""The command line: `vaefast {train,sweep,sample,evaluate,export,fid,reproduce,info,demo}`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from vaefast import __version__
-from vaefast.cli import demo, evaluate, fid, info, reproduce, sample, sweep, train
+from vaefast.cli import demo, evaluate, export, fid, info, reproduce, sample, sweep, train
 from vaefast.cli.arguments import machine
 from vaefast.cli.parser import Parser
 from vaefast.cli.wording import flags_of, for_command
 from vaefast.errors import VaefastError
 
-COMMANDS = {"train": train, "sweep": sweep, "sample": sample, "evaluate": evaluate, "fid": fid, "reproduce": reproduce,
-            "info": info, "demo": demo}
+COMMANDS = {"train": train, "sweep": sweep, "sample": sample, "evaluate": evaluate, "export": export, "fid": fid,
+            "reproduce": reproduce, "info": info, "demo": demo}
 STOPPED, BROKEN_PIPE = 130, 141
 """Exit statuses of a shell's commands after Ctrl-C, and where nobody reads on."""
 

@@ -176,7 +176,7 @@ class FlowMatching(nn.Module):
             raise ArgumentError(f"guidance is {guidance!r} without labels, from which it would lead; give labels, or guidance=1.")
 
         def field(x: Tensor, t: Tensor) -> Tensor:
-            times = t.expand(len(x))
+            times = t.expand(x.shape[0])
             v = self.velocity(x, times, labels)
             if guidance == 1:
                 return v

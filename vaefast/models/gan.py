@@ -175,7 +175,8 @@ class GAN(Draws, nn.Module):
         labels = self._labels
         if labels is None:
             return net
-        return lambda x: net(x, labels if len(x) == len(labels) else labels.repeat(len(x) // len(labels)))
+        count = labels.shape[0]  # of torch.export's symbols len() would make numbers
+        return lambda x: net(x, labels if x.shape[0] == count else labels.repeat(x.shape[0] // count))
 
     # Codes and images.
 
@@ -195,7 +196,7 @@ class GAN(Draws, nn.Module):
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images [B, *image_shape] of codes [B, latent_dim], in [0, 1] (as far as the generator keeps to its range); of labels
         [B], or of `labels_for(B)`, if the model has classes."""
-        with self._given(self.labels_for(len(z)) if labels is None else self._at_the_door(labels, len(z))):
+        with self._given(self.labels_for(z.shape[0]) if labels is None else self._at_the_door(labels, z.shape[0])):
             return self._as_given(self.generate(z))
 
     def sample(self, n: int, generator: torch.Generator | None = None, *, labels: Tensor | None = None) -> Tensor:

@@ -144,7 +144,7 @@ class Flow(nn.Module):
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         input_dtype = z.dtype
         z = z.to(next(self.parameters()).dtype)
-        total = z.new_zeros(len(z))
+        total = z.new_zeros(z.shape[0])
         for step in self.steps:
             z, log_det = step(z)
             total = total + log_det

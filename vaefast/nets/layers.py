@@ -185,7 +185,7 @@ class SpectralLinear(SpectralNorm, nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         v, u = self._iterate()
         product = F.linear(torch.cat([x, u.to(x.dtype)[None]]), self.weight).to(self.weight.dtype)
-        y, wu = product.split([len(x), 1])
+        y, wu = product.split([x.shape[0], 1])
         sigma = torch.dot(v, wu[0])
         return y / sigma if self.bias is None else torch.addcdiv(self.bias, y, sigma)
 

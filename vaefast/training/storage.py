@@ -26,7 +26,7 @@ def read_json(path: Path, what: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing; it should hold {what}.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); it should hold {what}.") from None
 
 
@@ -39,7 +39,8 @@ def read_object(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else \
             hashlib.sha256(file.read()).hexdigest()
@@ -60,7 +61,7 @@ def save_tensors(stem: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -
             save_file(tensors, path)
         except SafetensorError as error:  # its word for a full disk
             raise OSError(None, str(error)) from error
-        digest = _digest(path)
+        digest = file_digest(path)
 
     write_atomically(stem.with_name(stem.name + ".safetensors"), write)
     write_json(stem.with_name(stem.name + ".json"), {**meta, "sha256": digest})
@@ -83,7 +84,7 @@ def load_tensors(stem: Path, what: str) -> tuple[dict[str, Tensor], dict[str, An
     path = stem.with_name(stem.name + ".safetensors")
     if not path.is_file():
         raise CheckpointError(f"{path} is missing; it should hold the tensors of {what}.")
-    if not isinstance(meta, dict) or _digest(path) != meta.get("sha256"):
+    if not isinstance(meta, dict) or file_digest(path) != meta.get("sha256"):
         raise CheckpointError(f"{path} is damaged: its checksum is not the one in {stem.name}.json.")
     try:
         return load_file(path), meta
