@@ -41,12 +41,16 @@ assert_type(table.anomaly_score({"age": [1.5]}), Tensor)
 loaded = vaefast.load("runs/mnist", device="cuda")
 if isinstance(loaded, ImageModel):
     assert_type(loaded.sample(16), Tensor)
+assert_type(vaefast.export(model, "served", to=["onnx", "torch-export"], what="sampler").largest_difference, float)
+assert_type(model.push_to_hub("me/mnist"), str)
+assert_type(vaefast.from_pretrained("me/mnist@v1").source, str | None)
 trainer = vaefast.Trainer(vae, [], compile="on", checkpoint_seconds=30.0)
 assert_type(trainer.fit(), vaefast.History)
 settings = vaefast.StageSettings(epochs=3, schedule="cosine", optimizer="adamw")
 
 vaefast.VAE((1, 28, 28), likelihood="gausian")  # type: ignore[arg-type]
 vaefast.GAN((1, 28, 28), loss="wgan-pg")  # type: ignore[arg-type]
+vaefast.export(model, "served", to="onyx")  # type: ignore[arg-type]
 vaefast.StageSettings(epochs=3, schedule="cosin")  # type: ignore[arg-type]
 vae.fit(images, precision="fp17")  # type: ignore[arg-type]
 vaefast.GAMIXVAE((3, 64, 64), width="wide")  # type: ignore[arg-type]
