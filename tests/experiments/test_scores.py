@@ -17,7 +17,9 @@ from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.request import Request
 from vaefast.experiments.run import train
 from vaefast.experiments.scoring import registry
+from vaefast.experiments.scoring.codes import aggregate
 from vaefast.experiments.scoring.evaluate import evaluate
+from vaefast.experiments.scoring.latent_scores import latent_scores
 from vaefast.experiments.scoring.scores import ImageScores, image_scores, score_lines
 from vaefast.experiments.scoring.tables import score_rows
 from vaefast.training.run_folder import RunFolder
@@ -236,3 +238,11 @@ def test_a_set_without_labels_is_scored_in_its_exemplars_features(cache, monkeyp
     assert "FD-exemplar" in text and "IS-exemplar" in text
     with pytest.raises(ArgumentError, match="against is 'all'"):
         evaluate(str(tmp_path / "run"), against="all")
+
+
+@pytest.mark.parametrize(("count", "measured"), [(3, False), (5, True)])
+def test_few_codes_are_scored_as_far_as_they_go(count, measured):
+    model = vaefast.VAE((1, 8, 8), 2, nets="residual").eval()
+    images = torch.randint(0, 256, (count, 1, 8, 8), dtype=torch.uint8)
+    found = latent_scores(model, aggregate(model, data.as_image_set(images), 1), count, 0)
+    assert ("mmd/stage1" in found) == measured and found["latent_dim"] == 2
