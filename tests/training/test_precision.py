@@ -68,7 +68,7 @@ def test_compiling_is_decided_by_the_settings_alone():
 
 
 def test_tf32_is_a_gpus():
-    with pytest.raises(ArgumentError, match="only GPUs have"):
+    with pytest.raises(ArgumentError, match="only CUDA GPUs have"):
         resolve_precision("tf32", CPU)
     before = torch.backends.cuda.matmul.allow_tf32
     with matmul_precision("tf32"):
