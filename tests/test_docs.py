@@ -138,6 +138,12 @@ def test_pages_have_what_they_link_to():
             assert (page.parent / link).exists(), f"{page.relative_to(ROOT)} links to {link}"
 
 
+def test_the_site_has_every_page():
+    nav = (ROOT / "mkdocs.yml").read_text().partition("\nnav:")[2]
+    pages = [p.relative_to(ROOT / "docs") for p in (ROOT / "docs").rglob("*") if p.suffix in (".md", ".ipynb")]
+    assert [str(p) for p in pages if p.parts[0] != "results" or len(p.parts) == 2 if f"- {p}\n" not in f"{nav}\n"] == []
+
+
 def test_pictures_of_the_pages_are_light():
     sizes = [f.stat().st_size for f in (ROOT / "docs").rglob("*") if f.suffix in (".png", ".jpg")]
     assert sum(sizes) < 4e6 and max(sizes) < 400e3

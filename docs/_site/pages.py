@@ -36,7 +36,8 @@ def reference(room: str) -> str:
 def first_page() -> str:
     """The README as it reads from inside docs/."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    return text.replace("](docs/", "](").replace("](LICENSE)", "](https://www.apache.org/licenses/LICENSE-2.0)")
+    text = text.replace("](LICENSE)", "](https://www.apache.org/licenses/LICENSE-2.0)")
+    return re.sub(r"\]\((?![a-z]+:|#)(docs/)?", lambda match: "](" if match[1] else "](../", text)
 
 
 def on_files(files: Files, config: Any) -> Files:
