@@ -62,9 +62,11 @@ def test_other_samples_in_minutes_are_the_measured_ones():
         shown = (found["fd_classifier/stage2"], found["fd_classifier/reconstructions"])
         assert " | ".join(f"{value:.3g}" for value in shown) in row and f"| {found['limit_ratio']:.2f} |" in row
     folder = ROOT / "docs/results/two-stage-lfw"
-    lfw, of_lfw = (json.loads((folder / f"{name}.json").read_text()) for name in ("evaluation", "last-record"))
-    shown = " | ".join(f"{lfw[f'fd_exemplar/{name}']:.3g}" for name in ("stage2", "reconstructions", "training_reconstructions"))
-    assert f"| {shown} | {lfw['limit_ratio']:.2f} | {lfw['codes_ratio']:.2f} | {of_lfw['seconds'] / 60:.1f}, " in page
+    for run in ("", "short-"):
+        lfw, of_lfw = (json.loads((folder / f"{run}{name}.json").read_text()) for name in ("evaluation", "last-record"))
+        shown = " | ".join(f"{lfw[f'fd_exemplar/{name}']:.3g}"
+                           for name in ("stage2", "reconstructions", "training_reconstructions"))
+        assert f"| {shown} | {lfw['limit_ratio']:.2f} | {lfw['codes_ratio']:.2f} | {of_lfw['seconds'] / 60:.1f}" in page
     last = json.loads((ROOT / "docs/results/two-stage-fashion-32-dimensions/last-record.json").read_text())
     trained, fitted = last["stage1"]["seconds"] / 60, (last["stage2"]["seconds"] - last["stage1"]["seconds"]) / 60
     assert f"| {trained + fitted:.1f}, " in page and f"{trained:.1f} minutes of training and {fitted:.1f} of fitting" in page
