@@ -75,8 +75,8 @@ TWO_STAGE = {
         "Dai & Wipf's networks and second stage, with 16 latent dimensions and gamma in closed form: 5 + 140 epochs",
         _SHORT, {"latent_dim": 16, "gamma": "optimal", "second_width": 512}),
     "quick": Preset(
-        "good samples in about 5 minutes at 28x28, 15 to 25 at 64x64 on 2 CPU cores: small residual networks, gamma in closed form, "
-        "a mixture of Gaussians for the second stage", (_QUICK,), {**_SMALL, "gamma": "optimal", "second": "mixture"},
+        "good samples in about 5 minutes at 28x28, 15 to 25 at 64x64 on 2 CPU cores: small residual networks, gamma in closed "
+        "form, a mixture of Gaussians for the second stage", (_QUICK,), {**_SMALL, "gamma": "optimal", "second": "mixture"},
         of_second={"vae": _SHORT[1]}, of_large=_LARGE),
     "demo": Preset(
         "small data (the UCI digits) in about a minute on 2 CPU cores: as quick, with 12 latent dimensions",
