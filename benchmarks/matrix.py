@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ NEAR = 0.15
 NOT_RUN, ELSEWHERE = "not run", "another distance"
 KEPT = {"dai-wipf": ("paper", "tenth", "quick"), "hinrichsen": ("quick",), "zhao": ("quick",), "gamix": ("quick",)}
 """Folders of a work's records, those with the largest budget first."""
+SHARES = {"paper": "100 %", "tenth": "10 %"}
+"""Of the published budget, in the folders that were trained for a known one."""
 IMAGES = {"cifar10": 50_000, "lfw": 12_166}
 """That Hinrichsen's rows are trained on here."""
 
@@ -77,8 +79,8 @@ def _command(work: str, part: str, data: str, kept: str) -> str:
 
 def _share_of_row(row: Row, data: str, kept: str) -> str:
     """What a row of table 1 was trained for, of the published epochs or steps: of both stages, where it has two."""
-    if kept != "quick":
-        return {"paper": "100 %", "tenth": "10 %"}[kept]
+    if kept in SHARES:
+        return SHARES[kept]
     if row.training is None or row.training.kind == "gan":
         return f"{GAN_STEPS['mnist'] / GAN_STEPS[data]:.0%}".replace("%", " %")
     stages = zip(TWO_STAGE["short"].stages, TWO_STAGE["paper"].stages)
@@ -98,9 +100,9 @@ def dai_wipf_numbers() -> Iterator[Line]:
         for stage, value in zip((1, 2), values):
             line = Line("dai-wipf", data, f"table 3, stage {stage}: MMD² to N(0, I), kernel and scale unknown", f"{value:g}")
             if found:
-                line = Line("dai-wipf", data, line.what, line.printed, f"{found[f'stage{stage}']['value']:.3g}",
-                            _share_of_row(protocol.TABLE1[-1], data, "quick"), "1", ELSEWHERE,
-                            _command("dai-wipf", "table3", data, "quick"))
+                line = replace(line, here=f"{found[f'stage{stage}']['value']:.3g}", seeds="1", verdict=ELSEWHERE,
+                               share=_share_of_row(protocol.TABLE1[-1], data, "quick"),
+                               command=_command("dai-wipf", "table3", data, "quick"))
             yield line
 
 
@@ -134,8 +136,8 @@ def hinrichsen_numbers() -> Iterator[Line]:
                 key = next((key for key in keys if found.get(key)), None)
                 if key:
                     called = name_of(key.removesuffix("_512"))
-                    line = Line("hinrichsen", data, line.what, line.printed, f"{called} {found[key]['mean']:.4g}", share,
-                                str(len(found[key]["values"])), ELSEWHERE, _command("hinrichsen", "table", data, "quick"))
+                    line = replace(line, here=f"{called} {found[key]['mean']:.4g}", share=share, verdict=ELSEWHERE,
+                                   seeds=str(len(found[key]["values"])), command=_command("hinrichsen", "table", data, "quick"))
                 yield line
 
 
@@ -151,8 +153,8 @@ def zhao_numbers() -> Iterator[Line]:
                 if here:
                     mean = here["mean"]
                     near = abs(mean - value) <= NEAR * abs(value) or max(abs(mean), abs(value)) < 0.01
-                    line = Line("zhao", "mnist", line.what, line.printed, f"{mean:.4g}", "100 %", str(len(here["values"])),
-                                "near" if near else "not near", _command("zhao", "fig5", "mnist", "quick"))
+                    line = replace(line, here=f"{mean:.4g}", share="100 %", seeds=str(len(here["values"])),
+                                   verdict="near" if near else "not near", command=_command("zhao", "fig5", "mnist", "quick"))
                 yield line
 
 
@@ -164,7 +166,7 @@ def statements(work: str) -> Iterator[Line]:
         for path in sorted(p for p in folder.iterdir() if p.is_dir()):
             for said in claims_of(paper, records(paper, path, once=False)):
                 if (key := (path.name, _bare(said))) not in told or said.holds is not None:
-                    told[key] = _line(work, path.name, said, {"tenth": "10 %", "paper": "100 %"}.get(kept, "preset quick"), kept)
+                    told[key] = _line(work, path.name, said, SHARES.get(kept, "preset quick"), kept)
         for part, record in records(paper, folder, once=True).items():
             told |= {(part, _bare(said)): _line(work, part, said, "-", kept) for said in paper.parts[part].claims(record)}
     if work == "dai-wipf":

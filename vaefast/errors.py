@@ -6,6 +6,12 @@ would expect (`ValueError`, `FileNotFoundError`, ...).
 """
 
 
+def first_line(error: BaseException, most: int = 200) -> str:
+    """What an error of another package says, as part of a sentence: its first line, or its kind where it says nothing."""
+    said = str(error).strip()
+    return said.splitlines()[0][:most] if said else type(error).__name__
+
+
 class VaefastError(Exception):
     """Base class of all errors that vaefast raises on purpose."""
 

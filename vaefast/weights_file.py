@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from vaefast.errors import CheckpointError
+from vaefast.errors import CheckpointError, first_line
 
 
 def read_tensors(path: Path, expected: str) -> dict[str, Tensor]:
@@ -29,8 +29,7 @@ def read_tensors(path: Path, expected: str) -> dict[str, Tensor]:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile,
             safetensors.SafetensorError) as error:  # fmt: skip
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} cannot be read as a file of weights ({reason}); fetch it again.") from None
+        raise CheckpointError(f"{path} cannot be read as a file of weights ({first_line(error, 120)}); fetch it again.") from None
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise CheckpointError(f"{path} holds no mapping of names to tensors; pass {expected}.")
     return tensors

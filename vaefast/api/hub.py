@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from vaefast import __version__
 from vaefast.api.arguments import CUSTOM
 from vaefast.api.model_card import model_card
-from vaefast.errors import ArgumentError, CheckpointError, HubError
+from vaefast.errors import ArgumentError, CheckpointError, HubError, first_line
 from vaefast.files import write_atomically
 from vaefast.training.storage import read_json
 
@@ -131,8 +131,7 @@ def _error(errors: Any, name: HubName, error: Exception) -> HubError:
                         "HF_HUB_OFFLINE is set); name a folder, or try again with a network.")
     if isinstance(error, errors.EntryNotFoundError):
         return HubError(f"{name} on the Hugging Face Hub holds no model of vaefast ({' or '.join(FILES)} is not in it).")
-    line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-    return HubError(f"{name} on the Hugging Face Hub could not be had: {line}")
+    return HubError(f"{name} on the Hugging Face Hub could not be had: {first_line(error)}")
 
 
 def push_model(model: Model, repo: str, **options: Any) -> str:
@@ -172,7 +171,6 @@ def push_folder(folder: Path, repo: str, model: Model, *, run: Mapping[str, Any]
         done = api.upload_folder(repo_id=repo, folder_path=folder, revision=revision, commit_message=message,
                                  allow_patterns=[*FILES, CARD, *pictures])
     except Exception as error:
-        line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise HubError(f"{repo} on the Hugging Face Hub could not be written: {line} (hf auth login with a token that may "
-                       "write).") from error
+        raise HubError(f"{repo} on the Hugging Face Hub could not be written: {first_line(error)} (hf auth login with a token "
+                       "that may write).") from error
     return f"{repo}@{done.oid}"

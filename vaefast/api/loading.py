@@ -25,7 +25,7 @@ from vaefast.api.table import TableVAE
 from vaefast.api.two_stage import TwoStageVAE
 from vaefast.api.vae import VAE
 from vaefast.api.wae import WAE
-from vaefast.errors import ArgumentError, CheckpointError, HubError, VaefastError
+from vaefast.errors import ArgumentError, CheckpointError, HubError, VaefastError, first_line
 from vaefast.training.checkpoint import load_weights
 from vaefast.training.device import refuse_float64, resolve_device
 from vaefast.training.storage import load_tensors
@@ -101,8 +101,7 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device | None = "c
     except VaefastError:
         raise
     except (TypeError, ValueError, AttributeError, IndexError, KeyError, RuntimeError, MemoryError) as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"{path} cannot be built as its model.json says: {reason}") from error
+        raise CheckpointError(f"{path} cannot be built as its model.json says: {first_line(error)}") from error
     chosen = resolve_device(device)
     refuse_float64(model, chosen)
     return model.to(chosen).eval()

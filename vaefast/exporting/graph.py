@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from vaefast.errors import ExportError
+from vaefast.errors import ExportError, first_line
 from vaefast.exporting.parts import Part
 from vaefast.exporting.values import BATCH
 from vaefast.models.mode import evaluating
@@ -78,8 +78,7 @@ def reason_of(error: Exception) -> str:
     """The last sentence of what torch's exporters say, whose errors are chains of pages."""
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+    return first_line(error, 300)
 
 
 def _exported(module: nn.Module, inputs: dict[str, Tensor], shapes: Any) -> ExportedProgram:

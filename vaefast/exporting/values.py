@@ -79,7 +79,6 @@ class Value:
         """Smallest and largest value; None where there is no such."""
         return None if self.limits is None else [limit if math.isfinite(limit) else None for limit in self.limits]
 
-
     def _common(self) -> dict[str, Any]:
         return {"name": self.name, "shape": [BATCH, *self.shape], "dtype": str(self.dtype).removeprefix("torch."),
                 "meaning": self.meaning}

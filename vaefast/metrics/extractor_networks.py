@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.roots import expanded
-from ..errors import ArgumentError, CheckpointError, DataNotFoundError, VaefastError
+from ..errors import ArgumentError, CheckpointError, DataNotFoundError, VaefastError, first_line
 from ..weights_file import read_tensors
 from .extractor_input import Preparation
 
@@ -198,7 +198,7 @@ def _package(module: str, called: str, install: str = _EXTRA) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        name, reason = module.partition(".")[0], str(error).splitlines()[0]
+        name, reason = module.partition(".")[0], first_line(error)
         raise ArgumentError(f"{called} needs {name}, which cannot be imported ({reason}); {install}.") from None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaefast.errors import ArgumentError
+from vaefast.errors import ArgumentError, first_line
 from vaefast.files import write_atomically
 from vaefast.training.callbacks import Callback
 
@@ -139,7 +139,7 @@ class MLflow(Callback):
             where = known.experiment_id if known else self.client.create_experiment(self.experiment)
         except self._mlflow.MlflowException as error:
             self.client = None
-            raise ArgumentError(f"MLflow cannot open the experiment {self.experiment!r} ({str(error).splitlines()[0]}); name "
+            raise ArgumentError(f"MLflow cannot open the experiment {self.experiment!r} ({first_line(error)}); name "
                                 "where it keeps its runs by tracking_uri, or in MLFLOW_TRACKING_URI.") from error
         self.run_id = self.client.create_run(where, run_name=trainer.run.path.name if trainer.run else None).info.run_id
         params = [self._param(name, value) for name, value in _flat(trainer.run.config if trainer.run else {}).items()]
