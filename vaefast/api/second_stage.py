@@ -26,6 +26,7 @@ from vaefast.models.posterior import DiagonalGaussian, Posterior
 from vaefast.models.second_stage import draw_codes, latents_of, recode
 from vaefast.nets import SecondStageDecoder, SecondStageEncoder, VelocityMaps, VelocityNet
 from vaefast.nets.conditional import condition_size
+from vaefast.nets.second_stage import DEPTH, WIDTH
 from vaefast.nets.shapes import CodeShape, checked_latents, whole_number
 from vaefast.training.device import refuse_float64, resolve_device
 from vaefast.training.progress import make_progress
@@ -43,7 +44,7 @@ USUAL_OFFSET = 5.0
 SecondKind = Literal["vae", "flow", "mixture"]
 KINDS: tuple[SecondKind, ...] = get_args(SecondKind)
 """What a second stage may be."""
-SIZES = {"vae": (1024, 3), "flow": (512, 4), "flow on maps": (64, 2)}
+SIZES = {"vae": (WIDTH, DEPTH), "flow": (512, 4), "flow on maps": (64, 2)}
 """Width and depth of its networks, where none are given."""
 _FLAGS = ("second", "second_width", "second_depth")
 FLOW = StageSettings(steps=4_000, batch_size=512, lr=1e-3, betas=(0.9, 0.99), schedule="cosine", warmup_steps=200, ema=0.999)

@@ -34,6 +34,7 @@ from vaefast.nets.resnet import ResNetDecoder, ResNetEncoder
 from vaefast.nets.same import SameConv2d, SameConvTranspose2d
 from vaefast.nets.second_stage import SecondStageDecoder, SecondStageEncoder
 from vaefast.nets.sequential import LatentPredictor, SequentialDecoder, SequentialEncoder
+from vaefast.nets.stacked import StackedDecoder, StackedEncoder
 from vaefast.nets.velocity import VelocityNet
 from vaefast.nets.velocity_maps import VelocityMaps
 from vaefast.nets.wae import WAEDecoder, WAEEncoder, stride2_decoder, stride2_encoder
@@ -47,19 +48,22 @@ __all__ = ["FLOWS", "NETS", "SPATIAL", "BEGANDiscriminator", "BatchNorm", "BigGA
            "PlanarFlow", "RadialFlow", "ResNetDecoder", "ResNetEncoder", "ResidualDecoder", "ResidualEncoder",
            "ResidualGridDecoder", "ResidualGridEncoder", "ResidualVectorDecoder", "ResidualVectorEncoder", "SameConv2d",
            "SameConvTranspose2d", "SecondStageDecoder", "SecondStageEncoder", "SequentialDecoder", "SequentialEncoder",
-           "VelocityMaps", "VelocityNet", "WAEDecoder", "WAEEncoder", "ZhaoEncoder", "initialise_from_data", "nets_for",
-           "told_codes", "told_shape", "use_global_batch", "zhao_cifar_encoder"]
+           "StackedDecoder", "StackedEncoder", "VelocityMaps", "VelocityNet", "WAEDecoder", "WAEEncoder", "ZhaoEncoder",
+           "initialise_from_data", "nets_for", "told_codes", "told_shape", "use_global_batch", "zhao_cifar_encoder"]
 
-NetsName = Literal["infogan", "wae", "wae-stride2", "resnet", "biggan", "biggan-deep", "hinrichsen", "gamix", "residual"]
-NETS = {"infogan": (InfoGANEncoder, InfoGANDecoder), "wae": (WAEEncoder, WAEDecoder),
+NetsName = Literal["infogan", "infogan-stacked", "wae", "wae-stride2", "resnet", "biggan", "biggan-deep", "hinrichsen", "gamix",
+                   "residual"]
+NETS = {"infogan": (InfoGANEncoder, InfoGANDecoder), "infogan-stacked": (StackedEncoder, StackedDecoder),
+        "wae": (WAEEncoder, WAEDecoder),
         "wae-stride2": (stride2_encoder, stride2_decoder), "resnet": (ResNetEncoder, ResNetDecoder),
         "biggan": (partial(BigGANEncoder, arch="normal"), partial(biggan_decoder, arch="normal")),
         "biggan-deep": (BigGANEncoder, biggan_decoder), "hinrichsen": (HinrichsenEncoder, HinrichsenDecoder),
         "gamix": (GAMIXEncoder, GAMIXDecoder), "residual": (ResidualEncoder, ResidualDecoder)}
 """Encoder and decoder by name; each is built from (image_shape, latent_dim) and takes its own options by name.
 
-Every encoder knows `deterministic`. "wae" is Dai & Wipf's version of the WAE networks, "wae-stride2" Tolstikhin et al.'s own.
-"biggan" and "biggan-deep" are BigGAN's discriminator and generator as encoder and decoder, "hinrichsen" Hinrichsen's own VAE.
+Every encoder knows `deterministic`. "infogan-stacked" is "infogan" with the second stage's networks on it. "wae" is Dai & Wipf's
+version of the WAE networks, "wae-stride2" Tolstikhin et al.'s own. "biggan" and "biggan-deep" are BigGAN's discriminator and
+generator as encoder and decoder, "hinrichsen" Hinrichsen's own VAE.
 """
 SPATIAL = ("residual",)
 """Those that take a latent_dim of (c, h, w), too: maps of codes, which are flat outside."""

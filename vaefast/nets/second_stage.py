@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from vaefast.nets.layers import init_glorot
 
+WIDTH, DEPTH = 1024, 3
+"""Hidden layers of Dai & Wipf's."""
+
 
 class _DenseTrunk(nn.Module):
     def __init__(self, inputs: int, width: int, depth: int) -> None:
@@ -24,23 +27,25 @@ class _DenseTrunk(nn.Module):
 
 
 class SecondStageEncoder(nn.Module):
-    """Code z [B, k] -> (mu, log std) of u, [B, latent_dim] each. 2,305,152 parameters at k = latent_dim = 64.
+    """Code z [B, k] -> (mu, log std) of u, [B, latent_dim] each; mu alone if `deterministic`. 2,305,152 parameters at k =
+    latent_dim = 64.
 
     Source: Dai & Wipf's code, `build_encoder2`: depth times FC(width) + ReLU, then the heads read [z, t].
     """
 
     scale_param = "logstd"
 
-    def __init__(self, code_dim: int, latent_dim: int, width: int = 1024, depth: int = 3) -> None:
+    def __init__(self, code_dim: int, latent_dim: int, width: int = WIDTH, depth: int = DEPTH, *,
+                 deterministic: bool = False) -> None:
         super().__init__()
         self.trunk = _DenseTrunk(code_dim, width, depth)
         self.mean = nn.Linear(code_dim + width, latent_dim)
-        self.logstd = nn.Linear(code_dim + width, latent_dim)
+        self.logstd = None if deterministic else nn.Linear(code_dim + width, latent_dim)
         self.apply(init_glorot)
 
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, z: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         h = self.trunk(z)
-        return self.mean(h), self.logstd(h)
+        return self.mean(h) if self.logstd is None else (self.mean(h), self.logstd(h))
 
 
 class SecondStageDecoder(nn.Module):
@@ -51,7 +56,7 @@ class SecondStageDecoder(nn.Module):
 
     output = "linear"
 
-    def __init__(self, code_dim: int, latent_dim: int, width: int = 1024, depth: int = 3) -> None:
+    def __init__(self, code_dim: int, latent_dim: int, width: int = WIDTH, depth: int = DEPTH) -> None:
         super().__init__()
         self.trunk = _DenseTrunk(latent_dim, width, depth)
         self.mean = nn.Linear(latent_dim + width, code_dim)
