@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from vaefast import models
 from vaefast.api.adversary import AdversaryName, image_adversary
+from vaefast.api.base import Part
 from vaefast.api.images import ImageAutoencoder, networks
 from vaefast.api.perceptual import perceptual_term
+from vaefast.api.reading import Images
 from vaefast.api.second_stage import (
     SecondKind,
     TwoStageTraining,
@@ -64,6 +66,8 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
             as `vaefast.VAE` is, so that codes need not tell the class; encode, decode and reconstruct then take `condition`).
         second_gamma: a second VAE's decoder noise, as `gamma`.
         second_width, second_depth: hidden layers of its networks; 1024 and 3 of "vae", 512 and 4 of "flow" if None.
+        joint: train both stages together, by one ELBO (`vaefast.models.TwoStageVAE.loss`), in one stage called "joint": the
+            paper's control, which does no better than its first stage. second="vae" alone, without adversary or perceptual.
         adversary: "patchgan", or a discriminator module (images in [-1, 1] -> logits), that stage 1's reconstructions have to
             pass; a second player beside the VAE (see `vaefast.models.ImageAdversary`). None for none.
         adversarial_weight, perceptual, perceptual_weight: as for `vaefast.VAE`, of stage 1.
@@ -89,7 +93,7 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
                  gamma_init: float = 1.0, likelihood: Likelihood = "gaussian", second: SecondKind = "vae",
                  classes: int | None = None, condition_dim: int | None = None, conditioned: Conditioned = "second",
                  second_gamma: Gamma = "learned", second_width: int | None = None, second_depth: int | None = None,
-                 adversary: AdversaryName | nn.Module | None = None, adversarial_weight: TermWeight = 100.0,
+                 joint: bool = False, adversary: AdversaryName | nn.Module | None = None, adversarial_weight: TermWeight = 100.0,
                  perceptual: str | nn.Module | None = None, perceptual_weight: TermWeight = "adaptive",
                  net_options: Mapping[str, Any] | None = None) -> None:
         shape, (k, maps) = shape_of_data(image_shape, data_shape), checked_latents(latent_dim)
@@ -108,6 +112,13 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
                            perceptual=perceptual_term(perceptual, perceptual_weight),
                            standardiser=standardiser_for(shape, standardise), **told_first)
         width, depth = second_sizes(second, second_width, second_depth, maps=maps is not None)
-        super().__init__(first, build_second(maps or k, width, depth, kind=second, gamma=second_gamma, **told))
-        self.defaults = (StageSettings(epochs=400), *second_defaults(second, StageSettings(epochs=800)))
+        super().__init__(first, build_second(maps or k, width, depth, kind=second, gamma=second_gamma, **told), joint=joint)
+        of_second = () if joint else second_defaults(second, StageSettings(epochs=800))
+        self.defaults = (StageSettings(epochs=400), *of_second)
         self._settled = {**settled, "second_width": width, "second_depth": depth}
+
+    def _parts(self, data: Images, device: torch.device) -> list[Part]:
+        if not self.joint:
+            return super()._parts(data, device)
+        source = self._source(data, device)
+        return [("joint", self, lambda: source)]

@@ -53,10 +53,12 @@ class Preset:
     def stages_of(self, model: Model) -> tuple[StageSettings, ...]:
         """The stages' settings for a model."""
         of_loss = self._of(model.config().get("loss"))
-        second = model.config().get("second", "vae")
+        second, count = model.config().get("second", "vae"), len(model.defaults)  # both stages trained together are one
         if self.stages and second != self.model.get("second", "vae"):
-            return (self.stages[0], *([self.of_second[second]] if second in self.of_second else model.defaults[1:]))
-        return self.stages or tuple(override(settings, {**self.settings, **of_loss.settings}) for settings in model.defaults)
+            return (self.stages[0], *([self.of_second[second]] if second in self.of_second else model.defaults[1:]))[:count]
+        if self.stages:
+            return self.stages[:count]
+        return tuple(override(settings, {**self.settings, **of_loss.settings}) for settings in model.defaults)
 
 
 # Dai & Wipf's model in minutes; the tables of the works have it

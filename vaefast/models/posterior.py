@@ -61,6 +61,10 @@ class DiagonalGaussian:
         """log q(z|x) in nats of a code of each row, [B]."""
         return -(0.5 * ((z - self.mean) / self.std).square() + self.log_std + HALF_LOG_2PI).sum(1)
 
+    def entropy(self) -> Tensor:
+        """Entropy in nats of each row, [B]: E_q[-log q(z|x)]."""
+        return (self.log_std + 0.5 + HALF_LOG_2PI).sum(1)
+
     def sample_and_kl(self, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """A draw z [B, k] and KL(q(z|x) || N(0, I)) in nats [B], in one pass.
 

@@ -147,7 +147,12 @@ class VAE(ConditionalModel, NoiseLevel):
         detached, `gamma` and those of `collapse_terms`, such as `active_dimensions`.
         """
         posterior = self.encode(x, condition)
-        z, kl = posterior.sample_and_kl(generator)
+        return self.terms(x, *posterior.sample_and_kl(generator), condition) | collapse_terms(posterior, self.sync)
+
+    forward = loss
+
+    def terms(self, x: Tensor, z: Tensor, kl: Tensor, condition: Tensor | None = None) -> dict[str, Tensor]:
+        """Those of `loss` that are of codes z [B, k] drawn of q(z|x), and of its KL to the prior of codes in nats [B]."""
         raw = self._decode_raw(z, condition)
         reconstruction, kl = self._nll(self._units(x), raw).mean(), kl.mean()
         terms = {"loss": torch.addcmul(reconstruction, self.beta, kl), "reconstruction": reconstruction, "kl": kl}
@@ -160,9 +165,7 @@ class VAE(ConditionalModel, NoiseLevel):
             terms["loss"] = self.adversary.added(terms["loss"], terms["adversarial"], self.decoder)
         if self.likelihood == "gaussian":
             terms["gamma"] = self.gamma
-        return terms | collapse_terms(posterior, self.sync)
-
-    forward = loss
+        return terms
 
     def _nll(self, x: Tensor, raw: Tensor) -> Tensor:
         """The reconstruction term of each example [B], of what the decoder returned."""

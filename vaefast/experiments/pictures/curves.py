@@ -15,11 +15,14 @@ from vaefast.experiments.scoring.registry import RANKING, name_of
 from vaefast.files import write_atomically
 
 # Columns in this order; what else the log holds follows under its own name.
+_LATENT_STAGE_GAMMA = "gamma (std, in latent units)"
 _TITLES = {
     "loss": "loss (nats per image)",
     "reconstruction": "reconstruction (nats per image)",
     "kl": "KL (nats per image)",
     "gamma": "gamma (std on the [0, 1] scale)",
+    "kl_u": "KL of u (nats per image)",
+    "gamma_z": _LATENT_STAGE_GAMMA,
     "active_dimensions": "active dimensions",
     "kl_dimensions": "dimensions with a KL above 0.01 nats",
     "kl_largest": "largest KL of a dimension (nats)",
@@ -31,7 +34,6 @@ _TITLES = {
 _COORDINATES = {"stage", "step", "epoch", "seconds", "images_per_second", "memory_mb", "lr", "time", "share"}
 _RARE = {"mutual_information"}
 _HELD_OUT = "validation/"
-_LATENT_STAGE_GAMMA = "gamma (std, in latent units)"
 
 
 def draw_curves(records: Iterable[Mapping[str, Any]], path: str | os.PathLike[str]) -> Path:
