@@ -21,6 +21,7 @@ from vaefast.experiments.papers.dai_wipf import protocol
 from vaefast.experiments.papers.dai_wipf.claims import (
     of_full_dimension,
     of_gamma,
+    of_joint,
     of_kappa,
     of_manifolds,
     of_table1,
@@ -197,7 +198,7 @@ def _not_run(work: str) -> Iterator[tuple[str, Claim]]:
             yield from ((data, said) for said in of_table1({"preset": "paper", "rows": rows}))
         nothing: dict[str, Any] = {"rows": []}
         yield from (("celeba", said) for said in of_table2(nothing))
-        yield from (("mnist", said) for said in (*of_kappa(nothing), *of_gamma({})))
+        yield from (("mnist", said) for said in (*of_kappa(nothing), *of_joint(nothing), *of_gamma({})))
     for part in PAPERS[work].parts.values() if work != "gamix" else ():  # there is a record of every part of gamix
         if part.rows and part.columns and part.claims is not no_claims:
             for data in part.data or PAPERS[work].data[:1]:

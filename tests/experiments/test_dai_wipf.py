@@ -22,6 +22,8 @@ from vaefast.experiments.papers.dai_wipf import claims, printed, protocol
 from vaefast.experiments.papers.dai_wipf.paper import PAPER
 from vaefast.experiments.papers.plan import Study
 from vaefast.experiments.papers.tables import lines_of, shown, table
+from vaefast.experiments.request import Request
+from vaefast.nets import infogan
 from vaefast.training.settings import StageSettings, override
 
 ROWS = "two-stage,vae-fixed"
@@ -42,7 +44,7 @@ def study(tmp_path_factory, patch):
         small = {} if training.kind == "gan" else {"nets": "residual"}
         if training.kind in ("two-stage", "vae"):
             small["net_options"] = {"width": 4}
-        return {**found, "steps": (6, 8) if training.kind == "two-stage" else (6,),
+        return {**found, "steps": (6, 8) if training.kind == "two-stage" and training.name != "joint" else (6,),
                 "model_overrides": {**found["model_overrides"], "latent_dim": 4, **small}}
 
     patch.setitem(PAPERS, "dai-wipf", replace(PAPER, settings=few_steps))
@@ -83,6 +85,24 @@ def test_what_is_done_is_not_done_again_and_what_is_new_is_added(study, tmp_path
     assert model.stat().st_mtime_ns == before and json.loads(scores.read_text()) == was
     rows = {row["name"]: row for row in json.loads((out / "digits" / "table1.json").read_text())["rows"]}
     assert len(rows["wae-mmd"]["fd_classifier"]["values"]) == 2 and rows["wae-mmd"]["active_dimensions"] is None
+
+
+def test_the_controls_stand_beside_table_1s_own_models(study, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(study, out)
+    model = out / "digits" / "table1" / "two-stage" / "trial-01" / "model.safetensors"
+    before = model.stat().st_mtime_ns
+    assert reproduce(out, "joint") == 0
+    assert model.stat().st_mtime_ns == before
+    assert sorted(p.name for p in (out / "digits" / "joint").iterdir()) == ["joint", "vae-stacked"]
+    found = json.loads((out / "digits" / "joint.json").read_text())
+    rows, of_table1 = all_claims.by_name(found), all_claims.by_name(json.loads((out / "digits" / "table1.json").read_text()))
+    assert list(rows) == ["vae-learned", "vae-stacked", "joint", "two-stage"]
+    for name in ("vae-learned", "two-stage"):
+        assert rows[name]["fd_classifier"] == of_table1[name]["fd_classifier"] and rows[name]["minutes"] is not None
+    assert rows["joint"]["fd_classifier"]["mean"] > 0 and rows["joint"]["minutes"]["mean"] > 0
+    said = [c["text"] for c in json.loads((out / "claims.json").read_text())["digits"]]
+    assert len(said) == 17 and "training both stages together does not do what the second stage does" in said
 
 
 def test_a_cell_of_other_settings_is_refused(study, capsys):
@@ -134,11 +154,12 @@ def test_a_flow_and_the_best_gan_are_judged_as_the_paper_prints_them():
     assert claims.of_table1({"rows": rows})[5].holds is False
 
 
-@pytest.mark.parametrize("row", [r for r in (*protocol.TABLE1, *protocol.TABLE2) if r.training], ids=lambda r: r.name)
+@pytest.mark.parametrize("row", [r for r in (*protocol.TABLE1, *protocol.TABLE2, *protocol.JOINT[1:3]) if r.training],
+                         ids=lambda r: r.name)
 @pytest.mark.parametrize("preset", protocol.SAMPLES)
 @pytest.mark.parametrize("data", ["mnist", "cifar10", "celeba"])
 def test_every_protocol_is_one_that_training_takes(row, preset, data):
-    name = "table1" if row in protocol.TABLE1 else "table2"
+    name = "table1" if row in protocol.TABLE1 else "table2" if row in protocol.TABLE2 else "joint"
     found = protocol.options(row.training, name, preset, data)
     override(StageSettings(epochs=1), found["stage_overrides"])
     if (name, preset) == ("table1", "paper"):
@@ -156,6 +177,31 @@ def test_how_much_latent_dimensions_matter():
     assert said.holds and said.measured == "3 / 2 / 2 / 2 / 3, 1.5 times, against 4 / 2 / 2 / 4 / 8, 4 times"
     assert claims.of_kappa({"rows": rows("two-stage", (3, 2, 2, 2, 3))})[0].holds is None
     assert [(r.training.kind, r.stage) for r in protocol.KAPPA[::5]] == [("two-stage", 1), ("two-stage", 2), ("wae-mmd", 1)]
+
+
+@pytest.mark.parametrize("preset", protocol.SAMPLES)
+def test_the_controls_have_the_second_stages_networks_and_the_firsts_budget(preset):
+    asked = {row.name: Request(data_name="mnist", out="-", **protocol.options(row.training, "joint", preset, "mnist"))
+             for row in protocol.JOINT}
+    built = {name: run.build(one.kind, one.preset, (1, 28, 28), one.model_overrides) for name, one in asked.items()}
+    stages = {name: one.stages_from(one.preset.stages_of(built[name])) for name, one in asked.items()}
+    assert stages["joint"] == stages["vae-stacked"] == stages["two-stage"][:1]
+    count = {name: sum(p.numel() for p in model.parameters()) for name, model in built.items()}
+    assert count["joint"] == count["two-stage"]
+    left_out = (infogan.HIDDEN + 1) * built["joint"].latent_dim + 1  # the head of the first posterior's deviation, and gamma_z
+    assert count["two-stage"] - count["vae-stacked"] == left_out
+
+
+def test_the_controls_are_judged_as_other_rows():
+    def row(name, value):
+        return {"name": name, "fd_classifier": value and {"mean": value, "std": 0.1}}
+
+    rows = [row("vae-learned", 5.0), row("vae-stacked", 5.1), row("joint", 4.0), row("two-stage", 2.0)]
+    verdicts = [all_claims.verdict(c.as_dict()) for c in claims.of_joint({"rows": rows})]
+    assert verdicts == ["no", "yes", "yes", "yes"]
+    assert [c.holds for c in claims.of_joint({"rows": rows[:2]})] == [None, True, None, None]
+    rows[2] = row("joint", 2.1)
+    assert all_claims.verdict(claims.of_joint({"rows": rows})[2].as_dict()) == "cannot tell"
 
 
 @pytest.mark.parametrize(("a", "b", "said"), [

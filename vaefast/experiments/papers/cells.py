@@ -75,7 +75,7 @@ class Task:
 
     def folder(self, training: Training) -> Path:
         """Where the trials of a training lie."""
-        return self.study.out / self.paper.folder.format(data=self.data, part=self.name, training=training.name)
+        return self.study.out / self.paper.folder.format(data=self.data, part=training.part or self.name, training=training.name)
 
     def first_models(self, rows: Sequence[Row] | None = None) -> list[tuple[Row, Path]]:
         """The rows (the part's own) whose first trial ended, with its run folder."""

@@ -65,12 +65,14 @@ class Training:
         kind: as `vaefast train` calls it.
         model: arguments that differ from the preset's.
         stages: the same of the stages' settings.
+        part: whose folder it lies in, if not that of the part whose row it is: a training that several parts have is done once.
     """
 
     name: str
     kind: str
     model: dict[str, Any] = field(default_factory=dict)
     stages: dict[str, Any] = field(default_factory=dict)
+    part: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ TITLES = {
     "began": "BEGAN", "best-gan": "Best GAN, its authors' settings",
     "vae-bernoulli": "VAE, cross-entropy", "vae-fixed": "VAE, fixed gamma", "vae-learned": "VAE, learned gamma",
     "vae-flow": "VAE + flow", "wae-mmd": "WAE-MMD", "wae-gan": "WAE-GAN", "two-stage": "2-Stage VAE", "vae": "VAE",
+    "vae-stacked": "Larger VAE, both stages' networks", "joint": "Both stages trained together",
 }
 
 DATA = ("mnist", "fashion-mnist", "cifar10", "celeba")

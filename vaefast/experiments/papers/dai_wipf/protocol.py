@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vaefast.data import ImageSet
+from vaefast.experiments import presets
 from vaefast.experiments.papers.dai_wipf.printed import TITLES
 from vaefast.experiments.papers.plan import Row, Training, of_preset
 from vaefast.training.settings import PlayerSettings
@@ -17,7 +18,8 @@ def _row(name: str, training: Training | None, stage: int = 1, best_of: tuple[st
     return Row(name, TITLES[name], training, stage, best_of)
 
 
-TWO_STAGE = Training("two-stage", "two-stage")
+TWO_STAGE = Training("two-stage", "two-stage", part="table1")
+"""What tables 1 and 3, figures 1b and 2 and the controls share."""
 
 GANS = {"mm-gan": "mm", "ns-gan": "ns", "lsgan": "lsgan", "wgan": "wgan", "wgan-gp": "wgan-gp", "dragan": "dragan",
         "began": "began"}
@@ -60,12 +62,21 @@ def _kappa_row(name: str, kind: str, kappa: int, stage: int = 1) -> Row:
 KAPPA = tuple(_kappa_row(name, kind, kappa, stage) for name, kind, stage in (
     ("vae-learned", "two-stage", 1), ("two-stage", "two-stage", 2), ("wae-mmd", "wae-mmd", 1)) for kappa in KAPPAS)
 
+JOINT = (
+    _row("vae-learned", TWO_STAGE, stage=1),
+    _row("vae-stacked", Training("vae-stacked", "vae", {"nets": "infogan-stacked"})),
+    _row("joint", Training("joint", "two-stage", {"joint": True}), stage=2),
+    _row("two-stage", TWO_STAGE, stage=2),
+)
+"""The controls at the end of section 4, which have no table: the second stage's parameters without its training apart. Both are
+trained as long as the first stage."""
+
 FIGURE1A = (Training("gamma-learned", "vae", {"gamma": "learned"}, {"schedule": "constant"}),
             Training("gamma-fixed", "vae", {"gamma": 1.0}, {"schedule": "constant"}))
 
 
 def options(training: Training, table: str, preset: str, data: str) -> dict[str, Any]:
-    """Arguments of `vaefast.experiments.request.Request` for a training of "table1", "table2" or "fig1a".
+    """Arguments of `vaefast.experiments.request.Request` for a training of a part with rows, or of "fig1a".
 
     "paper" is the published protocol: 400 + 800 epochs on the grey sets, 1,000 + 2,000 on CIFAR-10 (said by an author on the
     repository of their code; the halving period is scaled with it), 70 + 70 with the WAE paper's networks. "quick" is
@@ -76,10 +87,13 @@ def options(training: Training, table: str, preset: str, data: str) -> dict[str,
         ArgumentError: no such preset.
     """
     of_preset(SAMPLES, preset)
-    two = training.kind == "two-stage"
+    two = training.kind == "two-stage" and not training.model.get("joint")
     gan = training.kind == "gan"  # which has its authors' settings at every length
     request: dict[str, Any] = {"kind": training.kind, "preset_name": "paper" if gan or preset == "paper" else "short"}
     model, stages = dict(training.model), dict(training.stages)
+    width = presets.TWO_STAGE[request["preset_name"]].model.get("second_width") if training.name == "vae-stacked" else None
+    if width is not None:
+        model["net_options"] = {"width": width}
     if preset == "smoke":
         request["steps"] = (300, 600) if two else (50,) if gan else (300,)
         if table == "table2":
