@@ -69,7 +69,8 @@ def test_bits_of_a_probability_and_of_a_density():
     lambda: vaefast.VAE((1, 12, 12), 2, nets="residual", likelihood="squared"),
     lambda: vaefast.VAE((1, 12, 12), 2, nets="residual", flow="planar"),
     lambda: vaefast.WAE((1, 12, 12), 2, nets="residual"),
-    lambda: vaefast.GAN((1, 28, 28))])
+    lambda: vaefast.GAN((1, 28, 28)),
+    lambda: vaefast.TwoStageVAE((1, 12, 12), 2, nets="residual", second_width=8, joint=True)])  # another prior than N(0, I)
 def test_what_has_no_density_has_no_bound(make):
     assert likelihood_bound(make(), torch.rand(5, 1, 12, 12), seed=0) == {}
 

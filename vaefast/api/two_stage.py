@@ -66,8 +66,8 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
             as `vaefast.VAE` is, so that codes need not tell the class; encode, decode and reconstruct then take `condition`).
         second_gamma: a second VAE's decoder noise, as `gamma`.
         second_width, second_depth: hidden layers of its networks; 1024 and 3 of "vae", 512 and 4 of "flow" if None.
-        joint: train both stages together, by one ELBO (`vaefast.models.TwoStageVAE.loss`), in one stage called "joint": the
-            paper's control, which does no better than its first stage. second="vae" alone, without adversary or perceptual.
+        joint: train both stages together, by one ELBO (`vaefast.models.TwoStageVAE.loss`), in one stage called "joint": a control
+            of the paper's, which reports that it does no better than a VAE. second="vae" alone, without adversary or perceptual.
         adversary: "patchgan", or a discriminator module (images in [-1, 1] -> logits), that stage 1's reconstructions have to
             pass; a second player beside the VAE (see `vaefast.models.ImageAdversary`). None for none.
         adversarial_weight, perceptual, perceptual_weight: as for `vaefast.VAE`, of stage 1.

@@ -28,9 +28,9 @@ class Preset:
     """A model's kind and arguments and its stages' settings, with a line that says what they are for.
 
     Without `stages`, these are the model's own `defaults`, which depend on its arguments, with `settings` in their places. A
-    model with one of the losses in `of_loss` has what stands there besides, and one with a second stage of another kind than the
-    preset's is trained in it as `of_second` says, or as that kind is. `of_large` are arguments for images of colour, or of sides
-    above 32.
+    model of fewer stages has the first of `stages`. One with one of the losses in `of_loss` has what stands there besides, and
+    one with a second stage of another kind than the preset's is trained in it as `of_second` says, or as that kind is.
+    `of_large` are arguments for images of colour, or of sides above 32.
     """
 
     about: str

@@ -24,7 +24,7 @@ class TwoStageVAE(TwoStages, Autoencoder):
         second: VAE, `FlowMatching` or `Mixture` on codes [k], where k is `first.latent_dim`. Of the same classes or
             vectors, if `first` is conditioned on some.
         joint: the two are trained together, by one `loss`, which the model returns when it is called with a batch. For a second
-            stage that is a VAE, and a first one without a condition, a flow or an adversary.
+            stage that is a VAE, and a first one without a condition, a flow, an adversary or a perceptual term.
 
     Everything but training (encode, decode, reconstruct, sample) runs in eval mode, whatever mode the modules are in:
     samples that depend on their batch's statistics are not samples of the model.

@@ -24,9 +24,10 @@ FEW_IMAGES, FEW_SAMPLES = 100, 8
 def likelihood_bound(model: api.ImageModel, images: Any, seed: int, most: int = IMAGES * SAMPLES) -> dict[str, float]:
     """The bound of test images [N, C, H, W] or a set, "likelihood_bound" with its standard error over images, their number and
     that of the draws, and "bits_per_dimension". Nothing of a model whose codes or images have no density: a WAE's, a squared
-    error, a flow of the encoder's. Of at most so many decoded codes as `most`, but for 8 of each of 100 images."""
-    likelihood = getattr(model.first, "likelihood", "squared")
-    if not infers(model) or likelihood == "squared" or not hasattr(model.first, "log_likelihood"):
+    error, a flow of the encoder's; nor of two stages that were trained together, as their codes have another prior than N(0, I).
+    Of at most so many decoded codes as `most`, but for 8 of each of 100 images."""
+    likelihood, joint = getattr(model.first, "likelihood", "squared"), getattr(model, "joint", False)
+    if joint or not infers(model) or likelihood == "squared" or not hasattr(model.first, "log_likelihood"):
         return {}
     few = getattr(model.first, "autoregressive", False)
     chosen = spread_over(images, FEW_IMAGES if few else min(IMAGES, max(FEW_IMAGES, most // FEW_SAMPLES)))

@@ -91,8 +91,8 @@ def options(training: Training, table: str, preset: str, data: str) -> dict[str,
     gan = training.kind == "gan"  # which has its authors' settings at every length
     request: dict[str, Any] = {"kind": training.kind, "preset_name": "paper" if gan or preset == "paper" else "short"}
     model, stages = dict(training.model), dict(training.stages)
-    width = presets.TWO_STAGE[request["preset_name"]].model.get("second_width") if training.name == "vae-stacked" else None
-    if width is not None:
+    width = presets.TWO_STAGE[request["preset_name"]].model.get("second_width")
+    if model.get("nets") == "infogan-stacked" and width is not None:
         model["net_options"] = {"width": width}
     if preset == "smoke":
         request["steps"] = (300, 600) if two else (50,) if gan else (300,)
