@@ -155,7 +155,7 @@ def test_pictures_of_the_pages_are_light():
     assert sum(sizes) < 4e6 and max(sizes) < 400e3
 
 
-@pytest.mark.parametrize("kept", [*(f"{name}-quick" for name in PAPERS), "dai-wipf-paper", "dai-wipf-tenth"])
+@pytest.mark.parametrize("kept", [*(f"{name}-quick" for name in PAPERS), "dai-wipf-paper", "dai-wipf-tenth", "dai-wipf-half"])
 def test_what_is_kept_of_a_paper_is_told_as_then(kept, tmp_path):
     """Records of the parts give the tables and claims that lie beside them."""
     paper, folder, told = PAPERS[kept.rpartition("-")[0]], ROOT / "docs/results" / kept, {}
@@ -206,6 +206,22 @@ def test_the_published_budget_is_the_measured_one():
     seconds = [last["stage1"]["seconds"], last["stage2"]["seconds"] - last["stage1"]["seconds"]]
     assert "{:.1f} minutes of stage 1 and {:.1f} of\nstage 2".format(*(s / 60 for s in seconds)) in page
     assert "took {:.1f} + {:.1f} s".format(*seconds) in (ROOT / "docs/gpu.md").read_text()
+
+
+def test_the_controls_are_the_measured_ones():
+    folder, page = ROOT / "docs/results/dai-wipf-half", (ROOT / "docs/results/dai-wipf.md").read_text()
+    assert (folder / "claims.md").read_text() in page and (folder / "mnist/joint.md").read_text() in page
+    calls = [json.loads(line) for line in (folder / "calls.jsonl").read_text().splitlines()]
+    assert all((call["part"], call["preset"], call["share"], call["threads"]) == ("joint", "quick", 0.5, 1) for call in calls)
+    assert f"{sum(call['seconds'] for call in calls) / 60:.1f} minutes of one core" in " ".join(page.split())
+    joint, apart = (json.loads((folder / f"mnist/{name}-evaluation.json").read_text()) for name in ("joint", "two-stage"))
+    for words in ("MMD² of q(u) to it is {0[mmd/stage2]:.3g}, and {1[mmd/stage2]:.0e} ",
+                  "score {0[fd_classifier/reconstructions]:.3g} with",
+                  "and {0[fd_classifier/reconstructions_both_stages]:.3g} with",
+                  "({1[fd_classifier/reconstructions]:.3g} and {1[fd_classifier/reconstructions_both_stages]:.3g} where it",
+                  "({0[fd_classifier/stage2]:.3g} and {1[fd_classifier/stage1]:.3g})",
+                  "{0[fd_classifier/stage2]:.3g} and 12.0, against {1[fd_classifier/stage2]:.3g}"):
+        assert words.format(joint, apart) in " ".join(page.split()), words
 
 
 def test_gamix_is_the_measured_one():
