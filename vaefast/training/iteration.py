@@ -14,6 +14,7 @@ from vaefast.errors import ArgumentError
 from vaefast.models.doors import inside
 from vaefast.models.player import COMPILED, Player
 from vaefast.training.batches import StageBatches
+from vaefast.training.convolutions import right_convolutions
 from vaefast.training.dense import fast_dense
 from vaefast.training.device import MODES, autocast
 from vaefast.training.distributed import World, averaged_over_processes
@@ -70,6 +71,7 @@ class Iteration:
         self._step = 0
         self._captures = capture
         self._dense = nullcontext() if compile else fast_dense(device, precision)
+        self._convolutions = right_convolutions(device, precision)
         # by pattern of turns: iterations that still run before one is captured, and the captured ones
         self._warm_up: dict[Pattern, int] = {}
         self._graphs: dict[Pattern, torch.cuda.CUDAGraph] = {}
@@ -127,7 +129,7 @@ class Iteration:
             for _ in range(player.updates if comes else 0):
                 if player.new_batch or batch is None:
                     batch = next(draws)
-                with self._dense:
+                with self._dense, self._convolutions:
                     turn.update(batch, self.group)
                 bad = torch.maximum(bad, turn.bad)
         if self._finish is not None and batch is not None:
