@@ -52,10 +52,13 @@ class FeatureClassifier(nn.Module):
 
     Attributes:
         info: what is known about these weights: "version" and, once measured, "test_accuracy" and more.
+        reduction: pixels a side of the last maps' cells.
 
     Raises:
         ArgumentError: a shape or a number of classes outside these ranges.
     """
+
+    reduction = 8
 
     def __init__(self, image_shape: tuple[int, ...], classes: int) -> None:
         super().__init__()

@@ -58,11 +58,29 @@ class PerceptualLoss(WeightedTerm):
 
     def term(self, images: Tensor, x: Tensor) -> Tensor:
         """Mean over the batch of the distance of reconstructions [B, C, H, W] in [0, 1] and images x (uint8 or in [0, 1])."""
+        x = as_float(x, images.dtype)
+        if self.training:
+            images, x = self._shifted(images, x)
         made = self._features(images)
         with torch.no_grad():
-            real = self._features(as_float(x, images.dtype))
+            real = self._features(x)
         weights = getattr(self._held[0], "layer_weights", None) or [None] * len(made)
         return torch.stack([_distance(a, b, w) for a, b, w in zip(made, real, weights, strict=True)]).sum()
+
+    def _shifted(self, *images: Tensor) -> list[Tensor]:
+        """All images moved round by the same random number of pixels, less than the network's `reduction` a side.
+
+        A network that halves its maps sees less of a pattern with the period of its cells than of any other, and reconstructions
+        would fill with it; moved, they have it in other places of the cells each time.
+        """
+        cells = getattr(self._held[0], "reduction", 1) if self._held else 1
+        if cells == 1:
+            return list(images)
+        for axis in (-1, -2):
+            size, device = images[0].shape[axis], images[0].device
+            places = (torch.arange(size, device=device) + torch.randint(cells, (1,), device=device)) % size
+            images = tuple(x.index_select(axis, places) for x in images)
+        return list(images)
 
     def _features(self, images: Tensor) -> list[Tensor]:
         if not self._held:
