@@ -89,6 +89,29 @@ def test_a_classifier_gives_its_convolutions():
     assert float(PerceptualLoss(network).term(torch.rand(3, 1, 28, 30), torch.rand(3, 1, 28, 30))) > 0
 
 
+class EverySecond(nn.Module):
+    """Sees every second pixel alone."""
+
+    reduction = 2
+
+    def forward(self, x):
+        return torch.cat([x[..., ::2, ::2], torch.ones_like(x[..., ::2, ::2])], 1)
+
+
+def test_patterns_of_the_period_of_the_networks_cells_are_seen():
+    x = torch.rand(4, 1, 8, 9)
+    made = x.clone()
+    made[..., 1::2, 1::2] = 1 - made[..., 1::2, 1::2]  # where the network does not look
+    loss = PerceptualLoss(EverySecond())
+    torch.manual_seed(0)
+    terms = [float(loss.term(made, x)) for _ in range(40)]
+    assert min(terms) < 1e-3 < max(terms) and sum(t > 0.01 for t in terms) >= 4  # a quarter of the places, but for the seam
+    assert all(float(loss.term(x, x)) == 0 for _ in range(8))
+    torch.manual_seed(0)
+    assert [float(loss.term(made, x)) for _ in range(40)] == terms
+    assert [float(loss.eval().term(made, x)) for _ in range(8)] == [0] * 8  # a held-out loss is always the same
+
+
 def small_vae(**options):
     decoder = nn.Sequential(nn.Linear(2, 12), nn.Tanh(), nn.Linear(12, 3 * 7 * 9), nn.Unflatten(1, (3, 7, 9)), nn.Sigmoid())
     return VAE(nn.Sequential(nn.Flatten(), nn.Linear(3 * 7 * 9, 4)), decoder, data_shape=(3, 7, 9), latent_dim=2, gamma=0.5,
