@@ -38,7 +38,8 @@ def test_preset_quick_is_the_measured_one():
 
 
 MINUTES = (*((f"two-stage-mnist-seeds/five-epochs-{s}", f"MNIST, 5 epochs, seed {s}") for s in range(2)),
-           *((f"two-stage-mnist-seeds/four-minutes-{s}", f"MNIST, 4.2 epochs, seed {s}") for s in range(3)))
+           *((f"two-stage-mnist-seeds/four-minutes-{s}", f"MNIST, 4.2 epochs, seed {s}") for s in range(3)),
+           ("two-stage-mnist-seeds/eleven-epochs-0", "MNIST, 11 epochs, seed 0"))
 """Files of scores, beside them those of times, and their rows."""
 
 
@@ -56,13 +57,14 @@ def test_samples_in_minutes_are_the_measured_ones(name, words):
 def test_other_samples_in_minutes_are_the_measured_ones():
     page = (ROOT / "docs/results/minutes.md").read_text()
     for name, words in (("two-stage-mnist-classes", "MNIST with labels"), ("two-stage-fashion-32-dimensions", "Fashion-MNIST"),
+                        ("two-stage-fashion-perceptual", "Fashion-MNIST, 32 latent dimensions, `--perceptual"),
                         ("demo", "UCI digits, the demo"), ("two-stage-cifar10-maps", "CIFAR-10")):
         found = json.loads((ROOT / "docs/results" / name / "evaluation.json").read_text())
         row = next(line for line in page.splitlines() if line.startswith(f"| {words}"))
         shown = (found["fd_classifier/stage2"], found["fd_classifier/reconstructions"])
         assert " | ".join(f"{value:.3g}" for value in shown) in row and f"| {found['limit_ratio']:.2f} |" in row
     folder = ROOT / "docs/results/two-stage-lfw"
-    for run in ("", "short-"):
+    for run in ("", "short-", "shortest-"):
         lfw, of_lfw = (json.loads((folder / f"{run}{name}.json").read_text()) for name in ("evaluation", "last-record"))
         shown = " | ".join(f"{lfw[f'fd_exemplar/{name}']:.3g}"
                            for name in ("stage2", "reconstructions", "training_reconstructions"))
@@ -71,6 +73,10 @@ def test_other_samples_in_minutes_are_the_measured_ones():
     trained, fitted = last["stage1"]["seconds"] / 60, (last["stage2"]["seconds"] - last["stage1"]["seconds"]) / 60
     assert f"| {trained + fitted:.1f}, " in page and f"{trained:.1f} minutes of training and {fitted:.1f} of fitting" in page
     assert f"{last['stage2']['components']} Gaussians" in page
+    folder = ROOT / "docs/results/two-stage-fashion-perceptual"
+    records, network = (json.loads((folder / f"{name}.json").read_text()) for name in ("last-record", "exemplar-network"))
+    assert f"| {(records['stage2']['seconds'] + network['train_seconds']) / 60:.1f} | both" in page
+    assert f"{network['train_seconds']:.1f} seconds, counted" in page
     classes = json.loads((ROOT / "docs/results/two-stage-mnist-classes/evaluation.json").read_text())
     last = json.loads((ROOT / "docs/results/two-stage-mnist-classes/last-record.json").read_text())
     page = " ".join(page.split())
