@@ -30,6 +30,17 @@ def test_lists_of_tensors(parts):
     assert all(torch.equal(a, b) for a, b in zip(one, two))
 
 
+def test_gradients_unscaled_together(parts):
+    tensors = [torch.tensor([2.0, -4.0]), torch.ones(2, 2, dtype=torch.float64)]
+    found_inf = torch.zeros(())
+    torch_private.unscale_all(tensors, torch.tensor(0.5), found_inf)
+    assert tensors[0].tolist() == [1.0, -2.0] and (tensors[1] == 0.5).all() and found_inf == 0
+    for bad in (torch.nan, torch.inf):
+        found_inf.zero_()
+        torch_private.unscale_all([torch.ones(3), torch.tensor([1.0, bad])], torch.tensor(0.5), found_inf)
+        assert found_inf == 1
+
+
 def test_dense_layer(parts):
     x, weight, bias = torch.randn(5, 3), torch.randn(4, 3), torch.randn(4)
     torch.testing.assert_close(torch_private.onednn_linear(x, weight, bias), x @ weight.T + bias)

@@ -69,6 +69,17 @@ def copy_all(tensors: Tensors, others: Tensors) -> None:
             x.copy_(y)
 
 
+def unscale_all(tensors: Tensors, inverse: Tensor, found_inf: Tensor) -> None:
+    """Multiply every tensor by `inverse`, in place; `found_inf` becomes 1 if one is not finite."""
+    if not has("_amp_foreach_non_finite_check_and_unscale_"):
+        for x in tensors:
+            found_inf.masked_fill_(~torch.isfinite(x).all(), 1.0)
+            x.mul_(inverse)
+        return
+    for dtype in {x.dtype for x in tensors}:
+        torch._amp_foreach_non_finite_check_and_unscale_([x for x in tensors if x.dtype == dtype], found_inf, inverse)
+
+
 # The number of the current stream, without an object around it: a microsecond of a small op's few. Without it the object's.
 
 

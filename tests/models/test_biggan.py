@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -104,6 +106,26 @@ def test_truncated_codes():
             model.prior(2, truncation=truncation)
     with pytest.raises(ArgumentError, match="normal codes"):
         make(z="uniform").prior(2, truncation=0.5)
+
+
+@pytest.mark.parametrize("truncation", [0.7, 6.0])
+def test_truncated_codes_of_an_apple_gpu_are_drawn_in_float32_of_the_same_distribution(monkeypatch, truncation):
+    """A stand-in: what is asked of an Apple GPU is drawn on the CPU, which takes the quantiles of the distribution for draws."""
+    n, asked = 50_000, []
+
+    def rand(*shape, device, dtype, generator):
+        asked.append((device.type, dtype))
+        return torch.arange(n, dtype=dtype)[:, None] / n
+
+    monkeypatch.setattr(torch, "rand", rand)
+    like = SimpleNamespace(device=torch.device("mps"), dtype=torch.float32)
+    model = SimpleNamespace(z="normal", latent_dim=1, lambda_=like)
+    z = BigGAN.prior(model, n, None, truncation)
+    assert asked == [("mps", torch.float32)] and z.abs().max() <= truncation and z[0] == -truncation
+    normal = torch.distributions.Normal(0.0, 1.0)
+    low = normal.cdf(torch.tensor(-truncation, dtype=DOUBLE))
+    share = (normal.cdf(z.double()) - low) / (1 - 2 * low)
+    torch.testing.assert_close(share, torch.arange(n, dtype=DOUBLE)[:, None] / n, rtol=0, atol=1e-6)
 
 
 def test_samples_are_in_zero_to_one_and_of_the_classes_in_turn():

@@ -62,9 +62,9 @@ def test_players_are_captured(Duel):
         torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-4)
 
 
-def test_bf16_and_tf32_follow_fp32():
+def test_half_precisions_and_tf32_follow_fp32():
     plain = losses(fit(steps=100))
-    for precision in ("bf16", "tf32"):
+    for precision in ("bf16", "fp16", "tf32"):
         assert losses(fit(steps=100, precision=precision)) == pytest.approx(plain, rel=0.02)
 
 

@@ -178,7 +178,7 @@ class Model(Draws, nn.Module):
                 The last stage may get more epochs or steps than before.
             seed: of noise and order.
             device: "auto", "cpu", "cuda", "cuda:1", ...
-            precision: "auto", "fp32", "bf16" (autocast of the networks) or "tf32".
+            precision: "auto", "fp32", "bf16" or "fp16" (autocast of the networks, fp16 with a scaled loss), or "tf32".
             progress: show a progress bar, or lines where there is no terminal.
             callbacks, compile, channels_last, deterministic, sync, log_every, checkpoint_seconds: see `vaefast.Trainer`.
             validation: held-out data, as `data` (with their labels, or as (data, condition), where the model is conditioned), or

@@ -20,7 +20,8 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     export.add_argument("--what", type=words, metavar="P[,P]",
                         help="of encoder, decoder, second-stage, sampler (default: all that the model has)")
     export.add_argument("--out", required=True, metavar="DIR", help="new folder for the files and export.json")
-    export.add_argument("--steps", type=int, metavar="N", help="of the solver, where the second stage is a flow (default: 10)")
+    export.add_argument("--steps", type=int, metavar="N",
+                        help="of the solver of a second stage that is a flow (default: as in sampling)")
     export.add_argument("--networks", metavar="SPEC", help=NETWORKS)
     export.set_defaults(call=_run)
 

@@ -31,7 +31,7 @@ class Request:
         model_overrides: arguments of the model that replace the preset's; `networks` among them names what makes networks of the
             user's own, with `network_options`.
         seed, device, resume: as for `Model.fit`.
-        precision: "auto", "fp32", "bf16" (autocast of the networks) or "tf32".
+        precision: "auto", "fp32", "bf16" or "fp16" (autocast of the networks, fp16 with a scaled loss), or "tf32".
         start_from: weights to begin with: a run folder, or RUN/checkpoints/last-good.
         trainer: options of `vaefast.Trainer`, and `augment` of `fit`.
         command: the command line, for config.json.

@@ -16,7 +16,7 @@ from vaefast.training.distributed import world
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.storage import write_json
 
-_COORDINATES = ("stage", "step", "epoch", "seconds", "lr", "images_per_second", "memory_mb", "share")
+_COORDINATES = ("stage", "step", "epoch", "seconds", "lr", "loss_scale", "images_per_second", "memory_mb", "share")
 
 
 def seed_of(seed: int, trial: int) -> int:

@@ -73,7 +73,7 @@ def export(model: Model | str | os.PathLike[str], out: str | os.PathLike[str], *
             `torch.export.load`), "safetensors" (the whole model, model.safetensors and model.json, for `vaefast.load`); one or
             several.
         what: of "encoder", "decoder", "second-stage" and "sampler", for graphs; None: all that the model has.
-        steps: of the solver, where the second stage is a flow; 10, as `sample` has, if None. Each step is in the graph, twice.
+        steps: of the solver, where the second stage is a flow; `sample`'s default if None. Each step is in the graph, twice.
         networks: of a folder, as for `vaefast.load`.
 
     Returns:

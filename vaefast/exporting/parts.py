@@ -22,11 +22,10 @@ from vaefast.exporting.modules import (
 )
 from vaefast.exporting.values import Value
 from vaefast.models.condition import is_conditional
+from vaefast.models.flow_matching import STEPS
 
 PartName = Literal["encoder", "decoder", "second-stage", "sampler"]
 PARTS: tuple[PartName, ...] = get_args(PartName)
-STEPS = 10
-"""Of a flow's solver, as of `vaefast.models.FlowMatching.decode`."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def parts_of(model: Model, steps: int | None = None) -> tuple[dict[PartName, Par
 
     Args:
         model: any; its weights are shared, not copied.
-        steps: of the solver of a second stage that is a flow; 10 if None.
+        steps: of the solver of a second stage that is a flow; `sample`'s default if None.
 
     Raises:
         ArgumentError: `steps` of a model that has no flow, or fewer than 1.

@@ -22,6 +22,8 @@ from vaefast.models.ode import integrate
 from vaefast.models.standardiser import Standardiser
 from vaefast.nets.shapes import whole_number
 
+STEPS = 10
+"""Of the solver, between codes and N(0, I), where nothing is said."""
 EXACT_DIMENSIONS = 64
 """Up to so many, `log_prob` takes the divergence as it is; beyond, by Hutchinson's estimate."""
 
@@ -104,7 +106,7 @@ class FlowMatching(nn.Module):
         return torch.randn(n, self.latent_dim, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
 
     @torch.no_grad()
-    def sample(self, n: int, generator: torch.Generator | None = None, *, steps: int = 10, solver: str = "heun",
+    def sample(self, n: int, generator: torch.Generator | None = None, *, steps: int = STEPS, solver: str = "heun",
                condition: Any = None, guidance: float = 1.0) -> Tensor:
         """n codes, [n, k]: `decode` of draws from N(0, I), of classes where `condition` says so: one for all, or n of them; None:
         of classes drawn by their shares. Of vectors, which have to be given, likewise."""
@@ -117,7 +119,7 @@ class FlowMatching(nn.Module):
 
     @takes_codes
     @torch.no_grad()
-    def decode(self, u: Tensor, *, steps: int = 10, solver: str = "heun", labels: Tensor | None = None,
+    def decode(self, u: Tensor, *, steps: int = STEPS, solver: str = "heun", labels: Tensor | None = None,
                guidance: float = 1.0) -> Tensor:
         """Codes of u [B, k], carried from t = 0 to 1.
 
@@ -132,7 +134,7 @@ class FlowMatching(nn.Module):
 
     @takes_images
     @torch.no_grad()
-    def encode(self, z: Tensor, *, steps: int = 10, solver: str = "heun", labels: Tensor | None = None) -> Tensor:
+    def encode(self, z: Tensor, *, steps: int = STEPS, solver: str = "heun", labels: Tensor | None = None) -> Tensor:
         """u of codes z [B, k]: the way back from t = 1 to 0."""
         with evaluating(self):
             return self._carry((z - self.mean) / self.std, 1.0, 0.0, steps, solver, self._guided(labels, 1.0))

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from vaefast.collectives import all_rows, all_sum
 from vaefast.errors import ArgumentError
 
 
@@ -19,20 +20,12 @@ def processes() -> int:
 
 def global_mean(x: Tensor) -> Tensor:
     """Mean over the processes of their tensors, with gradients to all of them."""
-    if processes() == 1:
-        return x
-    from torch.distributed.nn.functional import all_reduce
-
-    return all_reduce(x) / processes()
+    return x if processes() == 1 else all_sum(x) / processes()
 
 
 def global_rows(x: Tensor) -> Tensor:
     """The rows of all processes' tensors, one process after the other, with gradients to all of them."""
-    if processes() == 1:
-        return x
-    from torch.distributed.nn.functional import all_gather
-
-    return torch.cat(all_gather(x.contiguous()))
+    return x if processes() == 1 else all_rows(x)
 
 
 def own_rows(x: Tensor, draw: Callable[[torch.Size], Tensor]) -> Tensor:

@@ -94,7 +94,8 @@ def _over_ranks(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The three moments of all ranks' rows together."""
     import torch.distributed as dist
-    from torch.distributed.nn.functional import all_reduce
+
+    from vaefast.collectives import all_sum
 
     k, rank, world = mean.shape[0], dist.get_rank(group), dist.get_world_size(group)
     if rank < 0:
@@ -102,7 +103,7 @@ def _over_ranks(
     mine = torch.cat([mean.new_full((1,), rows), mean, between, within])
     # A slot for every rank: a sum with zeros is exact, so all ranks merge the same numbers in the same order.
     slots = torch.nn.functional.pad(mine[None], (0, 0, rank, world - 1 - rank))
-    counts, means, betweens, withins = all_reduce(slots, group=group).split([1, k, k, k], dim=1)
+    counts, means, betweens, withins = all_sum(slots, group).split([1, k, k, k], dim=1)
     share = counts / counts.sum()
     mean = (share * means).sum(0)
     between = (share * (betweens + (means - mean) ** 2)).sum(0)

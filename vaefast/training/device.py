@@ -13,7 +13,7 @@ from torch import nn
 from vaefast.errors import ArgumentError, DeviceError
 from vaefast.float32 import float32_products
 
-Precision = Literal["auto", "fp32", "bf16", "tf32"]
+Precision = Literal["auto", "fp32", "bf16", "fp16", "tf32"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 Mode = Literal["auto", "on", "off"]
 """Of what is done where it gains something: compilation, NHWC order."""
@@ -58,20 +58,28 @@ def cpu_info() -> str:
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Precision:
-    """"fp32", "bf16" or "tf32"; "auto" is bf16 where the hardware multiplies in it (CUDA from sm_80, CPUs with AMX).
+    """"fp32", "bf16", "fp16" or "tf32"; "auto" is bf16 where the hardware multiplies in it (CUDA from sm_80, CPUs with AMX), fp16
+    on older GPUs with tensor cores (from sm_70), else fp32.
 
     "tf32" (GPUs from sm_80) keeps float32 tensors and rounds the factors of matrix products to 10 bits.
+
+    Raises:
+        ArgumentError: not the name of a precision, or one that the device does not have.
     """
     if precision not in PRECISIONS:
         raise ArgumentError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}.")
     if precision == "tf32" and device.type != "cuda":
         raise ArgumentError("precision is 'tf32', which only CUDA GPUs have; use fp32 or bf16.")
+    if precision == "fp16" and device.type == "mps":
+        raise ArgumentError("precision is 'fp16', whose scaled loss is for CUDA GPUs and CPUs; use fp32 or bf16.")
     if precision != "auto":
         return precision
     if device.type == "mps":  # bf16 there depends on the version of macOS
         return "fp32"
-    fast = "amx_bf16" in cpu_info() if device.type == "cpu" else torch.cuda.get_device_capability(device) >= (8, 0)
-    return "bf16" if fast else "fp32"
+    if device.type == "cpu":
+        return "bf16" if "amx_bf16" in cpu_info() else "fp32"
+    capability = torch.cuda.get_device_capability(device)
+    return "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "fp32"
 
 
 def memory_format(channels_last: str, device: torch.device, precision: str) -> torch.memory_format:
@@ -114,5 +122,6 @@ def matmul_precision(precision: str) -> AbstractContextManager[None]:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """bf16 autocast of the networks when precision is "bf16"; losses and gamma stay float32 in the models."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    """Autocast of the networks when precision is "bf16" or "fp16"; losses and gamma stay float32 in the models."""
+    half = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, half, enabled=precision in ("bf16", "fp16"))

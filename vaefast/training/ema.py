@@ -41,9 +41,10 @@ class WeightAverage:
         self._value = value
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Take in the weights."""
-        lerp_all(self.average, self.live, self._value if self._share is None else self._share)
+    def update(self, skip: Tensor | None = None) -> None:
+        """Take in the weights; not where `skip` is 1: there was no step."""
+        share = self._value if self._share is None else self._share
+        lerp_all(self.average, self.live, share if skip is None else share * (1.0 - skip))
 
     @torch.no_grad()
     def apply(self) -> None:

@@ -38,7 +38,11 @@ def make_optimizer(player: Player, settings: PlayerSettings, device: torch.devic
         return TensorFlowRMSprop(groups, **common, decay=settings.betas[1], eps=settings.eps)
     if settings.optimizer == "rmsprop":
         return torch.optim.RMSprop(groups, **common, alpha=settings.betas[1], eps=settings.eps, capturable=cuda)
-    return torch.optim.SGD(groups, **common, momentum=settings.betas[0], fused=fused)
+    sgd = torch.optim.SGD(groups, **common, momentum=settings.betas[0], fused=fused)
+    if settings.betas[0]:
+        for p in player.parameters.values():  # a first step that is skipped would leave them as they came from memory
+            sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
+    return sgd
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

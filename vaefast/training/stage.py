@@ -48,7 +48,7 @@ class Stage:
 
 
 _SHOWN_APART = ("stage", "step", "epoch", "seconds", "images_per_second", "memory_mb")
-RECORD = (*_SHOWN_APART, "lr", "warning", "warning_over")
+RECORD = (*_SHOWN_APART, "lr", "loss_scale", "warning", "warning_over")
 """What every record has of its own; no term and no score may be called so."""
 
 
@@ -57,8 +57,9 @@ class History:
     """What training logged: one record for every `log_every` steps, each the mean over those steps, and one wherever the stage
     was scored, or a callback wanted one (`Callback.due`).
 
-    A record holds `stage`, `step`, `epoch`, `seconds`, `lr`, `images_per_second`, `memory_mb` and the module's terms
-    ("player/term" where there are several players); `warning` and `warning_over` where a trouble was noticed, or had passed.
+    A record holds `stage`, `step`, `epoch`, `seconds`, `lr` (in fp16 also `loss_scale`), `images_per_second`, `memory_mb` and the
+    module's terms ("player/term" where there are several players); `warning` and `warning_over` where a trouble was noticed, or
+    had passed.
     """
 
     records: list[dict[str, Any]] = field(default_factory=list)

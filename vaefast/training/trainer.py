@@ -62,7 +62,7 @@ class Trainer:
         model: the whole model, whose weights the checkpoints hold; the stages' modules are parts of it.
         stages: in order.
         device: "auto", "cpu", "cuda", "cuda:1", ..., or "mps" (untested).
-        precision: "auto", "fp32", "bf16" (autocast of the networks) or "tf32".
+        precision: "auto", "fp32", "bf16" or "fp16" (autocast of the networks, fp16 with a scaled loss), or "tf32".
         seed: of noise and shuffling. The caller's own random state is left as it was.
         run: folder for metrics and checkpoints; None keeps everything in memory.
         progress: what to show.
@@ -405,6 +405,7 @@ class Trainer:
         images = steps * batch * iteration.batches.draws
         record = {"stage": stage.name, "step": done, "epoch": self.epoch, "seconds": round(self.seconds, 3),
                   **{iteration.prefix(t) + "lr": t.lr for t in iteration.turns},
+                  **{iteration.prefix(t) + "loss_scale": t.scaler.scale.item() for t in iteration.turns if t.scaler},
                   "images_per_second": round(images / max(now - self._logged_at, 1e-9), 1),
                   "memory_mb": used_megabytes(self.device), **terms}
         self._logged = done

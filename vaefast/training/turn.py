@@ -16,6 +16,7 @@ from vaefast.training.batches import Rows
 from vaefast.training.device import autocast, widest
 from vaefast.training.distributed import World
 from vaefast.training.ema import WeightAverage, buffers_of
+from vaefast.training.loss_scale import LEAST, LossScaler
 from vaefast.training.optimizer import make_optimizer, set_lr, skips
 from vaefast.training.schedule import Plateau, lr_factor
 from vaefast.training.settings import StageSettings
@@ -44,6 +45,7 @@ class Turn:
         self.others = [p for p in others if p.requires_grad and id(p) not in own_ids]
         self.optimizer = make_optimizer(player, self.settings, device)
         self.average = self._average(module)
+        self.scaler = LossScaler(device) if precision == "fp16" else None
         self.plateau: Plateau | None = None
         if self.settings.schedule == "plateau":
             self.plateau = Plateau(self.settings.plateau_patience, self.settings.plateau_factor)
@@ -53,7 +55,7 @@ class Turn:
         self.terms: tuple[str, ...] = ()
         self._checked = False
         self.sums: Tensor | None = None
-        # 1 where the loss (or the clipped gradient's norm) of the update just made was not finite
+        # 1 where the loss (or the clipped gradient's norm) of the update just made was not finite; the run ends
         self.bad = torch.zeros((), device=device)
         self._skips = skips(self.optimizer)
 
@@ -75,27 +77,25 @@ class Turn:
             self.average.set_step(step)
 
     def update(self, batch: Rows, group: World) -> None:
-        """One optimizer step on a batch. Where the loss is not finite, weights and optimizer stay as they are."""
+        """One optimizer step on a batch. Where the loss, or in fp16 a gradient, is not finite, weights, average and optimizer
+        stay as they are."""
         with self._others_resting():
             self.optimizer.zero_grad(set_to_none=True)
             values = self._backward(batch)
         self.bad = 1.0 - torch.isfinite(values[self.terms.index("loss")]).float()
+        found_inf = self._unscale()
         self._clip()
         group.agree(self.bad)
-        if self._skips:
-            optimizer: Any = self.optimizer  # a fused one skips a step by these
-            optimizer.grad_scale, optimizer.found_inf = None, self.bad
-        if self._skips:
-            self.optimizer.step()
-        elif self.device.type == "cuda":
-            self._step_or_undo()
-        elif not self.bad.item():
-            self.optimizer.step()
+        # the gradients are the processes' mean, so that each finds the same in them
+        skip = self.bad if found_inf is None else torch.maximum(self.bad, found_inf)
+        self._step(skip)
         if self.settings.weight_clip is not None:
             with torch.no_grad():
                 clamp_all(self.parameters, -self.settings.weight_clip, self.settings.weight_clip)
+        if self.scaler:
+            self.scaler.update(skip)
         if self.average:
-            self.average.update()
+            self.average.update(skip if self.scaler else None)
         if self.sums is None:
             self.sums = torch.zeros_like(values)
         self.sums.add_(values)
@@ -135,21 +135,42 @@ class Turn:
                 if not self._checked:
                     _require_terms(terms, self.player.name)
                     self._checked = True
-                (terms["loss"] if parts == 1 else terms["loss"] / parts).backward()
+                loss = terms["loss"] if parts == 1 else terms["loss"] / parts
+                (loss * self.scaler.scale if self.scaler else loss).backward()
                 self.terms = tuple(terms)
                 part_values = torch.stack([v.detach().float() for v in terms.values()])
                 values = part_values if values is None else values + part_values
         assert values is not None
         return values if parts == 1 else values / parts
 
-    def _step_or_undo(self) -> None:
-        """A step of an optimizer that knows no `found_inf`, taken back where the loss was not finite, without a wait for the
-        device. What the first step makes begins as zeros."""
+    def _unscale(self) -> Tensor | None:
+        """In fp16, the gradients of the loss itself, and 1 where one is not finite: too large for the scale, which is lowered, or
+        bad, where that is the least."""
+        if self.scaler is None:
+            return None
+        found_inf = self.scaler.unscale(self.parameters)
+        self.bad = torch.maximum(self.bad, found_inf * (self.scaler.scale <= LEAST))
+        return found_inf
+
+    def _step(self, skip: Tensor) -> None:
+        """The optimizer's step, unless `skip` is 1."""
+        if self._skips:
+            optimizer: Any = self.optimizer  # a fused one skips a step by these
+            optimizer.grad_scale, optimizer.found_inf = None, skip
+            optimizer.step()
+        elif self.device.type == "cuda":
+            self._step_or_undo(skip)
+        elif not skip.item():
+            self.optimizer.step()
+
+    def _step_or_undo(self, skip: Tensor) -> None:
+        """A step of an optimizer that knows no `found_inf`, taken back where `skip` is 1, without a wait for the device. What the
+        first step makes begins as zeros."""
         before = {id(t): t.detach().clone() for t in self._changing()}
         self.optimizer.step()
         with torch.no_grad():
             for t in self._changing():
-                t.copy_(torch.where(self.bad > 0, before.get(id(t), torch.zeros_like(t)), t))
+                t.copy_(torch.where(skip > 0, before.get(id(t), torch.zeros_like(t)), t))
 
     def _changing(self) -> list[Tensor]:
         """The weights, and what the optimizer remembers of them."""
@@ -162,7 +183,8 @@ class Turn:
             nn.utils.clip_grad_value_(self.parameters, settings.clip_value)
         if settings.clip_norm is not None:
             norm = nn.utils.clip_grad_norm_(self.parameters, settings.clip_norm)
-            self.bad = torch.maximum(self.bad, 1.0 - torch.isfinite(norm).float())
+            if self.scaler is None:  # which has looked at the gradients itself
+                self.bad = torch.maximum(self.bad, 1.0 - torch.isfinite(norm).float())
 
     def means(self, count: int, group: World) -> dict[str, float]:
         """Mean of each term over `count` updates and all processes, by name; waits for the device."""
@@ -175,6 +197,8 @@ class Turn:
         tensors = {f"optimizer.{i}.{k}": v for i, entry in state.items() for k, v in entry.items() if isinstance(v, Tensor)}
         if self.average:
             tensors |= {f"average.{k}": v for k, v in self.average.state().items()}
+        if self.scaler:
+            tensors |= {f"scaler.{k}": v for k, v in self.scaler.state().items()}
         if self.sums is not None:
             tensors["sums"] = self.sums
         if self.epoch_loss is not None:
@@ -198,6 +222,8 @@ class Turn:
                     entry[key] = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
         if self.average:
             self.average.load(part(tensors, "average."))
+        if self.scaler:
+            self.scaler.load(part(tensors, "scaler."))
         if self.plateau:
             self.plateau.load(meta["plateau"])
         self.terms = tuple(meta["terms"])

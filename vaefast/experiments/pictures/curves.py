@@ -31,7 +31,7 @@ _TITLES = {
     "mutual_information": "mutual information (nats; dashed: log N)",
 }
 # Where the run was and how fast, not how good.
-_COORDINATES = {"stage", "step", "epoch", "seconds", "images_per_second", "memory_mb", "lr", "time", "share"}
+_COORDINATES = {"stage", "step", "epoch", "seconds", "images_per_second", "memory_mb", "lr", "loss_scale", "time", "share"}
 _RARE = {"mutual_information"}
 _HELD_OUT = "validation/"
 
