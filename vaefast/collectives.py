@@ -37,7 +37,7 @@ class _Sum(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]  # torch: of any number
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return all_sum(gradient, ctx.group), None
 
 
@@ -50,6 +50,6 @@ class _Rows(torch.autograd.Function):
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         start = dist.get_rank(ctx.group) * ctx.count
         return all_sum(gradient, ctx.group)[start:start + ctx.count], None
