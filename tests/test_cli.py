@@ -115,6 +115,7 @@ def test_bad_input_gets_one_sentence(tmp_path, capsys, trained):
     assert "already holds a run" in bad(capsys, "train", "two-stage", "--data", "digits", "--out", trained)
     assert "holds no run" in bad(capsys, *train, "--data", "digits", "--resume")
     assert "no data set 'cifar11'" in bad(capsys, *train, "--data", "cifar11")
+    assert f"{tmp_path} is a path; for data of your own choose folder" in bad(capsys, *train, "--data", tmp_path)
     assert "other settings" in bad(capsys, "train", "two-stage", "--data", "digits", "--out", trained, "--resume", "--seed", "4")
     assert "holds no run" in bad(capsys, "evaluate", tmp_path)
     assert "holds no model" in bad(capsys, "sample", tmp_path, "--out", tmp_path / "s.png")

@@ -114,5 +114,7 @@ def options_of(name: str) -> tuple[str, ...]:
 
 def _loader(name: str) -> Callable[..., ImageSet]:
     if name not in _LOADERS:
-        raise ArgumentError(f"there is no data set {name!r}; choose one of {', '.join(_LOADERS)}.")
+        own = f" {name} is a path; for data of your own choose folder or npz, with the path as root (--data-root)."
+        raise ArgumentError(f"there is no data set {name!r}; choose one of {', '.join(_LOADERS)}."
+                            f"{own if Path(name).exists() else ''}")
     return _LOADERS[name]
