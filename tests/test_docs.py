@@ -360,6 +360,16 @@ def test_the_guides_own_networks_train():
     assert found["model"].sample(2).shape == (2, 1, 28, 28)
 
 
+def test_the_guides_model_in_diffusers():
+    pytest.importorskip("diffusers", reason="diffusers is not installed (pip install diffusers)")
+    import torch
+
+    page = (ROOT / "docs/export.md").read_text()
+    found: dict = {"x": torch.rand(2, 3, 32, 32) * 2 - 1}
+    exec(re.search(r"<!-- diffusers -->\n```python\n(.*?)```", page, re.S).group(1), found)
+    assert found["z"].shape == (2, 4, 8, 8) and found["x_hat"].shape == (2, 3, 32, 32)
+
+
 def test_what_the_guide_exports_is_served(tmp_path, monkeypatch):
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package, reason=f"{package} is not installed (pip install 'vaefast[export]')")

@@ -21,6 +21,7 @@ CASES = {
     "torchrun_two_processes.py": ((), "--epochs 0.1 --device cpu --out run", "2 processes, backend gloo: 2 steps"),
     "optuna_search.py": (("optuna",), "--trials 2 --epochs 0.2", "best of 2 trials: {'latent_dim': "),
     "second_stage_autoencoder_kl.py": (("diffusers",), "--steps 2", "16 new images [3, 32, 32] in second-stage-samples.png"),
+    "fine_tune_autoencoder_kl.py": (("diffusers",), "--steps 2", "fine-tuned holds an AutoencoderKL with codes of (4, 32, 32)"),
     "fid_in_my_loop.py": ((), "--epochs 1", "epoch 1: loss"),
     "own_op.py": ((), "", "equal to the reference; opcheck passed"),
 }
