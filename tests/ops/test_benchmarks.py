@@ -20,12 +20,13 @@ def _benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
 
 
-def test_the_page_shows_the_file():
+@pytest.mark.parametrize("name", ["ops-cpu", "ops-cpu-amd"])
+def test_the_page_shows_the_file(name):
     from benchmarks.ops import markdown
 
     page = (ROOT / "docs" / "performance.md").read_text()
-    shown = page.partition("<!-- ops-cpu -->\n")[2].partition("<!-- end -->")[0]
-    assert shown == markdown(json.loads((ROOT / "benchmarks" / "results" / "ops-cpu.json").read_text()))
+    shown = page.partition(f"<!-- {name} -->\n")[2].partition("<!-- end -->")[0]
+    assert shown == markdown(json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text()))
 
 
 @pytest.mark.parametrize("module, name", [("gpu", "ops-h100"), ("gpu", "ops-products-h100"), ("gpu", "kid-h100"),
