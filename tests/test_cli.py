@@ -57,7 +57,9 @@ def test_sample(trained, tmp_path, capsys):
     assert run("sample", trained, "-n", "0", "--out", tmp_path / "u.png") == 2
 
 
-def test_evaluate(trained, capsys):
+def test_evaluate(trained, capsys, cache, monkeypatch):
+    monkeypatch.setattr("vaefast.metrics.classifier._LEAST_STEPS", 20)  # a classifier that has learned little will do
+    monkeypatch.setattr("vaefast.metrics.classifier._EPOCHS", 0)
     assert run("evaluate", trained, "-n", "200", "--device", "cpu") == 0
     result = json.loads((trained / "evaluation.json").read_text())
     for key in ("fd_classifier/stage1", "fd_classifier/stage2", "fd_classifier/reconstructions", "mmd/stage1", "mmd/stage2",

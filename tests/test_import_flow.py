@@ -63,12 +63,12 @@ def test_private_parts_of_torch_are_in_one_module():
 
 
 def test_import_is_clean_quick_and_touches_no_gpu():
-    code = ("import time, torch; t = time.perf_counter(); import vaefast, vaefast.api; d = time.perf_counter() - t;"
+    code = ("import time, torch; t = time.process_time(); import vaefast, vaefast.api; d = time.process_time() - t;"
             "assert not torch.cuda.is_initialized(); import sys;"
             "assert 'matplotlib' not in sys.modules and 'sklearn' not in sys.modules; print(d)")
     out = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert out.returncode == 0, out.stderr
-    assert float(out.stdout) < 3.0  # 0.3 s on an idle machine; this one may be busy
+    assert float(out.stdout) < 3.0  # 0.3 s of processor time on most; other work on the machine is not counted
 
 
 @pytest.mark.parametrize(("first", "users", "policy"), [("vaefast", None, "passive"), ("vaefast", "active", "active"),

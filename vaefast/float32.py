@@ -1,4 +1,4 @@
-"""How products of float32 factors are computed: in full, or from factors rounded to TF32."""
+"""How products of float32 factors are computed, in full or from factors rounded to TF32, and what is summed in wider floats."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """The floats to sum in: float64, or float32 on Apple GPUs, which have no wider."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _switches() -> tuple:

@@ -9,10 +9,11 @@ from torch import nn
 import vaefast
 from vaefast.errors import ArgumentError, DeviceError
 from vaefast.experiments.information import print_information
+from vaefast.float32 import widest
 from vaefast.models.player import Player
 from vaefast.ops import _registry
 from vaefast.training.checkpoint import random_state, set_random_state
-from vaefast.training.device import memory_format, refuse_float64, resolve_device, resolve_precision, widest
+from vaefast.training.device import memory_format, refuse_float64, resolve_device, resolve_precision
 from vaefast.training.iteration import compiles
 from vaefast.training.optimizer import make_optimizer, skips
 from vaefast.training.settings import PlayerSettings

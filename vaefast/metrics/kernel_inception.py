@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from vaefast.float32 import widest
+
 from .. import ops
 from ..errors import ArgumentError
 from .features import Extractor, check_paths, extract_features, extractor_name, open_images
@@ -88,7 +90,7 @@ def kid(
         torch.stack([torch.randperm(len(f), generator=rng)[:subset_size] for _ in range(subsets)]).to(f.device)
         for f in (features_1, features_2)
     )
-    wide = torch.float32 if features_1.device.type == "mps" else torch.float64  # Apple GPUs have no float64
+    wide = widest(features_1.device)
     values = ops.mmd2_subsets(features_1, features_2, rows_1, rows_2, degree=degree, gamma=gamma, coef0=coef0, dtype=wide)
     if not torch.isfinite(values).all():
         largest = max(float(f.abs().max()) for f in (features_1, features_2))

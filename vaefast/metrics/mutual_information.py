@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vaefast.float32 import widest
+
 from .. import ops
 from ..errors import ArgumentError
 
@@ -69,5 +71,5 @@ def checked_posteriors(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
         raise ArgumentError(f"mean and std must both be [n, k] with n >= 2, got {tuple(mean.shape)} and {tuple(std.shape)}.")
     if not bool(torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all()):
         raise ArgumentError("mean must be finite, and std finite and above 0.")
-    dtype = torch.float32 if mean.device.type == "mps" else torch.float64
+    dtype = widest(mean.device)
     return mean.detach().to(dtype), std.detach().to(dtype)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
+from vaefast.float32 import widest
 from vaefast.models.doors import takes_images
 from vaefast.models.gan import GAN, Net
 from vaefast.models.gan_losses import LOSSES
@@ -79,8 +80,7 @@ class BigGAN(GAN):
         if self.z != "normal" or not 0 < truncation < math.inf:
             raise ArgumentError(f"truncation is {truncation!r} and z {self.z!r}; expected a number above 0, and normal codes.")
         like, share = self.lambda_, math.erf(truncation / math.sqrt(2.0))
-        wide = torch.float32 if like.device.type == "mps" else torch.float64  # Apple GPUs have no float64
-        uniform = torch.rand(n, self.latent_dim, generator=generator, device=like.device, dtype=wide)
+        uniform = torch.rand(n, self.latent_dim, generator=generator, device=like.device, dtype=widest(like.device))
         codes = torch.erfinv(uniform.mul_(2).sub_(1).mul_(share)).mul_(math.sqrt(2.0))
         return codes.clamp_(-truncation, truncation).to(like.dtype)
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vaefast.float32 import widest
+
 KERNELS = ("imq", "rbf", "laplacian", "energy", "polynomial")
 SUMS = ("biased", "unbiased", "paired")
 _PAIRS = 2**20  # at a time
@@ -21,11 +23,6 @@ class Spec(NamedTuple):
     degree: int  # the last three: polynomial
     gamma: float
     coef0: float
-
-
-def wide(x: Tensor) -> torch.dtype:
-    """The dtype that sums over pairs are kept in. Apple GPUs have no float64."""
-    return torch.float32 if x.device.type == "mps" else torch.float64
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
@@ -91,7 +88,7 @@ def forward(
     grad_x: bool, grad_y: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:  # fmt: skip
     """MMD^2 [P] and, where wished, its gradients to x and y, all in the wide dtype, some rows of x at a time."""
-    dtype, k = wide(x), x.shape[2]
+    dtype, k = widest(x.device), x.shape[2]
     x, y = x.to(dtype), y.to(dtype)
     if spec.kernel != "polynomial":
         center = (x.sum(1, keepdim=True) + y.sum(1, keepdim=True)) / (x.shape[1] + y.shape[1])

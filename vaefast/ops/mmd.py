@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vaefast.float32 import widest
 from vaefast.ops import _check, _library, _native
 from vaefast.ops import _mmd_reference as reference
 from vaefast.ops._mmd_pairs import Prepared, splits, tiles
@@ -242,7 +243,7 @@ def _call(
 
 def _linear(x: Tensor, y: Tensor, bandwidth: Tensor | None, spec: Spec) -> Tensor:
     """Four numbers for every two rows: elementwise work that PyTorch does well by itself."""
-    dtype, pairs, k = reference.wide(x), min(x.shape[1], y.shape[1]) // 2, x.shape[2]
+    dtype, pairs, k = widest(x.device), min(x.shape[1], y.shape[1]) // 2, x.shape[2]
     result = compute_dtype(x.dtype)
     x, y = x[:, : 2 * pairs].to(dtype), y[:, : 2 * pairs].to(dtype)
     bandwidth = None if bandwidth is None else bandwidth.to(dtype)

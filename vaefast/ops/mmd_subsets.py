@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vaefast.float32 import float32_products
+from vaefast.float32 import float32_products, widest
 from vaefast.ops import _check, mmd
 from vaefast.ops import _mmd_reference as reference
 from vaefast.ops._precision import compute_dtype
@@ -114,7 +114,7 @@ class _Polynomial(NamedTuple):
         dtype = compute_dtype(x.dtype)
         # Any point near the middle serves, as e and the offset make up for it.
         mean = (x.sum(0, dtype=dtype) + y.sum(0, dtype=dtype)) / (len(x) + len(y))
-        offset = spec.gamma * mean.to(reference.wide(x)).square().sum() + spec.coef0
+        offset = spec.gamma * mean.to(widest(x.device)).square().sum() + spec.coef0
         d = spec.degree
         coefs = [(math.comb(d, i) * offset ** (d - i)).to(dtype) for i in range(1, d + 1)]
         return _Polynomial(mean, spec.gamma, coefs)
@@ -151,7 +151,7 @@ def _tiles(rows: int) -> list[slice]:
 
 def _each(polynomial: _Polynomial, x: Tensor, y: Tensor, rows_x: Tensor, rows_y: Tensor) -> Tensor:
     """MMD^2 [S], one pair of sub-samples after the other."""
-    wide, (count, n), m = reference.wide(x), rows_x.shape, rows_y.shape[1]
+    wide, (count, n), m = widest(x.device), rows_x.shape, rows_y.shape[1]
     value = torch.zeros(count, dtype=wide, device=x.device)
     gathered = x.new_empty((n, x.shape[1])), y.new_empty((m, x.shape[1]))
     half = -(-max(n, m) // 2)
@@ -178,7 +178,7 @@ def _each(polynomial: _Polynomial, x: Tensor, y: Tensor, rows_x: Tensor, rows_y:
 
 def _together(polynomial: _Polynomial, x: Tensor, y: Tensor, rows_x: Tensor, rows_y: Tensor) -> Tensor:
     """MMD^2 [S] from one visit to every pair of rows, as quadratic forms of the sub-samples' indicators."""
-    wide, (count, n), m = reference.wide(x), rows_x.shape, rows_y.shape[1]
+    wide, (count, n), m = widest(x.device), rows_x.shape, rows_y.shape[1]
     sides = []
     for z, rows in ((x, rows_x), (y, rows_y)):
         member = z.new_zeros((len(z), count), dtype=polynomial.mean.dtype)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from vaefast.float32 import widest
 from vaefast.ops import _check, _library, _native
 from vaefast.ops._precision import compute_dtype
 from vaefast.ops._registry import Kernels, Op
@@ -110,10 +111,6 @@ def _over_ranks(
     return mean, between, (share * withins).sum(0)
 
 
-def _moment_dtype(mu: Tensor) -> torch.dtype:
-    return torch.float32 if mu.device.type == "mps" else torch.float64  # MPS has no float64
-
-
 # The reference: the meaning of the op, in plain PyTorch, on any device.
 
 
@@ -128,7 +125,7 @@ def _variance(a: Tensor, param: str) -> tuple[Tensor, Tensor]:
 
 
 def reference_forward(mu: Tensor, scale: Tensor | None, param: str) -> tuple[Tensor, Tensor, Tensor]:
-    dtype = _moment_dtype(mu)
+    dtype = widest(mu.device)
     m = mu.to(dtype)
     if mu.shape[0] == 0:
         return m.new_zeros(m.shape[1]), m.new_zeros(m.shape[1]), m.new_zeros(m.shape[1])
@@ -160,7 +157,7 @@ def reference_backward(
 
 
 def _outputs(mu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    k, dtype = mu.shape[1], _moment_dtype(mu)
+    k, dtype = mu.shape[1], widest(mu.device)
     return mu.new_empty(k, dtype=dtype), mu.new_empty(k, dtype=dtype), mu.new_empty(k, dtype=dtype)
 
 
@@ -178,7 +175,7 @@ def part_count(mu: Tensor) -> int:
 
 def _parts(mu: Tensor) -> Tensor:
     """Room for the sums of parts of the rows."""
-    return mu.new_empty((part_count(mu), 3, mu.shape[1]), dtype=_moment_dtype(mu))
+    return mu.new_empty((part_count(mu), 3, mu.shape[1]), dtype=widest(mu.device))
 
 
 def native_forward(mu: Tensor, scale: Tensor | None, param: str) -> tuple[Tensor, Tensor, Tensor]:

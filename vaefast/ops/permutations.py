@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vaefast.float32 import widest
 from vaefast.ops import _check, mmd
 from vaefast.ops import _mmd_reference as reference
 from vaefast.ops._precision import compute_dtype
@@ -73,7 +74,7 @@ def mmd_test(
         _check.fail("permutations", repr(permutations), "an int >= 1")
     generator = _generator(generator, seed, x.device)
     bandwidth = mmd.median_distance(x, y) if mmd._wants_median(kernel, scales) else None
-    dtype, n, m = reference.wide(x), x.shape[1], y.shape[1]
+    dtype, n, m = widest(x.device), x.shape[1], y.shape[1]
     z = torch.cat((x, y), 1).to(dtype)
     labels = _labels(x, n, m, permutations, generator)
     values = _score(z, labels, n, m, None if bandwidth is None else bandwidth.to(dtype), spec, estimator == "biased")
@@ -108,7 +109,7 @@ def _labels(x: Tensor, n: int, m: int, permutations: int, generator: torch.Gener
     step = max(1, _DRAWS // max(1, problems * rows))
     for first in range(0, permutations, step):
         count = min(step, permutations - first)
-        draws = torch.rand(problems, count, rows, generator=generator, device=x.device, dtype=reference.wide(x))
+        draws = torch.rand(problems, count, rows, generator=generator, device=x.device, dtype=widest(x.device))
         labels[:, :, 1 + first : 1 + first + count] = (draws.argsort(2) < n).mT
     return labels
 

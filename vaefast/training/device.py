@@ -98,11 +98,6 @@ def crashing_convolution(model: nn.Module) -> str | None:
                  and layer.kernel_size == (1, 1) and max(layer.stride) > 1 and layer.in_channels < 16), None)
 
 
-def widest(device: torch.device) -> torch.dtype:
-    """The floats to sum in: float64, or float32 on Apple GPUs, which have no wider."""
-    return torch.float32 if device.type == "mps" else torch.float64
-
-
 def refuse_float64(model: nn.Module, device: torch.device) -> None:
     """Nothing but an error where the device cannot hold the model's numbers.
 

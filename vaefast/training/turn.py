@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
+from vaefast.float32 import widest
 from vaefast.models.player import Player
 from vaefast.torch_private import clamp_all
 from vaefast.training.batches import Rows
-from vaefast.training.device import autocast, widest
+from vaefast.training.device import autocast
 from vaefast.training.distributed import World
 from vaefast.training.ema import WeightAverage, buffers_of
 from vaefast.training.loss_scale import LEAST, LossScaler
