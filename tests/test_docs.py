@@ -79,6 +79,16 @@ def test_other_samples_in_minutes_are_the_measured_ones():
         records, network = (json.loads((folder / f"{name}.json").read_text()) for name in ("last-record", "exemplar-network"))
         minutes = (records["stage2"]["seconds"] + network["train_seconds"]) / 60  # what learns the features is not in the records
         assert f" | {minutes:.1f} | " in page and f"({network['train_seconds']:.1f} seconds" in page
+    folder, distances = ROOT / "docs/results/two-stage-fashion-perceptual", []
+    for seed in ("", "-1", "-2"):
+        found, last, network = (json.loads((folder / f"{name}{seed}.json").read_text())
+                                for name in ("evaluation", "last-record", "exemplar-network"))
+        distances.append(found["fd_classifier/stage2"])
+        shown = " | ".join(f"{found[f'fd_classifier/{of}']:.3g}"
+                           for of in ("stage2", "reconstructions", "training_reconstructions"))
+        minutes = (last["stage2"]["seconds"] + network["train_seconds"]) / 60
+        assert f"| {shown} | {found['limit_ratio']:.2f} | {found['codes_ratio']:.2f} | {minutes:.1f} |" in page
+    assert f"{statistics.mean(distances):.2f} ± {statistics.stdev(distances):.2f} " in page
     classes = json.loads((ROOT / "docs/results/two-stage-mnist-classes/evaluation.json").read_text())
     last = json.loads((ROOT / "docs/results/two-stage-mnist-classes/last-record.json").read_text())
     page = " ".join(page.split())
