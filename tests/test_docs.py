@@ -65,7 +65,7 @@ def test_other_samples_in_minutes_are_the_measured_ones():
         shown = (found["fd_classifier/stage2"], found["fd_classifier/reconstructions"])
         assert " | ".join(f"{value:.3g}" for value in shown) in row and f"| {found['limit_ratio']:.2f} |" in row
     folder = ROOT / "docs/results/two-stage-lfw"
-    for run in ("", "short-", "shortest-"):
+    for run in ("", "short-", "shortest-", "shortest-1-"):
         lfw, of_lfw = (json.loads((folder / f"{run}{name}.json").read_text()) for name in ("evaluation", "last-record"))
         shown = " | ".join(f"{lfw[f'fd_exemplar/{name}']:.3g}"
                            for name in ("stage2", "reconstructions", "training_reconstructions"))
