@@ -11,7 +11,6 @@ import vaefast
 from vaefast.cli import main
 from vaefast.errors import ArgumentError
 from vaefast.experiments.presets import preset
-from vaefast.training import Callback
 
 
 def small(**options) -> vaefast.TwoStageVAE:
@@ -27,25 +26,15 @@ def fit(model: vaefast.TwoStageVAE, **options):
     return model.fit(images(), epochs=3, batch_size=8, lr=1e-3, device="cpu", precision="fp32", progress=False, **options)
 
 
-class StopAt(Callback):
-    """Ends the run at a step."""
-
-    def __init__(self, at: int) -> None:
-        self.at = at
-
-    def step(self, trainer) -> None:
-        if trainer.done == self.at:
-            trainer.stop()
-
-
-def test_one_stage_trains_both_and_a_run_that_was_cut_off_goes_on_with_the_same_bits(tmp_path):
+def test_one_stage_trains_both_and_a_run_that_was_cut_off_goes_on_with_the_same_bits(tmp_path, stop_at):
     whole, cut = small(), small()
     before = {name: p.clone() for name, p in whole.named_parameters()}
     history = fit(whole, out=tmp_path / "whole")
     assert {r["stage"] for r in history.records} == {"joint"} and history.last("joint")["step"] == 18
     assert {"reconstruction", "kl", "kl_u", "gamma", "gamma_z"} <= history.last("joint").keys()
     assert all(not torch.equal(before[name], p) for name, p in whole.named_parameters())
-    fit(cut, out=tmp_path / "cut", callbacks=[StopAt(7)])
+    with pytest.raises(KeyboardInterrupt):
+        fit(cut, out=tmp_path / "cut", callbacks=[stop_at(7)])
     assert not torch.equal(cut.second.log_gamma, whole.second.log_gamma)
     fit(again := small(), out=tmp_path / "cut", resume=True)
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True))
