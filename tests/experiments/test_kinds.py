@@ -69,6 +69,30 @@ def test_a_run_of_classes_is_scored_by_them(folder, fast):
     assert "samples of the class asked for" in (out / "report.html").read_text().lower()
 
 
+def test_a_flow_that_knows_classes_is_scored_with_guidance_too(folder, fast, runs, tmp_path, capsys):
+    out = folder / "guided"
+    words = ["--second", "flow", "--second-width", "8", "--ema", "0.1", "--warmup-steps", "1", "--condition", "labels"]
+    assert main(["train", "two-stage", *fast, *words, "--out", str(out)]) == 0
+    results = []
+    for words in ([], ["--guidance", "1"], ["--guidance", "300"]):
+        assert main(["evaluate", str(out), "-n", "40", "--device", "cpu", *words]) == 0
+        results.append(json.loads((out / "evaluation.json").read_text()))
+    plain, one, far = results
+    assert not any("guid" in name for name in plain) and [r["guidance"] for r in results[1:]] == [1, 300]
+    key = "fd_classifier"
+    assert one[f"{key}/guided"] == one[f"{key}/stage2"] == far[f"{key}/stage2"] == plain[f"{key}/stage2"]  # of the same noise
+    assert far[f"{key}/guided"] != one[f"{key}/guided"]
+    assert far["limit_ratio"] == pytest.approx(far[f"{key}/guided"] / far[f"{key}/reconstructions"])
+    page = (out / "report.html").read_text()
+    assert "guided to their classes" in page and "have a guidance of 300" in page
+    guided = api.load(out).sample(3, torch.Generator().manual_seed(0), guidance=300.0)
+    assert main(["sample", str(out), "-n", "3", "--guidance", "300", "--out", str(tmp_path / "g.npz"), "--device", "cpu"]) == 0
+    assert np.array_equal(np.load(tmp_path / "g.npz")["images"], guided.mul(255).round().byte().numpy())
+    for command in (["evaluate"], ["sample", "--out", str(tmp_path / "no.npz")]):
+        assert main([*command, str(runs["two-stage"]), "--guidance", "2", "--device", "cpu"]) == 2
+        assert "guidance is 2.0, but this model knows no classes" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_is_scored_and_sampled(kind, runs, tmp_path, capsys):
     out = runs[kind]

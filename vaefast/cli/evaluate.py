@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vaefast.cli.arguments import FEATURES, NETWORKS, given, words
+from vaefast.cli.arguments import FEATURES, NETWORKS, given, real, words
 
 HELP = "score a trained run"
 
@@ -26,6 +26,8 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
                           help=f"of {', '.join(needing('features'))} (default: classifier, or "
                                "exemplar where the data have no labels; and fid, is and kid, where the Inception weights are at "
                                "hand)")
+    evaluate.add_argument("--guidance", type=real, metavar="X", help="score samples with so much guidance, too: of a flow that "
+                          "knows classes; above 1, further to the class")
     evaluate.add_argument("--inception-weights", metavar="FILE", help="for fid, is, kid and prdc (default: torch's cache)")
     evaluate.add_argument("--features", metavar="SPEC", help=FEATURES)
     evaluate.set_defaults(call=_run)
@@ -37,6 +39,6 @@ def _run(args: argparse.Namespace) -> None:
 
     result = evaluate(args.run, data_root=args.data_root, samples=args.n, seed=args.seed, device=args.device, which=args.metrics,
                       weights=args.inception_weights, networks=args.networks, data_options=given(on_bad=args.on_bad),
-                      features=args.features)
+                      features=args.features, **given(guidance=args.guidance))
     print_scores(result)
     print(f"written to {Path(args.run) / 'evaluation.json'}")

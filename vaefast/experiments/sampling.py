@@ -37,7 +37,7 @@ def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, d
     transitions instead (`vaefast.models.chain`), from `start` "noise" (default) or "data", the run's training images.
 
     `networks` is that of `vaefast.load`. With `condition`, images are of these classes in turn, by the model's own way to draw; a
-    flow leads away from what is of no class by `guidance` above 1.
+    flow leads away from what is of no class by `guidance` above 1, with or without `condition`.
 
     A picture that is written into the run's own folder, such as RUN/samples_chain.png, appears in its report.
 
@@ -65,17 +65,16 @@ def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, d
         assert infers(model)
         return aggregate(model, training_images(), seed)
 
-    asked = {name: value for name, value in (("condition", condition), ("guidance", guidance)) if value is not None}
+    options = {} if guidance is None else {"guidance": guidance}
+    asked = [*([] if condition is None else ["condition"]), *options]
     if asked and (chain is not None or sampler is not None):
         raise ArgumentError(f"{' and '.join(asked)} cannot be had with {'a chain' if chain is not None else 'a sampler'}; leave "
                             "one out.")
-    if guidance is not None and condition is None:
-        raise ArgumentError(f"guidance is {guidance}; it leads to a class: give condition, too.")
     shown = GRID * GRID if model.draws_images else POINTS
     count = n if out.suffix == ".npz" else min(n, shown)
     if chain is None:
-        draw = (image_sampler(model, sampler, training_codes, seed) if condition is None
-                else class_sampler(model, condition, **({} if guidance is None else {"guidance": guidance})))
+        draw = (class_sampler(model, condition, **options) if asked
+                else image_sampler(model, sampler, training_codes, seed))
         images = (sample_images if model.draws_images else sample_arrays)(model, draw, count, seed=seed)
     elif encodes(model):
         images = model.chain(count, chain, start or "noise", data=training_images().images if start == "data" else None,

@@ -14,6 +14,7 @@ from vaefast import api, metrics
 from vaefast.data import ArraySet, to_float
 from vaefast.errors import ArgumentError
 from vaefast.experiments.scoring.codes import aggregate, spread_over, told_batches
+from vaefast.experiments.scoring.draws import scored_samplers
 from vaefast.experiments.scoring.latent_page import write_latents
 from vaefast.experiments.scoring.latent_scores import latent_scores
 from vaefast.experiments.scoring.registry import entry
@@ -34,8 +35,8 @@ def sample_arrays(model: api.ImageModel, draw: Sampler, n: int, *, seed: int = 0
 @torch.no_grad()
 def score_arrays(model: api.ImageAutoencoder, train: ArraySet, test: ArraySet, out: Path, *, samples: int = SAMPLES,
                  seed: int = 0, which: Sequence[str] | None = None, weights: str | os.PathLike[str] | None = None,
-                 coded: int | None = None,
-                 features: Any = None, against: str = "test", say: Callable[[str], None] = print,
+                 coded: int | None = None, features: Any = None, against: str = "test", guidance: float | None = None,
+                 say: Callable[[str], None] = print,
                  about: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Score a model against test examples; writes evaluation.json, and latents.json and latents.png, into folder `out`.
 
@@ -54,6 +55,7 @@ def score_arrays(model: api.ImageAutoencoder, train: ArraySet, test: ArraySet, o
                                 f"{model.data_shape}, which are no images; leave them out.")
     if against != "test":
         raise ArgumentError(f"against is {against!r}; data of shape {model.data_shape} are compared with test examples alone.")
+    samplers = scored_samplers(model, guidance)
     say(f"scoring {out if about is None else f'a {model.kind} model'}: {samples:,} samples of each kind against "
         f"{min(samples, len(test)):,} test examples of shape {'x'.join(map(str, model.data_shape))}; scores of images (FID and "
         "its kin, sharpness) are left out")
@@ -64,8 +66,9 @@ def score_arrays(model: api.ImageAutoencoder, train: ArraySet, test: ArraySet, o
     def add(kind: str, values: Tensor) -> None:
         result[entry("sliced_values", kind)] = metrics.sliced_wasserstein(real, values, seed=seed) / real[0].numel() ** 0.5
 
-    for stage, draw in enumerate(model.samplers().values(), start=1):
-        add(f"stage{stage}", sample_arrays(model, draw, samples, seed=seed + stage))
+    for kind, (draw, more) in samplers.items():
+        add(kind, sample_arrays(model, draw, samples, seed=seed + more))
+    result |= {} if guidance is None else {"guidance": guidance}
     generator = torch.Generator(model.device).manual_seed(seed)
     scored = test.subset(torch.arange(len(real)))
     again = torch.cat([model.reconstruct(to_float(batch), generator, **given).cpu()

@@ -59,19 +59,34 @@ def image_sampler(model: api.ImageModel, name: str | None = None, codes: Callabl
                         f"{', '.join(has)}.")
 
 
-def class_sampler(model: Any, condition: Sequence[int], **options: Any) -> Sampler:
-    """Draws images of the classes of `condition` in turn, from one call to the next; `options` go to the model's `sample`.
+def class_sampler(model: Any, condition: Sequence[int] | None = None, **options: Any) -> Sampler:
+    """Draws images of the classes of `condition` in turn, from one call to the next (None: of classes by their shares of the
+    training data); `options` go to the model's `sample`.
 
     Raises:
         ArgumentError: the model knows no classes, or no such options.
     """
+    asked = {**({} if condition is None else {"condition": ", ".join(map(str, condition))}), **options}
     if not getattr(model, "classes", 0):
-        raise ArgumentError(f"condition is {', '.join(map(str, condition))}, but this model knows no classes; train one with "
-                            "condition='labels'.")
+        raise ArgumentError(" and ".join(f"{name} is {value}" for name, value in asked.items()) + ", but this model knows no "
+                            "classes; train one with condition='labels'.")
     if options and not isinstance(model, TwoStages):
         raise ArgumentError(f"{', '.join(options)} is for a second stage that is a flow; a {model.kind} model has none.")
+    if condition is None:
+        return lambda n, generator: model.sample(n, generator, **options)
     turns = cycle(condition)
     return lambda n, generator: model.sample(n, generator, condition=list(islice(turns, n)), **options)
+
+
+def scored_samplers(model: Any, guidance: float | None = None) -> dict[str, tuple[Sampler, int]]:
+    """The kinds of a model's samples that are scored -> how each is drawn, and what its seed adds to the evaluation's: those of
+    its stages, and with `guidance` the last one's guided, from the same noise.
+
+    Raises:
+        ArgumentError: guidance of a model that has none.
+    """
+    stages = {f"stage{stage}": (draw, stage) for stage, draw in enumerate(model.samplers().values(), start=1)}
+    return stages if guidance is None else {**stages, "guided": (class_sampler(model, guidance=guidance), len(stages))}
 
 
 @torch.no_grad()

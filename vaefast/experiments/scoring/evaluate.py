@@ -22,7 +22,7 @@ from vaefast.experiments.run import draw_model, drawing_model, finished, run_dat
 from vaefast.experiments.scoring.arrays import score_arrays
 from vaefast.experiments.scoring.bound import likelihood_bound
 from vaefast.experiments.scoring.codes import aggregate, encodes, infers, spread_over, told_batches
-from vaefast.experiments.scoring.draws import class_sampler, image_sampler, sample_images, to_uint8
+from vaefast.experiments.scoring.draws import class_sampler, image_sampler, sample_images, scored_samplers, to_uint8
 from vaefast.experiments.scoring.factors import factor_scores
 from vaefast.experiments.scoring.latent_page import write_latents
 from vaefast.experiments.scoring.latent_scores import latent_scores
@@ -71,7 +71,8 @@ def evaluate(path: str, *, data_root: str | None = None, seed: int = 0, device: 
 def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet, out: Path, *, samples: int = SAMPLES,
                 seed: int = 0, which: Sequence[str] | None = None, weights: str | os.PathLike[str] | None = None,
                 against: str = "test", first: Sequence[int] = (), also: Sequence[str] = (), coded: int | None = None,
-                classifier_cache: str | None = None, features: str | Callable[[Tensor], Tensor] | None = None,
+                classifier_cache: str | None = None, guidance: float | None = None,
+                features: str | Callable[[Tensor], Tensor] | None = None,
                 say: Callable[[str], None] = print,
                 about: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Score a model against test images; writes evaluation.json, the report and, where there is an encoder, latents.json and
@@ -96,6 +97,8 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
         coded: so many images of either split, spread over it, give the codes for MMD, mixture, mutual information and
             latents.json; None: all (of the latents page 10,000).
         classifier_cache: folder of the networks trained on the data set; None for the cache's.
+        guidance: of a flow that knows classes: its samples with so much guidance are scored beside those without, from the same
+            noise.
         features: a network of your own, or any callable from float images in [0, 1] to rows of features, for the metric
             "features"; or the name of one, such as "timm:resnet18" (`vaefast.metrics.named_extractor`).
         about: what evaluation.json says besides, where the folder is no run's.
@@ -108,6 +111,7 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
         raise ArgumentError(_AGAINST.format(against))
     if isinstance(samples, bool) or not isinstance(samples, int) or samples < 2:
         raise ArgumentError(f"{samples!r} samples were asked for; expected 2 or more, as a distance needs their spread.")
+    samplers, stages = scored_samplers(model, guidance), len(model.samplers())
     own = None if features is None else own_features(features, model.device)
     chosen, called = model.device, out if about is None else f"a {model.kind} model"
     result: dict[str, Any] = {}
@@ -145,23 +149,23 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
             else:
                 result[entry(name, kind)] = value
 
-    samplers = model.samplers()
-    for stage, draw in enumerate(samplers.values(), start=1):
-        drawn = sample_images(model, draw, samples, seed=seed + stage)
-        add(f"stage{stage}", drawn)
+    for kind, (draw, more) in samplers.items():
+        drawn = sample_images(model, draw, samples, seed=seed + more)
+        add(kind, drawn)
+    result |= {} if guidance is None else {"guidance": guidance}
     if network is not None and "classifier" in which and (classes := getattr(model, "classes", 0)):
-        result["class_accuracy"] = _class_accuracy(model, classes, network, samples, seed + len(samplers) + 1)
+        result["class_accuracy"] = _class_accuracy(model, classes, network, samples, seed + stages + 1, guidance)
     if drawn.shape[1] in (1, 3):
         save_png(out / "nearest.png", nearest_grid(drawn, train.images))
     if encodes(model):
         encoded = aggregate(model, spread_over(train, coded), seed) if infers(model) else None
-        if len(samplers) > 1:
+        if stages > 1:
             assert encoded is not None
             mixture = image_sampler(model, "mixture", lambda: encoded, seed)
             add("mixture", sample_images(model, mixture, samples, seed=seed + 3))
         once, twice, result["reconstruction_error"] = _reconstruct(model, unseen, seed)
         add("reconstructions", once)
-        if len(samplers) > 1 and train is not test:
+        if stages > 1 and train is not test:
             seen = train.subset(torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:samples])
             add("training_reconstructions", _reconstruct(model, seen, seed)[0])
         result |= _over_the_limit(result, which)
@@ -190,10 +194,12 @@ def _over_the_limit(result: Mapping[str, Any], which: Sequence[str]) -> dict[str
     return {ratio: best / result[name] for ratio, name in limits.items() if result.get(name, 0) > 0}
 
 
-def _class_accuracy(model: api.ImageModel, classes: int, network: metrics.FeatureClassifier, samples: int, seed: int) -> float:
+def _class_accuracy(model: api.ImageModel, classes: int, network: metrics.FeatureClassifier, samples: int, seed: int,
+                    guidance: float | None) -> float:
     """The share of samples of the classes in turn that the classifier of the data set's labels reads as what they were to be."""
     asked = torch.arange(samples) % classes
-    drawn = sample_images(model, class_sampler(model, range(classes)), samples, seed=seed)
+    options = {} if guidance is None else {"guidance": guidance}
+    drawn = sample_images(model, class_sampler(model, range(classes), **options), samples, seed=seed)
     read = network.logits(metrics.classifier_features(network, drawn)).argmax(1).cpu()
     return float((read == asked).double().mean())
 
@@ -215,7 +221,7 @@ def own_metric(train: data.ImageSet) -> tuple[str, ...]:
 def evaluate_model(model: api.ImageModel, images: Any, *, train: Any = None, out: str | os.PathLike[str] | None = None,
                    samples: int = SAMPLES, seed: int = 0, metrics: Sequence[str] | None = None,
                    weights: str | os.PathLike[str] | None = None, features: str | Callable[[Tensor], Tensor] | None = None,
-                   say: Callable[[str], None] = print) -> dict[str, Any]:
+                   guidance: float | None = None, say: Callable[[str], None] = print) -> dict[str, Any]:
     """Score a model that is at hand, as `vaefast evaluate` scores a run: the same scores, pictures and report.
 
     >>> scores = vaefast.evaluate(model, test_images, train=images, out="runs/mnist")
@@ -234,6 +240,7 @@ def evaluate_model(model: api.ImageModel, images: Any, *, train: Any = None, out
         metrics: of `vaefast.experiments.scoring.registry.METRICS`; None for what there is everything at hand for.
         weights: file of the Inception weights.
         features: as for `score_model`: a network of your own, or the name of one, in whose features images are compared, too.
+        guidance: as for `score_model`: samples of a flow that knows classes are scored with so much of it, too.
         say: told of what is done.
 
     Returns:
@@ -258,11 +265,11 @@ def evaluate_model(model: api.ImageModel, images: Any, *, train: Any = None, out
             "kind": model.kind, "model": model.config(), "data": described, "versions": versions()}}
         if isinstance(model, api.ImageAutoencoder) and not model.draws_images:
             found = score_arrays(model, learned, test, folder, samples=samples, seed=seed, which=metrics, weights=weights,
-                                 features=features, say=say, about=about)
+                                 features=features, guidance=guidance, say=say, about=about)
             write_report(folder)
             return found
         return score_model(model, learned, test, folder, samples=samples, seed=seed, which=metrics, weights=weights,
-                           features=features, say=say, about=about)
+                           features=features, guidance=guidance, say=say, about=about)
 
     if out is None:
         with tempfile.TemporaryDirectory() as folder:

@@ -277,6 +277,7 @@ SCORES = {score.key: score for score in (*OF_IMAGES, *OF_ARRAYS, *OTHERS)}
 SUBJECTS = {
     "stage1": "stage 1 samples (codes from N(0, I))",
     "stage2": "stage 2 samples",
+    "guided": "stage 2 samples, guided to their classes",
     "mixture": "samples with codes from a Gaussian mixture",
     "reconstructions": "reconstructions of test images",
     "training_reconstructions": "reconstructions of training images (a perfect second stage)",
@@ -293,7 +294,7 @@ ONLY_SAMPLES = "samples"
 """What samples are called that are the only ones."""
 OF_CODES = {"stage1": "stage 1: codes z against N(0, I)", "stage2": "stage 2: codes u against N(0, I)"}
 """The same of "mmd"."""
-BEST_FIRST = ("stage2", "stage1", "samples")
+BEST_FIRST = ("guided", "stage2", "stage1", "samples")
 """Subjects whose score is the model's."""
 
 HOW = {
@@ -302,6 +303,7 @@ HOW = {
     "own_features": "Your features are {}.",
     "own_features_weights": "Their weights have the digest {}.",
     "own_features_input": "Images come to their network {}.",
+    "guidance": "Guided samples, and those asked of a class, have a guidance of {}; those of stage 2 none (1).",
     "perceptual": "Stage 1 was trained with features of the {} network, which flatters distances in these features.",
     "likelihood_bound_images": "The bound of the log-likelihood is a mean over {} test images.",
     "likelihood_bound_samples": "It takes {} draws of each one's code.",
