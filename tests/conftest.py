@@ -9,7 +9,8 @@ from pathlib import Path
 # pytest -n N: the workers share the cores, and so do the processes that tests start
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as vaefast has it: beside other work 25 times as quick (torch comes first here)
+# as vaefast has it, but torch comes first here; beside other work 25 times as quick
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
