@@ -11,6 +11,9 @@ from torch import nn
 import vaefast
 from vaefast.errors import ArgumentError, DivergenceError
 from vaefast.models import Player
+from vaefast.models.gradient_penalty import gradient_penalty, squared_slopes
+from vaefast.models.inner_gradients import scaled_by
+from vaefast.models.weighted_term import WeightedTerm
 from vaefast.training import Callback, RunFolder, StageSettings
 from vaefast.training.device import resolve_precision
 from vaefast.training.distributed import World
@@ -150,6 +153,44 @@ def test_a_gan_follows_fp32_with_a_scale_of_each_player():
     assert half["discriminator/loss"] == pytest.approx(plain["discriminator/loss"], rel=0.05)
     assert {name for name in half if name not in plain} == {"discriminator/loss_scale", "generator/loss_scale"}
     assert 0 < half["discriminator/loss_scale"] <= FIRST and half["generator/loss_scale"] <= FIRST
+
+
+@pytest.mark.parametrize("penalty", ["gp", "dragan", "r1"])
+def test_slopes_are_not_taken_in_float16(penalty):
+    """Of logits so flat that float16 has no such slopes; bfloat16, whose range is float32's, has."""
+    torch.manual_seed(0)
+    layer, x = nn.Linear(64, 1), torch.rand(8, 64)
+    nn.init.normal_(layer.weight, std=1e-8)
+    found = {}
+    for half in (None, torch.float16, torch.bfloat16):
+        layer.zero_grad()
+        torch.manual_seed(1)
+        with torch.autocast("cpu", dtype=half or torch.bfloat16, enabled=half is not None):
+            slopes = squared_slopes(lambda x: layer(x)[:, 0], x).mean()
+            cost = gradient_penalty(penalty, lambda x: layer(x)[:, 0], x, 1 - x)
+        (1e12 * slopes + cost).backward()
+        found[half] = layer.weight.grad.clone()
+    assert found[None].norm() > 0
+    torch.testing.assert_close(found[torch.float16], found[None])
+    torch.testing.assert_close(found[torch.bfloat16], found[None], rtol=0.02, atol=0)
+
+
+def test_an_adaptive_weight_sees_gradients_that_float16_has_none_of():
+    """The term's are below 6e-8, its least, before they are scaled; where the scale is too large the last weight stays."""
+    torch.manual_seed(0)
+    decoder, x = nn.Linear(4, 4), torch.rand(8, 4)
+    found = {}
+    for half, scale in ((None, None), (torch.float16, 2.0**14), (torch.float16, 2.0**40), (torch.bfloat16, None)):
+        term = WeightedTerm("term_weight", "adaptive", 0.5, "term=None")
+        with torch.autocast("cpu", dtype=half or torch.bfloat16, enabled=half is not None), \
+                scaled_by(None if scale is None else torch.tensor(scale)):
+            out = decoder(x)
+            loss = term.added((out.float() * 1e-2).square().mean(), (out.float() * 1e-7).sum() / 8, decoder)
+        assert torch.isfinite(loss)
+        found[half, scale] = term.weight.item()
+    assert found[torch.float16, 2.0**14] == pytest.approx(found[None, None], rel=0.01)
+    assert found[torch.bfloat16, None] == pytest.approx(found[None, None], rel=0.02)
+    assert found[torch.float16, 2.0**40] == 0.5
 
 
 class _StopAt(Callback):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
+from vaefast.models.inner_gradients import finite_or, norm_of_gradient
 
 Loss = Callable[..., dict[str, Tensor]]
 TermWeight = float | Literal["adaptive"]
@@ -48,8 +49,9 @@ class WeightedTerm(nn.Module):
         """loss + weight `term`; the weight goes by the gradients of both at the decoder's last layer, where it is adaptive."""
         if self.adaptive and torch.is_grad_enabled() and term.requires_grad:
             layer = last_layer(decoder)
-            sizes = [torch.autograd.grad(value, layer, retain_graph=True)[0].float().norm() for value in (loss, term)]
-            self.weight.copy_((self.share * sizes[0] / sizes[1].clamp_min(1e-12)).clamp_max(_MOST))
+            sizes = [norm_of_gradient(value, layer) for value in (loss, term)]
+            weight = (self.share * sizes[0] / sizes[1].clamp_min(1e-12)).clamp_max(_MOST)
+            self.weight.copy_(finite_or(weight, self.weight))
         return torch.addcmul(loss, self.weight, term)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
 from vaefast.float32 import widest
+from vaefast.models.inner_gradients import scaled_by
 from vaefast.models.player import Player
 from vaefast.torch_private import clamp_all
 from vaefast.training.batches import Rows
@@ -131,7 +132,7 @@ class Turn:
                 with autocast(self.device, self.precision):
                     stack.enter_context(self.player.around(split))
             for part in split:
-                with autocast(self.device, self.precision):
+                with autocast(self.device, self.precision), scaled_by(self.scaler.scale if self.scaler else None):
                     terms = self.loss(*part)
                 if not self._checked:
                     _require_terms(terms, self.player.name)
