@@ -26,7 +26,7 @@ from vaefast.data import to_float
 from vaefast.experiments.pictures.grids import image_grid, save_png, side_by_side
 from vaefast.experiments.presets import TWO_STAGE
 from vaefast.experiments.run import run_data
-from vaefast.experiments.scoring.codes import aggregate, in_batches
+from vaefast.experiments.scoring.codes import aggregate, in_batches, spread_over
 from vaefast.experiments.scoring.draws import sample_images, to_uint8
 from vaefast.experiments.scoring.evaluate import own_metric, own_network
 from vaefast.experiments.scoring.registry import METRICS, name_of
@@ -56,7 +56,8 @@ def compare(run: str, data_root: str | None, out: Path, seconds: float, samples:
     train, test = split("train"), split("test")
     which = own_metric(train)
     network = own_network(which, train, test, None, torch.device("cpu"), print)
-    score = ImageScores(test.images[:samples], which, classifier=network)
+    real = spread_over(test.images, samples)
+    score = ImageScores(real, which, classifier=network)
     key = METRICS[which[0]].scores[0].key
     start = time.perf_counter()
     posteriors = aggregate(model, train.images)
@@ -97,7 +98,7 @@ def compare(run: str, data_root: str | None, out: Path, seconds: float, samples:
 
     if wanted("reconstructions"):
         add("reconstructions", "vaefast", 0.0, "of the test images: the limit of the decoder",
-            lambda n: torch.cat([to_uint8(model.reconstruct(part)) for part in in_batches(test.images[:n])]))
+            lambda n: torch.cat([to_uint8(model.reconstruct(part)) for part in in_batches(real)]))
     if wanted("N(0, I)"):
         add("N(0, I)", "vaefast", 0.0, "", codes(lambda n, g: torch.randn(n, mean.shape[1], generator=g)))
     if wanted("mixture of 10"):

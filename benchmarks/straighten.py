@@ -23,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 import vaefast
 from benchmarks import machine
 from vaefast.experiments.run import run_data
-from vaefast.experiments.scoring.codes import aggregate
+from vaefast.experiments.scoring.codes import aggregate, spread_over
 from vaefast.experiments.scoring.draws import sample_images
 from vaefast.experiments.scoring.evaluate import own_metric, own_network
 from vaefast.experiments.scoring.registry import METRICS
@@ -57,7 +57,7 @@ def main(words: list[str] | None = None) -> None:
     train, test = split("train"), split("test")
     which = own_metric(train)
     network = own_network(which, train, test, None, torch.device("cpu"), print)
-    score = ImageScores(test.images[:args.samples], which, classifier=network)
+    score = ImageScores(spread_over(test.images, args.samples), which, classifier=network)
     key = METRICS[which[0]].scores[0].key
     posteriors = aggregate(model, train.images)
     result: dict[str, Any] = {**{name: getattr(args, name) for name in ("width", "depth", "steps", "more", "pairs", "samples")},

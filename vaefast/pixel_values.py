@@ -37,6 +37,11 @@ def as_unit(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     return x.to(dtype or torch.float32).div_(255)
 
 
+def as_levels(x: Tensor) -> Tensor:
+    """Floats in [0, 1] as the nearest of 256 levels, uint8; uint8 as it is."""
+    return x if x.dtype == torch.uint8 else x.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+
+
 def outside(part: Tensor, start: int = 0) -> bool:
     """Whether floating-point images [B, C, H, W] hold pixels to be clamped. Waits for the device.
 

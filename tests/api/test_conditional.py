@@ -145,8 +145,9 @@ def test_what_does_not_fit_is_said():
         classes.fit(IMAGES, condition=LABELS, validation=IMAGES, **fit)
     with pytest.raises(DataError, match=r"array has no condition; give them as condition=, \[400, 3\]"):
         vectors.fit(ROWS, **fit)
-    for condition, error, says in ((VECTORS[:, :2], ArgumentError, "expected a vector of 3 numbers, or 400 of them"),
-                                   (VECTORS[:9], ArgumentError, r"float32 \[9, 3\]; expected a vector"),
+    for condition, error, says in ((VECTORS[:, :2], ArgumentError, "expected 400 vectors of 3 numbers"),
+                                   (VECTORS[:9], ArgumentError, r"float32 \[9, 3\]; expected 400 vectors"),
+                                   (VECTORS[0], ArgumentError, "expected 400 vectors of 3 numbers"),
                                    (VECTORS / 0 * 0, DataError, "row 0 of condition holds NaN")):
         with pytest.raises(error, match=says):
             vectors.fit(ROWS, condition=condition, **fit)
@@ -198,7 +199,7 @@ def test_a_flow_of_codes_takes_vectors():
     samples = second.sample(400, torch.Generator().manual_seed(1), condition=VECTORS)
     assert ((samples - VECTORS @ MATRIX).square().mean(0) / ROWS.var(0) < 0.25).all()
     assert second.sample(2, condition=VECTORS[0], guidance=1.5).shape == (2, 5)
-    assert second.log_prob(ROWS[:3], labels=VECTORS[:3]).isfinite().all()
+    assert second.log_prob(ROWS[:3], condition=VECTORS[:3]).isfinite().all()
     with pytest.raises(ArgumentError, match="conditioned on vectors of 3 numbers"):
         second.sample(2)
     with pytest.raises(DataError, match=r"give them as condition=, \[400, 3\]"):

@@ -107,7 +107,7 @@ def test_a_two_stage_model_draws_images_of_a_class(second, labels, tmp_path):
     (lambda: vaefast.SecondStage(2, kind="flow", classes=3).sample(3, condition=[0, 1]), ArgumentError, "or 3 of them"),
     (lambda: vaefast.SecondStage(2, kind="flow", classes=3).sample(3, condition=1.5), ArgumentError, "expected a class"),
     (lambda: vaefast.SecondStage(2, kind="flow", classes=3).sample(3, condition="cat"), ArgumentError, "expected a class"),
-    (lambda: vaefast.SecondStage(2, kind="flow").sample(3, guidance=2.0), ArgumentError, "without labels"),
+    (lambda: vaefast.SecondStage(2, kind="flow").sample(3, guidance=2.0), ArgumentError, "without a condition"),
     (lambda: vaefast.SecondStage(2, kind="mixture").sample(3, guidance=2.0), ArgumentError, "that is a flow"),
     (lambda: vaefast.VAE((1, 6, 6), 2, nets="residual").fit(images(), condition=LABELS[:120], steps=1, **QUIET), ArgumentError,
      "this model is not conditioned: leave it out"),

@@ -15,7 +15,8 @@ from vaefast.experiments.presets import preset
 
 def small(**options) -> vaefast.TwoStageVAE:
     torch.manual_seed(0)
-    return vaefast.TwoStageVAE((1, 8, 8), 4, second_width=16, joint=True, **options)
+    width = {} if options.get("second") == "mixture" else {"second_width": 16}
+    return vaefast.TwoStageVAE((1, 8, 8), 4, joint=True, **width, **options)
 
 
 def images() -> torch.Tensor:

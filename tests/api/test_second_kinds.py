@@ -81,7 +81,7 @@ def test_a_mixtures_number_is_what_held_out_latents_ask_for():
 def test_a_two_stage_model_draws_by_it(kind, tmp_path):
     images = torch.randint(0, 256, (64, 1, 12, 12), dtype=torch.uint8)
     model = vaefast.TwoStageVAE((1, 12, 12), 3, nets="residual", net_options={"width": 4, "depth": 1, "hidden": 8}, second=kind,
-                                second_width=8, second_depth=1, gamma="optimal")
+                                gamma="optimal", **({} if kind == "mixture" else {"second_width": 8, "second_depth": 1}))
     model.fit(images, steps=4, batch_size=16, out=str(tmp_path / "run"), **QUIET)
     again = vaefast.load(tmp_path / "run")
     draw = [m.sample(5, torch.Generator().manual_seed(2)) for m in (model, again)]
@@ -98,7 +98,7 @@ def test_a_two_stage_model_draws_by_it(kind, tmp_path):
 def test_codes_that_are_maps(kind, tmp_path):
     images = torch.randint(0, 256, (64, 3, 16, 16), dtype=torch.uint8)
     model = vaefast.TwoStageVAE((3, 16, 16), (2, 4, 4), nets="residual", net_options={"width": 4, "depth": 1}, second=kind,
-                                second_width=8, second_depth=1, gamma="optimal")
+                                gamma="optimal", **({} if kind == "mixture" else {"second_width": 8, "second_depth": 1}))
     model.fit(images, steps=4, batch_size=16, out=str(tmp_path / "run"), **QUIET)
     again = vaefast.load(tmp_path / "run")
     assert isinstance(getattr(again.second, "velocity", None), VelocityMaps) == (kind == "flow")

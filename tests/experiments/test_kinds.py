@@ -69,6 +69,21 @@ def test_a_run_of_classes_is_scored_by_them(folder, fast):
     assert "samples of the class asked for" in (out / "report.html").read_text().lower()
 
 
+def test_fewer_samples_than_test_images_are_compared_with_all_classes(folder, fast, tmp_path, monkeypatch):
+    """Of a set that is sorted by class, as folders are."""
+    with np.load(folder / "digits.npz") as file:
+        order = np.argsort(file["labels"], kind="stable")
+        np.savez(tmp_path / "sorted.npz", images=file["images"][order], labels=file["labels"][order])
+    seen = []
+    monkeypatch.setattr("vaefast.experiments.scoring.evaluate.ImageScores", lambda real, *a, **k: seen.append(real.labels) or
+                        (lambda images: {"fd_classifier": 1.0}))
+    out = tmp_path / "run"
+    words = [str(tmp_path / "sorted.npz") if word == fast[-1] else word for word in fast]
+    assert main(["train", "two-stage", *words, "--second", "mixture", "--out", str(out)]) == 0
+    assert main(["evaluate", str(out), "-n", "30", "--device", "cpu"]) == 0
+    assert len(seen[0]) == 30 and len(seen[0].unique()) == 10
+
+
 def test_a_flow_that_knows_classes_is_scored_with_guidance_too(folder, fast, runs, tmp_path, capsys):
     out = folder / "guided"
     words = ["--second", "flow", "--second-width", "8", "--ema", "0.1", "--warmup-steps", "1", "--condition", "labels"]

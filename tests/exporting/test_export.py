@@ -54,7 +54,7 @@ class DecoderTold(Decoder):
 
 def plain(**options):
     """A two-stage VAE of two linear networks, whose graphs are made in a moment."""
-    given = {"second_width": 8, "second_depth": 1} | options
+    given = options if options.get("second") == "mixture" else {"second_width": 8, "second_depth": 1} | options
     return vaefast.TwoStageVAE(SHAPE, 4, encoder=Encoder(), decoder=Decoder(), **given).eval()
 
 

@@ -79,8 +79,10 @@ def test_samples_of_a_class_for_all_of_each_and_of_none():
     z = model.prior(6, torch.Generator().manual_seed(3))
     one = model.sample(6, torch.Generator().manual_seed(3), condition=2)
     torch.testing.assert_close(one, model.decode(z, torch.full((6,), 2)))
-    each = model.sample(6, torch.Generator().manual_seed(3), condition=[0, 1, 2, 3, 0, 1])
-    torch.testing.assert_close(each, model.decode(z, torch.tensor([0, 1, 2, 3, 0, 1])))
+    each = model.sample(6, torch.Generator().manual_seed(3), condition=[1, 1, 2, 1, 2, 1])
+    torch.testing.assert_close(each, model.decode(z, torch.tensor([1, 1, 2, 1, 2, 1])))
+    with pytest.raises(ArgumentError, match="condition holds class 3, of which there were no examples in the training data"):
+        model.sample(2, condition=[1, 3])
     assert model.sample(4).shape == (4, *SHAPE) and model.sample(0).shape == (0, *SHAPE)
 
 

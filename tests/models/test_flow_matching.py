@@ -120,7 +120,7 @@ def test_labels_guide():
     flow = FlowMatching(VelocityNet(2, 16, 1, classes=3), 2)
     nn.init.normal_(flow.velocity.out.weight)
     u, labels = torch.randn(6, 2), torch.arange(6) % 3
-    one, none, far = (flow.decode(u, steps=1, solver="euler", labels=labels, guidance=g) for g in (1.0, 0.0, 3.0))
+    one, none, far = (flow.decode(u, steps=1, solver="euler", condition=labels, guidance=g) for g in (1.0, 0.0, 3.0))
     torch.testing.assert_close(far - none, 3 * (one - none))
     assert flow.loss(u, labels)["loss"].isfinite()
 
@@ -144,8 +144,8 @@ def test_a_trained_flow_is_nearer_than_a_gaussian():
     (lambda f: f.sample(3, steps=0), ArgumentError, "steps is 0"),
     (lambda f: f.sample(3, steps=True), ArgumentError, "whole number"),
     (lambda f: f.sample(3, solver="rk4"), ArgumentError, ", ".join(SOLVERS)),
-    (lambda f: f.sample(3, guidance=2.0), ArgumentError, "guidance is 2.0 without labels"),
-    (lambda f: f.sample(3, condition=torch.zeros(3).long()), ArgumentError, "knows no classes"),
+    (lambda f: f.sample(3, guidance=2.0), ArgumentError, "guidance is 2.0 without a condition"),
+    (lambda f: f.sample(3, condition=torch.zeros(3).long()), ArgumentError, "not conditioned"),
     (lambda f: f.standardise(torch.zeros(3), torch.tensor([1.0, math.nan, 1.0])), DataError, "finite"),
     (lambda f: f.standardise(torch.zeros(2), torch.ones(2)), DataError, r"\[3\]"),
     (lambda f: FlowMatching(f.velocity, 3, unlabelled=1.5), ArgumentError, "unlabelled is 1.5")])

@@ -66,10 +66,10 @@ def test_steps_of_expectation_maximisation_are_scikit_learns(monkeypatch, way, l
     monkeypatch.setattr(mixture_sums, "LOSES", loses)
     monkeypatch.setattr(mixture_sums, "ROWS", 150)
     z = blobs(400)
-    ours = Mixture(3, 3, iterations=1, tolerance=0.0).fit(z)
+    ours = Mixture(3, 3, iterations=1, tolerance=0.0, floor=1e-12).fit(z)
     covariances = ours.cholesky @ ours.cholesky.mT
     theirs = GaussianMixture(3, means_init=ours.means.numpy(), weights_init=ours.weights.numpy(), max_iter=4, tol=0.0,
-                             precisions_init=torch.linalg.inv(covariances).numpy(), random_state=0)
+                             precisions_init=torch.linalg.inv(covariances).numpy(), random_state=0, reg_covar=1e-12)
     with pytest.warns(match="converge"):
         theirs.fit(z.numpy())
     for _ in range(4):

@@ -154,7 +154,7 @@ class ImageAutoencoder(Transformer, ImageModel, Autoencoder):
             return super()._labelled(data, condition)
         held = as_image_set(data) if self.draws_images else as_array_set(data, self.data_shape)
         if dims:
-            return replace(held, condition=as_vectors(condition, len(held), dims, torch.empty(0)).contiguous())
+            return replace(held, condition=as_vectors(condition, len(held), dims, torch.empty(0), each=True).contiguous())
         return replace(held, labels=as_labels(condition, len(held)))
 
     def _accept(self, data: Any) -> tuple[Any, dict[str, Any]]:
@@ -170,7 +170,7 @@ class ImageAutoencoder(Transformer, ImageModel, Autoencoder):
         equip(getattr(self.first, "perceptual", None), self._arguments.get("perceptual"), data, device)
 
     def _with_condition(self, validation: Any, reading: Reading) -> Any:
-        if is_conditional(self.first) and isinstance(validation, tuple) and len(validation) == 2:
+        if is_conditional(self) and isinstance(validation, tuple) and len(validation) == 2:
             return self._labelled(self._read(validation[0], reading)[0], validation[1])
         return super()._with_condition(validation, reading)
 

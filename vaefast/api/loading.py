@@ -19,7 +19,7 @@ from vaefast.api.gan import GAN
 from vaefast.api.general import GeneralVAE
 from vaefast.api.hub import BY_HAND, HubName, fetch, located
 from vaefast.api.own_networks import FORM, networks_from
-from vaefast.api.second_stage import SecondStage
+from vaefast.api.second_stage import SecondStage, without_unread
 from vaefast.api.sequential import SequentialVAE
 from vaefast.api.table import TableVAE
 from vaefast.api.two_stage import TwoStageVAE
@@ -76,7 +76,7 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device | None = "c
     if meta.get("format") != FORMAT or meta.get("kind") not in list(MODELS) or not isinstance(meta.get("config"), dict):
         raise CheckpointError(f"{path} holds a model of kind {meta.get('kind')!r} in format {meta.get('format')!r}, which "
                               f"vaefast {__version__} does not know.")
-    config, kind = dict(meta["config"]), MODELS[meta["kind"]]
+    config, kind = without_unread(dict(meta["config"])), MODELS[meta["kind"]]
     modules = {name: net for name, net in own_networks.items() if net is not None}
     adversary = modules.pop("adversary", None)
     if (config.get("adversary") == "custom") != (adversary is not None):

@@ -12,17 +12,18 @@ from torch import Tensor, nn
 
 from vaefast import models
 from vaefast.api.base import Model, Part
-from vaefast.api.reading import Images, conditions_of, source_of
+from vaefast.api.reading import Images, Reading, conditions_of, source_of
 from vaefast.api.transformer import Transformer
 from vaefast.data.arrays import as_labels
 from vaefast.data.stream import ImageStream
 from vaefast.errors import ArgumentError, DataError
-from vaefast.models.condition import as_vectors, checked_labels, is_conditional
+from vaefast.models.condition import as_vectors, checked_labels, is_conditional, unknown_condition
 from vaefast.models.exploration import ROWS
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.mode import evaluating
 from vaefast.models.noise_level import Gamma
 from vaefast.models.posterior import DiagonalGaussian, Posterior
+from vaefast.models.samplers import enough_of_each
 from vaefast.models.second_stage import draw_codes, latents_of, recode
 from vaefast.nets import SecondStageDecoder, SecondStageEncoder, VelocityMaps, VelocityNet
 from vaefast.nets.conditional import condition_size
@@ -59,6 +60,26 @@ def second_sizes(kind: str, width: int | None, depth: int | None, names: tuple[s
     usual = SIZES.get(f"{kind} on maps" if maps else kind, SIZES.get(kind, SIZES["vae"]))
     return (whole_number(names[1], usual[0] if width is None else width),
             whole_number(names[2], usual[1] if depth is None else depth))
+
+
+_READ = {"vae": ("gamma", "gamma_init", "width", "depth"), "flow": ("width", "depth"), "mixture": ()}
+_UNSAID: dict[str, tuple[Any, ...]] = {"gamma": ("learned",), "gamma_init": (1.0,), "width": (None, WIDTH),
+                                       "depth": (None, DEPTH)}
+"""What stands where nothing is given, in files of models, too."""
+
+
+def refuse_unread(kind: str, prefix: str = "", **given: Any) -> None:
+    """ArgumentError of what is given to a second stage of a kind that has no such thing; the door calls it by `prefix`, too."""
+    for name, value in given.items():
+        if name not in _READ[kind] and value not in _UNSAID[name]:
+            raise ArgumentError(f"{prefix}{name} is {value!r}, which a second stage of kind {kind!r} has not; leave it out.")
+
+
+def without_unread(config: dict[str, Any]) -> dict[str, Any]:
+    """A saved model's arguments without those that `refuse_unread` refuses: earlier versions took, and saved, any."""
+    kind, prefix = (config["second"], "second_") if "second" in config else (config.get("kind"), "")
+    unread = [name for name in _UNSAID if kind in _READ and name not in _READ[kind]]
+    return {name: value for name, value in config.items() if name not in [prefix + n for n in unread]}
 
 
 def second_defaults(kind: str, vae: StageSettings) -> tuple[StageSettings, ...]:
@@ -134,7 +155,10 @@ class TwoStageTraining:
         if classes and isinstance(data, ImageStream):
             raise ArgumentError(f"the second stage knows classes, and the labels of a {data.name}, which is read as training "
                                 "goes, are not kept for it; pass materialize=True, or a set that is held in memory.")
-        return conditions_of(self.second, data)
+        labels = conditions_of(self.second, data)
+        if isinstance(self.second, models.Mixture) and labels is not None:
+            enough_of_each(labels)  # before the first stage is trained
+        return labels
 
     def _source(self, data: Images, device: torch.device) -> ImageSource | StreamSource:
         return source_of(data, device, condition=conditions_of(self.first, data))
@@ -200,11 +224,12 @@ class SecondStage(Transformer, Model):
                  depth: int | None = None) -> None:
         super().__init__()
         _, maps = checked_latents(latent_dim)
-        width, depth = second_sizes(kind, width, depth, names=("kind", "width", "depth"), maps=maps is not None)
-        self.second = build_second(latent_dim, width, depth, kind=kind, gamma=gamma, gamma_init=gamma_init,
+        sizes = second_sizes(kind, width, depth, names=("kind", "width", "depth"), maps=maps is not None)
+        refuse_unread(kind, gamma=gamma, gamma_init=gamma_init, width=width, depth=depth)
+        self.second = build_second(latent_dim, *sizes, kind=kind, gamma=gamma, gamma_init=gamma_init,
                                    classes=classes, condition_dim=condition_dim)
         self.defaults = second_defaults(kind, StageSettings(epochs=800))
-        self._settled = {"width": width, "depth": depth}
+        self._settled = dict(zip(("width", "depth"), sizes))
 
     @property
     def classes(self) -> int:
@@ -216,18 +241,32 @@ class SecondStage(Transformer, Model):
         """Dimensions k of a latent z."""
         return self.second.latent_dim
 
-    def fit(self, data: Any, y: Any = None, **settings: Any) -> History:
-        """Train on latents; see the class for what `data` may be, and `vaefast.VAE.fit` for `settings`. `y` are the labels [N] of
-        a second stage with classes, and ignored by any other, as in scikit-learn's unsupervised estimators. A mixture is fitted:
-        of the settings it takes out, device, seed and progress."""
+    def fit(self, data: Any, y: Any = None, *, condition: Any = None, **settings: Any) -> History:
+        """Train on latents; see the class for what `data` may be, and `vaefast.VAE.fit` for `settings`. `condition`, or `y` as
+        scikit-learn calls it, are the labels [N] of a second stage with classes, or vectors [N, d]; `y` is ignored by any other,
+        as by scikit-learn's unsupervised estimators. A mixture is fitted: of the settings it takes out, device, seed and
+        progress."""
         if y is not None and is_conditional(self.second):
-            data = self._labelled(data, y)
+            if condition is not None:
+                raise ArgumentError("y and condition are both given, and are the same: what each latent is conditioned on; leave "
+                                    "one out.")
+            condition = y
+        if condition is not None and not (isinstance(condition, str) and condition == "labels"):
+            data = self._labelled(data, condition)
         return self._fit_at_once(data, **settings) if isinstance(self.second, models.Mixture) else super().fit(data, **settings)
 
     def _labelled(self, data: Any, condition: Any) -> Latents:
+        if not is_conditional(self.second):
+            raise unknown_condition(condition)
         latents, dims = as_latents(data, self.latent_dim), getattr(self.second, "condition_dim", 0)
-        labels = as_vectors(condition, len(latents), dims, latents.mean) if dims else as_labels(condition, len(latents))
+        labels = (as_vectors(condition, len(latents), dims, latents.mean, each=True) if dims
+                  else as_labels(condition, len(latents)))
         return Latents(latents.mean, latents.std, labels)
+
+    def _with_condition(self, validation: Any, reading: Reading) -> Any:
+        if is_conditional(self.second) and isinstance(validation, tuple) and len(validation) == 2:
+            return self._labelled(*validation)
+        return super()._with_condition(validation, reading)
 
     def _fit_at_once(self, data: Any, *, out: str | os.PathLike[str] | None = None, device: str | torch.device | None = "auto",
                      seed: int = 0, progress: bool = True, **settings: Any) -> History:
@@ -235,6 +274,8 @@ class SecondStage(Transformer, Model):
             raise ArgumentError(f"{', '.join(settings)} {'are settings' if len(settings) > 1 else 'is a setting'} of training; a "
                                 "mixture is fitted, and takes out, device, seed and progress alone.")
         latents, _ = self._accept(data)
+        if not hasattr(seed, "__index__") or not -(2**63) <= int(seed) < 2**63:
+            raise ArgumentError(f"seed is {seed!r}; expected an int of 64 bits.")
         chosen = resolve_device(device)
         refuse_float64(self, chosen)
         fitted = self._conclude(latents, seed, chosen)
@@ -249,9 +290,13 @@ class SecondStage(Transformer, Model):
             raise DataError(f"this model is conditioned on vectors of {dims} numbers; give them as condition=, "
                             f"[{len(latents)}, {dims}].")
         if self.classes:
-            checked_labels(latents.labels, self.classes, "the set of latents")
+            labels = checked_labels(latents.labels, self.classes, "the set of latents")
+            if isinstance(self.second, models.Mixture):
+                enough_of_each(labels)
         if isinstance(self.second, models.VAE):
             self._warn_of_scale(latents)
+        elif latents.mean.dtype == torch.float64:
+            self._warn_of_digits(latents)
         return latents, {"name": "latents", "count": len(latents), "latent_dim": latents.dims,
                          "posteriors": latents.std is not None, "digest": latents.digest()}
 
@@ -268,6 +313,16 @@ class SecondStage(Transformer, Model):
                           f"{f'{offset / scale:.3g} standard deviations' if scale else 'without any spread,'} from 0; the second "
                           "stage expects means near 0. Subtract the mean of each dimension from mu (std stays as it is), and add "
                           "it to its samples.", stacklevel=5)
+
+    @staticmethod
+    def _warn_of_digits(latents: Latents) -> None:
+        mean, std = latents.moments()
+        lost = (std > 0) & (mean.abs() * torch.finfo(torch.float32).eps > 1e-3 * std)
+        if lost.any():
+            dimension = int(lost.nonzero()[0])
+            warnings.warn(f"the latents have a mean of {float(mean[dimension]):.3g} in dimension {dimension}, and vary by "
+                          f"{float(std[dimension]):.3g} around it, which float32, in which samples are, hardly tells apart. "
+                          "Subtract the mean of each dimension, and add it to samples in float64.", stacklevel=5)
 
     def _parts(self, data: Latents, device: torch.device) -> list[Part]:
         labels = data.labels if is_conditional(self.second) else None
@@ -301,18 +356,24 @@ class SecondStage(Transformer, Model):
 
     def log_prob(self, z: Tensor, **options: Any) -> Tensor:
         """Log density of latents [B, k] in nats, [B]: of a mixture, or of a flow (`vaefast.models.FlowMatching.log_prob` has the
-        `options`). A VAE has a bound alone."""
+        `options`); of either, with classes, of those of a `condition`. A VAE has a bound alone."""
         if isinstance(self.second, models.VAE):
             raise ArgumentError("a second stage of kind 'vae' has no log density, only the bound that it is trained on; "
                                 "kind='flow' and kind='mixture' have one.")
         return self.second.log_prob(z, **options)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Mean log density of latents in nats, of a mixture or a flow; of a VAE the bound that it is trained on."""
+        """Mean log density of latents in nats, of a mixture or a flow, and of one that is conditioned given `y`; of a VAE the
+        bound that it is trained on."""
         if isinstance(self.second, models.VAE):
             return super().score(X)
-        latents = as_latents(X, self.latent_dim).draw(torch.Generator().manual_seed(0)).float().to(self.device)
-        return float(torch.cat([self.log_prob(rows).float() for rows in latents.split(ROWS)]).mean())
+        told = self._labelled(X, y) if y is not None and is_conditional(self.second) else as_latents(X, self.latent_dim)
+        generator = torch.Generator(self.device).manual_seed(0)
+        latents = told.draw(torch.Generator(told.mean.device).manual_seed(0)).float().to(self.device)
+        labels = [None] * len(latents) if told.labels is None else told.labels.to(self.device).split(ROWS)
+        options = {"generator": generator} if isinstance(self.second, models.FlowMatching) else {}
+        return float(torch.cat([self.log_prob(rows, condition=given, **options).float()
+                                for rows, given in zip(latents.split(ROWS), labels)]).mean())
 
     def sample(self, n: int, generator: torch.Generator | None = None, *, condition: Any = None, **options: Any) -> Tensor:
         """n latents, [n, k], on the model's device: z_hat(u) + gamma_z eps with u ~ N(0, I); a flow's (`steps`, `solver`,

@@ -57,8 +57,8 @@ class Transformer:
         return pandas.DataFrame(codes, columns=self.get_feature_names_out(), index=getattr(X, "index", None))
 
     def fit_transform(self, X: Any, y: Any = None, **settings: Any) -> Any:
-        """`fit`, then `transform`."""
-        self._model.fit(X, **({} if y is None else {"y": y}), **settings)
+        """`fit`, then `transform`. `y` is what a model that is conditioned is told of the examples, and ignored by any other."""
+        self._model.fit(X, **({} if y is None or not is_conditional(self._model) else {"condition": y}), **settings)
         return self.transform(X)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
@@ -71,7 +71,7 @@ class Transformer:
     def score(self, X: Any, y: Any = None) -> float:
         """Mean log density of examples, or its lower bound that the model is trained on (the ELBO), in nats; of a model without
         one, minus its loss. Higher is better. `y` is what a model that is conditioned is told of them."""
-        if y is not None and is_conditional(getattr(self._model, "first", None)):
+        if y is not None and is_conditional(self._model):
             X = self._model._labelled(X, y)
         data, _ = self._model._accept(X)
         _, module, make = self._model._parts(data, self._model.device)[0]

@@ -18,6 +18,7 @@ from vaefast.api.second_stage import (
     SecondKind,
     TwoStageTraining,
     build_second,
+    refuse_unread,
     second_defaults,
     second_sizes,
 )
@@ -112,6 +113,7 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
                            perceptual=perceptual_term(perceptual, perceptual_weight),
                            standardiser=standardiser_for(shape, standardise), **told_first)
         width, depth = second_sizes(second, second_width, second_depth, maps=maps is not None)
+        refuse_unread(second, "second_", gamma=second_gamma, width=second_width, depth=second_depth)
         super().__init__(first, build_second(maps or k, width, depth, kind=second, gamma=second_gamma, **told), joint=joint)
         of_second = () if joint else second_defaults(second, StageSettings(epochs=800))
         self.defaults = (StageSettings(epochs=400), *of_second)

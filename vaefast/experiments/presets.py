@@ -44,8 +44,11 @@ class Preset:
 
     def arguments(self, overrides: dict[str, Any], image_shape: tuple[int, ...] | None = None) -> dict[str, Any]:
         """The model's arguments for images of such a shape, with those given in their places."""
+        kind = self.model.get("second", "vae")
+        own = {name: value for name, value in self.model.items()
+               if overrides.get("second", kind) == kind or name != "second_width"}  # of which it is the size
         large = self.of_large if image_shape and (image_shape[0] > 1 or max(image_shape) > 32) else {}
-        return {**self.model, **large, **self._of(overrides.get("loss", self.model.get("loss"))).model, **overrides}
+        return {**own, **large, **self._of(overrides.get("loss", self.model.get("loss"))).model, **overrides}
 
     def _of(self, loss: str | None) -> OfLoss:
         return OfLoss() if loss is None else self.of_loss.get(loss, OfLoss())

@@ -29,8 +29,8 @@ from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.pictures.snapshots import SampleGrids
 from vaefast.experiments.presets import PRESETS, Preset
 from vaefast.experiments.request import Request
-from vaefast.experiments.scoring.codes import encodes, infers, rows_at, spread_over, told_batches
-from vaefast.experiments.scoring.draws import class_sampler, sampling_seed
+from vaefast.experiments.scoring.codes import encodes, infers, spread_over, told_batches
+from vaefast.experiments.scoring.draws import class_sampler, known_classes, sampling_seed
 from vaefast.experiments.scoring.information_log import InformationLog
 from vaefast.experiments.scoring.latent_page import write_latents
 from vaefast.experiments.scoring.score_curve import ScoreCurve
@@ -231,14 +231,14 @@ def draw_model(model: api.ImageModel, images: data.ImageSet | data.ArraySet, pat
                 draw_arrays(path / f"samples_stage{stage}.png", draw(POINTS, generator), beside_samples(images))
             else:
                 save_png(path / f"samples_stage{stage}.png", image_grid(draw(GRID * GRID, generator).cpu(), GRID, GRID))
-    if (classes := getattr(model, "classes", 0)) and not isinstance(images, data.ArraySet):
+    if getattr(model, "classes", 0) and not isinstance(images, data.ArraySet):
         with _told("samples_classes.png", path):
-            rows = [label for label in range(min(classes, GRID)) for _ in range(GRID)]
+            rows = [label for label in known_classes(model)[:GRID] for _ in range(GRID)]
             save_png(path / "samples_classes.png",
                      image_grid(class_sampler(model, rows)(len(rows), generator).cpu(), len(rows) // GRID, GRID))
     if encodes(model):
         with _told("reconstructions.png", path):
-            batch, given = next(told_batches(model, rows_at(images, torch.arange(min(PAIRS, len(images))))))
+            batch, given = next(told_batches(model, spread_over(images, PAIRS)))
             originals = data.to_float(batch)
             again = model.reconstruct(originals, generator, **given)
             if isinstance(images, data.ArraySet):

@@ -81,7 +81,7 @@ class FlowCodes(nn.Module):
         self.second, self.steps = second, steps
 
     def forward(self, u: Tensor, *told: Tensor) -> Tensor:
-        return self.second.decode(u, steps=self.steps, labels=told[0] if told else None)
+        return self.second.decode(u, steps=self.steps, condition=told[0] if told else None)
 
 
 class MixtureCodes(nn.Module):

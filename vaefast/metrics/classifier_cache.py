@@ -24,6 +24,7 @@ from ..data.cache import cache_dir as cache_folder
 from ..data.roots import expanded
 from ..errors import DataError, RunFolderError, VaefastError
 from ..files import write_atomically
+from ..pixel_values import as_levels
 from .classifier import RECIPE, FeatureClassifier, classifier_accuracy, few_for_classifier, train_classifier
 from .exemplars import EXEMPLAR_RECIPE, train_exemplar_network
 
@@ -87,7 +88,8 @@ def classifier_for(
     model = _read(stem, image_set, notice) if stem else None
     fresh = model is None
     if model is None:
-        model = _timed(image_set, lambda: train_classifier(image_set.images, image_set.labels, device=device, progress=progress))
+        model = _timed(image_set, lambda: train_classifier(as_levels(image_set.images), image_set.labels, device=device,
+                                                            progress=progress))
         model.info |= {"test_accuracy": None, "test_digest": None}
     model = model.to(device)
     if test_set is not None and model.info.get("test_digest") != test_set.digest:
@@ -123,7 +125,8 @@ def exemplar_network_for(
     stem = _stem(f"fd-exemplar-{EXEMPLAR_RECIPE}", f"{EXEMPLAR_RECIPE}|{image_set.digest}", cache_dir, notice)
     model = _read(stem, image_set, notice) if stem else None
     if model is None:
-        model = _timed(image_set, lambda: train_exemplar_network(image_set.images, device=device, progress=progress))
+        model = _timed(image_set, lambda: train_exemplar_network(as_levels(image_set.images), device=device,
+                                                                  progress=progress))
         if stem:
             _write(stem, model, notice)
     return model.to(device)

@@ -40,8 +40,8 @@ def as_condition(model: Any, condition: Any, n: int) -> Tensor | None:
     return as_classes(condition, n, getattr(model, "classes", 0) or 0, like.device)
 
 
-def as_vectors(condition: Any, n: int, dims: int, like: Tensor) -> Tensor:
-    """The vector of each of n examples, float [n, dims]: of one vector for all, or of n of them.
+def as_vectors(condition: Any, n: int, dims: int, like: Tensor, *, each: bool = False) -> Tensor:
+    """The vector of each of n examples, float [n, dims]: of one vector for all, unless `each` has to have its own, or of n.
 
     Raises:
         ArgumentError: another type or shape. DataError: NaN or infinity.
@@ -52,9 +52,9 @@ def as_vectors(condition: Any, n: int, dims: int, like: Tensor) -> Tensor:
         given = torch.empty(0)
     if dims == 1 and given.shape == (n,):
         given = given[:, None]
-    if given.dtype == torch.bool or given.is_complex() or tuple(given.shape) not in ((dims,), (n, dims)):
-        raise ArgumentError(f"condition is {_short(condition)}; expected a vector of {dims} numbers, or {n} of them, "
-                            f"[{n}, {dims}].")
+    if given.dtype == torch.bool or given.is_complex() or tuple(given.shape) not in ((n, dims), *([] if each else [(dims,)])):
+        wanted = f"{n} vectors of {dims} numbers" if each else f"a vector of {dims} numbers, or {n} of them"
+        raise ArgumentError(f"condition is {_short(condition)}; expected {wanted}, [{n}, {dims}].")
     vectors = given.to(torch.promote_types(like.dtype, torch.float32))
     if vectors.numel() and not vectors.isfinite().all():
         row = int((~vectors.view(-1, dims).isfinite().all(1)).nonzero()[0])
@@ -111,7 +111,16 @@ def conditions_for(model: Any, n: int, condition: Any = None, generator: torch.G
         if not model.classes:
             raise no_condition(model)
         return drawn_by(model.shares, n, generator)
-    return as_condition(model, condition, n)
+    chosen = as_condition(model, condition, n)
+    if model.classes and chosen is not None:
+        never_seen(chosen[model.shares[chosen] == 0])
+    return chosen
+
+
+def never_seen(classes: Tensor) -> None:
+    """ArgumentError, if there are any such classes, int64 [N]: nothing is known of how their examples look."""
+    if len(classes):
+        raise ArgumentError(f"condition holds class {int(classes[0])}, of which there were no examples in the training data.")
 
 
 def as_classes(condition: Any, n: int, classes: int, device: torch.device, name: str = "condition") -> Tensor | None:
@@ -128,6 +137,7 @@ def as_classes(condition: Any, n: int, classes: int, device: torch.device, name:
                             "fit it to data with labels.")
     try:
         chosen = torch.as_tensor(condition if isinstance(condition, Tensor) else np.asarray(condition), device=device)
+        chosen = chosen if chosen.numel() else chosen.long()  # an empty list is of floats
     except (TypeError, ValueError, RuntimeError):
         chosen = torch.empty(0, dtype=torch.double)
     whole = not (chosen.is_floating_point() or chosen.is_complex() or chosen.dtype == torch.bool)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from vaefast.errors import ArgumentError, DataError
 from vaefast.models.condition import as_condition
 from vaefast.models.latents import plain_array
+from vaefast.models.standardiser import KeepsUnits
 from vaefast.pixel_values import outside, require_finite, with_single_axes, wrong_dtype
 from vaefast.torch_private import is_transformed
 
@@ -134,7 +135,7 @@ def as_examples(model: Any, given: Any) -> Tensor:
         if x.is_floating_point() and readable(x, model):
             require_finite(x)
     dtype = like.dtype if x.is_floating_point() else None
-    if dtype is not None and getattr(model, "standardiser", None) is not None:
+    if dtype is not None and (getattr(model, "standardiser", None) is not None or isinstance(model, KeepsUnits)):
         dtype = torch.promote_types(dtype, torch.float32)  # data of any scale, whatever the networks compute in
     return x.to(like.device, dtype)
 

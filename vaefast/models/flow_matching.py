@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError, DataError
-from vaefast.models.condition import as_condition, drawn_by, is_conditional, look_at_conditions, no_condition
+from vaefast.models.condition import conditions_for, is_conditional, look_at_conditions, unknown_condition
 from vaefast.models.doors import takes_codes, takes_images
 from vaefast.models.mode import evaluating
 from vaefast.models.ode import integrate
-from vaefast.models.standardiser import Standardiser
+from vaefast.models.standardiser import KeepsUnits, Standardiser
 from vaefast.nets.shapes import whole_number
 
 STEPS = 10
@@ -28,7 +28,7 @@ EXACT_DIMENSIONS = 64
 """Up to so many, `log_prob` takes the divergence as it is; beyond, by Hutchinson's estimate."""
 
 
-class FlowMatching(nn.Module):
+class FlowMatching(KeepsUnits):
     """A flow dx/dt = v(x, t) from u ~ N(0, I) at t = 0 to codes z at t = 1, trained by regression on z - u.
 
     Args:
@@ -45,6 +45,7 @@ class FlowMatching(nn.Module):
     mean: Tensor
     std: Tensor
     shares: Tensor
+    units = ("mean", "std")
 
     def __init__(self, velocity: nn.Module, latent_dim: int, *, unlabelled: float = 0.1) -> None:
         super().__init__()
@@ -89,7 +90,7 @@ class FlowMatching(nn.Module):
     @takes_images
     def loss(self, z: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Squared error of the velocity of codes z [B, k] at random times, a mean over codes and dimensions: `loss`."""
-        x1 = (z - self.mean) / self.std
+        x1 = self._standardised(z)
         x0 = torch.randn(x1.shape, generator=generator, device=x1.device, dtype=x1.dtype)
         t = torch.randn(len(x1), generator=generator, device=x1.device, dtype=x1.dtype).sigmoid()
         if labels is not None:
@@ -101,54 +102,70 @@ class FlowMatching(nn.Module):
 
     forward = loss
 
+    def _standardised(self, z: Tensor) -> Tensor:
+        """Codes in the flow's units, in the dtype of its network."""
+        return ((z - self.mean) / self.std).to(self._dtype)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next((p.dtype for p in self.velocity.parameters()), self.mean.dtype)
+
     def prior(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n draws u ~ N(0, I), [n, k]."""
-        return torch.randn(n, self.latent_dim, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
+        return torch.randn(n, self.latent_dim, generator=generator, device=self.mean.device, dtype=self._dtype)
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator | None = None, *, steps: int = STEPS, solver: str = "heun",
                condition: Any = None, guidance: float = 1.0) -> Tensor:
         """n codes, [n, k]: `decode` of draws from N(0, I), of classes where `condition` says so: one for all, or n of them; None:
-        of classes drawn by their shares. Of vectors, which have to be given, likewise."""
-        if self.condition_dim and condition is None:
-            raise no_condition(self)
-        labels = as_condition(self, condition, n)
-        if labels is None and self.classes:
-            labels = drawn_by(self.shares, n, generator)
-        return self.decode(self.prior(n, generator), steps=steps, solver=solver, labels=labels, guidance=guidance)
+        of classes drawn by their shares. Of vectors, which have to be given, likewise.
+
+        Raises:
+            ArgumentError: a condition that it does not know, or of a class of which there were no codes; options as of `decode`.
+        """
+        condition = conditions_for(self, n, condition, generator)
+        return self.decode(self.prior(n, generator), steps=steps, solver=solver, condition=condition, guidance=guidance)
 
     @takes_codes
     @torch.no_grad()
-    def decode(self, u: Tensor, *, steps: int = STEPS, solver: str = "heun", labels: Tensor | None = None,
+    def decode(self, u: Tensor, *, steps: int = STEPS, solver: str = "heun", condition: Any = None,
                guidance: float = 1.0) -> Tensor:
         """Codes of u [B, k], carried from t = 0 to 1.
 
         Args:
             steps: of the solver, at least 1.
             solver: "euler", "midpoint" or "heun" (the last two look at the velocity twice a step).
-            labels: classes, [B]; for a velocity that knows classes.
+            condition: what a velocity that knows classes, or vectors, is told: one for all, or one a row. None: it is told none.
             guidance: 1: the velocity of the class; above, away from that without a class.
+
+        Raises:
+            ArgumentError: a number or condition that cannot work, guidance without a condition, or so much that nothing finite
+                comes of it.
         """
         with evaluating(self):
-            return self._carry(u, 0.0, 1.0, steps, solver, self._guided(labels, guidance)) * self.std + self.mean
+            codes = self._carry(u, 0.0, 1.0, steps, solver, self._guided(condition, guidance)) * self.std + self.mean
+        if guidance != 1 and not torch.compiler.is_compiling() and not codes.isfinite().all():
+            raise ArgumentError(f"guidance is {guidance}, which carries codes beyond what floats hold; 1.5 to 4 is usual.")
+        return codes
 
     @takes_images
     @torch.no_grad()
-    def encode(self, z: Tensor, *, steps: int = STEPS, solver: str = "heun", labels: Tensor | None = None) -> Tensor:
-        """u of codes z [B, k]: the way back from t = 1 to 0."""
+    def encode(self, z: Tensor, *, steps: int = STEPS, solver: str = "heun", condition: Any = None) -> Tensor:
+        """u of codes z [B, k]: the way back from t = 1 to 0; `condition` as of `decode`."""
         with evaluating(self):
-            return self._carry((z - self.mean) / self.std, 1.0, 0.0, steps, solver, self._guided(labels, 1.0))
+            return self._carry(self._standardised(z), 1.0, 0.0, steps, solver, self._guided(condition, 1.0))
 
     @takes_images
-    def log_prob(self, z: Tensor, *, steps: int = 50, solver: str = "heun", labels: Tensor | None = None,
+    def log_prob(self, z: Tensor, *, steps: int = 50, solver: str = "heun", condition: Any = None,
                  generator: torch.Generator | None = None) -> Tensor:
-        """Log density of codes z [B, k] in nats, [B], by the change of volume along the way back.
+        """Log density of codes z [B, k] in nats, [B], by the change of volume along the way back; of those of a `condition`, as
+        of `decode`.
 
         The divergence of the velocity is exact up to 64 dimensions, and beyond that Hutchinson's estimate with one direction of
         signs a code: unbiased, and noisy.
         """
-        field = self._guided(labels, 1.0)
-        x = (z - self.mean) / self.std
+        field = self._guided(condition, 1.0)
+        x = self._standardised(z)
         sign = None
         if self.latent_dim > EXACT_DIMENSIONS:
             sign = torch.randint(0, 2, x.shape, generator=generator, device=x.device).to(x.dtype) * 2 - 1
@@ -170,12 +187,13 @@ class FlowMatching(nn.Module):
 
     def _guided(self, labels: Tensor | None, guidance: float) -> Callable[[Tensor, Tensor], Tensor]:
         """The velocity at one time of all points."""
+        checked_guidance(guidance)
         if labels is not None and not is_conditional(self):
-            raise ArgumentError("labels are given; this flow was built without classes.")
+            raise unknown_condition(labels)
         if labels is not None and self.condition_dim:
             labels = self.condition_units(labels)
         if guidance != 1 and labels is None:
-            raise ArgumentError(f"guidance is {guidance!r} without labels, from which it would lead; give labels, or guidance=1.")
+            raise ArgumentError(f"guidance is {guidance!r} without a condition, to which it would lead; give one, or guidance=1.")
 
         def field(x: Tensor, t: Tensor) -> Tensor:
             times = t.expand(x.shape[0])
@@ -186,6 +204,13 @@ class FlowMatching(nn.Module):
             return free + guidance * (v - free)
 
         return field
+
+
+def checked_guidance(guidance: Any) -> None:
+    """ArgumentError, where it is not a finite number."""
+    if isinstance(guidance, bool) or not isinstance(guidance, (int, float)) or not math.isfinite(guidance):
+        raise ArgumentError(f"guidance is {guidance!r}; expected a finite number: 1 for none, above 1 to lead further to the "
+                            "class.")
 
 
 def divergence(v: Tensor, x: Tensor, sign: Tensor | None) -> Tensor:

@@ -114,6 +114,9 @@ def plain_array(values: Any) -> Any:
 
 
 def _matrix(values: Any, name: str) -> Tensor:
+    if isinstance(values, Tensor) and values.layout != torch.strided:
+        raise ArgumentError(f"{name} is a tensor of layout {str(values.layout).removeprefix('torch.')}; pass a dense one "
+                            "(x.to_dense()).")
     try:
         tensor = torch.as_tensor(plain_array(values)).detach()
     except (TypeError, ValueError, RuntimeError):

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError, DataError
-from vaefast.models.condition import as_classes, checked_labels, drawn_by
+from vaefast.models.condition import as_classes, checked_labels, drawn_by, never_seen, unknown_condition
 from vaefast.models.latents import as_latents
 from vaefast.models.mixture_sums import ROWS, Sums, sums_of
+from vaefast.models.standardiser import KeepsUnits
 from vaefast.nets.shapes import whole_number
 
 
@@ -71,7 +72,7 @@ TRIED = 25
 """Steps of expectation maximisation of a number of components that is tried."""
 
 
-class Mixture(nn.Module):
+class Mixture(KeepsUnits):
     """A mixture of Gaussians with full covariances, fitted by expectation maximisation from k-means++.
 
     Args:
@@ -81,7 +82,8 @@ class Mixture(nn.Module):
         classes: of the labels that it will be fitted with; 0: none.
         iterations: at most so many steps of expectation maximisation.
         tolerance: stop when the mean log-likelihood of a latent rises by less, in nats.
-        floor: added to every variance, so that no Gaussian shrinks to a point.
+        floor: this share of each dimension's variance, over all latents, is added to the Gaussians', so that none shrinks to a
+            point.
         seed: of the start, and of the draws where the latents are given as (mu, std).
 
     Fitted to latents with labels, it has Gaussians of each class's own, so many of each, and draws of a class on request.
@@ -96,6 +98,8 @@ class Mixture(nn.Module):
     means: Tensor
     cholesky: Tensor
     component_class: Tensor
+    units = ("weights", "means", "cholesky")
+    narrowest = torch.float64
 
     def __init__(self, latent_dim: int, components: int | str = 10, *, classes: int = 0, iterations: int = 100,
                  tolerance: float = 1e-3, floor: float = 1e-6, seed: int = 0) -> None:
@@ -104,8 +108,10 @@ class Mixture(nn.Module):
             whole_number("components", components)
         for name, value in (("latent_dim", latent_dim), ("iterations", iterations)):
             whole_number(name, value)
-        if not (tolerance >= 0 and floor > 0):
-            raise ArgumentError(f"tolerance is {tolerance!r} and floor {floor!r}; expected at least 0, and above 0.")
+        if not (tolerance >= 0 and 0 < floor < math.inf):
+            raise ArgumentError(f"tolerance is {tolerance!r} and floor {floor!r}; expected at least 0, and a number above 0.")
+        if classes != 0:
+            whole_number("classes", classes)
         self.latent_dim, self.components, self.iterations = latent_dim, components, iterations
         self.data_shape, self.classes = (latent_dim,), classes
         self.tolerance, self.floor, self.seed = tolerance, floor, seed
@@ -134,17 +140,30 @@ class Mixture(nn.Module):
         int64 [N], apart, if the mixture has classes.
 
         Raises:
-            ArgumentError: a wrong shape. DataError: NaN, infinity, or fewer than 2 latents (of a class that has any).
+            ArgumentError: a wrong shape, labels of a mixture without classes. DataError: NaN, infinity, or fewer than 2 latents
+                (of a class that has any).
         """
         codes = as_latents(latents, self.latent_dim)
+        if labels is not None:
+            if not self.classes:
+                raise unknown_condition(labels)
+            labels = as_classes(labels, len(codes), self.classes, codes.mean.device, "labels")
         device = codes.mean.device
         self.to(device)
         generator = torch.Generator(device).manual_seed(self.seed)
         z = codes.draw(generator).double()
+        spread = z.var(0, correction=0)
+        if not spread.isfinite().all():
+            row = int((~z.isfinite().all(1)).nonzero()[0]) if not z.isfinite().all() else None
+            raise DataError(f"row {row} of the latents is NaN or infinite when it is drawn; a posterior's std is too large."
+                            if row is not None else "the latents' variance is too large for float64; divide them by a constant.")
+        varies = spread.sqrt() > 1e-12 * z.mean(0).abs()  # less is rounding; such dimensions have the least of the others'
+        self._ridge = self.floor * torch.where(varies, spread, spread[varies].amin() if varies.any() else 1.0)
         if not self.classes:
             self._fit_all(z, generator)
             return self
-        labels = checked_labels(labels, self.classes, "the latents").to(device)
+        labels = checked_labels(labels, self.classes, "the latents")
+        enough_of_each(labels)
         parts, likelihood = [], 0.0
         for label in labels.unique().tolist():
             rows = z[labels == label]
@@ -221,11 +240,24 @@ class Mixture(nn.Module):
                  for rows in z.split(max(1, ROWS * 64 // count))]
         return scale - 0.5 * (torch.cat(parts) if parts else z.new_zeros(0, count))
 
-    def log_prob(self, z: Any) -> Tensor:
-        """Log density of latents [N, k] in nats, float64 [N]."""
-        if not isinstance(z, Tensor):  # tensors keep their gradient, and are not looked through
-            z = as_latents(z, self.latent_dim).mean
-        return self.log_joint(z.to(self.means)).logsumexp(1)
+    def log_prob(self, z: Any, *, condition: Any = None) -> Tensor:
+        """Log density of latents [N, k] in nats, float64 [N]; of those of a class where `condition` says so: one for all, or one
+        a row. Minus infinity of a class that there were no latents of.
+
+        Raises:
+            ArgumentError: another shape, or a condition that it does not know. DataError: NaN or infinity.
+        """
+        if not isinstance(z, Tensor) or len(z) or z.ndim != 2:
+            read = as_latents(z, self.latent_dim).mean
+            z = z if isinstance(z, Tensor) else read  # tensors keep their gradient
+        joint = self.log_joint(z.to(self.means))
+        if condition is None:
+            return joint.logsumexp(1)
+        classes = as_classes(condition, len(joint), self.classes, joint.device)
+        assert classes is not None
+        own = self.component_class == classes[:, None]
+        share = torch.where(own, self.weights, 0.0).sum(1)
+        return torch.where(share > 0, joint.where(own, -math.inf).logsumexp(1) - share.log(), -math.inf)
 
     def _maximise(self, sums: Sums, shares: Iterable[Tensor]) -> None:
         """The M-step: weights, means and covariances from p(component | z) of the parts of z, one after the other."""
@@ -236,11 +268,11 @@ class Mixture(nn.Module):
 
     def _factors(self, covariance: Tensor) -> Tensor:
         """Cholesky factors of covariances [K, k, k] with the floor added; more of it where rounding has left one indefinite."""
-        eye, ridge = torch.eye(self.latent_dim, dtype=covariance.dtype, device=covariance.device), self.floor
-        factors, failed = torch.linalg.cholesky_ex(covariance + ridge * eye)
+        ridge = self._ridge.diag()
+        factors, failed = torch.linalg.cholesky_ex(covariance + ridge)
         while failed.any():
-            ridge *= 10
-            again, failed_again = torch.linalg.cholesky_ex(covariance + ridge * eye)
+            ridge = 10 * ridge
+            again, failed_again = torch.linalg.cholesky_ex(covariance + ridge)
             factors = torch.where((failed > 0)[:, None, None], again, factors)
             failed = torch.where(failed > 0, failed_again, failed)
         return factors
@@ -260,8 +292,7 @@ class Mixture(nn.Module):
             chosen = torch.empty(n, dtype=torch.long, device=device)
             for label in labels.unique().tolist():
                 rows, own = labels == label, self.weights * (self.component_class == label)
-                if not own.any():
-                    raise ArgumentError(f"condition holds class {label}, of which there were no latents to fit to.")
+                never_seen(labels[rows] if not own.any() else labels[:0])
                 chosen[rows] = drawn_by(own, int(rows.sum()), generator)
         eps = torch.randn(n, self.latent_dim, 1, generator=generator, device=device, dtype=torch.float64)
         z = torch.empty(n, self.latent_dim, dtype=torch.float64, device=device)
@@ -269,6 +300,13 @@ class Mixture(nn.Module):
             rows = (chosen == j).nonzero()[:, 0]
             z[rows] = self.means[j] + eps[rows, :, 0] @ self.cholesky[j].T
         return z.float()
+
+
+def enough_of_each(labels: Tensor) -> None:
+    """DataError, if a class has a single latent, to which no Gaussian can be fitted."""
+    found, counts = labels.unique(return_counts=True)
+    if (counts < 2).any():
+        raise DataError(f"a mixture needs 2 latents of class {int(found[counts < 2][0])} or more; there is 1. Leave it out.")
 
 
 def _cluster(z: Tensor, clusters: int, generator: torch.Generator, rounds: int = 10, starts: int = 4) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,27 @@ _VALUES = 1 << 24
 """Values that are read at once."""
 
 
-class Standardiser(nn.Module):
+Self = TypeVar("Self", bound="KeepsUnits")
+
+
+class KeepsUnits(nn.Module):
+    """A module whose buffers called `units` stay in `narrowest`, or wider, where it becomes narrower: half precision has neither
+    the range nor the digits."""
+
+    units: ClassVar[tuple[str, ...]] = ()
+    narrowest: ClassVar[torch.dtype] = torch.float32
+
+    def _apply(self: Self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        before = {name: getattr(self, name) for name in self.units}
+        super()._apply(fn, recurse)
+        for name, kept in before.items():
+            now = getattr(self, name)
+            if now.dtype.itemsize < self.narrowest.itemsize:
+                setattr(self, name, kept.to(now.device, self.narrowest))
+        return self
+
+
+class Standardiser(KeepsUnits):
     """Data as (x - mean) / std, with one mean and deviation for each dimension of vectors, and for each channel of anything else.
 
     Until `fit` has been called they are 0 and 1. They are buffers, saved with the model that they belong to, and stay in float32
@@ -26,6 +47,7 @@ class Standardiser(nn.Module):
     mean: Tensor
     std: Tensor
     fitted: Tensor
+    units = ("mean", "std")
 
     def __init__(self, data_shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -33,13 +55,6 @@ class Standardiser(nn.Module):
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("std", torch.ones(shape))
         self.register_buffer("fitted", torch.zeros((), dtype=torch.uint8))
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Standardiser:
-        before = self.mean, self.std
-        super()._apply(fn, recurse)
-        if self.mean.dtype in (torch.bfloat16, torch.float16):
-            self.mean, self.std = (b.to(self.mean.device, torch.float32) for b in before)
-        return self
 
     @torch.no_grad()
     def fit(self, data: Tensor) -> Standardiser:

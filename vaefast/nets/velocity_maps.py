@@ -43,7 +43,8 @@ class MapAttention(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.heads = max(1, width // HEAD)
+        most = max(1, width // HEAD)
+        self.heads = next(heads for heads in range(most, 0, -1) if width % heads == 0)
         self.norm = nn.GroupNorm(1, width)
         self.parts = nn.Conv2d(width, 3 * width, 1)
         self.out = _zero(nn.Conv2d(width, width, 1))

@@ -59,7 +59,8 @@ def score_arrays(model: api.ImageAutoencoder, train: ArraySet, test: ArraySet, o
     say(f"scoring {out if about is None else f'a {model.kind} model'}: {samples:,} samples of each kind against "
         f"{min(samples, len(test)):,} test examples of shape {'x'.join(map(str, model.data_shape))}; scores of images (FID and "
         "its kin, sharpness) are left out")
-    real = to_float(test.values[:samples])
+    scored = spread_over(test, samples)  # sets can be sorted
+    real = to_float(scored.values)
     result: dict[str, Any] = {"samples": samples, "real": len(real), "against": "test", "seed": seed,
                               "data_shape": list(model.data_shape)}
 
@@ -70,7 +71,6 @@ def score_arrays(model: api.ImageAutoencoder, train: ArraySet, test: ArraySet, o
         add(kind, sample_arrays(model, draw, samples, seed=seed + more))
     result |= {} if guidance is None else {"guidance": guidance}
     generator = torch.Generator(model.device).manual_seed(seed)
-    scored = test.subset(torch.arange(len(real)))
     again = torch.cat([model.reconstruct(to_float(batch), generator, **given).cpu()
                        for batch, given in told_batches(model, scored)])
     add("reconstructions", again)

@@ -15,7 +15,8 @@ from vaefast.experiments.scoring.codes import Aggregate, infers
 from vaefast.models import Mixture
 from vaefast.models.condition import conditions_for, told
 from vaefast.models.draws import Sampler, best_sampler
-from vaefast.models.second_stage import TwoStages
+from vaefast.models.flow_matching import FlowMatching, checked_guidance
+from vaefast.pixel_values import as_levels
 
 SAMPLERS = ("prior", "mixture", "second")
 """Where codes come from: N(0, I), a Gaussian mixture fitted to q(z) of the training images, or the second stage."""
@@ -70,12 +71,24 @@ def class_sampler(model: Any, condition: Sequence[int] | None = None, **options:
     if not getattr(model, "classes", 0):
         raise ArgumentError(" and ".join(f"{name} is {value}" for name, value in asked.items()) + ", but this model knows no "
                             "classes; train one with condition='labels'.")
-    if options and not isinstance(model, TwoStages):
-        raise ArgumentError(f"{', '.join(options)} is for a second stage that is a flow; a {model.kind} model has none.")
+    if options and not isinstance(getattr(model, "second", None), FlowMatching):
+        raise ArgumentError(f"{', '.join(options)} is for a second stage that is a flow; this {model.kind} model has none.")
+    if "guidance" in options:
+        checked_guidance(options["guidance"])
     if condition is None:
         return lambda n, generator: model.sample(n, generator, **options)
     turns = cycle(condition)
     return lambda n, generator: model.sample(n, generator, condition=list(islice(turns, n)), **options)
+
+
+def known_classes(model: Any) -> list[int]:
+    """The classes, of those that the model knows, of which there were examples in its training data."""
+    for part in (getattr(model, "second", None), getattr(model, "first", None)):
+        if isinstance(part, Mixture) and part.classes:
+            return part.component_class.unique().tolist()
+        if (shares := getattr(part, "shares", None)) is not None:
+            return shares.nonzero()[:, 0].tolist()
+    return list(range(model.classes))
 
 
 def scored_samplers(model: Any, guidance: float | None = None) -> dict[str, tuple[Sampler, int]]:
@@ -99,4 +112,4 @@ def sample_images(model: api.ImageModel, draw: Sampler, n: int, *, seed: int = 0
 
 def to_uint8(x: Tensor) -> Tensor:
     """Images in [0, 1] as uint8 on the CPU, rounded to the nearest level."""
-    return x.mul(255).round_().clamp_(0, 255).to(torch.uint8).cpu()
+    return as_levels(x).cpu()

@@ -22,7 +22,14 @@ from vaefast.experiments.run import draw_model, drawing_model, finished, run_dat
 from vaefast.experiments.scoring.arrays import score_arrays
 from vaefast.experiments.scoring.bound import likelihood_bound
 from vaefast.experiments.scoring.codes import aggregate, encodes, infers, spread_over, told_batches
-from vaefast.experiments.scoring.draws import class_sampler, image_sampler, sample_images, scored_samplers, to_uint8
+from vaefast.experiments.scoring.draws import (
+    class_sampler,
+    image_sampler,
+    known_classes,
+    sample_images,
+    scored_samplers,
+    to_uint8,
+)
 from vaefast.experiments.scoring.factors import factor_scores
 from vaefast.experiments.scoring.latent_page import write_latents
 from vaefast.experiments.scoring.latent_scores import latent_scores
@@ -118,7 +125,7 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
     if stepwise(model):
         result |= by_step(write_steps(model, test.images, out, split="test", seed=seed))
     which = chosen_metrics(which, weights, train, optional=model.stepwise)
-    unseen = test.subset(slice(0, samples))
+    unseen = spread_over(test, samples)  # sets can be sorted
     real = unseen if against == "test" else train
     result = {"samples": samples, "real": len(real), "against": against, "seed": seed} | result
     if not which:
@@ -153,8 +160,8 @@ def score_model(model: api.ImageModel, train: data.ImageSet, test: data.ImageSet
         drawn = sample_images(model, draw, samples, seed=seed + more)
         add(kind, drawn)
     result |= {} if guidance is None else {"guidance": guidance}
-    if network is not None and "classifier" in which and (classes := getattr(model, "classes", 0)):
-        result["class_accuracy"] = _class_accuracy(model, classes, network, samples, seed + stages + 1, guidance)
+    if network is not None and "classifier" in which and bool(getattr(model, "classes", 0)):
+        result["class_accuracy"] = _class_accuracy(model, known_classes(model), network, samples, seed + stages + 1, guidance)
     if drawn.shape[1] in (1, 3):
         save_png(out / "nearest.png", nearest_grid(drawn, train.images))
     if encodes(model):
@@ -194,12 +201,12 @@ def _over_the_limit(result: Mapping[str, Any], which: Sequence[str]) -> dict[str
     return {ratio: best / result[name] for ratio, name in limits.items() if result.get(name, 0) > 0}
 
 
-def _class_accuracy(model: api.ImageModel, classes: int, network: metrics.FeatureClassifier, samples: int, seed: int,
+def _class_accuracy(model: api.ImageModel, classes: list[int], network: metrics.FeatureClassifier, samples: int, seed: int,
                     guidance: float | None) -> float:
     """The share of samples of the classes in turn that the classifier of the data set's labels reads as what they were to be."""
-    asked = torch.arange(samples) % classes
+    asked = torch.tensor(classes)[torch.arange(samples) % len(classes)]
     options = {} if guidance is None else {"guidance": guidance}
-    drawn = sample_images(model, class_sampler(model, range(classes), **options), samples, seed=seed)
+    drawn = sample_images(model, class_sampler(model, classes, **options), samples, seed=seed)
     read = network.logits(metrics.classifier_features(network, drawn)).argmax(1).cpu()
     return float((read == asked).double().mean())
 

@@ -36,7 +36,8 @@ def draw_steps(model: api.SequentialVAE, images: Tensor, run: Path, seed: int = 
     samples = model.steps(GIF_SIDE**2, generator).cpu()
     save_png(run / "samples_steps.png", columns(samples[:, :ROWS]))
     save_gif(run / "samples_steps.gif", samples)
-    x = data.to_float(images[:max(2, int(model.first.batch))]).to(model.device)  # a batch as large as those of the training
+    some = spread_over(images, max(2, int(model.first.batch)))  # a batch as large as those of the training
+    x = data.to_float(some).to(model.device)
     chains = model.reconstruct_steps(x, generator)[:, :ROWS].cpu()
     save_png(run / "reconstructions_steps.png", columns(torch.cat([chains, x[None, :ROWS].cpu()])))
 

@@ -12,6 +12,7 @@ from vaefast.api import ImageModel
 from vaefast.errors import DivergenceError, RunFolderError
 from vaefast.experiments.request import Request
 from vaefast.experiments.run import run_data, train
+from vaefast.experiments.scoring.codes import spread_over
 from vaefast.experiments.scoring.draws import sample_images
 from vaefast.experiments.scoring.evaluate import evaluate, own_network
 from vaefast.experiments.scoring.registry import RANKING, best_of
@@ -139,7 +140,7 @@ class Milestones(Callback):
             split = run_data(trainer.run, self.options["data_root"])
             test = split("test")
             network = own_network([self.metric], split("train"), test, self.options["classifier_cache"], trainer.device, _silent)
-            self.score = ImageScores(test.subset(slice(0, samples)), [self.metric], weights=self.options["weights"],
+            self.score = ImageScores(spread_over(test, samples), [self.metric], weights=self.options["weights"],
                                      device=trainer.device, classifier=network, notice=_silent)
         with evaluating(trainer.model), trainer.averaged():
             draw = best_sampler(trainer.model, trainer.stage.name)

@@ -82,7 +82,7 @@ def score(model: Any, path: Path, seed: int, *, budget: PixelBudget, train: data
     write_report(path)
     return {**information.scores(), "mutual_information_images": information.n,
             "loss": statistics.fmean(logged[-max(1, len(logged) // 10):]) * _per_pixel(model),
-            "loss_test": _loss(model, test.images[:budget.samples], seed),
+            "loss_test": _loss(model, spread_over(test.images, budget.samples), seed),
             entry("fd_classifier", "ancestral"): distance(ancestral)["fd_classifier"],
             entry("fd_classifier", "chain"): distance(chain)["fd_classifier"],
             entry("fd_classifier", "test_vs_train"): distance(real)["fd_classifier"],
