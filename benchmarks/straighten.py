@@ -26,7 +26,7 @@ from vaefast.experiments.run import run_data
 from vaefast.experiments.scoring.codes import aggregate, spread_over
 from vaefast.experiments.scoring.draws import sample_images
 from vaefast.experiments.scoring.evaluate import own_metric, own_network
-from vaefast.experiments.scoring.registry import METRICS
+from vaefast.experiments.scoring.registry import METRICS, name_of
 from vaefast.experiments.scoring.scores import ImageScores
 from vaefast.models import FlowMatching
 from vaefast.training import RunFolder
@@ -92,6 +92,15 @@ def main(words: list[str] | None = None) -> None:
         copied = timed(name, lambda start_alone=start_alone: trained_on_pairs(flow, u, x, args.more, start_alone))
         for steps in (1,) if start_alone else (1, 2, 4):
             add(name, copied, steps, "euler")
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The table that the page shows."""
+    key = result["score"]
+    lines = [f"| network | steps | looks at it | {name_of(key)} |", "| --- | --- | ---: | ---: |"]
+    lines += [f"| {row['name']} | {row['steps']}, {row['solver']} | {row['evaluations']} | {row[key]:.3g} |"
+              for row in result["rows"]]
+    return "\n".join(lines) + "\n"
 
 
 @torch.no_grad()

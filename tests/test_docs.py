@@ -39,7 +39,8 @@ def test_preset_quick_is_the_measured_one():
 
 MINUTES = (*((f"two-stage-mnist-seeds/five-epochs-{s}", f"MNIST, 5 epochs, seed {s}") for s in range(2)),
            *((f"two-stage-mnist-seeds/four-minutes-{s}", f"MNIST, 4.2 epochs, seed {s}") for s in range(3)),
-           ("two-stage-mnist-seeds/eleven-epochs-0", "MNIST, 11 epochs, seed 0"))
+           ("two-stage-mnist-seeds/eleven-epochs-0", "MNIST, 11 epochs, seed 0"),
+           ("two-stage-mnist-seeds/fourteen-epochs-0", "MNIST, 14 epochs, seed 0"))
 """Files of scores, beside them those of times, and their rows."""
 
 
@@ -65,7 +66,7 @@ def test_other_samples_in_minutes_are_the_measured_ones():
         shown = (found["fd_classifier/stage2"], found["fd_classifier/reconstructions"])
         assert " | ".join(f"{value:.3g}" for value in shown) in row and f"| {found['limit_ratio']:.2f} |" in row
     folder = ROOT / "docs/results/two-stage-lfw"
-    for run in ("", "short-", "shortest-", "shortest-1-"):
+    for run in ("", "short-", "shortest-", "shortest-1-", "shortest-2-"):
         lfw, of_lfw = (json.loads((folder / f"{run}{name}.json").read_text()) for name in ("evaluation", "last-record"))
         shown = " | ".join(f"{lfw[f'fd_exemplar/{name}']:.3g}"
                            for name in ("stage2", "reconstructions", "training_reconstructions"))
@@ -74,8 +75,8 @@ def test_other_samples_in_minutes_are_the_measured_ones():
     trained, fitted = last["stage1"]["seconds"] / 60, (last["stage2"]["seconds"] - last["stage1"]["seconds"]) / 60
     assert f"| {trained + fitted:.1f}, " in page and f"{trained:.1f} minutes of training and {fitted:.1f} of fitting" in page
     assert f"{last['stage2']['components']} Gaussians" in page
-    for name in ("fashion", "cifar10"):
-        folder = ROOT / f"docs/results/two-stage-{name}-perceptual"
+    for name in ("fashion-perceptual", "cifar10-perceptual", "cifar10-labels"):
+        folder = ROOT / f"docs/results/two-stage-{name}"
         records, network = (json.loads((folder / f"{name}.json").read_text()) for name in ("last-record", "exemplar-network"))
         minutes = (records["stage2"]["seconds"] + network["train_seconds"]) / 60  # what learns the features is not in the records
         assert f" | {minutes:.1f} | " in page and f"({network['train_seconds']:.1f} seconds" in page
@@ -89,6 +90,16 @@ def test_other_samples_in_minutes_are_the_measured_ones():
         minutes = (last["stage2"]["seconds"] + network["train_seconds"]) / 60
         assert f"| {shown} | {found['limit_ratio']:.2f} | {found['codes_ratio']:.2f} | {minutes:.1f} |" in page
     assert f"{statistics.mean(distances):.2f} ± {statistics.stdev(distances):.2f} " in page
+    found = json.loads((ROOT / "docs/results/two-stage-cifar10-labels/evaluation.json").read_text())
+    limits = [found[f"fd_classifier/{of}"] for of in ("reconstructions", "training_reconstructions")]
+    for words, drawn in (("with labels, guidance 1.5", "guided"), ("without guidance", "stage2")):
+        row = next(line for line in page.splitlines() if line.startswith(f"| CIFAR-10, the same {words}"))
+        score = found[f"fd_classifier/{drawn}"]
+        shown = [f"{value:.3g}" for value in (score, *limits)] + [f"{score / limit:.2f}" for limit in limits]
+        assert f"| {' | '.join(shown)} |" in row and f"{score:.2f}" in page
+    assert found["guidance"] == 1.5 and f"{100 * found['class_accuracy']:.1f} % of guided" in page.replace("\n  ", " ")
+    straight = importlib.import_module("benchmarks.straighten")
+    assert straight.markdown(json.loads((ROOT / "benchmarks/results/straighten-amd.json").read_text())) in page
     classes = json.loads((ROOT / "docs/results/two-stage-mnist-classes/evaluation.json").read_text())
     last = json.loads((ROOT / "docs/results/two-stage-mnist-classes/last-record.json").read_text())
     page = " ".join(page.split())
