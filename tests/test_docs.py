@@ -207,7 +207,7 @@ def test_the_reproduction_is_the_measured_one():
     folder = ROOT / "docs/results/dai-wipf-quick"
     page = (ROOT / "docs/results/dai-wipf.md").read_text()
     assert (folder / "claims.md").read_text() in page
-    for data in ("mnist", "fashion-mnist"):
+    for data in ("mnist", "fashion-mnist", "cifar10"):
         assert (folder / data / "table1.md").read_text() in page
     distances = [f"{point['fd_classifier']:.1f}" for point in json.loads((folder / "mnist/mm-gan-curve.json").read_text())]
     assert f"{', '.join(distances[:-1])}, and {distances[-1]} in the end" in " ".join(page.split())
