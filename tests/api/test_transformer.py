@@ -103,3 +103,20 @@ def test_what_has_no_rows_is_refused():
         vae().transform(None)
     with pytest.raises(ArgumentError, match="no latents u"):
         vaefast.SecondStage(3, kind="mixture").transform(CODES)
+
+
+@pytest.mark.parametrize("classes", [None, 2])
+def test_a_pipeline_ends_with_a_model_of_images_and_tells_it_y(classes):
+    from sklearn.pipeline import make_pipeline
+
+    x, y = torch.randint(0, 256, (32, 1, 8, 8), dtype=torch.uint8), torch.arange(32) % 2
+    few = {f"vae__{name}": value for name, value in
+           {"steps": 2, "batch_size": 16, "device": "cpu", "progress": False}.items()}
+    pipe = make_pipeline(vaefast.VAE((1, 8, 8), 2, nets="residual", classes=classes))
+    pipe.fit(x, y, **few)
+    if classes is None:
+        pipe.fit(x, **few)
+        assert pipe.fit_transform(x, y, **few).shape == (32, 2)
+    else:
+        with pytest.raises(ArgumentError, match="y and condition are both given"):
+            pipe.fit(x, y, vae__condition=y, **few)

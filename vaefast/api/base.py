@@ -26,6 +26,7 @@ from vaefast.data import ImageSet
 from vaefast.data.stream import ImageStream
 from vaefast.data.value_range import ValueRange
 from vaefast.errors import ArgumentError, CheckpointError, DataError, RunFolderError
+from vaefast.models.condition import both_given, is_conditional
 from vaefast.models.draws import Draws
 from vaefast.training import distributed
 from vaefast.training.augment import Augmentation, AugmentName, augmentation
@@ -147,8 +148,8 @@ class Model(Draws, nn.Module):
     def _equip(self, data: Any, device: torch.device) -> None:
         """Bring what training needs besides the data, before a folder is made."""
 
-    def fit(self, data: Any, *, condition: Any = None, epochs: Any = None, steps: Any = None, batch_size: Any = None,
-            lr: Any = None, schedule: Any = None, gamma_lr_factor: Any = None, ema: Any = None,
+    def fit(self, data: Any, y: Any = None, *, condition: Any = None, epochs: Any = None, steps: Any = None,
+            batch_size: Any = None, lr: Any = None, schedule: Any = None, gamma_lr_factor: Any = None, ema: Any = None,
             settings: StageSettings | Sequence[StageSettings] | None = None, out: str | os.PathLike[str] | None = None,
             resume: bool | str = False, seed: int = 0, device: str | torch.device | None = "auto", precision: Precision = "auto",
             progress: bool = True, callbacks: Sequence[Callback] = (), compile: Mode = "auto", channels_last: Mode = "auto",
@@ -168,6 +169,7 @@ class Model(Draws, nn.Module):
                 Dataset (torch's or Hugging Face's), a DataLoader, an IterableDataset or anything else that can be iterated again.
                 docs/data.md has the rules. A model of another `data_shape` takes examples [N, *data_shape] of any real numbers
                 (see `vaefast.data.as_array_set`), `SecondStage` latents, `TableVAE` tables.
+            y: the same as condition, by scikit-learn's name; a model that is not conditioned ignores it.
             condition: labels [N] of the data, int, for a model with `classes`; None or "labels" for those that the data have. Of
                 a model with `condition_dim` vectors [N, d], which are standardised inside.
             epochs, steps, batch_size, lr, schedule, gamma_lr_factor, ema: see `vaefast.training.StageSettings`; None for
@@ -206,6 +208,10 @@ class Model(Draws, nn.Module):
             DataError, ArgumentError, DeviceError, RunFolderError, CheckpointError: see their messages; nothing was overwritten.
             KeyboardInterrupt: after Ctrl-C, when everything has been saved; `resume=True` goes on.
         """
+        if y is not None and is_conditional(self):
+            if condition is not None:
+                raise both_given()
+            condition = y
         reading = Reading(materialize, workers, value_range, augment, seed)
         augmented = augmentation(augment)
         data, told = self._read(data, reading)

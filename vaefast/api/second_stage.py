@@ -17,7 +17,7 @@ from vaefast.api.transformer import Transformer
 from vaefast.data.arrays import as_labels
 from vaefast.data.stream import ImageStream
 from vaefast.errors import ArgumentError, DataError
-from vaefast.models.condition import as_vectors, checked_labels, is_conditional, unknown_condition
+from vaefast.models.condition import as_vectors, both_given, checked_labels, is_conditional, unknown_condition
 from vaefast.models.exploration import ROWS
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.mode import evaluating
@@ -248,8 +248,7 @@ class SecondStage(Transformer, Model):
         progress."""
         if y is not None and is_conditional(self.second):
             if condition is not None:
-                raise ArgumentError("y and condition are both given, and are the same: what each latent is conditioned on; leave "
-                                    "one out.")
+                raise both_given()
             condition = y
         if condition is not None and not (isinstance(condition, str) and condition == "labels"):
             data = self._labelled(data, condition)

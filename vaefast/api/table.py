@@ -171,12 +171,12 @@ class TableVAE(Model, TwoStages):
         """Dimensions k of a code z."""
         return self._k
 
-    def fit(self, data: Any, **settings: Any) -> History:
+    def fit(self, data: Any, y: Any = None, **settings: Any) -> History:
         """Train on a table: a data frame, a dict of columns, an array [N, C], or a `vaefast.data.Table`.
 
-        `settings` are those of `vaefast.VAE.fit`; the defaults are 300 epochs, but at least 1,000 and at most 20,000 steps, in
-        batches of 128 (all rows, where there are fewer), with a learning rate of 3e-3 that falls as a cosine. Loss terms are in
-        nats a row, of standardised numbers.
+        `y` is ignored, as by scikit-learn's transformers. `settings` are those of `vaefast.VAE.fit`; the defaults are 300 epochs,
+        but at least 1,000 and at most 20,000 steps, in batches of 128 (all rows, where there are fewer), with a learning rate of
+        3e-3 that falls as a cosine. Loss terms are in nats a row, of standardised numbers.
 
         Raises:
             DataError: a column is missing, has infinity, words and numbers, no value at all, or words that a built model does not

@@ -77,6 +77,11 @@ def unknown_condition(condition: Any) -> ArgumentError:
                          "classes=N (or condition_dim=D), such as vaefast.VAE, and fit it to data with labels (or vectors).")
 
 
+def both_given() -> ArgumentError:
+    """The error of y, as scikit-learn calls it, beside condition."""
+    return ArgumentError("y and condition are both given, and are the same: what each example is conditioned on; leave one out.")
+
+
 def told(model: Any, condition: Any) -> dict[str, Any]:
     """A condition as an argument of the methods of `model`; nothing, where there is none.
 
