@@ -237,6 +237,11 @@ class SecondStage(Transformer, Model):
         return getattr(self.second, "classes", 0)
 
     @property
+    def condition_dim(self) -> int:
+        """Numbers of the vectors that it is told; 0: none."""
+        return getattr(self.second, "condition_dim", 0)
+
+    @property
     def latent_dim(self) -> int:
         """Dimensions k of a latent z."""
         return self.second.latent_dim
@@ -328,7 +333,7 @@ class SecondStage(Transformer, Model):
         return [("stage2", self.second, lambda: source_of_codes(data, device, labels))]
 
     def _conclude(self, data: Latents, seed: int, device: torch.device) -> dict[str, float]:
-        return fit_mixture(self.second, lambda: data.to(device), seed, data.labels)
+        return fit_mixture(self.second, lambda: data.to(device), seed, data.labels if self.classes else None)
 
     def forward(self, z: Any) -> dict[str, Tensor]:
         """Loss terms of a batch of latents [B, k] for your own training loop: in nats per latent, or a flow's squared error."""
@@ -369,7 +374,7 @@ class SecondStage(Transformer, Model):
         told = self._labelled(X, y) if y is not None and is_conditional(self.second) else as_latents(X, self.latent_dim)
         generator = torch.Generator(self.device).manual_seed(0)
         latents = told.draw(torch.Generator(told.mean.device).manual_seed(0)).float().to(self.device)
-        labels = [None] * len(latents) if told.labels is None else told.labels.to(self.device).split(ROWS)
+        labels = [None] * len(latents) if told.labels is None or not is_conditional(self.second) else told.labels.to(self.device).split(ROWS)
         options = {"generator": generator} if isinstance(self.second, models.FlowMatching) else {}
         return float(torch.cat([self.log_prob(rows, condition=given, **options).float()
                                 for rows, given in zip(latents.split(ROWS), labels)]).mean())

@@ -8,6 +8,7 @@ logistic of a normal as in Esser et al. 2024, "Scaling Rectified Flow Transforme
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -208,7 +209,8 @@ class FlowMatching(KeepsUnits):
 
 def checked_guidance(guidance: Any) -> None:
     """ArgumentError, where it is not a finite number."""
-    if isinstance(guidance, bool) or not isinstance(guidance, (int, float)) or not math.isfinite(guidance):
+    number = isinstance(guidance, numbers.Real) or isinstance(guidance, Tensor) and guidance.ndim == 0
+    if isinstance(guidance, bool) or not number or not math.isfinite(guidance):
         raise ArgumentError(f"guidance is {guidance!r}; expected a finite number: 1 for none, above 1 to lead further to the "
                             "class.")
 

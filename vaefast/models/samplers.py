@@ -147,6 +147,8 @@ class Mixture(KeepsUnits):
         if labels is not None:
             if not self.classes:
                 raise unknown_condition(labels)
+            if not getattr(labels, "shape", labels):
+                raise ArgumentError(f"labels is {labels!r}; expected one class for each of {len(codes)} latents.")
             labels = as_classes(labels, len(codes), self.classes, codes.mean.device, "labels")
         device = codes.mean.device
         self.to(device)
@@ -158,7 +160,8 @@ class Mixture(KeepsUnits):
             raise DataError(f"row {row} of the latents is NaN or infinite when it is drawn; a posterior's std is too large."
                             if row is not None else "the latents' variance is too large for float64; divide them by a constant.")
         varies = spread.sqrt() > 1e-12 * z.mean(0).abs()  # less is rounding; such dimensions have the least of the others'
-        self._ridge = self.floor * torch.where(varies, spread, spread[varies].amin() if varies.any() else 1.0)
+        ridge = self.floor * torch.where(varies, spread, spread[varies].amin() if varies.any() else 1.0)
+        self._ridge = ridge.clamp_min(torch.finfo(ridge.dtype).tiny)
         if not self.classes:
             self._fit_all(z, generator)
             return self

@@ -51,7 +51,8 @@ class WeightedTerm(nn.Module):
             layer = last_layer(decoder)
             sizes = [norm_of_gradient(value, layer) for value in (loss, term)]
             weight = (self.share * sizes[0] / sizes[1].clamp_min(1e-12)).clamp_max(_MOST)
-            self.weight.copy_(finite_or(weight, self.weight))
+            # an infinite norm would make a finite weight, 0 or the most, of it
+            self.weight.copy_(finite_or(weight + 0 * (sizes[0] + sizes[1]), self.weight))
         return torch.addcmul(loss, self.weight, term)
 
 
