@@ -374,7 +374,8 @@ class SecondStage(Transformer, Model):
         told = self._labelled(X, y) if y is not None and is_conditional(self.second) else as_latents(X, self.latent_dim)
         generator = torch.Generator(self.device).manual_seed(0)
         latents = told.draw(torch.Generator(told.mean.device).manual_seed(0)).float().to(self.device)
-        labels = [None] * len(latents) if told.labels is None or not is_conditional(self.second) else told.labels.to(self.device).split(ROWS)
+        known = told.labels if is_conditional(self.second) else None
+        labels = [None] * len(latents) if known is None else known.to(self.device).split(ROWS)
         options = {"generator": generator} if isinstance(self.second, models.FlowMatching) else {}
         return float(torch.cat([self.log_prob(rows, condition=given, **options).float()
                                 for rows, given in zip(latents.split(ROWS), labels)]).mean())
