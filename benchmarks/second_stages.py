@@ -21,16 +21,14 @@ from torch import Tensor
 import vaefast
 from benchmarks import machine, pythae_samplers
 from benchmarks.plain_diffusion import PlainDiffusion
+from benchmarks.scored_run import scored_run
 from vaefast.api.second_stage import FLOW, SecondKind
 from vaefast.data import to_float
 from vaefast.experiments.pictures.grids import image_grid, save_png, side_by_side
 from vaefast.experiments.presets import TWO_STAGE
-from vaefast.experiments.run import run_data
-from vaefast.experiments.scoring.codes import aggregate, in_batches, spread_over
+from vaefast.experiments.scoring.codes import aggregate, in_batches
 from vaefast.experiments.scoring.draws import sample_images, to_uint8
-from vaefast.experiments.scoring.evaluate import own_metric, own_network
-from vaefast.experiments.scoring.registry import METRICS, name_of
-from vaefast.experiments.scoring.scores import ImageScores
+from vaefast.experiments.scoring.registry import name_of
 from vaefast.models import Mixture
 from vaefast.training import RunFolder
 
@@ -51,14 +49,8 @@ def main(words: list[str] | None = None) -> None:
 
 def compare(run: str, data_root: str | None, out: Path, seconds: float, samples: int, only: list[str] | None = None) -> None:
     """Fit and score all of them; the file is written after each."""
-    model: Any = vaefast.load(run, device="cpu")
-    split = run_data(RunFolder.open(run), data_root)
-    train, test = split("train"), split("test")
-    which = own_metric(train)
-    network = own_network(which, train, test, None, torch.device("cpu"), print)
-    real = spread_over(test.images, samples)
-    score = ImageScores(real, which, classifier=network)
-    key = METRICS[which[0]].scores[0].key
+    scored = scored_run(run, data_root, samples)
+    model, train, real, score, key = scored.model, scored.train, scored.real, scored.score, scored.key
     start = time.perf_counter()
     posteriors = aggregate(model, train.images)
     mean, std = posteriors.mean, posteriors.std

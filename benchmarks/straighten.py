@@ -22,19 +22,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import vaefast
 from benchmarks import machine
-from vaefast.experiments.run import run_data
-from vaefast.experiments.scoring.codes import aggregate, spread_over
+from benchmarks.scored_run import scored_run
+from vaefast.experiments.scoring.codes import aggregate
 from vaefast.experiments.scoring.draws import sample_images
-from vaefast.experiments.scoring.evaluate import own_metric, own_network
-from vaefast.experiments.scoring.registry import METRICS, name_of
-from vaefast.experiments.scoring.scores import ImageScores
+from vaefast.experiments.scoring.registry import name_of
 from vaefast.models import FlowMatching
-from vaefast.training import RunFolder
 
 TEACHER = ((10, "heun"), (5, "heun"), (2, "heun"), (1, "heun"), (4, "euler"), (2, "euler"), (1, "euler"))
 """Steps and solvers that the flow itself is scored with."""
-
-
 WAYS = {"reflow, all times": False, "distilled, t = 0": True}
 """What pairs are trained at -> whether at t = 0 alone."""
 BATCH, LR, WARMUP, EMA = 512, 1e-3, 100, 0.999
@@ -52,13 +47,8 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--pairs", type=int, default=200_000)
     parser.add_argument("--samples", type=int, default=10_000)
     args = parser.parse_args(words)
-    model: Any = vaefast.load(args.run, device="cpu")
-    split = run_data(RunFolder.open(args.run), args.data_root)
-    train, test = split("train"), split("test")
-    which = own_metric(train)
-    network = own_network(which, train, test, None, torch.device("cpu"), print)
-    score = ImageScores(spread_over(test.images, args.samples), which, classifier=network)
-    key = METRICS[which[0]].scores[0].key
+    scored = scored_run(args.run, args.data_root, args.samples)
+    model, train, score, key = scored.model, scored.train, scored.score, scored.key
     posteriors = aggregate(model, train.images)
     result: dict[str, Any] = {**{name: getattr(args, name) for name in ("width", "depth", "steps", "more", "pairs", "samples")},
                               "data": train.name, "latent_dim": model.latent_dim, "score": key, "machine": machine.describe(),

@@ -26,7 +26,7 @@ from vaefast.data import ImageSet
 from vaefast.data.stream import ImageStream
 from vaefast.data.value_range import ValueRange
 from vaefast.errors import ArgumentError, CheckpointError, DataError, RunFolderError
-from vaefast.models.condition import both_given, is_conditional
+from vaefast.models.condition import is_conditional
 from vaefast.models.draws import Draws
 from vaefast.training import distributed
 from vaefast.training.augment import Augmentation, AugmentName, augmentation
@@ -68,6 +68,12 @@ def _scores(stage: str, evaluate: Callable[[str], dict[str, float]] | None,
     if evaluate is None or held_out is None:
         return held_out if evaluate is None else partial(evaluate, stage)
     return lambda: {**held_out(), **evaluate(stage)}
+
+
+def require_seed(seed: Any) -> None:
+    """ArgumentError, where it is no int of 64 bits."""
+    if not hasattr(seed, "__index__") or not -(2**63) <= int(seed) < 2**63:
+        raise ArgumentError(f"seed is {seed!r}; expected an int of 64 bits.")
 
 
 class Model(Draws, nn.Module):
@@ -208,16 +214,10 @@ class Model(Draws, nn.Module):
             DataError, ArgumentError, DeviceError, RunFolderError, CheckpointError: see their messages; nothing was overwritten.
             KeyboardInterrupt: after Ctrl-C, when everything has been saved; `resume=True` goes on.
         """
-        if y is not None and is_conditional(self):
-            if condition is not None:
-                raise both_given()
-            condition = y
         reading = Reading(materialize, workers, value_range, augment, seed)
         augmented = augmentation(augment)
         data, told = self._read(data, reading)
-        if condition is not None and not (isinstance(condition, str) and condition == "labels"):
-            data = self._labelled(data, condition)
-        data, described = self._accept(data)
+        data, described = self._accept(self._with_labels(data, y, condition))
         data, held_out = self._hold_out(data, validation, replace(reading, augment=None))
         if held_out is not None:
             described = {**described, "validation": held_out[1]} | ({} if isinstance(data, ImageStream) else {"count": len(data)})
@@ -244,8 +244,7 @@ class Model(Draws, nn.Module):
         if "from" in (source := self._networks().get("networks", {})):
             config["networks"] = source
         group = distributed.world()
-        if not hasattr(seed, "__index__") or not -(2**63) <= int(seed) < 2**63:
-            raise ArgumentError(f"seed is {seed!r}; expected an int of 64 bits.")
+        require_seed(seed)
         if resume not in (True, False, "auto"):
             raise ArgumentError(f"resume is {resume!r}; expected True, False or 'auto'.")
         if resume == "auto":  # rank 0's word counts, as it makes the folder
@@ -316,6 +315,17 @@ class Model(Draws, nn.Module):
         """How the weights of convolutions lie, as it was asked for."""
         gains = any(getattr(module, "channels_last_on_cpu", False) for module in self.modules())
         return "on" if channels_last == "auto" and device.type == "cpu" and gains else channels_last
+
+    def _with_labels(self, data: Any, y: Any, condition: Any) -> Any:
+        """The data with what they are conditioned on, where `fit` is given that: as condition, or as y."""
+        if y is not None and is_conditional(self):
+            if condition is not None:
+                raise ArgumentError("y and condition are both given, and are the same: what each example is conditioned on; "
+                                    "leave one out.")
+            condition = y
+        if condition is None or isinstance(condition, str) and condition == "labels":
+            return data
+        return self._labelled(data, condition)
 
     def _hold_out(self, data: Any, validation: Any, reading: Reading) -> tuple[Any, tuple[Any, dict[str, Any]] | None]:
         """The data that are trained on, and what is held out with its description; both in the form of `_accept`."""

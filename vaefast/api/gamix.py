@@ -13,7 +13,6 @@ from vaefast.api.second_stage import (
     SecondKind,
     TwoStageTraining,
     build_second,
-    refuse_unread,
     second_defaults,
     second_sizes,
 )
@@ -98,9 +97,7 @@ class GAMIXVAE(TwoStageTraining, TwoStages, OneStage):
             kl_weight=kl_weight, adversary=judge, adversarial_weight=adversarial_weight, memory=memory,
             image_range=(-1.0, 1.0)))
         self.second: SecondStage | None = None
-        sizes = second_sizes(second, second_width, second_depth)
-        refuse_unread(second, "second_", gamma=second_gamma, width=second_width, depth=second_depth)
-        second_width, second_depth = sizes
+        second_width, second_depth = second_sizes(second, second_width, second_depth, gamma=second_gamma)
         if second_stage:
             self.second = build_second(latent_dim, second_width, second_depth, kind=second, gamma=second_gamma, classes=classes)
             self.defaults = (PAPER, *second_defaults(second, SECOND))

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from vaefast import models
-from vaefast.api.base import Model, Part
+from vaefast.api.base import Model, Part, require_seed
 from vaefast.api.reading import Images, Reading, conditions_of, source_of
 from vaefast.api.transformer import Transformer
 from vaefast.data.arrays import as_labels
 from vaefast.data.stream import ImageStream
 from vaefast.errors import ArgumentError, DataError
-from vaefast.models.condition import as_vectors, both_given, checked_labels, is_conditional, unknown_condition
+from vaefast.models.condition import as_vectors, checked_labels, is_conditional, unknown_condition
 from vaefast.models.exploration import ROWS
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.mode import evaluating
@@ -47,19 +47,8 @@ KINDS: tuple[SecondKind, ...] = get_args(SecondKind)
 """What a second stage may be."""
 SIZES = {"vae": (WIDTH, DEPTH), "flow": (512, 4), "flow on maps": (64, 2)}
 """Width and depth of its networks, where none are given."""
-_FLAGS = ("second", "second_width", "second_depth")
 FLOW = StageSettings(steps=4_000, batch_size=512, lr=1e-3, betas=(0.9, 0.99), schedule="cosine", warmup_steps=200, ema=0.999)
 """How a flow is trained."""
-
-
-def second_sizes(kind: str, width: int | None, depth: int | None, names: tuple[str, str, str] = _FLAGS, *,
-                 maps: bool = False) -> tuple[int, int]:
-    """Width and depth of a second stage's networks, of arguments called `names`; `maps` of codes have networks of their own."""
-    if kind not in KINDS:
-        raise ArgumentError(f"{names[0]} is {kind!r}; expected one of {', '.join(KINDS)}.")
-    usual = SIZES.get(f"{kind} on maps" if maps else kind, SIZES.get(kind, SIZES["vae"]))
-    return (whole_number(names[1], usual[0] if width is None else width),
-            whole_number(names[2], usual[1] if depth is None else depth))
 
 
 _READ = {"vae": ("gamma", "gamma_init", "width", "depth"), "flow": ("width", "depth"), "mixture": ()}
@@ -68,15 +57,28 @@ _UNSAID: dict[str, tuple[Any, ...]] = {"gamma": ("learned",), "gamma_init": (1.0
 """What stands where nothing is given, in files of models, too."""
 
 
-def refuse_unread(kind: str, prefix: str = "", **given: Any) -> None:
-    """ArgumentError of what is given to a second stage of a kind that has no such thing; the door calls it by `prefix`, too."""
-    for name, value in given.items():
+def second_sizes(kind: str, width: int | None, depth: int | None, prefix: str = "second_", *, maps: bool = False,
+                 **noise: Any) -> tuple[int, int]:
+    """Width and depth of a second stage's networks; `maps` of codes have networks of their own. The door calls its arguments by
+    `prefix`, too.
+
+    Raises:
+        ArgumentError: no such kind, numbers that cannot work, or what is given (gamma and gamma_init, too) to a kind that has no
+            such thing.
+    """
+    if kind not in KINDS:
+        raise ArgumentError(f"{prefix.rstrip('_') or 'kind'} is {kind!r}; expected one of {', '.join(KINDS)}.")
+    usual = SIZES.get(f"{kind} on maps" if maps else kind, SIZES.get(kind, SIZES["vae"]))
+    sizes = (whole_number(f"{prefix}width", usual[0] if width is None else width),
+             whole_number(f"{prefix}depth", usual[1] if depth is None else depth))
+    for name, value in {**noise, "width": width, "depth": depth}.items():
         if name not in _READ[kind] and value not in _UNSAID[name]:
             raise ArgumentError(f"{prefix}{name} is {value!r}, which a second stage of kind {kind!r} has not; leave it out.")
+    return sizes
 
 
 def without_unread(config: dict[str, Any]) -> dict[str, Any]:
-    """A saved model's arguments without those that `refuse_unread` refuses: earlier versions took, and saved, any."""
+    """A saved model's arguments without those that `second_sizes` refuses: earlier versions took, and saved, any."""
     kind, prefix = (config["second"], "second_") if "second" in config else (config.get("kind"), "")
     unread = [name for name in _UNSAID if kind in _READ and name not in _READ[kind]]
     return {name: value for name, value in config.items() if name not in [prefix + n for n in unread]}
@@ -224,8 +226,7 @@ class SecondStage(Transformer, Model):
                  depth: int | None = None) -> None:
         super().__init__()
         _, maps = checked_latents(latent_dim)
-        sizes = second_sizes(kind, width, depth, names=("kind", "width", "depth"), maps=maps is not None)
-        refuse_unread(kind, gamma=gamma, gamma_init=gamma_init, width=width, depth=depth)
+        sizes = second_sizes(kind, width, depth, "", maps=maps is not None, gamma=gamma, gamma_init=gamma_init)
         self.second = build_second(latent_dim, *sizes, kind=kind, gamma=gamma, gamma_init=gamma_init,
                                    classes=classes, condition_dim=condition_dim)
         self.defaults = second_defaults(kind, StageSettings(epochs=800))
@@ -251,24 +252,19 @@ class SecondStage(Transformer, Model):
         scikit-learn calls it, are the labels [N] of a second stage with classes, or vectors [N, d]; `y` is ignored by any other,
         as by scikit-learn's unsupervised estimators. A mixture is fitted: of the settings it takes out, device, seed and
         progress."""
-        if y is not None and is_conditional(self.second):
-            if condition is not None:
-                raise both_given()
-            condition = y
-        if condition is not None and not (isinstance(condition, str) and condition == "labels"):
-            data = self._labelled(data, condition)
+        data = self._with_labels(data, y, condition)
         return self._fit_at_once(data, **settings) if isinstance(self.second, models.Mixture) else super().fit(data, **settings)
 
     def _labelled(self, data: Any, condition: Any) -> Latents:
-        if not is_conditional(self.second):
+        if not is_conditional(self):
             raise unknown_condition(condition)
-        latents, dims = as_latents(data, self.latent_dim), getattr(self.second, "condition_dim", 0)
-        labels = (as_vectors(condition, len(latents), dims, latents.mean, each=True) if dims
+        latents = as_latents(data, self.latent_dim)
+        labels = (as_vectors(condition, len(latents), self.condition_dim, latents.mean, each=True) if self.condition_dim
                   else as_labels(condition, len(latents)))
         return Latents(latents.mean, latents.std, labels)
 
     def _with_condition(self, validation: Any, reading: Reading) -> Any:
-        if is_conditional(self.second) and isinstance(validation, tuple) and len(validation) == 2:
+        if is_conditional(self) and isinstance(validation, tuple) and len(validation) == 2:
             return self._labelled(*validation)
         return super()._with_condition(validation, reading)
 
@@ -278,8 +274,7 @@ class SecondStage(Transformer, Model):
             raise ArgumentError(f"{', '.join(settings)} {'are settings' if len(settings) > 1 else 'is a setting'} of training; a "
                                 "mixture is fitted, and takes out, device, seed and progress alone.")
         latents, _ = self._accept(data)
-        if not hasattr(seed, "__index__") or not -(2**63) <= int(seed) < 2**63:
-            raise ArgumentError(f"seed is {seed!r}; expected an int of 64 bits.")
+        require_seed(seed)
         chosen = resolve_device(device)
         refuse_float64(self, chosen)
         fitted = self._conclude(latents, seed, chosen)
@@ -290,13 +285,11 @@ class SecondStage(Transformer, Model):
 
     def _accept(self, data: Any) -> tuple[Latents, dict[str, Any]]:
         latents = as_latents(data, self.latent_dim)
-        if (dims := getattr(self.second, "condition_dim", 0)) and latents.labels is None:
-            raise DataError(f"this model is conditioned on vectors of {dims} numbers; give them as condition=, "
-                            f"[{len(latents)}, {dims}].")
+        if self.condition_dim and latents.labels is None:
+            raise DataError(f"this model is conditioned on vectors of {self.condition_dim} numbers; give them as condition=, "
+                            f"[{len(latents)}, {self.condition_dim}].")
         if self.classes:
-            labels = checked_labels(latents.labels, self.classes, "the set of latents")
-            if isinstance(self.second, models.Mixture):
-                enough_of_each(labels)
+            checked_labels(latents.labels, self.classes, "the set of latents")
         if isinstance(self.second, models.VAE):
             self._warn_of_scale(latents)
         elif latents.mean.dtype == torch.float64:
@@ -329,7 +322,7 @@ class SecondStage(Transformer, Model):
                           "Subtract the mean of each dimension, and add it to samples in float64.", stacklevel=5)
 
     def _parts(self, data: Latents, device: torch.device) -> list[Part]:
-        labels = data.labels if is_conditional(self.second) else None
+        labels = data.labels if is_conditional(self) else None
         return [("stage2", self.second, lambda: source_of_codes(data, device, labels))]
 
     def _conclude(self, data: Latents, seed: int, device: torch.device) -> dict[str, float]:
@@ -371,14 +364,14 @@ class SecondStage(Transformer, Model):
         bound that it is trained on."""
         if isinstance(self.second, models.VAE):
             return super().score(X)
-        told = self._labelled(X, y) if y is not None and is_conditional(self.second) else as_latents(X, self.latent_dim)
+        told = self._labelled(X, y) if y is not None and is_conditional(self) else as_latents(X, self.latent_dim)
         generator = torch.Generator(self.device).manual_seed(0)
         latents = told.draw(torch.Generator(told.mean.device).manual_seed(0)).float().to(self.device)
-        known = told.labels if is_conditional(self.second) else None
-        labels = [None] * len(latents) if known is None else known.to(self.device).split(ROWS)
+        known = told.labels.to(self.device) if is_conditional(self) and told.labels is not None else None
         options = {"generator": generator} if isinstance(self.second, models.FlowMatching) else {}
-        return float(torch.cat([self.log_prob(rows, condition=given, **options).float()
-                                for rows, given in zip(latents.split(ROWS), labels)]).mean())
+        parts = [slice(i, i + ROWS) for i in range(0, len(latents), ROWS)]
+        return float(torch.cat([self.log_prob(latents[part], condition=None if known is None else known[part], **options).float()
+                                for part in parts]).mean())
 
     def sample(self, n: int, generator: torch.Generator | None = None, *, condition: Any = None, **options: Any) -> Tensor:
         """n latents, [n, k], on the model's device: z_hat(u) + gamma_z eps with u ~ N(0, I); a flow's (`steps`, `solver`,

@@ -11,15 +11,7 @@ from torch import Tensor
 
 from vaefast import models
 from vaefast.api.base import Model, Part
-from vaefast.api.second_stage import (
-    SecondKind,
-    build_second,
-    fit_mixture,
-    refuse_unread,
-    second_defaults,
-    second_sizes,
-    source_of_codes,
-)
+from vaefast.api.second_stage import SecondKind, build_second, fit_mixture, second_defaults, second_sizes, source_of_codes
 from vaefast.data.columns import Kind
 from vaefast.data.table import Schema, Table
 from vaefast.errors import ArgumentError, DataError
@@ -112,8 +104,7 @@ class TableVAE(Model, TwoStages):
         if second is None:
             self.second, self.defaults, sizes = None, (FIRST,), (second_width, second_depth)
         else:
-            sizes = second_sizes(second, second_width, second_depth)
-            refuse_unread(second, "second_", gamma=second_gamma, width=second_width, depth=second_depth)
+            sizes = second_sizes(second, second_width, second_depth, gamma=second_gamma)
             self.second = build_second(latent_dim, *sizes, kind=second, gamma=second_gamma)
             self.defaults = (FIRST, *second_defaults(second, SECOND_VAE))
         self._settled = {"second_width": sizes[0], "second_depth": sizes[1]}

@@ -18,7 +18,6 @@ from vaefast.api.second_stage import (
     SecondKind,
     TwoStageTraining,
     build_second,
-    refuse_unread,
     second_defaults,
     second_sizes,
 )
@@ -112,8 +111,7 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
                            likelihood=likelihood, gamma_init=gamma_init, adversary=judge, adversarial_weight=adversarial_weight,
                            perceptual=perceptual_term(perceptual, perceptual_weight),
                            standardiser=standardiser_for(shape, standardise), **told_first)
-        width, depth = second_sizes(second, second_width, second_depth, maps=maps is not None)
-        refuse_unread(second, "second_", gamma=second_gamma, width=second_width, depth=second_depth)
+        width, depth = second_sizes(second, second_width, second_depth, maps=maps is not None, gamma=second_gamma)
         super().__init__(first, build_second(maps or k, width, depth, kind=second, gamma=second_gamma, **told), joint=joint)
         of_second = () if joint else second_defaults(second, StageSettings(epochs=800))
         self.defaults = (StageSettings(epochs=400), *of_second)

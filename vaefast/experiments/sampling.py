@@ -65,16 +65,14 @@ def sample_to_file(run: str, out: Path, n: int, *, sampler: str | None = None, d
         assert infers(model)
         return aggregate(model, training_images(), seed)
 
-    options = {} if guidance is None else {"guidance": guidance}
-    asked = [*([] if condition is None else ["condition"]), *options]
+    asked = [name for name, value in (("condition", condition), ("guidance", guidance)) if value is not None]
     if asked and (chain is not None or sampler is not None):
         raise ArgumentError(f"{' and '.join(asked)} cannot be had with {'a chain' if chain is not None else 'a sampler'}; leave "
                             "one out.")
     shown = GRID * GRID if model.draws_images else POINTS
     count = n if out.suffix == ".npz" else min(n, shown)
     if chain is None:
-        draw = (class_sampler(model, condition, **options) if asked
-                else image_sampler(model, sampler, training_codes, seed))
+        draw = class_sampler(model, condition, guidance) if asked else image_sampler(model, sampler, training_codes, seed)
         images = (sample_images if model.draws_images else sample_arrays)(model, draw, count, seed=seed)
     elif encodes(model):
         images = model.chain(count, chain, start or "noise", data=training_images().images if start == "data" else None,

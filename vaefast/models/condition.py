@@ -77,11 +77,6 @@ def unknown_condition(condition: Any) -> ArgumentError:
                          "classes=N (or condition_dim=D), such as vaefast.VAE, and fit it to data with labels (or vectors).")
 
 
-def both_given() -> ArgumentError:
-    """The error of y, as scikit-learn calls it, beside condition."""
-    return ArgumentError("y and condition are both given, and are the same: what each example is conditioned on; leave one out.")
-
-
 def told(model: Any, condition: Any) -> dict[str, Any]:
     """A condition as an argument of the methods of `model`; nothing, where there is none.
 
@@ -118,19 +113,21 @@ def conditions_for(model: Any, n: int, condition: Any = None, generator: torch.G
         return drawn_by(model.shares, n, generator)
     chosen = as_condition(model, condition, n)
     if model.classes and chosen is not None:
-        never_seen(chosen[model.shares[chosen] == 0])
+        absent = chosen[model.shares[chosen] == 0]
+        if len(absent):
+            raise never_seen(int(absent[0]))
     return chosen
 
 
-def never_seen(classes: Tensor) -> None:
-    """ArgumentError, if there are any such classes, int64 [N]: nothing is known of how their examples look."""
-    if len(classes):
-        raise ArgumentError(f"condition holds class {int(classes[0])}, of which there were no examples in the training data.")
+def never_seen(label: int) -> ArgumentError:
+    """The error of a class of which nothing is known."""
+    return ArgumentError(f"condition holds class {label}, of which there were no examples in the training data.")
 
 
-def as_classes(condition: Any, n: int, classes: int, device: torch.device, name: str = "condition") -> Tensor | None:
-    """The class of each of n samples, int64 [n]: of one class for all, or of n of them; None stays None. `name` is what the door
-    calls them.
+def as_classes(condition: Any, n: int, classes: int, device: torch.device, name: str = "condition", *,
+               each: bool = False) -> Tensor | None:
+    """The class of each of n samples, int64 [n]: of one class for all, unless `each` has to have its own, or of n of them; None
+    stays None. `name` is what the door calls them.
 
     Raises:
         ArgumentError: the model knows no classes, or they are not whole numbers from 0 to classes - 1, one or n.
@@ -146,9 +143,9 @@ def as_classes(condition: Any, n: int, classes: int, device: torch.device, name:
     except (TypeError, ValueError, RuntimeError):
         chosen = torch.empty(0, dtype=torch.double)
     whole = not (chosen.is_floating_point() or chosen.is_complex() or chosen.dtype == torch.bool)
-    if not whole or chosen.ndim > 1 or (chosen.ndim == 1 and len(chosen) != n):
-        raise ArgumentError(f"{name} is {_short(condition)}; expected a class from 0 to {classes - 1}, or {n} of them, one a "
-                            "sample.")
+    if not whole or chosen.ndim > 1 or (chosen.ndim == 1 and len(chosen) != n) or (each and chosen.ndim != 1):
+        wanted = f"{n} classes" if each else f"a class from 0 to {classes - 1}, or {n} of them"
+        raise ArgumentError(f"{name} is {_short(condition)}; expected {wanted}, one a sample.")
     chosen = chosen.long()
     if chosen.numel() and not 0 <= int(chosen.min()) <= int(chosen.max()) < classes:
         raise ArgumentError(f"{name} holds the classes {int(chosen.min())} to {int(chosen.max())}; this model knows 0 to "

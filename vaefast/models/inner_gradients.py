@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -30,9 +30,9 @@ def norm_of_gradient(value: Tensor, weights: Tensor) -> Tensor:
     return norm if scale is None else norm / scale
 
 
-def finite_or(value: Tensor, last: Tensor) -> Tensor:
-    """`value`; inside `scaled_by`, `last` where it is not finite: such a step, whose scale is too large, is left out."""
-    return value if _scale.get() is None else torch.where(torch.isfinite(value), value, last)
+def of_norms(value: Tensor, norms: Sequence[Tensor], last: Tensor) -> Tensor:
+    """`value`, which was made of norms; inside `scaled_by`, whose scale may be too large, `last` where one is not finite."""
+    return value if _scale.get() is None else torch.where(torch.isfinite(sum(norms, value)), value, last)
 
 
 def without_float16(device: torch.device) -> torch.autocast:

@@ -147,21 +147,12 @@ class Mixture(KeepsUnits):
         if labels is not None:
             if not self.classes:
                 raise unknown_condition(labels)
-            if not getattr(labels, "shape", labels):
-                raise ArgumentError(f"labels is {labels!r}; expected one class for each of {len(codes)} latents.")
-            labels = as_classes(labels, len(codes), self.classes, codes.mean.device, "labels")
+            labels = as_classes(labels, len(codes), self.classes, codes.mean.device, "labels", each=True)
         device = codes.mean.device
         self.to(device)
         generator = torch.Generator(device).manual_seed(self.seed)
         z = codes.draw(generator).double()
-        spread = z.var(0, correction=0)
-        if not spread.isfinite().all():
-            row = int((~z.isfinite().all(1)).nonzero()[0]) if not z.isfinite().all() else None
-            raise DataError(f"row {row} of the latents is NaN or infinite when it is drawn; a posterior's std is too large."
-                            if row is not None else "the latents' variance is too large for float64; divide them by a constant.")
-        varies = spread.sqrt() > 1e-12 * z.mean(0).abs()  # less is rounding; such dimensions have the least of the others'
-        ridge = self.floor * torch.where(varies, spread, spread[varies].amin() if varies.any() else 1.0)
-        self._ridge = ridge.clamp_min(torch.finfo(ridge.dtype).tiny)
+        self._ridge = _ridge(z, self.floor)
         if not self.classes:
             self._fit_all(z, generator)
             return self
@@ -295,7 +286,8 @@ class Mixture(KeepsUnits):
             chosen = torch.empty(n, dtype=torch.long, device=device)
             for label in labels.unique().tolist():
                 rows, own = labels == label, self.weights * (self.component_class == label)
-                never_seen(labels[rows] if not own.any() else labels[:0])
+                if not own.any():
+                    raise never_seen(label)
                 chosen[rows] = drawn_by(own, int(rows.sum()), generator)
         eps = torch.randn(n, self.latent_dim, 1, generator=generator, device=device, dtype=torch.float64)
         z = torch.empty(n, self.latent_dim, dtype=torch.float64, device=device)
@@ -303,6 +295,20 @@ class Mixture(KeepsUnits):
             rows = (chosen == j).nonzero()[:, 0]
             z[rows] = self.means[j] + eps[rows, :, 0] @ self.cholesky[j].T
         return z.float()
+
+
+def _ridge(z: Tensor, floor: float) -> Tensor:
+    """`floor` times the variance of each dimension of latents [N, k], [k]; of one that does not vary the least of the others'."""
+    finite = z.isfinite().all(1)
+    if not finite.all():
+        row = int((~finite).nonzero()[0])
+        raise DataError(f"row {row} of the latents is NaN or infinite when it is drawn; a posterior's std is too large.")
+    spread = z.var(0, correction=0)
+    if not spread.isfinite().all():
+        raise DataError("the latents' variance is too large for float64; divide them by a constant.")
+    varies = spread.sqrt() > 1e-12 * z.mean(0).abs()  # less is rounding
+    ridge = floor * torch.where(varies, spread, spread[varies].amin() if varies.any() else 1.0)
+    return ridge.clamp_min(torch.finfo(ridge.dtype).tiny)
 
 
 def enough_of_each(labels: Tensor) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
-from vaefast.models.inner_gradients import finite_or, norm_of_gradient
+from vaefast.models.inner_gradients import norm_of_gradient, of_norms
 
 Loss = Callable[..., dict[str, Tensor]]
 TermWeight = float | Literal["adaptive"]
@@ -51,8 +51,7 @@ class WeightedTerm(nn.Module):
             layer = last_layer(decoder)
             sizes = [norm_of_gradient(value, layer) for value in (loss, term)]
             weight = (self.share * sizes[0] / sizes[1].clamp_min(1e-12)).clamp_max(_MOST)
-            # an infinite norm would make a finite weight, 0 or the most, of it
-            self.weight.copy_(finite_or(weight + 0 * (sizes[0] + sizes[1]), self.weight))
+            self.weight.copy_(of_norms(weight, sizes, self.weight))
         return torch.addcmul(loss, self.weight, term)
 
 

@@ -60,21 +60,22 @@ def image_sampler(model: api.ImageModel, name: str | None = None, codes: Callabl
                         f"{', '.join(has)}.")
 
 
-def class_sampler(model: Any, condition: Sequence[int] | None = None, **options: Any) -> Sampler:
+def class_sampler(model: Any, condition: Sequence[int] | None = None, guidance: float | None = None) -> Sampler:
     """Draws images of the classes of `condition` in turn, from one call to the next (None: of classes by their shares of the
-    training data); `options` go to the model's `sample`.
+    training data), with `guidance` of a flow.
 
     Raises:
-        ArgumentError: the model knows no classes, or no such options.
+        ArgumentError: the model knows no classes, or has no guidance.
     """
-    asked = {**({} if condition is None else {"condition": ", ".join(map(str, condition))}), **options}
     if not getattr(model, "classes", 0):
-        raise ArgumentError(" and ".join(f"{name} is {value}" for name, value in asked.items()) + ", but this model knows no "
-                            "classes; train one with condition='labels'.")
-    if options and not isinstance(getattr(model, "second", None), FlowMatching):
-        raise ArgumentError(f"{', '.join(options)} is for a second stage that is a flow; this {model.kind} model has none.")
-    if "guidance" in options:
-        checked_guidance(options["guidance"])
+        asked = [*([] if condition is None else [f"condition is {', '.join(map(str, condition))}"]),
+                 *([] if guidance is None else [f"guidance is {guidance}"])]
+        raise ArgumentError(f"{' and '.join(asked)}, but this model knows no classes; train one with condition='labels'.")
+    options = {} if guidance is None else {"guidance": guidance}
+    if options:
+        if not isinstance(getattr(model, "second", None), FlowMatching):
+            raise ArgumentError(f"guidance is for a second stage that is a flow; this {model.kind} model has none.")
+        checked_guidance(guidance)
     if condition is None:
         return lambda n, generator: model.sample(n, generator, **options)
     turns = cycle(condition)

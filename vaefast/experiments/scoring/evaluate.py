@@ -205,8 +205,7 @@ def _class_accuracy(model: api.ImageModel, classes: list[int], network: metrics.
                     guidance: float | None) -> float:
     """The share of samples of the classes in turn that the classifier of the data set's labels reads as what they were to be."""
     asked = torch.tensor(classes)[torch.arange(samples) % len(classes)]
-    options = {} if guidance is None else {"guidance": guidance}
-    drawn = sample_images(model, class_sampler(model, classes, **options), samples, seed=seed)
+    drawn = sample_images(model, class_sampler(model, classes, guidance), samples, seed=seed)
     read = network.logits(metrics.classifier_features(network, drawn)).argmax(1).cpu()
     return float((read == asked).double().mean())
 
