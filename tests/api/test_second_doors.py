@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import vaefast
-from vaefast.api.second_stage import without_unread
+from vaefast.api.unread import without_unread
 from vaefast.data import as_image_set
 from vaefast.errors import ArgumentError, DataError
 from vaefast.models import FlowMatching, Mixture
@@ -238,6 +238,17 @@ def test_a_model_saved_with_such_an_option_still_loads(tmp_path):
     assert without_unread(vae) == vae
 
 
+def test_a_run_started_with_such_an_option_goes_on(tmp_path):
+    two_stage(second="mixture").fit(IMAGES, out=str(tmp_path / "run"), **FEW)
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    config["model"] |= {"second_width": 512, "second_gamma": "optimal"}
+    path.write_text(json.dumps(config))
+    again = two_stage(second="mixture")
+    again.fit(IMAGES, out=str(tmp_path / "run"), resume=True, **{**FEW, "steps": 4})
+    assert again.sample(2).isfinite().all()
+
+
 @pytest.mark.parametrize("width", [16, 25, 50, 64, 75, 96])
 def test_attention_of_maps_takes_any_width(width):
     flow = FlowMatching(VelocityMaps((2, 4, 4), width, 1), 32)
@@ -261,6 +272,10 @@ def test_a_mixture_looks_at_what_it_is_given():
         with pytest.raises(error, match=says):
             call()
     assert mixture.log_prob(torch.zeros(0, 2)).shape == (0,)
+    each = torch.func.vmap(mixture.log_prob)(CODES[:6].view(2, 3, 2))
+    torch.testing.assert_close(each.flatten(), mixture.log_prob(CODES[:6]))
+    compiled = torch.compile(mixture.log_prob, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(CODES[:6]), mixture.log_prob(CODES[:6]))
     z = CODES[:3].clone().requires_grad_()
     mixture.log_prob(z).sum().backward()
     assert z.grad.isfinite().all()

@@ -22,6 +22,7 @@ from vaefast.api.arguments import CUSTOM, recorded
 from vaefast.api.footprint import footprint
 from vaefast.api.own_networks import source_of
 from vaefast.api.reading import Reading, with_batches_of
+from vaefast.api.unread import without_unread
 from vaefast.data import ImageSet
 from vaefast.data.stream import ImageStream
 from vaefast.data.value_range import ValueRange
@@ -381,7 +382,8 @@ class Model(Draws, nn.Module):
             return RunFolder.create(out, config), []
         run = RunFolder.open(out)
         arguments = inspect.signature(type(self)).parameters.values()
-        return run, run.require(config, {p.name: p.default for p in arguments if p.default is not p.empty})
+        return run, run.require(config, {p.name: p.default for p in arguments if p.default is not p.empty},
+                                without_unread)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the model into folder `path`: model.json (settings, checksum) and model.safetensors.

@@ -19,10 +19,11 @@ from vaefast.api.gan import GAN
 from vaefast.api.general import GeneralVAE
 from vaefast.api.hub import BY_HAND, HubName, fetch, located
 from vaefast.api.own_networks import FORM, networks_from
-from vaefast.api.second_stage import SecondStage, without_unread
+from vaefast.api.second_stage import SecondStage
 from vaefast.api.sequential import SequentialVAE
 from vaefast.api.table import TableVAE
 from vaefast.api.two_stage import TwoStageVAE
+from vaefast.api.unread import without_unread
 from vaefast.api.vae import VAE
 from vaefast.api.wae import WAE
 from vaefast.errors import ArgumentError, CheckpointError, HubError, VaefastError, first_line

@@ -14,6 +14,7 @@ from vaefast import models
 from vaefast.api.base import Model, Part, require_seed
 from vaefast.api.reading import Images, Reading, conditions_of, source_of
 from vaefast.api.transformer import Transformer
+from vaefast.api.unread import READ, UNSAID
 from vaefast.data.arrays import as_labels
 from vaefast.data.stream import ImageStream
 from vaefast.errors import ArgumentError, DataError
@@ -51,12 +52,6 @@ FLOW = StageSettings(steps=4_000, batch_size=512, lr=1e-3, betas=(0.9, 0.99), sc
 """How a flow is trained."""
 
 
-_READ = {"vae": ("gamma", "gamma_init", "width", "depth"), "flow": ("width", "depth"), "mixture": ()}
-_UNSAID: dict[str, tuple[Any, ...]] = {"gamma": ("learned",), "gamma_init": (1.0,), "width": (None, WIDTH),
-                                       "depth": (None, DEPTH)}
-"""What stands where nothing is given, in files of models, too."""
-
-
 def second_sizes(kind: str, width: int | None, depth: int | None, prefix: str = "second_", *, maps: bool = False,
                  **noise: Any) -> tuple[int, int]:
     """Width and depth of a second stage's networks; `maps` of codes have networks of their own. The door calls its arguments by
@@ -72,16 +67,9 @@ def second_sizes(kind: str, width: int | None, depth: int | None, prefix: str = 
     sizes = (whole_number(f"{prefix}width", usual[0] if width is None else width),
              whole_number(f"{prefix}depth", usual[1] if depth is None else depth))
     for name, value in {**noise, "width": width, "depth": depth}.items():
-        if name not in _READ[kind] and value not in _UNSAID[name]:
+        if name not in READ[kind] and value not in UNSAID[name]:
             raise ArgumentError(f"{prefix}{name} is {value!r}, which a second stage of kind {kind!r} has not; leave it out.")
     return sizes
-
-
-def without_unread(config: dict[str, Any]) -> dict[str, Any]:
-    """A saved model's arguments without those that `second_sizes` refuses: earlier versions took, and saved, any."""
-    kind, prefix = (config["second"], "second_") if "second" in config else (config.get("kind"), "")
-    unread = [name for name in _UNSAID if kind in _READ and name not in _READ[kind]]
-    return {name: value for name, value in config.items() if name not in [prefix + n for n in unread]}
 
 
 def second_defaults(kind: str, vae: StageSettings) -> tuple[StageSettings, ...]:

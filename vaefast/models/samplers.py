@@ -18,10 +18,12 @@ from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError, DataError
 from vaefast.models.condition import as_classes, checked_labels, drawn_by, never_seen, unknown_condition
+from vaefast.models.doors import readable
 from vaefast.models.latents import as_latents
 from vaefast.models.mixture_sums import ROWS, Sums, sums_of
 from vaefast.models.standardiser import KeepsUnits
 from vaefast.nets.shapes import whole_number
+from vaefast.pixel_values import require_finite
 
 
 class Sampler(Protocol):
@@ -241,9 +243,12 @@ class Mixture(KeepsUnits):
         Raises:
             ArgumentError: another shape, or a condition that it does not know. DataError: NaN or infinity.
         """
-        if not isinstance(z, Tensor) or len(z) or z.ndim != 2:
-            read = as_latents(z, self.latent_dim).mean
-            z = z if isinstance(z, Tensor) else read  # tensors keep their gradient
+        if not isinstance(z, Tensor):
+            z = as_latents(z, self.latent_dim).mean
+        elif z.ndim != 2 or z.shape[1] != self.latent_dim:
+            as_latents(z, self.latent_dim)  # says what is wrong
+        elif not torch.compiler.is_compiling() and readable(z, self):
+            require_finite(z)
         joint = self.log_joint(z.to(self.means))
         if condition is None:
             return joint.logsumexp(1)

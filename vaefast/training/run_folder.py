@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,19 +92,22 @@ class RunFolder:
             raise RunFolderError(str(error)) from None
         return cls(path, config)
 
-    def require(self, config: dict[str, Any], defaults: Mapping[str, Any] | None = None) -> list[str]:
+    def require(self, config: dict[str, Any], defaults: Mapping[str, Any] | None = None,
+                counted: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> list[str]:
         """Raise `RunFolderError` naming the settings in which `config` differs from this run's, but for a longer budget.
 
         The stage at work and those after it may get more epochs or steps, which config.json has from then on; what is longer is
         returned, in words.
 
         Settings that this run knows nothing of were added by a later version: they are no difference. Arguments of the model that
-        it knows nothing of had their `defaults`, and settings of a stage theirs.
+        it knows nothing of had their `defaults`, and settings of a stage theirs. Of the model's arguments those count that
+        `counted` leaves.
         """
         config, defaults = json.loads(json.dumps([config, defaults or {}], default=str))  # as the file holds it: tuples are lists
         mine = dict(self.config)
         if isinstance(mine.get("model"), dict):
             mine["model"] = {**{k: v for k, v in defaults.items() if k in config.get("model", {})}, **mine["model"]}
+            mine["model"], config["model"] = counted(mine["model"]), counted(config.get("model", {}))
         if isinstance(mine.get("stages"), list):
             mine["stages"] = [completed(stage) for stage in mine["stages"]]
         longer, told = _longer(mine.get("stages"), config.get("stages")), []
