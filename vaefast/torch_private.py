@@ -23,12 +23,23 @@ def has(path: str) -> bool:
     return True
 
 
-# No public function says that a tensor is one of torch.func's transforms, whose values can't be read. Without it none is.
+# No public function says that a tensor is one of torch.func's transforms, or a fake one, whose values can't be read. Without it
+# none is.
 
 
 def is_transformed(x: Tensor) -> bool:
     """Whether x is inside a transform of torch.func."""
     return has("_C._functorch.is_functorch_wrapped_tensor") and torch._C._functorch.is_functorch_wrapped_tensor(x)
+
+
+def has_values(x: Tensor) -> bool:
+    """Whether the values of x can be read here: not of a meta or fake tensor, nor inside torch.compile, a trace, a transform of
+    torch.func or a captured CUDA graph."""
+    if x.is_meta or torch.jit.is_tracing() or torch.compiler.is_compiling() or is_transformed(x):
+        return False
+    if type(x) is not Tensor and hasattr(x, "fake_mode"):
+        return False
+    return not (x.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
 # Lists of tensors in one kernel: what torch.optim's own optimizers are made of, without a public name. Without them a loop.

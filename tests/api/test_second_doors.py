@@ -131,6 +131,67 @@ def test_scikit_learns_y_of_a_model_whose_second_stage_knows_classes():
     assert plain.fit_transform(IMAGES, LABELS[:40], **FEW).shape == (40, 3)
 
 
+def test_scikit_learns_y_of_a_model_whose_networks_are_conditioned():
+    """Once `fit_transform` trained the model, and failed as it was told no condition of what it then coded."""
+    torch.manual_seed(0)
+    model = vaefast.VAE((1, 8, 8), 3, classes=2, **NETS)
+    codes = model.fit_transform(IMAGES, LABELS[:40], **FEW)
+    assert codes.shape == (40, 3)
+    assert (codes == model.transform(IMAGES, LABELS[:40])).all() and (codes != model.transform(IMAGES, 1 - LABELS[:40])).any()
+    assert model.inverse_transform(codes, LABELS[:40]).shape == (40, 1, 8, 8)
+    with pytest.raises(ArgumentError, match="give it condition="):
+        model.transform(IMAGES)
+
+
+@pytest.mark.parametrize("way", ["encode", "decode", "reconstruct"])
+def test_a_second_stages_ways_take_a_condition(way):
+    flow = fitted("flow", classes=2)
+    free, low, high = (getattr(flow, way)(CODES[:6], condition=c) for c in (None, 0, torch.ones(6, dtype=torch.long)))
+    assert free.shape == (6, 2) and torch.isfinite(free).all()
+    if way == "reconstruct":  # back and forth of one condition, whatever that is
+        torch.testing.assert_close(low, CODES[:6], rtol=0.1, atol=0.1)
+    else:
+        assert not torch.allclose(low, high) and not torch.allclose(free, high)
+    with pytest.raises(ArgumentError, match="classes 5 to 5; this model knows 0 to 1"):
+        getattr(flow, way)(CODES[:6], condition=5)
+    with pytest.raises(ArgumentError, match="not conditioned"):
+        getattr(stage("vae"), way)(CODES[:6], condition=0)
+    with pytest.raises(ArgumentError, match="no latents u"):
+        getattr(fitted("mixture"), way)(CODES[:6])
+
+
+def test_a_second_stages_loss_takes_a_condition():
+    flow = fitted("flow", classes=2)
+    losses = []
+    for labels in (LABELS, 1 - LABELS):
+        torch.manual_seed(0)
+        losses.append(flow(CODES, labels)["loss"].item())
+    assert losses[0] < 0.5 * losses[1]
+    assert stage("vae")(CODES)["loss"].isfinite()
+
+
+def test_conditions_of_a_flow_are_not_read_where_they_have_no_values():
+    """Inside torch.func's transforms, and on the meta device."""
+    u, labels = torch.randn(3, 4, 2), torch.randint(0, 2, (3, 4))
+    flow = FlowMatching(VelocityNet(2, width=8, depth=1, classes=2), 2)
+
+    def way(u: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return flow.decode(u, condition=labels, guidance=1.5, steps=2)
+
+    torch.testing.assert_close(torch.func.vmap(way)(u, labels), torch.stack([way(a, b) for a, b in zip(u, labels)]))
+    vectors = FlowMatching(VelocityNet(2, width=8, depth=1, condition_dim=3), 2)
+    assert torch.func.vmap(lambda u, c: vectors.encode(u, condition=c, steps=2))(u, torch.randn(3, 4, 3)).shape == u.shape
+    flow.to("meta")
+    assert way(u[0].to("meta"), labels[0].to("meta")).shape == (4, 2)
+    assert flow.sample(3, condition=1, guidance=2.0).shape == (3, 2)
+
+
+def test_a_flows_shares_stay_in_single_precision():
+    flow = FlowMatching(VelocityNet(2, classes=3), 2).half()
+    assert flow.shares.dtype == torch.float32 and flow.velocity.classes == 3
+    assert "shares" not in dict(FlowMatching(VelocityNet(2), 2).half().named_buffers())
+
+
 def test_a_class_with_one_example_is_refused_before_anything_is_trained(tmp_path):
     model, labels = two_stage(second="mixture", classes=2), (torch.arange(40) == 3).long()
     with pytest.raises(DataError, match="2 latents of class 1 or more; there is 1"):

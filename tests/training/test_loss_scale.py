@@ -155,6 +155,16 @@ def test_a_gan_follows_fp32_with_a_scale_of_each_player():
     assert 0 < half["discriminator/loss_scale"] <= FIRST and half["generator/loss_scale"] <= FIRST
 
 
+def test_slopes_of_half_precision_points_are_taken():
+    torch.manual_seed(0)
+    layer, x = nn.Linear(64, 1), torch.rand(8, 64)
+    with torch.autocast("cpu", dtype=torch.float16):
+        slopes = squared_slopes(lambda x: layer(x)[:, 0], x.half())
+    torch.testing.assert_close(slopes, squared_slopes(lambda x: layer(x)[:, 0], x))
+    meta = nn.Linear(64, 1, device="meta")
+    assert squared_slopes(lambda x: meta(x)[:, 0], x.to("meta")).shape == (8,)
+
+
 @pytest.mark.parametrize("penalty", ["gp", "dragan", "r1"])
 def test_slopes_are_not_taken_in_float16(penalty):
     """Of logits so flat that float16 has no such slopes; bfloat16, whose range is float32's, has."""
@@ -179,18 +189,43 @@ def test_an_adaptive_weight_sees_gradients_that_float16_has_none_of():
     """The term's are below 6e-8, its least, before they are scaled; where the scale is too large the last weight stays."""
     torch.manual_seed(0)
     decoder, x = nn.Linear(4, 4), torch.rand(8, 4)
-    found = {}
+    found, overflowed = {}, {}
     for half, scale in ((None, None), (torch.float16, 2.0**14), (torch.float16, 2.0**40), (torch.bfloat16, None)):
         term = WeightedTerm("term_weight", "adaptive", 0.5, "term=None")
-        with torch.autocast("cpu", dtype=half or torch.bfloat16, enabled=half is not None), \
-                scaled_by(None if scale is None else torch.tensor(scale)):
+        scaler = LossScaler(CPU)
+        scaler.scale.fill_(scale or 1.0)
+        with torch.autocast("cpu", dtype=half or torch.bfloat16, enabled=half is not None), scaled_by(scaler if scale else None):
             out = decoder(x)
             loss = term.added((out.float() * 1e-2).square().mean(), (out.float() * 1e-7).sum() / 8, decoder)
         assert torch.isfinite(loss)
-        found[half, scale] = term.weight.item()
+        found[half, scale], overflowed[half, scale] = term.weight.item(), scaler.unscale([]).item()
+        assert not scaler.overflowed
     assert found[torch.float16, 2.0**14] == pytest.approx(found[None, None], rel=0.01)
     assert found[torch.bfloat16, None] == pytest.approx(found[None, None], rel=0.02)
-    assert found[torch.float16, 2.0**40] == 0.5
+    assert found[torch.float16, 2.0**40] == 0.5  # as it was, and the scale is halved
+    assert overflowed == {key: float(key[1] == 2.0**40) for key in found}
+
+
+def test_an_adaptive_weight_whose_term_alone_overflows_lowers_the_scale():
+    """Else it would stay what it was for as long as the whole gradient fits, as it does here."""
+    torch.manual_seed(0)
+    decoder, term = nn.Linear(4, 4), WeightedTerm("term_weight", "adaptive", 0.5, "term=None")
+
+    def loss(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        out = decoder(x)
+        return {"loss": term.added(1e-3 * out.float().square().mean(), 1e3 * out.float().mean(), decoder)}
+
+    module = nn.ModuleList([decoder, term])
+    stage = StageSettings(steps=9, lr=1e-3, schedule="constant")
+    turn = Turn(Player("only", dict(decoder.named_parameters()), loss), [], stage, module=module, loss=loss, device=CPU,
+                precision="fp16")
+    turn.set_step(0, 9, 9)
+    weights = []
+    for _ in range(8):
+        turn.update((torch.rand(8, 4),), World())
+        weights.append(term.weight.item())
+    assert turn.scaler.scale < FIRST and not turn.bad
+    assert weights[0] == 0.5 and weights[-1] < 1e-4
 
 
 class _StopAt(Callback):

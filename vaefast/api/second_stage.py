@@ -18,7 +18,7 @@ from vaefast.api.unread import READ, UNSAID
 from vaefast.data.arrays import as_labels
 from vaefast.data.stream import ImageStream
 from vaefast.errors import ArgumentError, DataError
-from vaefast.models.condition import as_vectors, checked_labels, is_conditional, unknown_condition
+from vaefast.models.condition import as_vectors, checked_labels, is_conditional, told, told_each, unknown_condition
 from vaefast.models.exploration import ROWS
 from vaefast.models.latents import Latents, as_latents
 from vaefast.models.mode import evaluating
@@ -316,28 +316,31 @@ class SecondStage(Transformer, Model):
     def _conclude(self, data: Latents, seed: int, device: torch.device) -> dict[str, float]:
         return fit_mixture(self.second, lambda: data.to(device), seed, data.labels if self.classes else None)
 
-    def forward(self, z: Any) -> dict[str, Tensor]:
-        """Loss terms of a batch of latents [B, k] for your own training loop: in nats per latent, or a flow's squared error."""
-        terms: dict[str, Tensor] = self.second(z)
+    def forward(self, z: Any, condition: Any = None) -> dict[str, Tensor]:
+        """Loss terms of a batch of latents [B, k] for your own training loop: in nats per latent, or a flow's squared error, of a
+        `condition` where it knows any."""
+        terms: dict[str, Tensor] = self.second(z, *told_each(self.second, condition, len(z)).values())
         return terms
 
-    def encode(self, z: Tensor) -> Posterior | Tensor:
-        """q(u|z) of latents [B, k]: `mean`, `std` and `sample()`, [B, k] each; of a flow u itself, [B, k]."""
+    def encode(self, z: Tensor, condition: Any = None) -> Posterior | Tensor:
+        """q(u|z) of latents [B, k]: `mean`, `std` and `sample()`, [B, k] each; of a flow u itself, [B, k], of a `condition` where
+        it knows any: one for all, or one a latent; None: without."""
         if isinstance(self.second, models.Mixture):
             return latents_of(self.second, z)
         with evaluating(self.second):
-            return self.second.encode(z)
+            return self.second.encode(z, **told(self.second, condition))
 
-    def decode(self, u: Tensor) -> Tensor:
-        """z_hat(u), [B, k], without the noise gamma_z eps; of a flow what u is carried to."""
+    def decode(self, u: Tensor, condition: Any = None) -> Tensor:
+        """z_hat(u), [B, k], without the noise gamma_z eps; of a flow what u is carried to, `condition` as of `encode`."""
         if isinstance(self.second, models.Mixture):
             raise ArgumentError("the second stage is a mixture of Gaussians, which has no latents u to decode; use sample(n).")
         with evaluating(self.second):
-            return self.second.decode(u)
+            return self.second.decode(u, **told(self.second, condition))
 
-    def reconstruct(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Latents passed through the second stage, [B, k]: u ~ q(u|z), z_hat(u) + gamma_z eps; a flow's way back and forth."""
-        return recode(self.second, z, generator)
+    def reconstruct(self, z: Tensor, generator: torch.Generator | None = None, condition: Any = None) -> Tensor:
+        """Latents passed through the second stage, [B, k]: u ~ q(u|z), z_hat(u) + gamma_z eps; a flow's way back and forth, of a
+        `condition` where it knows any."""
+        return recode(self.second, z, generator, condition)
 
     def log_prob(self, z: Tensor, **options: Any) -> Tensor:
         """Log density of latents [B, k] in nats, [B]: of a mixture, or of a flow (`vaefast.models.FlowMatching.log_prob` has the
@@ -352,10 +355,10 @@ class SecondStage(Transformer, Model):
         bound that it is trained on."""
         if isinstance(self.second, models.VAE):
             return super().score(X)
-        told = self._labelled(X, y) if y is not None and is_conditional(self) else as_latents(X, self.latent_dim)
+        held = self._labelled(X, y) if y is not None and is_conditional(self) else as_latents(X, self.latent_dim)
         generator = torch.Generator(self.device).manual_seed(0)
-        latents = told.draw(torch.Generator(told.mean.device).manual_seed(0)).float().to(self.device)
-        known = told.labels.to(self.device) if is_conditional(self) and told.labels is not None else None
+        latents = held.draw(torch.Generator(held.mean.device).manual_seed(0)).float().to(self.device)
+        known = held.labels.to(self.device) if is_conditional(self) and held.labels is not None else None
         options = {"generator": generator} if isinstance(self.second, models.FlowMatching) else {}
         parts = [slice(i, i + ROWS) for i in range(0, len(latents), ROWS)]
         return float(torch.cat([self.log_prob(latents[part], condition=None if known is None else known[part], **options).float()

@@ -10,7 +10,7 @@ import torch
 from vaefast.errors import ArgumentError
 from vaefast.models.condition import is_conditional
 from vaefast.models.doors import inside
-from vaefast.models.exploration import ROWS, mean_codes
+from vaefast.models.exploration import ROWS, in_batches, mean_codes
 from vaefast.models.latents import plain_array
 from vaefast.training.validation import PREFIX, HeldOut
 
@@ -47,9 +47,10 @@ class Transformer:
             self._model.__init__(**{**known, **params})
         return self
 
-    def transform(self, X: Any) -> Any:
-        """Mean codes of examples, float32 [N, k]: an array, or a data frame after `set_output(transform="pandas")`."""
-        codes = mean_codes(self._model, _rows(X)).float().cpu().numpy()
+    def transform(self, X: Any, condition: Any = None) -> Any:
+        """Mean codes of examples, float32 [N, k]: an array, or a data frame after `set_output(transform="pandas")`. A model whose
+        networks are conditioned has to be told the `condition`, one for all or one an example."""
+        codes = mean_codes(self._model, _rows(X), condition).float().cpu().numpy()
         if not self._frames:
             return codes
         import pandas
@@ -59,13 +60,14 @@ class Transformer:
     def fit_transform(self, X: Any, y: Any = None, **settings: Any) -> Any:
         """`fit`, then `transform`. `y` is what a model that is conditioned is told of the examples, and ignored by any other."""
         self._model.fit(X, **({} if y is None or not is_conditional(self._model) else {"condition": y}), **settings)
-        return self.transform(X)
+        coder = getattr(self._model, "first", None)  # what codes, where that is told anything
+        return self.transform(X, settings.get("condition", y) if is_conditional(coder) else None)
 
-    def inverse_transform(self, X: Any) -> np.ndarray:
-        """Examples of codes [N, k], an array."""
+    def inverse_transform(self, X: Any, condition: Any = None) -> np.ndarray:
+        """Examples of codes [N, k], an array; of a `condition`, as of `transform`."""
         codes = _rows(X)
         with torch.no_grad():
-            parts = [self._model.decode(codes[i : i + ROWS]) for i in range(0, max(len(codes), 1), ROWS)]
+            parts = [self._model.decode(part, **given) for part, given in in_batches(self._model, codes, condition)]
         return np.concatenate([part.cpu().numpy() for part in parts])
 
     def score(self, X: Any, y: Any = None) -> float:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vaefast.errors import ArgumentError, DataError
 from vaefast.models.latents import plain_array
+from vaefast.torch_private import has_values
 
 
 def is_conditional(model: Any) -> bool:
@@ -56,7 +57,7 @@ def as_vectors(condition: Any, n: int, dims: int, like: Tensor, *, each: bool = 
         wanted = f"{n} vectors of {dims} numbers" if each else f"a vector of {dims} numbers, or {n} of them"
         raise ArgumentError(f"condition is {_short(condition)}; expected {wanted}, [{n}, {dims}].")
     vectors = given.to(torch.promote_types(like.dtype, torch.float32))
-    if vectors.numel() and not vectors.isfinite().all():
+    if vectors.numel() and has_values(vectors) and not vectors.isfinite().all():
         row = int((~vectors.view(-1, dims).isfinite().all(1)).nonzero()[0])
         raise DataError(f"row {row} of condition holds NaN or infinity; every number must be finite: leave such examples out.")
     return vectors.expand(n, dims)
@@ -112,7 +113,7 @@ def conditions_for(model: Any, n: int, condition: Any = None, generator: torch.G
             raise no_condition(model)
         return drawn_by(model.shares, n, generator)
     chosen = as_condition(model, condition, n)
-    if model.classes and chosen is not None:
+    if model.classes and chosen is not None and has_values(chosen):
         absent = chosen[model.shares[chosen] == 0]
         if len(absent):
             raise never_seen(int(absent[0]))
@@ -147,7 +148,7 @@ def as_classes(condition: Any, n: int, classes: int, device: torch.device, name:
         wanted = f"{n} classes" if each else f"a class from 0 to {classes - 1}, or {n} of them"
         raise ArgumentError(f"{name} is {_short(condition)}; expected {wanted}, one a sample.")
     chosen = chosen.long()
-    if chosen.numel() and not 0 <= int(chosen.min()) <= int(chosen.max()) < classes:
+    if chosen.numel() and has_values(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < classes:
         raise ArgumentError(f"{name} holds the classes {int(chosen.min())} to {int(chosen.max())}; this model knows 0 to "
                             f"{classes - 1}.")
     return chosen.expand(n)

@@ -23,7 +23,7 @@ from vaefast.models.condition import as_condition
 from vaefast.models.latents import plain_array
 from vaefast.models.standardiser import KeepsUnits
 from vaefast.pixel_values import outside, require_finite, with_single_axes, wrong_dtype
-from vaefast.torch_private import is_transformed
+from vaefast.torch_private import has_values
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -223,15 +223,9 @@ def _like(model: Any) -> Tensor:
 
 def readable(x: Tensor, model: nn.Module) -> bool:
     """Whether the values of x can be read here, and are worth the wait."""
-    if not x.numel() or x.is_meta or torch.jit.is_tracing() or is_transformed(x):
+    if not x.numel() or not has_values(x):
         return False
-    if type(x) is not Tensor and hasattr(x, "fake_mode"):
-        return False
-    if not x.is_cuda:
-        return True
-    if torch.cuda.is_current_stream_capturing():
-        return False
-    if not model.training:
+    if not x.is_cuda or not model.training:
         return True
     looks = model.__dict__.get("_looks", 0)
     if looks < LOOKS:

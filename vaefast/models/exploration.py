@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -105,10 +105,15 @@ class Exploration:
 @torch.no_grad()
 def mean_codes(model: Any, x: Any, condition: Any = None) -> Tensor:
     """Mean codes of rows x that `model.encode` takes, [N, k], in batches; of a condition, where there is one."""
-    given = {} if condition is None else told_each(model.first, condition, len(x))
-    coded = [model.encode(x[i : i + ROWS], **{name: each[i : i + ROWS] for name, each in given.items()})
-             for i in range(0, max(len(x), 1), ROWS)]
+    coded = [model.encode(part, **given) for part, given in in_batches(model, x, condition)]
     return torch.cat([part if isinstance(part, Tensor) else part.mean for part in coded])
+
+
+def in_batches(model: Any, x: Any, condition: Any) -> Iterator[tuple[Any, dict[str, Tensor]]]:
+    """Rows x, or one batch of none, each with what `model`, or its first stage, is told of them: nothing without a condition."""
+    given = told_each(getattr(model, "first", model), condition, len(x))
+    for i in range(0, max(len(x), 1), ROWS):
+        yield x[i : i + ROWS], {name: each[i : i + ROWS] for name, each in given.items()}
 
 
 def _circle(a: Tensor, b: Tensor, shares: Tensor) -> Tensor:

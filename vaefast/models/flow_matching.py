@@ -22,6 +22,7 @@ from vaefast.models.mode import evaluating
 from vaefast.models.ode import integrate
 from vaefast.models.standardiser import KeepsUnits, Standardiser
 from vaefast.nets.shapes import whole_number
+from vaefast.torch_private import has_values
 
 STEPS = 10
 """Of the solver, between codes and N(0, I), where nothing is said."""
@@ -46,7 +47,7 @@ class FlowMatching(KeepsUnits):
     mean: Tensor
     std: Tensor
     shares: Tensor
-    units = ("mean", "std")
+    units = ("mean", "std", "shares")
 
     def __init__(self, velocity: nn.Module, latent_dim: int, *, unlabelled: float = 0.1) -> None:
         super().__init__()
@@ -145,7 +146,7 @@ class FlowMatching(KeepsUnits):
         """
         with evaluating(self):
             codes = self._carry(u, 0.0, 1.0, steps, solver, self._guided(condition, guidance)) * self.std + self.mean
-        if guidance != 1 and not torch.compiler.is_compiling() and not codes.isfinite().all():
+        if guidance != 1 and has_values(codes) and not codes.isfinite().all():
             raise ArgumentError(f"guidance is {guidance}, which carries codes beyond what floats hold; 1.5 to 4 is usual.")
         return codes
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaefast.models.images import full_precision
-from vaefast.models.inner_gradients import without_float16
+from vaefast.models.inner_gradients import in_float16, without_float16
 from vaefast.nets.global_batch import own_rows
 
 EPS = 1e-4
@@ -22,6 +22,7 @@ Judge = Callable[[Tensor], Tensor]
 
 def squared_slopes(judge: Judge, x: Tensor) -> Tensor:
     """Squared norm, over everything but the batch, of the gradient of judge(x) with respect to each x; [B], with gradient."""
+    x = full_precision(x) if in_float16(x.device) else x
     with torch.enable_grad(), without_float16(x.device):
         x = x.detach().requires_grad_()
         # the sum's gradient is each one's own, but for batch norm, which lets every x speak for all

@@ -57,11 +57,12 @@ class TwoStages(Draws):
             return self.first.prior(n, generator)
         return draw_codes(self.second, n, generator, condition=condition, **options)
 
-    def recode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Codes z [B, k] passed through the second stage: u ~ q(u|z), z = z_hat(u) + gamma_z eps; a flow's way back and forth."""
+    def recode(self, z: Tensor, generator: torch.Generator | None = None, condition: Any = None) -> Tensor:
+        """Codes z [B, k] passed through the second stage: u ~ q(u|z), z = z_hat(u) + gamma_z eps; a flow's way back and forth, of
+        a `condition` where it knows any."""
         if self.second is None:
             raise ArgumentError("the model was built without a second stage, through which codes could pass.")
-        return recode(self.second, z, generator)
+        return recode(self.second, z, generator, condition)
 
     def sample(self, n: int, generator: torch.Generator | None = None, *, stage: int | None = None, condition: Any = None,
                **options: Any) -> Tensor:
@@ -85,16 +86,17 @@ def has_latents(second: SecondStage | None) -> TypeGuard[VAE | FlowMatching]:
     return second is not None and not isinstance(second, Mixture)
 
 
-def latents_of(second: SecondStage, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """u of codes z [B, k], [B, k]: a draw of q(u|z), or what the flow carries to z.
+def latents_of(second: SecondStage, z: Tensor, generator: torch.Generator | None = None, condition: Any = None) -> Tensor:
+    """u of codes z [B, k], [B, k]: a draw of q(u|z), or what the flow carries to z, of a `condition` where it knows any.
 
     Raises:
-        ArgumentError: the second stage is a mixture.
+        ArgumentError: the second stage is a mixture, or knows no condition.
     """
     if isinstance(second, Mixture):
         raise ArgumentError("the second stage is a mixture of Gaussians, in which codes have no latents u.")
+    given = told(second, condition)
     with evaluating(second):
-        return second.encode(z) if isinstance(second, FlowMatching) else second.encode(z).sample(generator)
+        return second.encode(z, **given) if isinstance(second, FlowMatching) else second.encode(z, **given).sample(generator)
 
 
 def draw_codes(second: SecondStage, n: int, generator: torch.Generator | None = None, *, condition: Any = None,
@@ -112,11 +114,11 @@ def draw_codes(second: SecondStage, n: int, generator: torch.Generator | None = 
     return second.sample(n, generator, condition=condition, **options)
 
 
-def recode(second: SecondStage, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def recode(second: SecondStage, z: Tensor, generator: torch.Generator | None = None, condition: Any = None) -> Tensor:
     """Codes z [B, k] passed through the second stage: u of z (`latents_of`), and codes of u."""
-    u = latents_of(second, z, generator)
+    u = latents_of(second, z, generator, condition)
     assert not isinstance(second, Mixture)
-    return _decode(second, u, generator) if isinstance(second, VAE) else second.decode(u)
+    return _decode(second, u, generator) if isinstance(second, VAE) else second.decode(u, condition=condition)
 
 
 def _decode(second: VAE, u: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -18,14 +18,14 @@ Self = TypeVar("Self", bound="KeepsUnits")
 
 
 class KeepsUnits(nn.Module):
-    """A module whose buffers called `units` stay in `narrowest`, or wider, where it becomes narrower: half precision has neither
-    the range nor the digits."""
+    """A module whose buffers called `units`, of those that it has, stay in `narrowest`, or wider, where it becomes narrower: half
+    precision has neither the range nor the digits."""
 
     units: ClassVar[tuple[str, ...]] = ()
     narrowest: ClassVar[torch.dtype] = torch.float32
 
     def _apply(self: Self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        before = {name: getattr(self, name) for name in self.units}
+        before = {name: getattr(self, name) for name in self.units if hasattr(self, name)}
         super()._apply(fn, recurse)
         for name, kept in before.items():
             now = getattr(self, name)

@@ -20,8 +20,8 @@ GROWTH_INTERVAL = 2_000
 class LossScaler:
     """A dynamic loss scale: halved where a gradient is not finite, doubled after `growth_interval` steps in a row without such.
 
-    `scale` and `good_steps`, scalars on the device, are changed there: a captured step does so in every replay, and the host
-    waits for nothing.
+    `scale`, `good_steps` and `overflowed`, scalars on the device, are changed there: a captured step does so in every replay, and
+    the host waits for nothing. `overflowed` is 1 where a gradient that a loss takes of itself was not finite.
 
     Source: Micikevicius et al. 2018, "Mixed Precision Training", section 3.2; the numbers are those of `torch.amp.GradScaler`.
     """
@@ -30,10 +30,13 @@ class LossScaler:
         self.growth_interval = growth_interval
         self.scale = torch.full((), FIRST, device=device)
         self.good_steps = torch.zeros((), dtype=torch.int32, device=device)
+        self.overflowed = torch.zeros((), device=device)
 
     def unscale(self, parameters: Iterable[Tensor]) -> Tensor:
-        """Divide the parameters' gradients by the scale, in place; 1.0 if one of them is not finite, else 0.0, a scalar."""
-        found_inf = torch.zeros_like(self.scale)
+        """Divide the parameters' gradients by the scale, in place; 1.0 if one of them, or of the loss itself, is not finite,
+        else 0.0, a scalar."""
+        found_inf = self.overflowed.clone()
+        self.overflowed.zero_()
         unscale_all([p.grad for p in parameters if p.grad is not None], self.scale.reciprocal(), found_inf)
         return found_inf
 

@@ -88,7 +88,8 @@ class Turn:
         found_inf = self._unscale()
         self._clip()
         group.agree(self.bad)
-        # the gradients are the processes' mean, so that each finds the same in them
+        if found_inf is not None:  # the gradients are the processes' mean, but not those that a loss takes of itself
+            group.agree(found_inf)
         skip = self.bad if found_inf is None else torch.maximum(self.bad, found_inf)
         self._step(skip)
         if self.settings.weight_clip is not None:
@@ -132,7 +133,7 @@ class Turn:
                 with autocast(self.device, self.precision):
                     stack.enter_context(self.player.around(split))
             for part in split:
-                with autocast(self.device, self.precision), scaled_by(self.scaler.scale if self.scaler else None):
+                with autocast(self.device, self.precision), scaled_by(self.scaler):
                     terms = self.loss(*part)
                 if not self._checked:
                     _require_terms(terms, self.player.name)
