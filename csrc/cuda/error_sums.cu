@@ -41,16 +41,16 @@ __device__ Slopes<C> slopes(ErrorKind kind, bool logits, C x, C a) {
 template <class X, class T>
 __global__ void __launch_bounds__(kThreads) forward_kernel(ErrorSumsForward a, int width, bool packed) {
     using C = typename ComputeType<T>::type;
-    const int lane = threadIdx.x % width, teams = kThreads / width;
+    const auto [lane, team, teams] = team_of(width);
     const C* weight = static_cast<const C*>(a.weight);
     C* to_weighted = static_cast<C*>(a.weighted);
     const int64_t units = a.rows * a.chunks;
     // The loop bound is the same for the whole block, so every thread reaches the shuffles.
     for (int64_t unit0 = int64_t(blockIdx.x) * teams; unit0 < units; unit0 += int64_t(gridDim.x) * teams) {
-        const int64_t unit = unit0 + threadIdx.x / width;
+        const int64_t unit = unit0 + team;
         C sum = 0, weighted = 0;
         if (unit < units) {
-            const int64_t row = unit / a.chunks, begin = unit % a.chunks * a.chunk;
+            const int64_t row = a.chunks == 1 ? unit : unit / a.chunks, begin = (unit - row * a.chunks) * a.chunk;
             const int64_t end = begin + a.chunk < a.k ? begin + a.chunk : a.k;
             const X* x = static_cast<const X*>(a.x) + row * a.x_stride;
             const T* h = static_cast<const T*>(a.x_hat) + row * a.x_hat_stride;
@@ -89,8 +89,9 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(ErrorSumsBackward a,
     const C* weight = static_cast<const C*>(a.weight);
     X* grad_x = static_cast<X*>(a.grad_x);
     T* grad_x_hat = static_cast<T*>(a.grad_x_hat);
-    const int64_t j = (int64_t(blockIdx.x % tiles) * width + threadIdx.x % width) * 4;
-    const int64_t part = int64_t(blockIdx.x / tiles) * (kThreads / width) + threadIdx.x / width;
+    const auto [lane, team, teams] = team_of(width);
+    const unsigned group = blockIdx.x / tiles;
+    const int64_t j = (int64_t(blockIdx.x - group * tiles) * width + lane) * 4, part = int64_t(group) * teams + team;
     if (j < a.k && part < a.parts) {
         const int live = a.k - j < 4 ? int(a.k - j) : 4;
         const int64_t begin = a.grad_weight ? a.rows * part / a.parts : part;

@@ -68,11 +68,11 @@ __device__ void noise4(uint64_t seed, Four f, int64_t draw, C (&eps)[4]) {
 template <class T, ScaleParam P>
 __global__ void __launch_bounds__(kThreads) forward_kernel(ReparamKlForward a, int width, bool packed) {
     using C = typename ComputeType<T>::type;
-    const int lane = threadIdx.x % width, teams = kThreads / width;
+    const auto [lane, team, teams] = team_of(width);
     const uint64_t seed = uint64_t(*a.seed);
     // The loop bound is the same for the whole block, so every thread reaches the shuffles.
     for (int64_t row0 = int64_t(blockIdx.x) * teams; row0 < a.rows; row0 += int64_t(gridDim.x) * teams) {
-        const int64_t row = row0 + threadIdx.x / width;
+        const int64_t row = row0 + team;
         C kl = 0;
         if (row < a.rows) {
             const T* mu = static_cast<const T*>(a.mu) + row * a.mu_stride;
@@ -108,10 +108,10 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(ReparamKlForward a, i
 template <class T, ScaleParam P>
 __global__ void __launch_bounds__(kThreads) backward_kernel(ReparamKlBackward a, int width, bool packed) {
     using C = typename ComputeType<T>::type;
-    const int lane = threadIdx.x % width, teams = kThreads / width;
+    const auto [lane, team, teams] = team_of(width);
     const uint64_t seed = uint64_t(*a.seed);
     const bool has_z = a.grad_z != nullptr, has_kl = a.grad_kl != nullptr;
-    for (int64_t row = int64_t(blockIdx.x) * teams + threadIdx.x / width; row < a.rows;
+    for (int64_t row = int64_t(blockIdx.x) * teams + team; row < a.rows;
          row += int64_t(gridDim.x) * teams) {
         const T* grad_z = has_z ? static_cast<const T*>(a.grad_z) + row * a.grad_z_stride : nullptr;
         const C grad_kl = has_kl ? static_cast<const C*>(a.grad_kl)[row * a.grad_kl_stride] : C(0);

@@ -23,8 +23,9 @@ __device__ float weight_of(float log_gamma) {
 
 template <class X, class T, ErrorKind K, bool Logits>
 __global__ void __launch_bounds__(kManyThreads, 1) forward_kernel(ScaledNllForward a, int width, bool packed) {
-    const int lane = threadIdx.x % width, teams = blockDim.x / width, k = int(a.k);
-    const int64_t row = int64_t(blockIdx.x) * teams + threadIdx.x / width;
+    const auto [lane, team, teams] = team_of(width, int(blockDim.x));
+    const int k = int(a.k);
+    const int64_t row = int64_t(blockIdx.x) * teams + team;
     float sum = 0;
     if (row < a.rows) {
         const X* x = static_cast<const X*>(a.x) + row * a.x_stride;
@@ -87,10 +88,12 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(ScaledNllBackward a,
         if (block == 0) return grad_log_gamma<K>(a);
         --block;
     }
-    const int k = int(a.k), lanes = kThreads / width;
-    const int j = (int(block % tiles) * width + int(threadIdx.x) % width) * 4;
+    const auto [lane, team, lanes] = team_of(width);
+    const int k = int(a.k);
+    const unsigned group = block / tiles;
+    const int j = (int(block - group * tiles) * width + lane) * 4;
     const int live = k - j < 4 ? k - j : 4;
-    const int64_t first = int64_t(block / tiles) * (lanes * kRows) + threadIdx.x / width;
+    const int64_t first = int64_t(group) * (lanes * kRows) + team;
     if (live <= 0) return;
     const float weight = a.grad_nll ? weight_of<K>(*a.log_gamma) : 0.0f;
     float xs[kRows][4], hs[kRows][4];

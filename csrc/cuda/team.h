@@ -7,6 +7,15 @@ namespace vaefast {
 
 constexpr int kThreads = 256;
 
+// A thread's place among the teams of a block of `threads`: both numbers are powers of two, so that nothing is divided.
+struct Team {
+    int lane, index, count;
+};
+__device__ inline Team team_of(int width, int threads = kThreads) {
+    const int shift = 31 - __clz(width), thread = int(threadIdx.x);
+    return {thread & (width - 1), thread >> shift, threads >> shift};
+}
+
 // Sum over the team of `width` threads, in a fixed order; all threads of the block must call it.
 template <class C>
 __device__ C sum_of_team(C x, int width) {

@@ -219,6 +219,7 @@ inline unsigned __ballot_sync(unsigned mask, bool x) {
     return bits;
 }
 inline void __threadfence() {}
+inline int __clz(int x) { return x ? __builtin_clz(unsigned(x)) : 32; }
 inline unsigned atomicAdd(unsigned* p, unsigned x) { return *p += x, *p - x; }
 inline unsigned atomicMax(unsigned* p, unsigned x) { const unsigned old = *p; return *p = std::max(old, x), old; }
 template <class T>
