@@ -45,6 +45,8 @@ KEPT = {"dai-wipf": ("paper", "tenth", "quick", "half"), "hinrichsen": ("quick",
 """Folders of a work's records, those with the largest budget first."""
 SHARES = {"paper": "100 %", "tenth": "10 %", "half": "half of preset quick"}
 """Of the published budget, in the folders that were trained for a known one, and what is no preset's."""
+STAND_INS = {"celeba": "lfw"}
+"""Data that are not at hand, and what was run in their place."""
 IMAGES = {"cifar10": 50_000, "lfw": 12_166}
 """That Hinrichsen's rows are trained on here."""
 
@@ -78,15 +80,16 @@ def _command(work: str, part: str, data: str, kept: str) -> str:
     return f"`{work} {part} --data {data} --preset {preset}`"
 
 
-def _share_of_row(row: Row, data: str, kept: str) -> str:
-    """What a row of table 1 was trained for, of the published epochs or steps: of both stages, where it has two."""
+def _share_of_row(row: Row, part: str, data: str, kept: str) -> str:
+    """What a row of table 1 or 2 was trained for, of the published epochs or steps: of both stages, where it has two."""
     if kept in SHARES:
         return SHARES[kept]
     if row.training is None or row.training.kind == "gan":
         return f"{GAN_STEPS['mnist'] / GAN_STEPS[data]:.0%}".replace("%", " %")
-    stages = zip(TWO_STAGE["short"].stages, TWO_STAGE["paper"].stages)
-    shares = [f"{short.epochs / paper.epochs:.2g}" for short, paper in stages if short.epochs and paper.epochs]
-    return " and ".join(f"{100 * float(s):.2g} %" for s in shares[:row.stage])
+    own = protocol.options(row.training, part, "paper", data).get("epochs")
+    published = own or [stage.epochs for stage in TWO_STAGE["paper"].stages]
+    stages = zip(TWO_STAGE["short"].stages, published)
+    return " and ".join(f"{100 * short.epochs / epochs:.3g} %" for short, epochs in list(stages)[:row.stage] if short.epochs)
 
 
 def dai_wipf_numbers() -> Iterator[Line]:
@@ -102,7 +105,7 @@ def dai_wipf_numbers() -> Iterator[Line]:
             line = Line("dai-wipf", data, f"table 3, stage {stage}: MMD² to N(0, I), kernel and scale unknown", f"{value:g}")
             if found:
                 line = replace(line, here=f"{found[f'stage{stage}']['value']:.3g}", seeds="1", verdict=ELSEWHERE,
-                               share=_share_of_row(protocol.TABLE1[-1], data, "quick"),
+                               share=_share_of_row(protocol.TABLE1[-1], "table1", data, "quick"),
                                command=_command("dai-wipf", "table3", data, "quick"))
             yield line
 
@@ -110,16 +113,22 @@ def dai_wipf_numbers() -> Iterator[Line]:
 def _distance(work: str, part: str, row: Row, data: str, what: str, mean: float, std: float | None) -> Line:
     """A row's FID, with the distance of its samples in the features that were at hand."""
     printed = f"{mean:g}" + (f" ± {std:g}" if std is not None else "")
-    for kept in KEPT[work]:
-        record = read(f"{work}-{kept}", data, f"{part}.json")
-        if not record:
-            continue
-        metric = measured(record, DISTANCES)
-        if value := by_name(record)[row.name].get(metric):
-            return Line(work, data, what, printed, f"{name_of(metric)} {value['mean']:.4g}",
-                        _share_of_row(row, data, kept), str(len(value["values"])), "near" if metric == "fid" else ELSEWHERE,
-                        _command(work, part, data, kept))
+    for place in filter(None, (data, STAND_INS.get(data))):
+        for kept in KEPT[work]:
+            record = read(f"{work}-{kept}", place, f"{part}.json")
+            if not record:
+                continue
+            metric = measured(record, DISTANCES)
+            if value := by_name(record).get(row.name, {}).get(metric):
+                return Line(work, _named(data, place), what, printed, f"{name_of(metric)} {value['mean']:.4g}",
+                            _share_of_row(row, part, data, kept), str(len(value["values"])),
+                            "near" if metric == "fid" and place == data else ELSEWHERE, _command(work, part, place, kept))
     return Line(work, data, what, printed)
+
+
+def _named(data: str, place: str) -> str:
+    """The data set of a line, with what was run in its place."""
+    return data if place == data else f"{data}, on {place}"
 
 
 def hinrichsen_numbers() -> Iterator[Line]:
@@ -175,7 +184,8 @@ def statements(work: str) -> Iterator[Line]:
             told |= {(part, _bare(said)): _line(work, part, said, "-", "quick")
                      for said in claims(read("manifolds-quick", f"{part}.json"))}
     for data, said in _not_run(work):
-        told.setdefault((data, _bare(said)), _line(work, data, said, "-", ""))
+        if (STAND_INS.get(data), _bare(said)) not in told:
+            told.setdefault((data, _bare(said)), _line(work, data, said, "-", ""))
     yield from (told[key] for key in sorted(told))
 
 
@@ -188,7 +198,8 @@ def _line(work: str, data: str, said: Claim, share: str, kept: str) -> Line:
     if said.holds is None:
         return Line(work, data, said.text, "-")
     part = "joint" if kept == "half" else "all"  # it is the one part that is there
-    return Line(work, data, said.text, "-", said.measured, share, "1", verdict(said.as_dict()), _command(work, part, data, kept))
+    stands_for = {place: of for of, place in STAND_INS.items()} if work == "dai-wipf" else {}  # Hinrichsen's own is LFW
+    return Line(work, _named(stands_for.get(data, data), data), said.text, "-", said.measured, share, "1", verdict(said.as_dict()), _command(work, part, data, kept))
 
 
 def _not_run(work: str) -> Iterator[tuple[str, Claim]]:
