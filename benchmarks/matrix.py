@@ -199,8 +199,8 @@ def _line(work: str, data: str, said: Claim, share: str, kept: str) -> Line:
         return Line(work, data, said.text, "-")
     part = "joint" if kept == "half" else "all"  # it is the one part that is there
     stands_for = {place: of for of, place in STAND_INS.items()} if work == "dai-wipf" else {}  # Hinrichsen's own is LFW
-    return Line(work, _named(stands_for.get(data, data), data), said.text, "-", said.measured, share, "1", verdict(said.as_dict()),
-                _command(work, part, data, kept))
+    return Line(work, _named(stands_for.get(data, data), data), said.text, "-", said.measured, share, "1",
+                verdict(said.as_dict()), _command(work, part, data, kept))
 
 
 def _not_run(work: str) -> Iterator[tuple[str, Claim]]:
