@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 import vaefast
+from vaefast.cpu import cpu_info
 from vaefast.ops import build_record
-from vaefast.training.device import cpu_info
 
 _FLAGS = ("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16", "amx_bf16", "asimd",
           "sve")  # fmt: skip

@@ -104,7 +104,9 @@ def rows_of(rows, count, size, seed):
 @pytest.mark.parametrize("options", [{}, {"degree": 1}, {"degree": 2, "gamma": 0.3, "coef0": 0.0}, {"kernel": "imq"},
                                      {"kernel": "rbf", "scales": [2.0]}], ids=str)  # fmt: skip
 @pytest.mark.parametrize("count", [2, 60])  # fewer pairs than the sets have, and more
-def test_subsets_equal_mmd2(monkeypatch, close, options, count):
+@pytest.mark.parametrize("onednn", [False, True], ids=["mkl", "onednn"])  # whose products they take
+def test_subsets_equal_mmd2(monkeypatch, close, options, count, onednn):
+    monkeypatch.setattr("vaefast.ops.mmd_subsets.mkl_is_slow", lambda: onednn)
     monkeypatch.setattr("vaefast.ops.mmd_subsets._TILE", 32)
     monkeypatch.setattr("vaefast.ops.mmd_subsets._GATHERED", 2000)
     x, y = make(90, 10) + 3, 1.2 * make(70, 10, seed=1) + 3

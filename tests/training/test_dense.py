@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vaefast import cpu
 from vaefast.training import dense
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch is built without oneDNN")
@@ -99,7 +100,7 @@ def test_other_kinds_of_tensors_are_left_alone(monkeypatch, products):
 @pytest.mark.parametrize(("vendor", "capability", "slow"), [("AuthenticAMD", "AVX512", True), ("AuthenticAMD", "AVX2", False),
                                                             ("GenuineIntel", "AVX512", False)])
 def test_who_gets_it(monkeypatch, vendor, capability, slow):
-    monkeypatch.setattr(dense, "cpu_info", lambda: f"vendor_id : {vendor}\n")
+    monkeypatch.setattr(cpu, "cpu_info", lambda: f"vendor_id : {vendor}\n")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
     assert dense.mkl_is_slow() is slow

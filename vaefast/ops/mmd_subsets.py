@@ -12,10 +12,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vaefast.cpu import mkl_is_slow
 from vaefast.float32 import float32_products, widest
 from vaefast.ops import _check, mmd
 from vaefast.ops import _mmd_reference as reference
 from vaefast.ops._precision import compute_dtype
+from vaefast.torch_private import onednn_linear
 
 _TILE = 1024
 _SAFE_BITS = {torch.float32: 100, torch.float64: 900}  # a power of two that sums of kernel values may safely be as large as
@@ -131,7 +133,10 @@ class _Polynomial(NamedTuple):
         """
         shape = len(a[0]), len(b[0])
         t, p = (w[: shape[0] * shape[1]].view(shape) for w in work.unbind())
-        torch.addmm(b[1], a[0], b[0].T, alpha=self.gamma, out=t).add_(a[1][:, None])
+        if t.dtype == torch.float32 and t.device.type == "cpu" and mkl_is_slow():
+            torch.add(b[1], onednn_linear(a[0], b[0], None), alpha=self.gamma, out=t).add_(a[1][:, None])
+        else:
+            torch.addmm(b[1], a[0], b[0].T, alpha=self.gamma, out=t).add_(a[1][:, None])
         if len(self.coefs) == 1:
             return torch.mul(t, self.coefs[0], out=p)
         torch.mul(t, self.coefs[-1], out=p).add_(self.coefs[-2])

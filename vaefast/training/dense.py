@@ -11,17 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from vaefast.cpu import mkl_is_slow
 from vaefast.torch_private import is_transformed, onednn_linear
-from vaefast.training.device import cpu_info
 
 SMALLEST = 2**23
 """Multiplications of a product from which oneDNN's is the faster one, with the calls around it."""
-
-
-def mkl_is_slow() -> bool:
-    """Whether this is an AMD CPU with AVX-512; on one (Zen 5) MKL's products were measured to take twice as long."""
-    return ("AuthenticAMD" in cpu_info() and torch.backends.cpu.get_cpu_capability() == "AVX512"
-            and torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available())
 
 
 def fast_dense(device: torch.device, precision: str) -> AbstractContextManager[Any]:

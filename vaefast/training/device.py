@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
+from vaefast.cpu import cpu_info
 from vaefast.errors import ArgumentError, DeviceError
 from vaefast.float32 import float32_products
 
@@ -46,15 +45,6 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
         raise DeviceError(f"device is {str(device)!r}, but torch sees {torch.cuda.device_count()} CUDA devices here; "
                           "use device='cpu', or install a torch build and a driver that match the GPU.")
     return resolved
-
-
-@functools.cache
-def cpu_info() -> str:
-    """What Linux says of the CPUs; "" elsewhere."""
-    try:
-        return Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return ""
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Precision:
