@@ -20,7 +20,7 @@ def _benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
 
 
-@pytest.mark.parametrize("name", ["ops-cpu", "ops-cpu-amd"])
+@pytest.mark.parametrize("name", ["ops-cpu", "ops-cpu-amd", "kid-cpu-amd"])
 def test_the_page_shows_the_file(name):
     from benchmarks.ops import markdown
 
