@@ -89,7 +89,8 @@ def _share_of_row(row: Row, part: str, data: str, kept: str) -> str:
     own = protocol.options(row.training, part, "paper", data).get("epochs")
     published = own or [stage.epochs for stage in TWO_STAGE["paper"].stages]
     stages = zip(TWO_STAGE["short"].stages, published)
-    return " and ".join(f"{100 * short.epochs / epochs:.3g} %" for short, epochs in list(stages)[:row.stage] if short.epochs)
+    shares = " and ".join(f"{100 * short.epochs / epochs:.3g} %" for short, epochs in list(stages)[:row.stage] if short.epochs)
+    return shares if part == "table1" else f"{shares}, width {protocol.WAE_WIDTH} of 128"
 
 
 def dai_wipf_numbers() -> Iterator[Line]:

@@ -244,6 +244,7 @@ def test_the_best_gan_is_the_best_of_the_seven(tmp_path, distance):
 def test_the_papers_budgets():
     two = next(r.training for r in protocol.TABLE2 if r.name == "two-stage")
     assert protocol.options(two, "table2", "paper", "celeba")["epochs"] == (70.0, 70.0)
+    assert protocol.options(two, "table2", "quick", "lfw")["model_overrides"] == {"nets": "wae", "net_options": {"width": 16}}
     gan = next(r.training for r in protocol.TABLE1 if r.name == "lsgan")
     found = protocol.options(gan, "table1", "paper", "cifar10")
     assert (found["steps"], found["score_every"], found["keep_best"]) == ((78_125,), 5.0, True)
