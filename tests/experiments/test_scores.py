@@ -18,10 +18,12 @@ from vaefast.experiments.request import Request
 from vaefast.experiments.run import train
 from vaefast.experiments.scoring import registry
 from vaefast.experiments.scoring.codes import aggregate
-from vaefast.experiments.scoring.evaluate import evaluate
+from vaefast.experiments.scoring.draws import to_uint8
+from vaefast.experiments.scoring.evaluate import _reconstruct, evaluate
 from vaefast.experiments.scoring.latent_scores import latent_scores
 from vaefast.experiments.scoring.scores import ImageScores, image_scores, score_lines
 from vaefast.experiments.scoring.tables import score_rows
+from vaefast.models.second_stage import recode
 from vaefast.training.run_folder import RunFolder
 
 QUIET = {"notice": lambda _: None}
@@ -246,3 +248,21 @@ def test_few_codes_are_scored_as_far_as_they_go(count, measured):
     images = torch.randint(0, 256, (count, 1, 8, 8), dtype=torch.uint8)
     found = latent_scores(model, aggregate(model, data.as_image_set(images), 1), count, 0)
     assert ("mmd/stage1" in found) == measured and found["latent_dim"] == 2
+
+
+def test_codes_pass_through_a_second_stage_of_their_own_classes():
+    """It knows the classes, stage 1 does not: latents u of an image are those that samples of its class are drawn from."""
+    torch.manual_seed(0)
+    model = vaefast.TwoStageVAE((1, 8, 8), 3, nets="residual", net_options={"width": 4, "depth": 1, "hidden": 8}, second="flow",
+                                second_width=8, second_depth=1, classes=2).eval()
+    for parameter in model.second.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    shown = data.as_image_set(torch.randint(0, 256, (6, 1, 8, 8), dtype=torch.uint8), labels=torch.tensor([0, 1, 1, 0, 1, 0]))
+    once, twice, _ = _reconstruct(model, shown, seed=3)
+    with torch.no_grad():
+        generator = torch.Generator().manual_seed(3)
+        z = model.encode(shown.images).sample(generator)
+        assert torch.equal(once, to_uint8(model.decode(z, generator)))
+        assert torch.equal(twice, to_uint8(model.decode(recode(model.second, z, generator, shown.labels))))
+        assert not torch.equal(twice, to_uint8(model.decode(recode(model.second, z, generator, 1 - shown.labels))))
+    assert torch.equal(aggregate(model, shown).of_second, shown.labels) and aggregate(model, shown.images).of_second is None

@@ -29,6 +29,7 @@ class Aggregate:
         variance: of the posteriors, averaged over the images, [k].
         mean, std: of the posteriors, [N, k]; before the flow, where there is one.
         labels: what the model was told of the images, int64 [N]; None: nothing.
+        of_second: what its second stage has to be told of them, likewise.
     """
 
     codes: Tensor
@@ -36,6 +37,7 @@ class Aggregate:
     mean: Tensor
     std: Tensor
     labels: Tensor | None = None
+    of_second: Tensor | None = None
 
 
 def encodes(model: api.ImageModel) -> TypeGuard[api.ImageAutoencoder]:
@@ -61,6 +63,11 @@ def spread_over(images: Shown, count: int | None) -> Shown:
 def labels_for(model: api.ImageAutoencoder, images: Any) -> Tensor | None:
     """What the model has to be told of the images: the labels of their set, where its encoder is conditioned on such."""
     return getattr(images, "labels", None) if getattr(model.first, "classes", 0) else None
+
+
+def labels_for_second(model: Any, images: Any) -> Tensor | None:
+    """The labels of the images' set, where the model has a second stage that knows classes."""
+    return getattr(images, "labels", None) if getattr(getattr(model, "second", None), "classes", 0) else None
 
 
 def told_batches(model: api.ImageAutoencoder, images: Any, batch_size: int = 1000) -> Iterator[tuple[Tensor, dict[str, Any]]]:
@@ -93,7 +100,7 @@ def aggregate(model: api.ImageAutoencoder, images: Any, seed: int = 0, batch_siz
         stds.append(base.std)
     std = torch.cat(stds)
     return Aggregate(torch.cat(codes), std.double().square().mean(0), torch.cat(means), std,
-                     labels_for(model, images))
+                     labels_for(model, images), labels_for_second(model, images))
 
 
 @torch.no_grad()

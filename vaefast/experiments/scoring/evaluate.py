@@ -21,7 +21,7 @@ from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.run import draw_model, drawing_model, finished, run_data
 from vaefast.experiments.scoring.arrays import score_arrays
 from vaefast.experiments.scoring.bound import likelihood_bound
-from vaefast.experiments.scoring.codes import aggregate, encodes, infers, spread_over, told_batches
+from vaefast.experiments.scoring.codes import aggregate, encodes, infers, labels_for_second, spread_over, told_batches
 from vaefast.experiments.scoring.draws import (
     class_sampler,
     image_sampler,
@@ -326,6 +326,7 @@ def _reconstruct(model: api.ImageAutoencoder, images: data.ImageSet, seed: int) 
     twice: list[Tensor] = []
     error = 0.0
     second: SecondStage | None = getattr(model, "second", None)
+    labels, done = labels_for_second(model, images), 0
     for batch, given in told_batches(model, images):
         x = data.to_float(batch)
         z = model.encode(x, **given).sample(generator)
@@ -333,5 +334,7 @@ def _reconstruct(model: api.ImageAutoencoder, images: data.ImageSet, seed: int) 
         error += (x - x_hat).square().sum().item()
         once.append(to_uint8(x_hat))
         if has_latents(second):
-            twice.append(to_uint8(model.decode(recode(second, z, generator), **given)))
+            known = None if labels is None else labels[done : done + len(batch)]
+            twice.append(to_uint8(model.decode(recode(second, z, generator, known), **given)))
+        done += len(batch)
     return torch.cat(once), torch.cat(twice) if twice else None, error / images.images.numel()

@@ -24,7 +24,8 @@ def latent_scores(model: api.ImageAutoencoder, encoded: Aggregate, samples: int,
     gammas = {"gamma_x": model.first.gamma} if getattr(model.first, "likelihood", None) == "gaussian" else {}
     second: SecondStage | None = getattr(model, "second", None)
     if has_latents(second):
-        codes["stage2"] = latents_of(second, z, torch.Generator(model.device).manual_seed(seed))
+        known = None if encoded.of_second is None else encoded.of_second[chosen]
+        codes["stage2"] = latents_of(second, z, torch.Generator(model.device).manual_seed(seed), known)
         gammas |= {"gamma_z": second.gamma} if hasattr(second, "gamma") else {}
     result: dict[str, Any] = {}
     blocks = min(BLOCKS, len(z) // 2)
