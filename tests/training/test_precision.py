@@ -7,9 +7,10 @@ import torch
 
 import vaefast
 from vaefast.errors import ArgumentError
-from vaefast.training import StageSettings
+from vaefast.training import RunFolder, StageSettings
 from vaefast.training.device import matmul_precision, resolve_precision
 from vaefast.training.iteration import compiles
+from vaefast.training.storage import load_tensors
 
 CPU = torch.device("cpu")
 
@@ -39,6 +40,28 @@ def test_bf16_follows_fp32(plain):
     half = fit("bf16")
     for a, b in zip(half.of("stage1"), plain.of("stage1")):
         assert a["loss"] == pytest.approx(b["loss"], rel=0.03) and a["gamma"] == pytest.approx(b["gamma"], rel=1e-3)
+
+
+@pytest.mark.parametrize("began", ["bf16", "fp32", None])
+def test_a_run_goes_on_in_the_precision_in_which_it_began(train, Line, tmp_path, monkeypatch, began):
+    """"auto" is another one on another machine, and may be in another version; a checkpoint from before it was kept says none."""
+    kept = load_tensors
+
+    def without(path, what):
+        tensors, meta = kept(path, what)
+        return tensors, {k: v for k, v in meta.items() if k != "precision" or began is not None}
+
+    monkeypatch.setattr("vaefast.training.checkpoint.load_tensors", without)
+    here, there = ("fp32", "bf16") if began == "bf16" else ("bf16", "fp32")
+    monkeypatch.setattr("vaefast.training.trainer.resolve_precision", lambda asked, device: there if asked == "auto" else asked)
+    monkeypatch.setattr("vaefast.training.device.cpu_info", lambda: "avx2")
+    run = RunFolder.create(tmp_path / "run", {})
+    assert train(Line(), steps=4, run=run).precision == there
+    monkeypatch.setattr("vaefast.training.trainer.resolve_precision", lambda asked, device: here if asked == "auto" else asked)
+    went_on = train(Line(), steps=8, run=RunFolder.open(run.path), resume=True)
+    assert went_on.precision == there and len(went_on.history.records) > 1
+    asked_for = train(Line(), steps=12, run=RunFolder.open(run.path), resume=True, trainer={"precision": here})
+    assert asked_for.precision == here
 
 
 def test_losses_and_gamma_stay_in_float32_under_autocast():

@@ -72,6 +72,13 @@ def resolve_precision(precision: Precision, device: torch.device) -> Precision:
     return "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "fp32"
 
 
+def auto_before_it_was_kept(device: torch.device) -> Precision:
+    """What "auto" was where a checkpoint does not say: then CPUs without AMX had fp32."""
+    if device.type == "cpu" and "amx_bf16" not in cpu_info():
+        return "fp32"
+    return resolve_precision("auto", device)
+
+
 def memory_format(channels_last: str, device: torch.device, precision: str) -> torch.memory_format:
     """Order of convolutions' weights. "auto" is NHWC for the tensor cores of a GPU, NCHW for float32 and on a CPU, where
     it was measured to gain nothing."""

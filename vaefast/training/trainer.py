@@ -26,6 +26,7 @@ from vaefast.training.determinism import deterministic_algorithms
 from vaefast.training.device import (
     Mode,
     Precision,
+    auto_before_it_was_kept,
     crashing_convolution,
     matmul_precision,
     memory_format,
@@ -89,6 +90,7 @@ class Trainer:
         self.model, self.stages = model, list(stages)
         self.device = distributed.join(resolve_device(device))
         self.precision, self.seed = resolve_precision(precision, self.device), seed
+        self._auto_precision, self._channels_last = precision == "auto", channels_last
         self.group = distributed.world()
         self.run = run
         self.progress = progress if progress and self.group.writes else Silent()
@@ -513,7 +515,8 @@ class Trainer:
         assert self.run is not None
         tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"random/{k}": v for k, v in random_state(self.device).items()}
-        meta: dict[str, Any] = {"seconds": self.seconds, "logged": self._logged if step else 0, "turns": {}}
+        meta: dict[str, Any] = {"seconds": self.seconds, "logged": self._logged if step else 0, "precision": self.precision,
+                                "turns": {}}
         for turn in self._iteration.turns if self._iteration else ():
             tensors |= {f"player/{turn.player.name}/{k}": v for k, v in turn.tensors().items()}
             meta["turns"][turn.player.name] = turn.meta()
@@ -540,6 +543,7 @@ class Trainer:
         for problem in problems:
             self.progress.message(f"skipped a damaged checkpoint: {problem}")
         load_weights(self.model, part(tensors, "model/"), origin)
+        self._go_on_in(meta.get("precision", auto_before_it_was_kept(self.device)))
         set_random_state(part(tensors, "random/"), self.device)
         number = meta["stage"]
         steps = {stage.name: math.inf for stage in self.stages[:number]}
@@ -547,6 +551,15 @@ class Trainer:
         self.history.records = self.run.rewind_metrics(steps) if self.group.writes else []
         self.seconds = meta["seconds"]
         return number, meta["step"], tensors, meta
+
+    def _go_on_in(self, precision: Precision) -> None:
+        """Keep the precision in which the run began, where none is asked for: what `auto` is differs between machines."""
+        if not self._auto_precision or precision == self.precision:
+            return
+        self.progress.message(f"goes on in {precision}, in which it began (a run that begins here would have {self.precision})")
+        self.precision = resolve_precision(precision, self.device)
+        self.memory_format = memory_format(self._channels_last, self.device, self.precision)
+        self.model.to(memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs lack it
 
     @contextmanager
     def _out_of_memory_named(self, explain: Callable[[BaseException], str | None], stage: Stage) -> Iterator[None]:
