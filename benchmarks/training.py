@@ -200,17 +200,21 @@ def layouts(device: torch.device, precision: str, seconds: float) -> dict:
         return vaefast.TwoStageVAE((1, 28, 28), **quick.model).first
 
     orders: dict[str, Mode] = {"vaefast, NCHW": "off", "vaefast, NHWC": "on"}
-    steps = {name: engine_step(model(), ImageSource(data, device, scale=False), settings.batch_size, device, precision, False,
-                               settings, order) for name, order in orders.items()}
+    make = partial(engine_step, source=ImageSource(data, device, scale=False), batch_size=settings.batch_size, device=device,
+                   compile=False, settings=settings)
+    steps = {name: make(model(), precision=precision, channels_last=order) for name, order in orders.items()}
+    if precision != "fp32":
+        steps["vaefast, NCHW, fp32"] = make(model(), precision="fp32", channels_last="off")
     return _case(f"stage 1 of preset quick, 28x28, batch {settings.batch_size}", in_turns(steps, seconds, device),
                  model().to(device), data[:settings.batch_size].to(device), limits(device, precision))
 
 
 def _plain_variants(make: Callable[..., Callable[[], None]], device: torch.device) -> dict[str, Callable[[], None]]:
-    """The plain loop; on a GPU also as who looks for speed writes it: in bf16 and NHWC, compiled, with the data on the device."""
-    if device.type != "cuda":
-        return {"plain": make(device)}
+    """The plain loop; in bf16, too, where the machine multiplies in it; on a GPU also as who looks for speed writes it: in bf16
+    and NHWC, compiled, with the data on the device."""
     bf16 = partial(make, device, precision="bf16")
+    if device.type != "cuda":
+        return {"plain": make(device), **({"plain, bf16": bf16()} if resolve_precision("auto", device) == "bf16" else {})}
     return {"plain": make(device), "plain, bf16": bf16(), "plain, bf16, compiled": bf16(compile=True),
             "plain, bf16, compiled, data on the GPU": bf16(compile=True, resident=True)}
 

@@ -17,6 +17,11 @@ def cpu_info() -> str:
         return ""
 
 
+def multiplies_in_bf16() -> bool:
+    """Whether this CPU has instructions that multiply bfloat16: AVX512-BF16 (AMD from Zen 4, some of Intel's) or AMX."""
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(cpu_info().split())
+
+
 def mkl_is_slow() -> bool:
     """Whether this is an AMD CPU with AVX-512; on one (Zen 5) MKL's products of float32 were measured to take twice as long as
     oneDNN's."""

@@ -42,6 +42,13 @@ def test_bf16_follows_fp32(plain):
         assert a["loss"] == pytest.approx(b["loss"], rel=0.03) and a["gamma"] == pytest.approx(b["gamma"], rel=1e-3)
 
 
+@pytest.mark.parametrize(("flags", "precision"), [("fma avx2", "fp32"), ("avx512f avx512_bf16", "bf16"),
+                                                  ("avx512f amx_bf16", "bf16"), ("", "fp32")])
+def test_auto_is_bf16_on_cpus_that_multiply_in_it(monkeypatch, flags, precision):
+    monkeypatch.setattr("vaefast.cpu.cpu_info", lambda: f"flags\t\t: {flags} rdpid\n")
+    assert resolve_precision("auto", CPU) == precision
+
+
 @pytest.mark.parametrize("began", ["bf16", "fp32", None])
 def test_a_run_goes_on_in_the_precision_in_which_it_began(train, Line, tmp_path, monkeypatch, began):
     """"auto" is another one on another machine, and may be in another version; a checkpoint from before it was kept says none."""

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
-from vaefast.cpu import cpu_info
+from vaefast.cpu import cpu_info, multiplies_in_bf16
 from vaefast.errors import ArgumentError, DeviceError
 from vaefast.float32 import float32_products
 
@@ -48,8 +48,8 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Precision:
-    """"fp32", "bf16", "fp16" or "tf32"; "auto" is bf16 where the hardware multiplies in it (CUDA from sm_80, CPUs with AMX), fp16
-    on older GPUs with tensor cores (from sm_70), else fp32.
+    """"fp32", "bf16", "fp16" or "tf32"; "auto" is bf16 where the hardware multiplies in it (CUDA from sm_80, CPUs with
+    AVX512-BF16 or AMX), fp16 on older GPUs with tensor cores (from sm_70), else fp32.
 
     "tf32" (GPUs from sm_80) keeps float32 tensors and rounds the factors of matrix products to 10 bits.
 
@@ -67,7 +67,7 @@ def resolve_precision(precision: Precision, device: torch.device) -> Precision:
     if device.type == "mps":  # bf16 there depends on the version of macOS
         return "fp32"
     if device.type == "cpu":
-        return "bf16" if "amx_bf16" in cpu_info() else "fp32"
+        return "bf16" if multiplies_in_bf16() else "fp32"
     capability = torch.cuda.get_device_capability(device)
     return "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "fp32"
 

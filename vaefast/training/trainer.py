@@ -559,7 +559,7 @@ class Trainer:
         self.progress.message(f"goes on in {precision}, in which it began (a run that begins here would have {self.precision})")
         self.precision = resolve_precision(precision, self.device)
         self.memory_format = memory_format(self._channels_last, self.device, self.precision)
-        self.model.to(memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs lack it
+        self.model.to(memory_format=self.memory_format)
 
     @contextmanager
     def _out_of_memory_named(self, explain: Callable[[BaseException], str | None], stage: Stage) -> Iterator[None]:
