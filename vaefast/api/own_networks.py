@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
-from vaefast.metrics.named_extractor import is_named, named_extractor
 from vaefast.nets.own import own_network
 
 FORM = "MODULE:FUNCTION"
@@ -70,6 +69,8 @@ def features_from(spec: str, device: str | torch.device = "cpu") -> Callable[[Te
     Raises:
         ArgumentError: it cannot be imported or called, or returns nothing of the kind. Others as `named_extractor`.
     """
+    from vaefast.metrics.named_extractor import is_named, named_extractor  # where it is needed: scores take long to import
+
     if is_named(spec):
         return named_extractor(spec, device=device)
     made = _called(spec, _imported(spec, "features"), {}, alone=True, options={})

@@ -8,7 +8,6 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
-from vaefast import metrics
 from vaefast.api.arguments import CUSTOM
 from vaefast.data import ImageSet
 from vaefast.data.roots import expanded
@@ -58,10 +57,14 @@ def network_of(perceptual: str, images: Any, device: torch.device) -> nn.Module:
             raise ArgumentError(f"perceptual is {perceptual!r}, which learns from images that are held whole; pass "
                                 "materialize=True, or a network of your own.")
         if perceptual == "exemplar":
-            return metrics.exemplar_network_for(images, device=device)
+            from vaefast.metrics import exemplar_network_for  # where it is needed: scores take long to import
+
+            return exemplar_network_for(images, device=device)
         if images.labels is None:
             raise DataError(f"perceptual is 'classifier', and {images.name} has no labels to learn from; choose 'exemplar'.")
-        return metrics.classifier_for(images, device=device)
+        from vaefast.metrics import classifier_for
+
+        return classifier_for(images, device=device)
     files = [expanded(name.strip()) for name in str(perceptual).split(",")]
     for path in files:
         if not path.is_file():

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaefast.metrics.likelihood_bound import bits_per_dimension
 from vaefast.models.doors import inside
 from vaefast.models.player import players_of
 from vaefast.training.sources import Source
@@ -71,4 +70,6 @@ class HeldOut:
         elbo, shape = -terms["reconstruction"] - terms["kl"], getattr(self.module, "data_shape", ())
         if len(shape) != 3:
             return {"elbo": elbo}
+        from vaefast.metrics.likelihood_bound import bits_per_dimension  # where it is needed: scores take long to import
+
         return {"elbo": elbo, "bits_per_dimension": bits_per_dimension(elbo, math.prod(shape), str(self.module.likelihood))}
