@@ -197,3 +197,28 @@ def test_sparse_tensors_are_refused_in_words():
     for door, given in ((model.encode, images), (model.decode, codes), (model.first, images), (model.reconstruct, images)):
         with pytest.raises(ArgumentError, match=r"layout sparse_coo; pass a dense one \(x.to_dense\(\)\)"):
             door(given.to_sparse())
+
+
+def test_info_does_not_stand_for_what_a_run_says_of_itself(tmp_path):
+    """Once a run was resumed with another seed and rate, as the user's words were compared with themselves."""
+    model, images = vaefast.VAE((1, 8, 8), 2), torch.rand(16, 1, 8, 8)
+    with pytest.raises(ArgumentError, match="info holds model, seed, which config.json has of the run itself"):
+        model.fit(images, steps=1, batch_size=8, device="cpu", progress=False, out=tmp_path / "run",
+                  info={"seed": 1, "model": "mine"})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("given", "words"), [
+    ({"out": "afile"}, "afile is a file; the scores need a folder"), ({"seed": 1.5}, "seed is 1.5"),
+    ({"seed": "a"}, "seed is 'a'"),
+    ({"features": 3}, "features is of type int"), ({"features": lambda x: x.sum()}, r"features made float32 \[\] of"),
+    ({"features": lambda x: x.flatten(1).numpy()}, "features made ndarray of"),
+    ({"features": lambda x: x.flatten(1).to(torch.complex64)}, "features made complex64"),
+    ({"metrics": "fidd"}, "metrics are fidd; expected")], ids=lambda part: part if isinstance(part, str) else next(iter(part)))
+def test_what_scores_cannot_be_taken_of_is_said(given, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "afile").touch()
+    model, images = vaefast.VAE((3, 16, 16), 4), (torch.rand(40, 3, 16, 16) * 255).to(torch.uint8)
+    usual = {"samples": 30, "metrics": "features", "features": lambda x: x.flatten(1)[:, :20], "say": lambda text: None}
+    with pytest.raises(VaefastError, match=words):
+        vaefast.evaluate(model, images, **{**usual, **given})

@@ -176,11 +176,16 @@ def with_weights(files: dict[str, bytes], content: bytes) -> dict[str, bytes]:
 
 def hostile(files: dict[str, bytes]) -> dict[str, tuple[dict[str, bytes], str]]:
     header = (1 << 40).to_bytes(8, "little") + b"{}"
+    weights = safetensors.torch.load(files["model.safetensors"])
     return {
         "damaged": ({**files, "model.safetensors": files["model.safetensors"][:-4]}, "checksum"),
         "a pickle": (with_weights(files, pickle.dumps({"a": 1})), "is damaged"),
         "a huge header": (with_weights(files, header), "is damaged"),
         "other weights": (with_weights(files, safetensors.torch.save({"a": torch.zeros(2)})), "belongs to another model"),
+        "whole numbers": (with_weights(files, safetensors.torch.save({name: t.long() for name, t in weights.items()})),
+                          "has dtype int64 instead of float32"),
+        "an impossible kind": (with_settings(files, config={"latent_dim": 3, "second": ["x"]}), "cannot be built"),
+        "a huge number": ({**files, "model.json": b"1" * 5000}, "is damaged"),
         "no weights": ({"model.json": files["model.json"]}, "holds no model of vaefast"),
         "weights elsewhere": ({"model.json": files["model.json"], "pytorch_model.bin": b"x"}, "holds no model of vaefast"),
         "another kind": (with_settings(files, kind="exec"), "a model of kind 'exec'"),
@@ -197,7 +202,8 @@ def hostile(files: dict[str, bytes]) -> dict[str, tuple[dict[str, bytes], str]]:
 
 @pytest.mark.parametrize("what", ["damaged", "a pickle", "a huge header", "other weights", "no weights", "weights elsewhere",
                                   "another kind", "a kind that is none", "no settings", "unknown settings", "impossible settings",
-                                  "a list", "no JSON", "a deep list", "code"])
+                                  "a list", "no JSON", "a deep list", "code", "whole numbers", "an impossible kind",
+                                  "a huge number"])
 def test_hostile_repositories_are_an_error_each(server, tmp_path, what):
     server.files["me/evil", COMMIT], sentence = hostile(saved(tmp_path))[what]
     with pytest.raises(HubError, match=sentence) as error:
@@ -205,6 +211,29 @@ def test_hostile_repositories_are_an_error_each(server, tmp_path, what):
     assert "me/evil" in str(error.value) or "models--me--evil" in str(error.value)
     if what == "code":
         assert not [path for path in server.asked if "safetensors" in path]
+
+
+@pytest.mark.parametrize("change", [lambda name, t: t + 5 if "class" in name else t,
+                                    lambda name, t: -t if "weights" in name else t, lambda name, t: t[:0].clone()],
+                         ids=["classes", "weights", "none"])
+def test_a_mixture_that_is_none_is_refused(tmp_path, change):
+    model = vaefast.SecondStage(3, kind="mixture", classes=2)
+    model.fit(torch.randn(50, 3), condition=torch.arange(50) % 2, progress=False)
+    files = saved(tmp_path, model)
+    weights = safetensors.torch.load(files["model.safetensors"])
+    wrong = with_weights(files, safetensors.torch.save({name: change(name, t) for name, t in weights.items()}))
+    for name, content in wrong.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match="cannot be built as .*: (the weights|Gaussians are of the classes 5)"):
+        vaefast.load(tmp_path)
+
+
+@pytest.mark.parametrize("path", [None, 3, b"x", ["a"]])
+def test_a_path_that_is_none_is_refused(path, tmp_path):
+    with pytest.raises(ArgumentError, match="path is of type"):
+        vaefast.load(path)
+    with pytest.raises(ArgumentError, match="model is of type"):
+        vaefast.export(path, tmp_path / "out")
 
 
 def test_settings_of_gigabytes_are_not_downloaded(server, tmp_path):

@@ -160,7 +160,24 @@ def test_a_second_stages_ways_take_a_condition(way):
         getattr(fitted("mixture"), way)(CODES[:6])
 
 
+def test_a_condition_comes_second_and_a_generator_may():
+    flow = fitted("flow", classes=2)
+    z, labels = CODES[:6], LABELS[:6]
+    assert torch.equal(flow.reconstruct(z, labels), flow.reconstruct(z, condition=labels))
+    whole = two_stage(second="vae", second_width=8, second_depth=1)
+    for way, codes in ((stage("vae").reconstruct, z), (whole.recode, torch.randn(4, 3))):
+        first, second = (torch.Generator().manual_seed(1) for _ in range(2))
+        assert torch.equal(way(codes, first), way(codes, generator=second))
+
+
+def test_a_condition_is_given_once():
+    with pytest.raises(ArgumentError, match="y and condition are both given"):
+        stage("flow", classes=2).fit_transform(CODES, LABELS, condition=LABELS, **FEW)
+
+
 def test_a_second_stages_loss_takes_a_condition():
+    with pytest.raises(ArgumentError, match="is fitted at once and has no loss"):
+        stage("mixture")(CODES)
     flow = fitted("flow", classes=2)
     losses = []
     for labels in (LABELS, 1 - LABELS):

@@ -186,6 +186,15 @@ def test_a_half_precision_model_is_exported_in_float32(tmp_path):
     assert done.parts[0]["inputs"][0]["dtype"] == "float32" and next(model.parameters()).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("to", ["onnx", "torch-export"])
+def test_a_double_precision_model_is_exported_in_float32(tmp_path, to):
+    told = vaefast.export(plain().double(), tmp_path / "out", to=to, what="decoder")
+    assert told.parts[0]["outputs"][0]["dtype"] == "float32"
+    if to == "torch-export":
+        out = torch.export.load(tmp_path / "out" / "decoder.pt2").module()(z=torch.zeros(2, plain().latent_dim))
+        assert (out[0] if isinstance(out, (tuple, list)) else out).dtype == torch.float32
+
+
 def test_safetensors_are_the_whole_model(tmp_path):
     model = vaefast.VAE(SHAPE, 4)
     done = vaefast.export(model, tmp_path / "out", to="safetensors")

@@ -53,6 +53,55 @@ def test_csv_has_a_row_a_record_and_a_column_an_entry(tmp_path, fit):
     assert [r["loss"] for r in again[:3]] == [r["loss"] for r in found] and [r["step"] for r in again] == ["2", "4", "2", "4"]
 
 
+def test_what_is_fitted_at_once_is_a_record_for_callbacks_too(tmp_path):
+    order = []
+
+    class Watch(Callback):
+        def log(self, trainer, record):
+            order.append(record["stage"])
+
+        def end(self, trainer):
+            order.append("end")
+
+    model = vaefast.TwoStageVAE((1, 8, 8), 4, second="mixture")
+    images = torch.randint(0, 256, (32, 1, 8, 8), dtype=torch.uint8)
+    history = model.fit(images, steps=4, batch_size=16, device="cpu", progress=False, log_every=2, out=tmp_path / "run",
+                        callbacks=[CSV(), Watch()])
+    assert [r["stage"] for r in history.records] == order[:-1] == ["stage1", "stage1", "stage2"] and order[-1] == "end"
+    assert [r["stage"] for r in rows(tmp_path / "run" / "metrics.csv")] == order[:-1]
+
+
+def test_a_callback_may_be_used_for_another_fit(tmp_path, fit, monkeypatch):
+    """Once the second run's numbers went to the first one's writer, which was closed."""
+    opened = []
+
+    class Writer:
+        def __init__(self, folder):
+            self.open, self.folder = True, folder
+            opened.append(self)
+
+        def add_scalar(self, *given):
+            assert self.open
+
+        def close(self):
+            self.open = False
+
+    class Sent(Writer):
+        def log(self, given):
+            assert self.open
+
+        finish = Writer.close
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda name, **given: Sent(name)))
+    for make in (TensorBoard, lambda: WeightsAndBiases("mine")):
+        opened.clear()
+        callback = make()
+        for out in ("one", "two"):
+            fit(callback, out=f"{make.__name__.strip('<>')}-{out}")
+        assert len(opened) == 2 and opened[0].folder != opened[1].folder and not any(w.open for w in opened)
+
+
 def test_csv_needs_somewhere_to_write():
     model, images = vaefast.VAE((1, 8, 8), 2), torch.zeros(4, 1, 8, 8)
     with pytest.raises(ArgumentError, match="CSV needs a file, or a run"):

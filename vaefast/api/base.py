@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import platform
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -206,7 +205,7 @@ class Model(Draws, nn.Module):
             value_range: values of black and white, such as (-1, 1) or (0, 255); "auto" tells them from the images.
             augment: "flip", "crop", "colour", "cutout", a function batch -> batch, or a list of these: what is done to each
                 batch of images on the device (`vaefast.training.augment`).
-            info: written into config.json beside the settings.
+            info: written into config.json beside the settings, by names that none of them has.
 
         Returns:
             What was logged, a record for every `log_every` steps; also where a callback ended the run by `trainer.stop()`.
@@ -240,10 +239,13 @@ class Model(Draws, nn.Module):
                   "stages": [s.as_dict() for s in stages], "compile": compile, "channels_last": channels_last,
                   "start_from": None if start_from is None else str(start_from),
                   "processes": distributed.world().size, "sync": sync, "deterministic": deterministic, "keep_best": keep_best,
-                  **reading.config(), **(info or {}),
+                  **reading.config(),
                   "device": str(chosen), "precision": precision, "versions": versions()}
         if "from" in (source := self._networks().get("networks", {})):
             config["networks"] = source
+        if taken := sorted(config.keys() & (info or {}).keys()):
+            raise ArgumentError(f"info holds {', '.join(taken)}, which config.json has of the run itself; call yours otherwise.")
+        config |= info or {}
         group = distributed.world()
         require_seed(seed)
         if resume not in (True, False, "auto"):
@@ -281,7 +283,7 @@ class Model(Draws, nn.Module):
         for line in told:
             trainer.progress.message(line)
         try:
-            history = trainer.fit(resume=bool(resume))
+            history = trainer.fit(resume=bool(resume), conclude=lambda: self._conclude(data, seed, chosen))
         except (ArgumentError, DataError):  # refused before anything was trained: the same command, mended, may have the folder
             if run and not resume:
                 with suppress(OSError):
@@ -292,15 +294,6 @@ class Model(Draws, nn.Module):
                 raise
             history = trainer.history
             trainer.progress.message(f"{error} The model, which takes less room, is saved alone.")
-        began = time.monotonic()
-        if fitted := self._conclude(data, seed, chosen):
-            record = {"stage": f"stage{len(parts) + 1}", "step": 1, "epoch": 1.0,
-                      "seconds": round(trainer.seconds + time.monotonic() - began, 3), **fitted}
-            history.records.append(record)
-            trainer.progress.message(f"{record['stage']}: fitted in {time.monotonic() - began:.0f} s, "
-                                     + ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in fitted.items()))
-            if run and group.writes:
-                run.append_metrics(record)
         self.to(memory_format=torch.contiguous_format)  # as a loaded model's: their convolutions give the same bits
         if run and group.writes:
             self.save(run.path, overwrite=True)

@@ -153,7 +153,7 @@ def push_folder(folder: Path, repo: str, model: Model, *, run: Mapping[str, Any]
         run: a run's config.json; scores: a table of them, as Markdown; pictures: names of files of samples.
         token, private, revision, license, message: as there.
     """
-    match = _NAME.fullmatch(repo)
+    match = _NAME.fullmatch(repo) if isinstance(repo, str) else None
     if match is None or match["revision"] is not None:
         raise ArgumentError(f"repo is {repo!r}; expected OWNER/NAME" + (", and the branch as revision." if match else "."))
     if CUSTOM in model.config().values():

@@ -62,6 +62,8 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device | None = "c
             model or cannot be reached.
         ArgumentError: `networks` cannot be imported, or does not make networks.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ArgumentError(f"path is of type {type(path).__name__}; expected a folder that model.save or vaefast train wrote.")
     name = located(path)
     if name is not None:
         if networks or any(network is not None for network in own_networks.values()):
@@ -101,7 +103,7 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device | None = "c
         load_weights(model, tensors, path)
     except VaefastError:
         raise
-    except (TypeError, ValueError, AttributeError, IndexError, KeyError, RuntimeError, MemoryError) as error:
+    except (TypeError, ValueError, AttributeError, IndexError, KeyError, ArithmeticError, RuntimeError, MemoryError) as error:
         raise CheckpointError(f"{path} cannot be built as its model.json says: {first_line(error)}") from error
     chosen = resolve_device(device)
     refuse_float64(model, chosen)

@@ -319,6 +319,9 @@ class SecondStage(Transformer, Model):
     def forward(self, z: Any, condition: Any = None) -> dict[str, Tensor]:
         """Loss terms of a batch of latents [B, k] for your own training loop: in nats per latent, or a flow's squared error, of a
         `condition` where it knows any."""
+        if isinstance(self.second, models.Mixture):
+            raise ArgumentError("the second stage is a mixture of Gaussians, which is fitted at once and has no loss; call fit, "
+                                "or log_prob.")
         terms: dict[str, Tensor] = self.second(z, *told_each(self.second, condition, len(z)).values())
         return terms
 
@@ -337,9 +340,11 @@ class SecondStage(Transformer, Model):
         with evaluating(self.second):
             return self.second.decode(u, **told(self.second, condition))
 
-    def reconstruct(self, z: Tensor, generator: torch.Generator | None = None, condition: Any = None) -> Tensor:
+    def reconstruct(self, z: Tensor, condition: Any = None, generator: torch.Generator | None = None) -> Tensor:
         """Latents passed through the second stage, [B, k]: u ~ q(u|z), z_hat(u) + gamma_z eps; a flow's way back and forth, of a
         `condition` where it knows any."""
+        if isinstance(condition, torch.Generator):  # which came second before there were conditions
+            condition, generator = None, condition
         return recode(self.second, z, generator, condition)
 
     def log_prob(self, z: Tensor, **options: Any) -> Tensor:

@@ -59,7 +59,7 @@ class Transformer:
 
     def fit_transform(self, X: Any, y: Any = None, **settings: Any) -> Any:
         """`fit`, then `transform`. `y` is what a model that is conditioned is told of the examples, and ignored by any other."""
-        self._model.fit(X, **({} if y is None or not is_conditional(self._model) else {"condition": y}), **settings)
+        self._model.fit(X, y, **settings)
         coder = getattr(self._model, "first", None)  # what codes, where that is told anything
         return self.transform(X, settings.get("condition", y) if is_conditional(coder) else None)
 

@@ -17,5 +17,5 @@ def without_unread(config: dict[str, Any]) -> dict[str, Any]:
     """A saved model's arguments without those that `vaefast.api.second_stage.second_sizes` refuses: earlier versions took, and
     saved, any."""
     kind, prefix = (config["second"], "second_") if "second" in config else (config.get("kind"), "")
-    unread = [name for name in UNSAID if kind in READ and name not in READ[kind]]
+    unread = [name for name in UNSAID if isinstance(kind, str) and kind in READ and name not in READ[kind]]
     return {name: value for name, value in config.items() if name not in [prefix + n for n in unread]}

@@ -93,6 +93,9 @@ def export(model: Model | str | os.PathLike[str], out: str | os.PathLike[str], *
     packages = {name: version for form in graphs for name, version in need_packages(form).items()}
     path = Path(out)
     _require_empty(path)
+    if not isinstance(model, (Model, str, os.PathLike)):
+        raise ArgumentError(f"model is of type {type(model).__name__}; expected a model such as vaefast.VAE, or the "
+                            "folder of one.")
     if not isinstance(model, Model):
         model = load(model, device="cpu", networks=networks)
     done = Export(path, source=model.source)
@@ -118,7 +121,7 @@ def export(model: Model | str | os.PathLike[str], out: str | os.PathLike[str], *
 
 def _chosen(name: str, given: Any, known: Iterable[str]) -> list[Any]:
     """One word, or several, of those known, each once."""
-    words = [given] if isinstance(given, str) else list(given)
+    words = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
     wrong = [word for word in words if word not in known]
     if wrong or not words:
         raise ArgumentError(f"{name} is {wrong[0] if wrong else given!r}; expected one or more of {', '.join(known)}.")
@@ -133,7 +136,9 @@ def _require_empty(path: Path) -> None:
 
 def _parts(model: Model, wanted: list[PartName] | None, steps: int | None, done: Export) -> list[Part]:
     """The parts that are asked for; `left_out` gets those that there might be."""
-    if any(t.device.type != "cpu" or t.dtype in (torch.float16, torch.bfloat16) for t in model.state_dict().values()):
+    weights, halves = model.parameters(), (torch.float16, torch.bfloat16)  # a mixture's buffers are of float64
+    if (any(t.device.type != "cpu" or t.dtype in halves for t in model.state_dict().values())
+            or any(p.is_floating_point() and p.dtype != torch.float32 for p in weights)):
         model = copy.deepcopy(model).cpu().float()
     found, refused = parts_of(model, steps)
     if wanted is None:

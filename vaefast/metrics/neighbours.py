@@ -67,9 +67,11 @@ def precision_recall_density_coverage(real: Tensor, fake: Tensor, *, k: int = 5,
     if real.shape[1] != fake.shape[1]:
         raise ArgumentError(f"Cannot compare rows of {real.shape[1]} and {fake.shape[1]} features.")
     least = min(len(real), len(fake))
+    if least < 2:
+        raise ArgumentError(f"the sets have {len(real)} and {len(fake)} rows; expected 2 or more each.")
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k < least:
         raise ArgumentError(f"k is {k!r}; expected an int from 1 to {least - 1}, below the number of rows of either set.")
-    if block is not None and block < 1:
+    if block is not None and (isinstance(block, bool) or not isinstance(block, int) or block < 1):
         raise ArgumentError(f"block is {block!r}; expected an int >= 1 or None.")
     real, fake = _scaled(real, fake.to(real.device))
     _check_range(real, fake)

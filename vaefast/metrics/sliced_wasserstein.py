@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vaefast.errors import ArgumentError
+from vaefast.metrics.precision import true_float32
 
 DIRECTIONS = 512
 _TOGETHER = 64  # directions projected on at once
@@ -42,7 +43,8 @@ def sliced_wasserstein(x: Tensor, y: Tensor, *, directions: int = DIRECTIONS, se
     for start in range(0, directions, _TOGETHER):
         along = torch.randn(dim, min(_TOGETHER, directions - start), generator=generator)
         along = (along / along.norm(dim=0)).to(x.device)
-        a, b = (_projected(rows, along).sort(0).values.double() for rows in (x, y))
+        with true_float32(x.device):
+            a, b = (_projected(rows, along).sort(0).values.double() for rows in (x, y))
         total += float((share[:, None] * (a[i] - b[j]).square()).sum())
     return math.sqrt(dim * total / directions)
 

@@ -133,6 +133,12 @@ class Mixture(KeepsUnits):
 
     def make_room(self, saved: Mapping[str, Tensor]) -> None:
         """Have as many components as a state that will be loaded, where their number was chosen and not given."""
+        if "weights" in saved:
+            weights, labels = saved["weights"], saved.get("component_class", torch.zeros(1, dtype=torch.long))
+            if not (len(weights) and (weights >= 0).all() and 0 < float(weights.sum()) < math.inf):
+                raise ValueError("the weights of a mixture's Gaussians are not shares above 0")
+            if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < max(self.classes, 1):
+                raise ValueError(f"Gaussians are of the classes {int(labels.min())} to {int(labels.max())}, of {self.classes}")
         if (self.components == "auto" or self.classes) and "weights" in saved:
             self._resize(len(saved["weights"]), self.weights.device)
 

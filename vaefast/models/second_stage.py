@@ -57,11 +57,13 @@ class TwoStages(Draws):
             return self.first.prior(n, generator)
         return draw_codes(self.second, n, generator, condition=condition, **options)
 
-    def recode(self, z: Tensor, generator: torch.Generator | None = None, condition: Any = None) -> Tensor:
+    def recode(self, z: Tensor, condition: Any = None, generator: torch.Generator | None = None) -> Tensor:
         """Codes z [B, k] passed through the second stage: u ~ q(u|z), z = z_hat(u) + gamma_z eps; a flow's way back and forth, of
         a `condition` where it knows any."""
         if self.second is None:
             raise ArgumentError("the model was built without a second stage, through which codes could pass.")
+        if isinstance(condition, torch.Generator):  # which came second before there were conditions
+            condition, generator = None, condition
         return recode(self.second, z, generator, condition)
 
     def sample(self, n: int, generator: torch.Generator | None = None, *, stage: int | None = None, condition: Any = None,

@@ -73,7 +73,7 @@ def mmd2_subsets(
         return torch.cat([mmd.mmd2(x[a], y[b], kernel=kernel, scales=scales) for a, b in chunks]).to(dtype)
     x, y, spec, power = _in_range(x, y, spec)
     polynomial = _Polynomial.of(x, y, spec)
-    with float32_products(tf32=False):  # whatever the user allows elsewhere
+    with float32_products(tf32=False), torch.autocast(x.device.type, enabled=False):  # whatever the user allows elsewhere
         if _pairs(len(x), len(y)) * (x.shape[1] + 2 * count) < count * _pairs(n, m) * x.shape[1]:
             value = _together(polynomial, x, y, rows_x, rows_y)
         else:

@@ -33,6 +33,8 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], origin: Path) ->
     problems += [f"{name} is unknown" for name in tensors if name not in state]
     problems += [f"{name} has shape {tuple(tensors[name].shape)} instead of {tuple(state[name].shape)}"
                  for name in state if name in tensors and tensors[name].shape != state[name].shape]
+    problems += [f"{name} has dtype {tensors[name].dtype} instead of {state[name].dtype}".replace("torch.", "")
+                 for name in state if name in tensors and _sort(tensors[name]) != _sort(state[name])]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise CheckpointError(f"{origin} belongs to another model: {'; '.join(problems[:3])}{more}.")
@@ -41,6 +43,11 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], origin: Path) ->
             if buffer is not None and any(step == 0 and n > 1 for step, n in zip(buffer.stride(), buffer.shape)):
                 parent._buffers[name] = buffer.clone()  # an expanded one cannot be written to
     module.load_state_dict(tensors)
+
+
+def _sort(x: Tensor) -> str:
+    """Of numbers: floats may be saved in another precision than they are loaded in, but not as whole or complex numbers."""
+    return "float" if x.is_floating_point() else "complex" if x.is_complex() else "whole"
 
 
 def saved_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Path]:

@@ -69,6 +69,7 @@ class TensorBoard(Callback):
     def end(self, trainer: Trainer) -> None:
         if self.writer is not None:
             self.writer.close()
+            self.writer = None  # a fit after this one has one of its own
 
 
 class WeightsAndBiases(Callback):
@@ -106,6 +107,7 @@ class WeightsAndBiases(Callback):
     def end(self, trainer: Trainer) -> None:
         if self.run is not None:
             self.run.finish()
+            self.run = None  # a fit after this one is another
 
 
 class MLflow(Callback):

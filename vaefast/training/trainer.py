@@ -155,10 +155,11 @@ class Trainer:
         """Tell every callback's `picture` of a picture of samples that a callback wrote, so that loggers send it on."""
         self._call("picture", path)
 
-    def fit(self, *, resume: bool = False) -> History:
+    def fit(self, *, resume: bool = False, conclude: Callable[[], dict[str, float]] | None = None) -> History:
         """Train every stage; with `resume`, from the run's newest checkpoint (from the start if it has none).
 
-        Returns after the last stage, or after `stop()`.
+        Returns after the last stage, or after `stop()`. Before that `conclude` is called, if it is given: what is fitted at once,
+        whose numbers, if there are any, are the record of a stage more.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM; everything is saved first.
@@ -167,6 +168,16 @@ class Trainer:
             RunFolderError: another process trains in the folder, or the last checkpoint cannot be written.
             ArgumentError: deterministic is set, and cannot be had.
         """
+        with ExitStack() as last:
+            last.callback(self._call, "end")
+            self._train(resume)
+            if conclude is not None:
+                self._conclude(conclude)
+            if self.unsaved is not None:
+                raise self.unsaved
+        return self.history
+
+    def _train(self, resume: bool) -> None:
         self.model.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]  # torch's stubs lack it
         if self.sync and self.group.size > 1:
             use_global_batch(self.model)
@@ -181,7 +192,6 @@ class Trainer:
             if self.deterministic:
                 stack.enter_context(deterministic_algorithms(self.device))
             stack.enter_context(self._stop.listening())
-            stack.callback(self._call, "end")
             torch.manual_seed(self.seed)
             first, step, tensors, meta = self._restore() if resume else (0, 0, {}, {})
             self.stopped, self.unsaved = False, None
@@ -190,9 +200,21 @@ class Trainer:
                     self.stopped = True
                     break
                 step, tensors, meta = 0, {}, {}
-            if self.unsaved is not None:
-                raise self.unsaved
-        return self.history
+
+    def _conclude(self, conclude: Callable[[], dict[str, float]]) -> None:
+        began = time.monotonic()
+        if not (fitted := conclude()):
+            return
+        took = time.monotonic() - began
+        record = {"stage": f"stage{len(self.stages) + 1}", "step": 1, "epoch": 1.0, "seconds": round(self.seconds + took, 3),
+                  **fitted}
+        self.history.records.append(record)
+        self.progress.message(f"{record['stage']}: fitted in {took:.0f} s, "
+                              + ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in fitted.items()))
+        if self.run and self.group.writes:
+            self.run.append_metrics(record)
+        self.callbacks = [callback for callback in self.callbacks if not isinstance(callback, TroubleWatch)]  # of trainings
+        self._call("log", record)
 
     def _own_random_state(self) -> AbstractContextManager[None]:
         """What is drawn inside leaves the random states outside as they were."""

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from vaefast import api, data, metrics
-from vaefast.api.base import versions
-from vaefast.errors import ArgumentError, DataError
+from vaefast.api.base import require_seed, versions
+from vaefast.errors import ArgumentError, DataError, RunFolderError
 from vaefast.experiments.pictures.grids import save_png
 from vaefast.experiments.pictures.nearest import nearest_grid
 from vaefast.experiments.pictures.report import write_report
@@ -258,6 +258,9 @@ def evaluate_model(model: api.ImageModel, images: Any, *, train: Any = None, out
     """
     if not isinstance(model, api.ImageModel):
         raise ArgumentError(f"model is of type {type(model).__name__}, which draws no images; expected one such as vaefast.VAE.")
+    require_seed(seed)
+    if out is not None and Path(out).exists() and not Path(out).is_dir():
+        raise RunFolderError(f"{out} is a file; the scores need a folder. Choose another out.")
     if dims := getattr(model, "condition_dim", 0):
         raise ArgumentError(f"the model is conditioned on vectors of {dims} numbers, and has no distribution of them to draw "
                             "samples by; compare model.sample(n, condition=vectors) with the data that go with these.")

@@ -102,6 +102,7 @@ def image_scores(real: Any, fake: Tensor, which: Sequence[str] = ("fid", "is", "
 
 def checked_metrics(which: Sequence[str]) -> tuple[str, ...]:
     """`which`, if all of them are known and there is one. Raises ArgumentError otherwise."""
+    which = (which,) if isinstance(which, str) else which
     unknown = [name for name in which if name not in METRICS]
     if unknown or not which:
         raise ArgumentError(f"metrics are {', '.join(which) or 'none'}; expected one or more of {', '.join(METRICS)}.")
