@@ -12,7 +12,9 @@ from vaefast.errors import ArgumentError
 from vaefast.models.likelihood import gaussian_nll, laplace_nll, optimally_scaled_nll
 
 GAMMA_DECAY = 0.99
-"""Decay of the moving mean of the closed-form gamma, which is what evaluation uses."""
+"""Decay of the moving mean of the closed-form log gamma, which is what evaluation uses."""
+_EARLY = 10
+"""It is (1 + t) / (10 + t) after t batches, where that is less: gamma falls fast at first, and one that lags spoils scores."""
 
 
 Gamma = Literal["learned", "optimal"] | float
@@ -20,10 +22,16 @@ Gamma = Literal["learned", "optimal"] | float
 
 
 class NoiseLevel(nn.Module):
-    """A scalar `log_gamma`, and the likelihood of data at it. With `sync` set, the closed form is of all processes' batch."""
+    """A scalar `log_gamma`, and the likelihood of data at it. With `sync` set, the closed form is of all processes' batch.
+
+    In closed form `gamma_batches` counts those that its moving mean has seen.
+    """
 
     log_gamma: Tensor
+    gamma_batches: Tensor
     sync = False
+    assumed = {"gamma_batches": torch.tensor(10**6)}
+    """What stands for a buffer that files from before there was one have not."""
 
     def _set_gamma(self, gamma: str | float, gamma_init: float, *, learns: bool = True) -> None:
         """Register `log_gamma`: a parameter if gamma is "learned" and the model `learns` it; a buffer otherwise."""
@@ -36,6 +44,8 @@ class NoiseLevel(nn.Module):
             self.log_gamma = nn.Parameter(start)
         else:
             self.register_buffer("log_gamma", start)
+        if gamma == "optimal":
+            self.register_buffer("gamma_batches", torch.zeros((), dtype=torch.long))
 
     @property
     def gamma(self) -> Tensor:
@@ -50,5 +60,7 @@ class NoiseLevel(nn.Module):
             return nll
         scaled_nll, log_gamma = optimally_scaled_nll(x, raw, from_logits=from_logits, sync=self.sync, kind=kind)
         with torch.no_grad():
-            self.log_gamma.lerp_(log_gamma.to(self.log_gamma.dtype), 1 - GAMMA_DECAY)
+            share = ((_EARLY - 1) / (_EARLY + self.gamma_batches)).clamp_min(1 - GAMMA_DECAY)
+            self.log_gamma.lerp_(log_gamma.to(self.log_gamma.dtype), share.to(self.log_gamma.dtype))
+            self.gamma_batches += 1
         return scaled_nll
