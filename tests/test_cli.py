@@ -115,7 +115,7 @@ def test_bad_input_gets_one_sentence(tmp_path, capsys, trained):
     assert "2 stages" in bad(capsys, *train, "--data", "digits", "--second", "vae", "--epochs", "1,2,3")
     assert "preset is 'tomorrow'" in bad(capsys, *train, "--data", "digits", "--preset", "tomorrow")
     assert "already holds a run" in bad(capsys, "train", "two-stage", "--data", "digits", "--out", trained)
-    assert "holds no run" in bad(capsys, *train, "--data", "digits", "--resume")
+    assert "does not exist" in bad(capsys, *train, "--data", "digits", "--resume")
     assert "no data set 'cifar11'" in bad(capsys, *train, "--data", "cifar11")
     assert f"{tmp_path} is a path; for data of your own choose folder" in bad(capsys, *train, "--data", tmp_path)
     assert "other settings" in bad(capsys, "train", "two-stage", "--data", "digits", "--out", trained, "--resume", "--seed", "4")

@@ -123,7 +123,7 @@ def test_a_folder_here_always_wins(server, tmp_path):
     (tmp_path / "me" / "empty").mkdir()
     with pytest.raises(CheckpointError, match="holds no model"):
         vaefast.load("me/empty")
-    with pytest.raises(CheckpointError, match="holds no model"):
+    with pytest.raises(CheckpointError, match="does not exist"):
         vaefast.load(tmp_path / "me" / "other")  # a path, and no text
     assert not server.asked
 

@@ -171,6 +171,7 @@ def push_folder(folder: Path, repo: str, model: Model, *, run: Mapping[str, Any]
         done = api.upload_folder(repo_id=repo, folder_path=folder, revision=revision, commit_message=message,
                                  allow_patterns=[*FILES, CARD, *pictures])
     except Exception as error:
-        raise HubError(f"{repo} on the Hugging Face Hub could not be written: {first_line(error)} (hf auth login with a token "
-                       "that may write).") from error
+        advice = ("the Hub cannot be reached; try again with a network" if "Connect" in type(error).__name__
+                  else "hf auth login with a token that may write")
+        raise HubError(f"{repo} on the Hugging Face Hub could not be written: {first_line(error)} ({advice}).") from error
     return f"{repo}@{done.oid}"

@@ -73,6 +73,8 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device | None = "c
     if not (path / "model.json").is_file():
         if (path / "config.json").is_file():
             raise CheckpointError(f"{path} holds a run that has not finished; go on with it first (resume=True).")
+        if not path.exists():
+            raise CheckpointError(f"{path} does not exist; name a folder that model.save or vaefast train wrote.")
         raise CheckpointError(f"{path} holds no model (no model.json in it); name a folder that model.save or "
                               "vaefast train wrote.")
     tensors, meta = load_tensors(path / "model", "a model")

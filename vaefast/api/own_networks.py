@@ -69,11 +69,15 @@ def features_from(spec: str, device: str | torch.device = "cpu") -> Callable[[Te
     Raises:
         ArgumentError: it cannot be imported or called, or returns nothing of the kind. Others as `named_extractor`.
     """
-    from vaefast.metrics.named_extractor import is_named, named_extractor  # where it is needed: scores take long to import
+    from vaefast.metrics.named_extractor import FORMS, is_named, named_extractor  # here, as scores take long to import
 
     if is_named(spec):
         return named_extractor(spec, device=device)
-    made = _called(spec, _imported(spec, "features"), {}, alone=True, options={})
+    try:
+        function = _imported(spec, "features")
+    except ArgumentError as error:
+        raise ArgumentError(f"{error} Networks that are known by name: {FORMS}.") from error
+    made = _called(spec, function, {}, alone=True, options={})
     if not callable(made):
         raise ArgumentError(f"{spec} returned {type(made).__name__}; expected a module or function, images -> rows of features.")
     network: Callable[[Tensor], Tensor] = made

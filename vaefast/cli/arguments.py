@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def numbers(kind: type) -> Any:
-    """A reader of one or more numbers of that kind, separated by commas."""
+def numbers(kind: type, several: str = "one for each stage") -> Any:
+    """A reader of one or more numbers of that kind, separated by commas; `several` says what more than one are."""
     def parse(text: str) -> tuple[Any, ...]:
         return tuple(kind(part) for part in text.split(","))
 
-    parse.expected = f"{_WORDS[kind]}, or one for each stage, separated by commas"  # type: ignore[attr-defined]
+    parse.expected = f"{_WORDS[kind]}, or {several}, separated by commas"  # type: ignore[attr-defined]
     return parse
 
 

@@ -24,7 +24,7 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     fid.add_argument("--inception-weights", metavar="FILE", help="pt_inception-2015-12-05-6726825d.pth (default: torch's cache)")
     fid.add_argument("--resize", choices=RESIZES, default=RESIZES[0], help=f"how images come to 299x299 (default: {RESIZES[0]})")
     fid.add_argument("--stretch", action="store_true", help="stretch generated images to the full range first, as old code did")
-    fid.add_argument("--size", type=numbers(int), metavar="N[,N]",
+    fid.add_argument("--size", type=numbers(int, "height and width"), metavar="N[,N]",
                      help="resize the files' images to NxN, or height,width, first; needed where they differ in size")
     fid.add_argument("--on-bad", choices=ON_BAD, default=ON_BAD[0],
                      help=f"what to do about files that are no sound images (default: {ON_BAD[0]})")

@@ -27,8 +27,8 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
     where.add_argument("--stage", type=int, choices=(1, 2), help="1 for the prior, 2 for the second stage")
     where.add_argument("--chain", type=int, metavar="STEPS",
                        help="instead: images after so many transitions z ~ q(z|x), x ~ p(x|z)")
-    sample.add_argument("--condition", type=numbers(int), metavar="N[,N]", help="classes to draw, in turn (of a model that was "
-                        "trained with --condition labels)")
+    sample.add_argument("--condition", type=numbers(int, "several"), metavar="N[,N]",
+                        help="classes to draw, in turn (of a model that was trained with --condition labels)")
     sample.add_argument("--guidance", type=real, metavar="X", help="of a flow that knows classes: above 1, further to the class")
     sample.add_argument("--start", choices=("noise", "data"), help="of chains: uniform noise (default), or training images")
     sample.add_argument("--pixel-noise", action="store_true", help="draw the pixels of chains, too, not their means alone")

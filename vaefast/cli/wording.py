@@ -10,7 +10,7 @@ _VALUE = r"""(?:(?P<quote>["'])(?P<text>[^"']+)(?P=quote)|(?P<plain>True|False|N
 _ARGUMENT = re.compile(rf"\b(?P<lead>with )?(?P<name>[a-z_]+)={_VALUE}(?=[\s;,.:)]|$)")
 _SETTING = re.compile(r"(?<![\w./\\-])[a-z]+(?:_[a-z]+)+(?![\w/\\=-]|\.\w)")  # batch_size, and not where it is part of a path
 _FOLDER = re.compile(r"\b(another|an) out\b")
-_SUBJECT = re.compile(r"^([a-z_]+)(?= (?:is|has) )")
+_SUBJECT = re.compile(r"^([a-z_]+)(?= (?:is|has) )(?! is not installed)")
 
 Flags = dict[str, argparse.Action]
 """By what Python calls the argument."""
@@ -32,6 +32,8 @@ def for_command(text: str, args: argparse.Namespace) -> str:
     flags, loaders = args.flags, _loaders(args)
 
     def named(name: str) -> str:
+        if name == "root" and name not in flags:  # of a data set's loader
+            name = "data_root"
         return flags[name].option_strings[0] if name in flags else _OF_TRAIN.get(name, name)
 
     def written(match: re.Match[str]) -> str:

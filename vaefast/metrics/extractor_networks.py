@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -70,7 +71,8 @@ def of_torchvision(name: str, file: str | None) -> Built:
     called = f"torchvision:{name}"
     zoo = _package("torchvision.models", called)
     if name not in zoo.list_models(module=zoo):
-        near = [known for known in zoo.list_models(module=zoo) if name in known][:3]
+        every = zoo.list_models(module=zoo)
+        near = [known for known in every if name in known][:3] or difflib.get_close_matches(name, every)
         raise ArgumentError(f"torchvision knows no classifier {name!r}" + (f"; did you mean one of {', '.join(near)}?" if near
                                                                           else "."))
     weights = zoo.get_model_weights(name).DEFAULT

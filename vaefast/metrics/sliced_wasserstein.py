@@ -34,7 +34,7 @@ def sliced_wasserstein(x: Tensor, y: Tensor, *, directions: int = DIRECTIONS, se
     """
     if not (len(x) and len(y)) or x.shape[1:] != y.shape[1:]:
         raise ArgumentError(f"the sets have shapes {list(x.shape)} and {list(y.shape)}; expected a row or more each, all of one "
-                            "shape.")
+                            "shape: images of one size (size=N resizes those of files) and as many channels.")
     if directions < 1:
         raise ArgumentError(f"directions is {directions!r}; expected 1 or more.")
     dim, generator = x[0].numel(), torch.Generator().manual_seed(seed)

@@ -85,6 +85,8 @@ class RunFolder:
         """A folder that `create` made. Raises `RunFolderError` if there is none."""
         path = Path(path)
         if not (path / "config.json").is_file():
+            if not path.exists():
+                raise RunFolderError(f"{path} does not exist; name a folder that vaefast train made.")
             raise RunFolderError(f"{path} holds no run (no config.json in it); name a folder that vaefast train made.")
         try:
             config = read_json(path / "config.json", "a run's settings")

@@ -219,8 +219,8 @@ OTHERS = (
           "being others than test images.",
           "the first distance, of samples over that of reconstructions"),
     Score("codes_ratio", "distance over a perfect second stage's", "The distance of samples over that of reconstructions of "
-          "training images. 1 is the best that new codes can do with this decoder, as they are fitted to the codes of those; "
-          "what is above is the second stage's part.",
+          "training images. 1 is about the best that new codes can do with this decoder, as they are fitted to the codes of "
+          "those; what is above is the second stage's part, and a little below is chance, of few images above all.",
           "the same over that of reconstructions of training images"),
     Score("class_accuracy", "samples of the class asked for", "Share of samples that the classifier reads as the class that was "
           "asked for, as many of each. Higher is better; the classifier's own accuracy on real images is about the most.",

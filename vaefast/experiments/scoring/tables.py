@@ -47,6 +47,10 @@ def print_scores(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    class Ours(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # so that the command ends as any does where nobody reads on: rich's own status is another
+
     accuracy, tested = result.get("classifier/test_accuracy"), result.get("classifier/test_images")
     against = "training" if result.get("against") == "train" else "test"
     things = "examples" if "data_shape" in result else "images"
@@ -58,7 +62,7 @@ def print_scores(result: dict[str, Any]) -> None:
     table.add_column("value", justify="right")
     for label, value in score_rows(result):
         table.add_row(label, value)
-    Console().print(table)
+    Ours().print(table)
 
 
 def markdown_scores(result: dict[str, Any]) -> str:
