@@ -222,3 +222,15 @@ def test_what_scores_cannot_be_taken_of_is_said(given, words, tmp_path, monkeypa
     usual = {"samples": 30, "metrics": "features", "features": lambda x: x.flatten(1)[:, :20], "say": lambda text: None}
     with pytest.raises(VaefastError, match=words):
         vaefast.evaluate(model, images, **{**usual, **given})
+
+
+def test_a_run_of_another_machine_goes_on_in_its_precision(tmp_path, monkeypatch):
+    """"auto" is fp32 there and bf16 here, say: `--resume` alone goes on, as nothing was asked for that differs."""
+    images, usual = torch.rand(32, 1, 8, 8), {"batch_size": 16, "device": "cpu", "progress": False, "out": tmp_path / "run"}
+    monkeypatch.setattr("vaefast.training.device.multiplies_in_bf16", lambda: False)
+    vaefast.VAE((1, 8, 8), 2).fit(images, steps=2, **usual)
+    monkeypatch.setattr("vaefast.training.device.multiplies_in_bf16", lambda: True)
+    history = vaefast.VAE((1, 8, 8), 2).fit(images, steps=4, resume=True, **usual)
+    assert history.records[-1]["step"] == 4
+    with pytest.raises(VaefastError, match="precision was 'fp32', is now 'bf16'"):
+        vaefast.VAE((1, 8, 8), 2).fit(images, steps=6, resume=True, precision="bf16", **usual)

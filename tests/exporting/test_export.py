@@ -269,7 +269,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(tmp_path, monkeypatch):
     (out / "kept").write_text("x")
     with pytest.raises(RunFolderError, match="is not empty"):
         vaefast.export(model, out, to="torch-export")
-    with pytest.raises(CheckpointError, match="no model"):
+    with pytest.raises(CheckpointError, match="does not exist"):
         vaefast.export(tmp_path / "nowhere", tmp_path / "other", to="torch-export")
 
 

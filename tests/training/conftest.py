@@ -96,7 +96,8 @@ def train():
         images = _points() if data is None else data
         settings = StageSettings(**{"steps": 20, "batch_size": 8, "lr": 0.05, "schedule": "constant", **settings})
         made = Trainer(module, [Stage("only", module, lambda: ImageSource(images, CPU, **(source or {})), settings,
-                                      **(stage or {}))], device="cpu", run=run, **{"log_every": 4, **(trainer or {})})
+                                      **(stage or {}))], device="cpu", run=run,
+                       **{"log_every": 4, "precision": "fp32", **(trainer or {})})  # on any CPU: loops by hand are the oracle
         made.fit(resume=resume)
         return made
 

@@ -63,9 +63,10 @@ def test_a_run_goes_on_in_the_precision_in_which_it_began(train, Line, tmp_path,
     monkeypatch.setattr("vaefast.training.trainer.resolve_precision", lambda asked, device: there if asked == "auto" else asked)
     monkeypatch.setattr("vaefast.training.device.cpu_info", lambda: "avx2")
     run = RunFolder.create(tmp_path / "run", {})
-    assert train(Line(), steps=4, run=run).precision == there
+    auto = {"trainer": {"precision": "auto"}}
+    assert train(Line(), steps=4, run=run, **auto).precision == there
     monkeypatch.setattr("vaefast.training.trainer.resolve_precision", lambda asked, device: here if asked == "auto" else asked)
-    went_on = train(Line(), steps=8, run=RunFolder.open(run.path), resume=True)
+    went_on = train(Line(), steps=8, run=RunFolder.open(run.path), resume=True, **auto)
     assert went_on.precision == there and len(went_on.history.records) > 1
     asked_for = train(Line(), steps=12, run=RunFolder.open(run.path), resume=True, trainer={"precision": here})
     assert asked_for.precision == here

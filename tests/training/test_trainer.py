@@ -181,7 +181,7 @@ def test_refusals(tmp_path):
         fit(make(), out=tmp_path / "run")
     with pytest.raises(RunFolderError, match="other settings .*seed was 0, is now 3"):
         fit(make(), out=tmp_path / "run", resume=True, seed=3)
-    with pytest.raises(RunFolderError, match="holds no run"):
+    with pytest.raises(RunFolderError, match="does not exist"):
         fit(make(), out=tmp_path / "elsewhere", resume=True)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("x")

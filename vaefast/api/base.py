@@ -38,7 +38,7 @@ from vaefast.training.run_folder import RunFolder
 from vaefast.training.settings import StageSettings, override
 from vaefast.training.sources import Source
 from vaefast.training.stage import History, Stage
-from vaefast.training.storage import save_tensors
+from vaefast.training.storage import read_object, save_tensors
 from vaefast.training.trainer import CHECKPOINT_SECONDS, LOG_EVERY, Trainer
 from vaefast.training.validation import LOSS, HeldOut
 
@@ -230,7 +230,7 @@ class Model(Draws, nn.Module):
             named = batch_size is not None or (settings is not None and stages[0].batch_size != usual)
             stages = with_batches_of(data, stages, named)
         chosen = distributed.join(resolve_device(device))
-        precision = resolve_precision(precision, chosen)
+        asked, precision = precision, resolve_precision(precision, chosen)
         refuse_float64(self, chosen)
         size = footprint(self, data, chosen)  # refuses what cannot fit before a folder is made
         self._equip(data, chosen)
@@ -254,6 +254,11 @@ class Model(Draws, nn.Module):
             resume = group.any(group.writes and out is not None and (Path(out) / "config.json").exists(), chosen)
         if out is not None and distributed.restarted() and (Path(out) / "config.json").exists():
             resume = True  # torchrun started this process again; the command line is still the first one
+        if resume and out is not None and asked == "auto":  # which is another one on other machines, and in other versions
+            began = read_object(Path(out) / "config.json").get("precision", precision)
+            if began != precision:
+                told = [*told, f"goes on in {began}, in which it began; one that begins here would have {precision}"]
+                precision = config["precision"] = resolve_precision(began, chosen)
         weights = None if start_from is None else saved_weights(start_from)  # read before the folder is made
         run, longer = self._open_run(out, config, resume) if group.writes else (None, [])
         group.barrier()

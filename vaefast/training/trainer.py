@@ -578,7 +578,7 @@ class Trainer:
         """Keep the precision in which the run began, where none is asked for: what `auto` is differs between machines."""
         if not self._auto_precision or precision == self.precision:
             return
-        self.progress.message(f"goes on in {precision}, in which it began (a run that begins here would have {self.precision})")
+        self.progress.message(f"goes on in {precision}, in which it began; one that begins here would have {self.precision}")
         self.precision = resolve_precision(precision, self.device)
         self.memory_format = memory_format(self._channels_last, self.device, self.precision)
         self.model.to(memory_format=self.memory_format)
