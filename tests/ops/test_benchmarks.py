@@ -29,6 +29,15 @@ def test_the_page_shows_the_file(name):
     assert shown == markdown(json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text()))
 
 
+@pytest.mark.parametrize("name", ["training-cpu", "training-cpu-amd", "training-cpu-amd-bf16", "training-cpu-avx2"])
+def test_the_page_shows_the_files_of_training(name):
+    from benchmarks.training import markdown
+
+    page = (ROOT / "docs" / "performance.md").read_text()
+    shown = page.partition(f"<!-- {name} -->\n")[2].partition("<!-- end -->")[0]
+    assert shown == markdown(json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text()))
+
+
 @pytest.mark.parametrize("module, name", [("gpu", "ops-h100"), ("gpu", "ops-products-h100"), ("gpu", "kid-h100"),
                                           ("training", "training-h100"), ("training", "training-variants-h100")])
 def test_the_page_of_the_gpu_shows_the_files(module, name):
