@@ -40,7 +40,8 @@ def test_preset_quick_is_the_measured_one():
 MINUTES = (*((f"two-stage-mnist-seeds/five-epochs-{s}", f"MNIST, 5 epochs, seed {s}") for s in range(2)),
            *((f"two-stage-mnist-seeds/four-minutes-{s}", f"MNIST, 4.2 epochs, seed {s}") for s in range(3)),
            ("two-stage-mnist-seeds/eleven-epochs-0", "MNIST, 11 epochs, seed 0"),
-           ("two-stage-mnist-seeds/fourteen-epochs-0", "MNIST, 14 epochs, seed 0"))
+           ("two-stage-mnist-seeds/fourteen-epochs-0", "MNIST, 14 epochs, seed 0"),
+           ("two-stage-mnist-seeds/twenty-epochs-0", "MNIST, 20 epochs, seed 0"))
 """Files of scores, beside them those of times, and their rows."""
 
 
