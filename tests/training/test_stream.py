@@ -377,10 +377,17 @@ def test_what_fails_in_a_worker_is_told_in_the_same_sentence(monkeypatch):
     assert "in fail" in str(found.value.__cause__)  # where in the user's own code
 
 
+def colours():  # not as lambdas: processes that are not forked have to find them
+    return iter([torch.rand(3, 8, 8)] * 8)
+
+
+def sevens():
+    return iter([spoiled(7.0)] * 8)
+
+
 @pytest.mark.parametrize(("bad", "message"), [
-    (lambda: fail(), "the Going cannot be used: it failed: OSError: the disk is gone"),
-    (lambda: iter([torch.rand(3, 8, 8)] * 8), r"image 24 is an image \[C, H, W\] = \[3, 8, 8\]"),
-    (lambda: iter([spoiled(7.0)] * 8), "image 24 holds 7")])
+    (fail, "the Going cannot be used: it failed: OSError: the disk is gone"),
+    (colours, r"image 24 is an image \[C, H, W\] = \[3, 8, 8\]"), (sevens, "image 24 holds 7")])
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_stream_that_goes_bad(tmp_path, bad, message, workers, monkeypatch):
     monkeypatch.setattr("vaefast.data.stream.FIRST", 8)
