@@ -263,6 +263,6 @@ def test_codes_pass_through_a_second_stage_of_their_own_classes():
         generator = torch.Generator().manual_seed(3)
         z = model.encode(shown.images).sample(generator)
         assert torch.equal(once, to_uint8(model.decode(z, generator)))
-        assert torch.equal(twice, to_uint8(model.decode(recode(model.second, z, generator, shown.labels))))
-        assert not torch.equal(twice, to_uint8(model.decode(recode(model.second, z, generator, 1 - shown.labels))))
+        assert torch.equal(twice, to_uint8(model.decode(recode(model.second, z, shown.labels, generator))))
+        assert not torch.equal(twice, to_uint8(model.decode(recode(model.second, z, 1 - shown.labels, generator))))
     assert torch.equal(aggregate(model, shown).of_second, shown.labels) and aggregate(model, shown.images).of_second is None

@@ -343,9 +343,7 @@ class SecondStage(Transformer, Model):
     def reconstruct(self, z: Tensor, condition: Any = None, generator: torch.Generator | None = None) -> Tensor:
         """Latents passed through the second stage, [B, k]: u ~ q(u|z), z_hat(u) + gamma_z eps; a flow's way back and forth, of a
         `condition` where it knows any."""
-        if isinstance(condition, torch.Generator):  # which came second before there were conditions
-            condition, generator = None, condition
-        return recode(self.second, z, generator, condition)
+        return recode(self.second, z, condition, generator)
 
     def log_prob(self, z: Tensor, **options: Any) -> Tensor:
         """Log density of latents [B, k] in nats, [B]: of a mixture, or of a flow (`vaefast.models.FlowMatching.log_prob` has the

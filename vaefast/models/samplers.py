@@ -132,7 +132,11 @@ class Mixture(KeepsUnits):
         self.register_buffer("component_class", component_class, persistent=self.classes > 0)
 
     def make_room(self, saved: Mapping[str, Tensor]) -> None:
-        """Have as many components as a state that will be loaded, where their number was chosen and not given."""
+        """Have as many components as a state that will be loaded, where their number was chosen and not given.
+
+        Raises:
+            ValueError: what will be loaded is no mixture.
+        """
         if "weights" in saved:
             weights, labels = saved["weights"], saved.get("component_class", torch.zeros(1, dtype=torch.long))
             if not (len(weights) and (weights >= 0).all() and 0 < float(weights.sum()) < math.inf):

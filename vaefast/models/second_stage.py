@@ -62,9 +62,7 @@ class TwoStages(Draws):
         a `condition` where it knows any."""
         if self.second is None:
             raise ArgumentError("the model was built without a second stage, through which codes could pass.")
-        if isinstance(condition, torch.Generator):  # which came second before there were conditions
-            condition, generator = None, condition
-        return recode(self.second, z, generator, condition)
+        return recode(self.second, z, condition, generator)
 
     def sample(self, n: int, generator: torch.Generator | None = None, *, stage: int | None = None, condition: Any = None,
                **options: Any) -> Tensor:
@@ -116,8 +114,10 @@ def draw_codes(second: SecondStage, n: int, generator: torch.Generator | None = 
     return second.sample(n, generator, condition=condition, **options)
 
 
-def recode(second: SecondStage, z: Tensor, generator: torch.Generator | None = None, condition: Any = None) -> Tensor:
+def recode(second: SecondStage, z: Tensor, condition: Any = None, generator: torch.Generator | None = None) -> Tensor:
     """Codes z [B, k] passed through the second stage: u of z (`latents_of`), and codes of u."""
+    if isinstance(condition, torch.Generator):  # which stood here before there were conditions
+        condition, generator = None, condition
     u = latents_of(second, z, generator, condition)
     assert not isinstance(second, Mixture)
     return _decode(second, u, generator) if isinstance(second, VAE) else second.decode(u, condition=condition)

@@ -213,19 +213,18 @@ class Trainer:
                               + ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in fitted.items()))
         if self.run and self.group.writes:
             self.run.append_metrics(record)
-        self.callbacks = [callback for callback in self.callbacks if not isinstance(callback, TroubleWatch)]  # of trainings
-        self._call("log", record)
+        self._call("log", record, of=[c for c in self.callbacks if not isinstance(c, TroubleWatch)])  # which watches trainings
 
     def _own_random_state(self) -> AbstractContextManager[None]:
         """What is drawn inside leaves the random states outside as they were."""
         return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
 
-    def _call(self, name: str, *arguments: Any) -> None:
-        """A method of every callback, which may draw random numbers of its own."""
+    def _call(self, name: str, *arguments: Any, of: Sequence[Callback] | None = None) -> None:
+        """A method of every callback, or of these, which may draw random numbers of its own."""
         if not self.callbacks:
             return
         with nullcontext() if name == "step" else self._own_random_state():
-            for callback in self.callbacks:
+            for callback in self.callbacks if of is None else of:
                 try:
                     getattr(callback, name)(self, *arguments)
                 except OSError as error:

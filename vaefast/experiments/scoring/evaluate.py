@@ -338,6 +338,6 @@ def _reconstruct(model: api.ImageAutoencoder, images: data.ImageSet, seed: int) 
         once.append(to_uint8(x_hat))
         if has_latents(second):
             known = None if labels is None else labels[done : done + len(batch)]
-            twice.append(to_uint8(model.decode(recode(second, z, generator, known), **given)))
+            twice.append(to_uint8(model.decode(recode(second, z, known, generator), **given)))
         done += len(batch)
     return torch.cat(once), torch.cat(twice) if twice else None, error / images.images.numel()
