@@ -120,6 +120,9 @@ def test_options_of_the_named_networks(tmp_path):
     again = vaefast.load(tmp_path / "model")
     assert torch.equal(again.first.encoder.mean.weight, model.first.encoder.mean.weight)
     assert vaefast.VAE((3, 16, 16), 4, nets="gamix", net_options={"width": 4}).first.encoder.mean.in_features == 2 * 16
+    assert vaefast.WAE((3, 16, 16), 4, nets="wae-stride2", net_options={"width": 4}).first.encoder.mean.in_features == 8 * 4
+    general = vaefast.GeneralVAE((3, 16, 16), 4, family="gaussian", nets="gamix", net_options={"width": 4})
+    assert general.first.encoder.mean.in_features == 2 * 16
     with pytest.raises(ArgumentError, match="net_options has 'width', which 'infogan' does not take"):
         vaefast.VAE((1, 28, 28), 4, net_options={"width": 4})
     with pytest.raises(ArgumentError, match="net_options go to the networks that nets names"):

@@ -44,7 +44,8 @@ def test_a_share_of_the_length_has_the_halvings_at_the_same_share_of_the_way():
     first, second, third = Request("two-stage", "digits", "out", share=0.1).stages_from(base)
     assert (first.epochs, second.epochs, second.halve_every, third.steps) == (40, 80, 3, 1)
     assert first.halve_every is None  # a share of its own epochs
-    for wrong in (0, -1, 1.5, math.nan):
+    assert Request("two-stage", "digits", "out", share=3).stages_from(base)[2].steps == 15
+    for wrong in (0, -1, math.inf, math.nan):
         with pytest.raises(ArgumentError, match="share is"):
             Request("two-stage", "digits", "out", share=wrong)
 

@@ -48,7 +48,8 @@ class GeneralVAE(OneStage):
         nets: "infogan", the neutral networks of Dai & Wipf (default for images), or another of `vaefast.nets.NETS`; "pixelcnn" or
             "pixelcnn++" for Zhao et al.'s encoders with autoregressive decoders; "residual" for data of `data_shape`; or give
             both `encoder` and `decoder`.
-        decoder_options: of the named decoder, such as {"layers": 6, "width": 16} of "pixelcnn".
+        net_options: of the named networks, encoder and decoder alike, such as {"width": 32} of "gamix".
+        decoder_options: of the named decoder alone, such as {"layers": 6, "width": 16} of "pixelcnn".
         encoder: any module image -> (mu, raw) or -> [B, 2 * latent_dim] (see `vaefast.nets` for how s is read).
         decoder: any module code -> what `family` reads, or an autoregressive one (see `vaefast.models.GeneralVAE`).
         family: of p(x|z): "bernoulli", "gaussian", "laplace", "logistic-mixture" or "categorical"; None for the decoder's own,
@@ -83,7 +84,7 @@ class GeneralVAE(OneStage):
                  alpha: float | None = None, lambda_: float | None = None, kernel: Kernel | None = None,
                  gamma: Gamma = "learned", gamma_init: float = 1.0, posterior: PosteriorName = "gaussian",
                  reduction: Literal["sum", "mean"] = "sum", adversary_width: int = 1024, adversary_depth: int = 4,
-                 decoder_options: Mapping[str, Any] | None = None) -> None:
+                 decoder_options: Mapping[str, Any] | None = None, net_options: Mapping[str, Any] | None = None) -> None:
         shape, latent_dim = shape_of_data(image_shape, data_shape), whole_number("latent_dim", latent_dim)
         settled, images = settled_nets(nets, shape, encoder), are_images(shape)
         if family is None and not images:
@@ -94,7 +95,8 @@ class GeneralVAE(OneStage):
             raise ArgumentError(f"family is {family!r} with nets {nets!r}, whose decoder has its own; leave it out.")
         encoder, decoder = networks(nets, encoder, decoder, shape, latent_dim, deterministic=posterior == "deterministic",
                                     channels_out=None if nets in PIXEL_NETS else made.channels_out(shape[0]),
-                                    known={**NETS, **PIXEL_NETS} if images else None, decoder_options=decoder_options)
+                                    known={**NETS, **PIXEL_NETS} if images else None, options=net_options,
+                                    decoder_options=decoder_options)
         width, depth = whole_number("adversary_width", adversary_width), whole_number("adversary_depth", adversary_depth)
         if isinstance(regularizer, nn.Module) and any(True for _ in regularizer.parameters()):
             raise ArgumentError("regularizer is a module with parameters, which cannot be saved with the model; train it with "

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,7 @@ class WAE(OneStage):
         prior_std, kernel, reconstruction, image_range, posterior, prior_trick: see `vaefast.models.WAE`.
         adversary_width, adversary_depth: hidden layers of the adversary.
         classes, condition_dim: what encoder and decoder are conditioned on, as for `vaefast.VAE`.
+        net_options: of the named networks, encoder and decoder alike, such as {"width": 16} of "wae-stride2".
         pretrain: before training, let the encoder match the mean and covariance of the prior (up to 200 steps; see
             `vaefast.models.pretrain_encoder`).
 
@@ -78,12 +79,13 @@ class WAE(OneStage):
                  lambda_: float = 100.0, prior_std: float = 1.0, kernel: Kernel = "imq", reconstruction: Cost = "l2sq",
                  image_range: tuple[float, float] = (0.0, 1.0), posterior: PosteriorName = "deterministic",
                  prior_trick: bool = True, adversary_width: int = 1024, adversary_depth: int = 4, pretrain: bool = False,
-                 classes: int | None = None, condition_dim: int | None = None) -> None:
+                 classes: int | None = None, condition_dim: int | None = None,
+                 net_options: Mapping[str, Any] | None = None) -> None:
         shape, latent_dim = shape_of_data(image_shape, data_shape), whole_number("latent_dim", latent_dim)
         settled = settled_nets(nets, shape, encoder)
         refuse_what_images_have(shape, image_range=(image_range, (0, 1), [0, 1]))
         encoder, decoder = networks(nets, encoder, decoder, shape, latent_dim, deterministic=posterior == "deterministic",
-                                    classes=classes, condition_dim=condition_dim)
+                                    options=net_options, classes=classes, condition_dim=condition_dim)
         width, depth = whole_number("adversary_width", adversary_width), whole_number("adversary_depth", adversary_depth)
         if not isinstance(pretrain, bool):
             raise ArgumentError(f"pretrain is {pretrain!r}; expected True or False.")

@@ -24,7 +24,8 @@ class Request:
         out: the run folder.
         preset_name: of `kind`.
         epochs, steps: a value for all stages, or one each.
-        share: of the epochs or steps, and of the epochs between halvings of a learning rate: 0.1 is a tenth of them.
+        share: of the epochs or steps, and of the epochs between halvings of a learning rate: 0.1 is a tenth of them,
+            3 three times as long.
         stages: as in a run's config.json, or parts of them, in the place of the preset's; of all stages, or one mapping each.
         stage_overrides: settings that replace those, of all stages or one mapping each.
         condition: "labels": the model is conditioned on the classes of the data's labels, and draws of a class on request.
@@ -89,8 +90,8 @@ class Request:
         for name in ("keep_best", "patience"):
             if getattr(self, name) and self.score_every is None and self.validation is None:
                 raise ArgumentError(f"{name} was given without score_every or validation; say by which score, and how often.")
-        if not 0 < self.share <= 1:
-            raise ArgumentError(f"share is {self.share!r}; expected a number above 0, and 1 at most.")
+        if not 0 < self.share < math.inf:
+            raise ArgumentError(f"share is {self.share!r}; expected a number above 0.")
         if self.score_every is not None and not 0 < self.score_every < math.inf:
             raise ArgumentError(f"score_every is {self.score_every!r}; expected a number of epochs above 0.")
 

@@ -32,7 +32,7 @@ class Study:
         out: folder of the whole reproduction.
         data_root: folder of the data sets' files.
         preset: "smoke", "quick" or "paper".
-        share: of the preset's epochs and steps, in every training.
+        share: of the preset's epochs and steps, in every training; above 1, longer.
         trials: seeds of every cell.
         seed: of the first trial.
         device, precision: as for training.

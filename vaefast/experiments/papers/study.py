@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -43,8 +44,8 @@ def run(paper: Paper, part: str, data_names: Sequence[str] | None, study: Study,
     of_preset(dict.fromkeys(PRESETS), study.preset)
     if part not in (*paper.parts, "all"):
         raise ArgumentError(f"part is {part!r}; expected one of {', '.join(paper.parts)} or all.")
-    if not 0 < study.share <= 1:
-        raise ArgumentError(f"share is {study.share:g}; expected a number above 0, and 1 at most.")
+    if not 0 < study.share < math.inf:
+        raise ArgumentError(f"share is {study.share:g}; expected a number above 0.")
     if study.trials < 1:
         raise ArgumentError(f"trials is {study.trials}; expected 1 or more.")
     wanted, began = tuple(paper.parts) if part == "all" else (part,), time.monotonic()

@@ -18,7 +18,8 @@ IMAGES = 10_000
 class InformationLog(Callback):
     """Adds `mutual_information`, its ceiling log N and its standard error to a record every `every` epochs, and at the end.
 
-    In a run of two stages it is that of the first, and logged while that trains.
+    The first one comes after a tenth of `every`, while codes tell little yet. In a run of two stages it is that of the first, and
+    logged while that trains.
 
     Args:
         every: epochs; may be a fraction.
@@ -39,7 +40,8 @@ class InformationLog(Callback):
             raise ArgumentError("mi_every was given for a deterministic encoder, whose codes tell everything; leave it out.")
 
     def due(self, trainer: Trainer) -> bool:
-        return trainer.stage is trainer.stages[0] and trainer.crosses(self.every)
+        first = trainer.epoch < self.every / 5 and trainer.crosses(self.every / 10)
+        return trainer.stage is trainer.stages[0] and (first or trainer.crosses(self.every))
 
     def log(self, trainer: Trainer, record: dict[str, Any]) -> None:
         if not self.due(trainer):
