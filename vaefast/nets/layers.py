@@ -13,6 +13,8 @@ from vaefast.errors import ArgumentError
 from vaefast.nets.global_batch import global_mean, processes
 
 HALVES = (torch.bfloat16, torch.float16)
+_RECENT, _FEWEST = 0.1, 10
+"""Of a training, and steps, that batch norms average over."""
 
 class BatchNorm(nn.Module):
     """Batch normalisation with TensorFlow's zero-debiased moving statistics.
@@ -30,7 +32,8 @@ class BatchNorm(nn.Module):
 
     The buffers `running_mean` and `running_var` hold the raw averages, which start from 0; they stay in float32 where the module
     becomes half precision, in which 1 - decay^t is 0 or wrong by per cents. With `sync` set, statistics
-    are those of the batch of all processes that train together. Inside `in_parts` a batch is several, one after the other.
+    are those of the batch of all processes that train together. Inside `in_parts` a batch is several, one after the other,
+    and inside `recent_statistics` the averages forget faster.
     """
 
     running_mean: Tensor
@@ -40,6 +43,7 @@ class BatchNorm(nn.Module):
     def __init__(self, features: int, *, decay: float = 0.999, eps: float = 1e-5, affine: bool = True) -> None:
         super().__init__()
         self.features, self.decay, self.eps, self.sync, self.parts = features, decay, eps, False, 1
+        self.decay_now = decay
         self.weight = nn.Parameter(torch.ones(features)) if affine else None
         self.bias = nn.Parameter(torch.zeros(features)) if affine else None
         self.register_buffer("running_mean", torch.zeros(features))
@@ -62,10 +66,26 @@ class BatchNorm(nn.Module):
 
     def moving_statistics(self) -> tuple[Tensor, Tensor]:
         """Debiased moving mean and variance, [C] each; 0 and 1 before the first training step."""
-        steps = self.num_batches_tracked
-        seen = steps > 0
-        weight = torch.where(seen, 1.0 - self.decay ** steps.to(self.running_mean.dtype), 1.0)
+        seen = self.num_batches_tracked > 0
+        weight = torch.where(seen, self._weight(self.decay, self.num_batches_tracked), 1.0)
         return self.running_mean / weight, torch.where(seen, self.running_var / weight, 1.0)
+
+    def _weight(self, decay: float, steps: Tensor) -> Tensor:
+        """Of what an average that began at 0 has seen in so many steps."""
+        return 1.0 - decay ** steps.to(self.running_mean.dtype)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, var: Tensor) -> None:
+        """Take a batch's mean and biased variance into the averages."""
+        keep: float | Tensor = self.decay
+        new: float | Tensor = 1.0 - self.decay
+        if self.decay_now != self.decay:  # the buffers stay averages that `decay` debiases, whichever it was that formed them
+            before, after = (self._weight(self.decay, self.num_batches_tracked + more) for more in (0, 1))
+            share = (1.0 - self.decay_now) / self._weight(self.decay_now, self.num_batches_tracked + 1)
+            keep, new = after * (1.0 - share) / torch.where(before > 0, before, 1.0), after * share
+        self.running_mean.mul_(keep).add_(mean * new)
+        self.running_var.mul_(keep).add_(var * new)
+        self.num_batches_tracked.add_(1)
 
     @torch.no_grad()
     def forget(self) -> None:
@@ -97,13 +117,10 @@ class BatchNorm(nn.Module):
             raise ArgumentError(f"batch norm in train mode was given a batch of shape {list(x.shape)}, with {count} value(s) of "
                                 "each channel, and needs 2 or more for a mean and a variance; use a batch_size (over accumulate) "
                                 "of 2 or more.")
-        mean, var = self.running_mean.clone(), self.running_var.clone()  # autograd keeps what it is given
+        mean, var = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
         wide, weight, bias = self._wide(x)
-        y = F.batch_norm(wide, mean, var, weight, bias, training=True, momentum=1.0 - self.decay, eps=self.eps).to(x.dtype)
-        self.running_mean.copy_(mean)
-        # torch averages the unbiased variance; turn this step's share of it into the biased one
-        self.running_var.mul_(self.decay / count).add_(var, alpha=(count - 1) / count)
-        self.num_batches_tracked.add_(1)
+        y = F.batch_norm(wide, mean, var, weight, bias, training=True, momentum=1.0, eps=self.eps).to(x.dtype)
+        self._follow(mean, var * ((count - 1) / count))  # torch's is the unbiased one
         return y
 
     def _over_processes(self, x: Tensor) -> Tensor:
@@ -112,10 +129,7 @@ class BatchNorm(nn.Module):
         mean = global_mean(wide.mean(dims))
         centred = wide - mean.view(shape)
         var = global_mean(centred.square().mean(dims))
-        with torch.no_grad():
-            self.running_mean.lerp_(mean.detach().to(self.running_mean.dtype), 1 - self.decay)
-            self.running_var.lerp_(var.detach().to(self.running_var.dtype), 1 - self.decay)
-            self.num_batches_tracked.add_(1)
+        self._follow(mean.detach().to(self.running_mean.dtype), var.detach().to(self.running_var.dtype))
         y = centred * torch.rsqrt(var + self.eps).view(shape)
         if self.weight is not None and self.bias is not None:
             y = y * self.weight.view(shape) + self.bias.view(shape)
@@ -139,6 +153,24 @@ def in_parts(module: nn.Module, parts: int) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.parts = 1
+
+
+@contextmanager
+def recent_statistics(module: nn.Module, steps: int) -> Iterator[None]:
+    """Inside, the module's batch norms average over a tenth of `steps` at most (and 10 steps at least), if that is less than their
+    decay's window.
+
+    A decay of 0.999, as published with 200,000 steps, is an average of all there was in a training of 1,000: weights of its
+    beginning, with which eval mode fits no longer what was learned. From 10,000 steps on nothing changes.
+    """
+    norms = [m for m in module.modules() if isinstance(m, BatchNorm)]
+    for norm in norms:
+        norm.decay_now = min(norm.decay, 1.0 - 1.0 / max(steps * _RECENT, _FEWEST))
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.decay_now = norm.decay
 
 
 class SpectralNorm:

@@ -18,6 +18,7 @@ from vaefast.files import NO_SPACE
 from vaefast.models.mode import evaluating
 from vaefast.models.player import players_of
 from vaefast.nets import use_global_batch
+from vaefast.nets.layers import recent_statistics
 from vaefast.training import distributed
 from vaefast.training.batches import Batches, StageBatches
 from vaefast.training.callbacks import Callback
@@ -271,7 +272,8 @@ class Trainer:
                         turn.load(part(tensors, f"player/{turn.player.name}/"), meta["turns"][turn.player.name])
                     self._logged = meta["logged"]
                 iteration.start(start)
-                ended = self._loop(number, start, iteration, batches)
+                with recent_statistics(stage.module, self.total):
+                    ended = self._loop(number, start, iteration, batches)
                 if ended == END or number + 1 == len(self.stages):  # before averages and best weights: the run can go on from it
                     try:
                         self._save(number, self.done, final=True)
