@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vaefast.nets.layers import BatchNorm, SpectralConv2d, SpectralLinear, init_normal
+from vaefast.nets.layers import BatchNorm, SpectralConv2d, SpectralLinear, init_normal, recent_statistics
 
 
 def test_batch_norm_moving_statistics_are_debiased_and_biased_variance():
@@ -23,6 +23,29 @@ def test_batch_norm_moving_statistics_are_debiased_and_biased_variance():
         found_mean, found_var = norm.moving_statistics()
         torch.testing.assert_close(found_mean, mean / (1 - 0.9**step))
         torch.testing.assert_close(found_var, var / (1 - 0.9**step))
+
+
+@pytest.mark.parametrize(("steps", "decay"), [(1, 0.9), (300, 1 - 1 / 30), (10_000, 0.999), (10**6, 0.999)])
+def test_statistics_of_a_short_training_are_of_a_tenth_of_it(steps, decay):
+    """As of a batch norm of that decay, whatever was seen before; in the buffers of the layer's own."""
+    found, wanted = BatchNorm(3).double(), BatchNorm(3, decay=decay).double()
+    earlier, batches = torch.randn(5, 3), torch.randn(40, 5, 3, dtype=torch.float64) + 1
+    assert found.decay_now == 0.999
+    with recent_statistics(found, steps):
+        for x in batches:
+            found(x), wanted(x)
+    assert found.decay_now == 0.999 and int(found.num_batches_tracked) == 40
+    for a, b in zip(found.moving_statistics(), wanted.moving_statistics()):
+        torch.testing.assert_close(a, b)
+    trained = BatchNorm(3)
+    trained(earlier)
+    mean, var = trained.moving_statistics()
+    with recent_statistics(trained, 50):
+        trained(batches[0].float())
+    share = 0.1 / (1 - 0.9**2)
+    torch.testing.assert_close(trained.moving_statistics()[0], (1 - share) * mean + share * batches[0].mean(0).float())
+    torch.testing.assert_close(trained.moving_statistics()[1],
+                               (1 - share) * var + share * batches[0].var(0, correction=0).float())
 
 
 def test_batch_norm_evaluates_well_after_one_step():

@@ -63,7 +63,8 @@ PAPER = Paper(
             ("neighbours", "Samples (first column), each with the training images nearest in the features of FD-classifier or "
              "FD-exemplar: whether a model has learned images by heart")), claims.of_table, real=True, draw=pictures.neighbours),
         "latents": Part("Latent dimensions of the VAE of BigGAN-deep's parts", protocol.LATENT_ROWS, COLUMNS,
-                        (("latents", _SAMPLES),), claims.of_latents, suits=lambda task: task.data == "lfw"),  # as in the paper
+                        (("latents", _SAMPLES),), claims.of_latents, suits=lambda task: task.data == "lfw",  # as in the paper
+                        data=("lfw",)),
         "rates": Part("Learning rates of BigGAN-deep", protocol.RATE_ROWS, COLUMNS, (
             ("rates_curves", "Distance to test images, and diversity of batches of samples, while training"),
             ("rates", _SAMPLES)), claims.of_rates, draw=pictures.rates),
