@@ -1,6 +1,5 @@
 """That a model of a short training is evaluated as what it has learned."""
 
-import torch
 import torch.nn.functional as F
 
 import vaefast

@@ -37,7 +37,7 @@ def add(commands: Any, machine: argparse.ArgumentParser) -> None:
                            "repeated")
     reproduce.add_argument("--preset", choices=PRESETS, help="of a paper (default: quick)")
     reproduce.add_argument("--share", type=float, metavar="S",
-                           help="of a paper: share of the preset's epochs and steps that is trained; 2 is twice as many (default: 1)")
+                           help="of a paper: share of the preset's epochs and steps to train; 2 is twice as many (default: 1)")
     reproduce.add_argument("--trials", type=int, metavar="N", help="seeds of every cell of a paper (default: 1)")
     reproduce.add_argument("--models", type=words, metavar="ROW[,ROW]",
                            help="rows of a paper's tables, such as two-stage, gan-deep")

@@ -157,7 +157,7 @@ def in_parts(module: nn.Module, parts: int) -> Iterator[None]:
 
 @contextmanager
 def recent_statistics(module: nn.Module, steps: int) -> Iterator[None]:
-    """Inside, the module's batch norms average over a tenth of `steps` at most (and 10 steps at least), if that is less than their
+    """Inside, the module's batch norms average over a tenth of `steps` (and 10 steps at least), where that is less than their
     decay's window.
 
     A decay of 0.999, as published with 200,000 steps, is an average of all there was in a training of 1,000: weights of its
