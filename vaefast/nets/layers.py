@@ -77,14 +77,15 @@ class BatchNorm(nn.Module):
     @torch.no_grad()
     def _follow(self, mean: Tensor, var: Tensor) -> None:
         """Take a batch's mean and biased variance into the averages."""
-        keep: float | Tensor = self.decay
-        new: float | Tensor = 1.0 - self.decay
-        if self.decay_now != self.decay:  # the buffers stay averages that `decay` debiases, whichever it was that formed them
+        if self.decay_now == self.decay:
+            self.running_mean.lerp_(mean, 1.0 - self.decay)
+            self.running_var.lerp_(var, 1.0 - self.decay)
+        else:  # the buffers stay averages that `decay` debiases, whichever it was that formed them
             before, after = (self._weight(self.decay, self.num_batches_tracked + more) for more in (0, 1))
             share = (1.0 - self.decay_now) / self._weight(self.decay_now, self.num_batches_tracked + 1)
             keep, new = after * (1.0 - share) / torch.where(before > 0, before, 1.0), after * share
-        self.running_mean.mul_(keep).add_(mean * new)
-        self.running_var.mul_(keep).add_(var * new)
+            self.running_mean.mul_(keep).add_(mean * new)
+            self.running_var.mul_(keep).add_(var * new)
         self.num_batches_tracked.add_(1)
 
     @torch.no_grad()
@@ -117,7 +118,7 @@ class BatchNorm(nn.Module):
             raise ArgumentError(f"batch norm in train mode was given a batch of shape {list(x.shape)}, with {count} value(s) of "
                                 "each channel, and needs 2 or more for a mean and a variance; use a batch_size (over accumulate) "
                                 "of 2 or more.")
-        mean, var = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
+        mean, var = self.running_mean.new_zeros(2, self.features)
         wide, weight, bias = self._wide(x)
         y = F.batch_norm(wide, mean, var, weight, bias, training=True, momentum=1.0, eps=self.eps).to(x.dtype)
         self._follow(mean, var * ((count - 1) / count))  # torch's is the unbiased one
