@@ -42,7 +42,7 @@ from vaefast.experiments.theory.latent_distance import PAPER as MMD
 RESULTS = Path(__file__).parent.parent / "docs/results"
 NEAR = 0.15
 NOT_RUN, ELSEWHERE = "not run", "another distance"
-KEPT = {"dai-wipf": ("paper", "tenth", "again", "quick", "half"), "hinrichsen": ("quick",), "zhao": ("quick",),
+KEPT = {"dai-wipf": ("paper", "tenth", "again", "quick", "half"), "hinrichsen": ("quick",), "zhao": ("long", "quick"),
         "gamix": ("quick",)}
 """Folders of a work's records, those with the largest budget first; "again" is preset quick once more."""
 SHARES = {"paper": "100 %", "tenth": "10 %", "half": "half of preset quick", "long": "preset quick, 3.8 times as long"}
