@@ -105,14 +105,15 @@ def dai_wipf_numbers() -> Iterator[Line]:
         yield _distance("dai-wipf", "table2", row, "celeba", f"table 2, {TITLES[row.name]}: FID", *TABLE2[row.name]["celeba"])
     for data, values in MMD.items():
         place = STAND_INS.get(data, data)
-        found = read("dai-wipf-quick", place, "table3.json")
+        kept = next((k for k in KEPT["dai-wipf"] if read(f"dai-wipf-{k}", place, "table3.json")), "quick")
+        found = read(f"dai-wipf-{kept}", place, "table3.json")
         for stage, value in zip((1, 2), values):
             what = f"table 3, stage {stage}: MMD² to N(0, I), kernel and scale unknown"
             line = Line("dai-wipf", _named(data, place), what, f"{value:g}")
             if found:
                 line = replace(line, here=f"{found[f'stage{stage}']['value']:.3g}", seeds="1", verdict=ELSEWHERE,
-                               share=_share_of_row(protocol.TABLE1[-1], "table1", data, "quick"),
-                               command=_command("dai-wipf", "table3", place, "quick"))
+                               share=_share_of_row(protocol.TABLE1[-1], "table1", data, kept),
+                               command=_command("dai-wipf", "table3", place, kept))
             yield line
 
 
@@ -220,7 +221,7 @@ def _bare(said: Claim) -> str:
 def _line(work: str, data: str, said: Claim, share: str, kept: str) -> Line:
     if said.holds is None:
         return Line(work, data, said.text, "-")
-    part = "joint" if kept == "half" else "all"  # it is the one part that is there
+    part = {"half": "joint", "long": "fig5"}.get(kept, "all")  # the one part that is there
     stands_for = {place: of for of, place in STAND_INS.items()} if work == "dai-wipf" else {}  # Hinrichsen's own is LFW
     return Line(work, _named(stands_for.get(data, data), data), said.text, "-", said.measured, share, "1",
                 verdict(said.as_dict()), _command(work, part, data, kept))

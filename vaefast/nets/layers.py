@@ -16,6 +16,7 @@ HALVES = (torch.bfloat16, torch.float16)
 _RECENT, _FEWEST = 0.1, 10
 """Of a training, and steps, that batch norms average over."""
 
+
 class BatchNorm(nn.Module):
     """Batch normalisation with TensorFlow's zero-debiased moving statistics.
 
