@@ -42,15 +42,43 @@ from vaefast.experiments.theory.latent_distance import PAPER as MMD
 RESULTS = Path(__file__).parent.parent / "docs/results"
 NEAR = 0.15
 NOT_RUN, ELSEWHERE = "not run", "another distance"
-KEPT = {"dai-wipf": ("paper", "tenth", "again", "quick", "half"), "hinrichsen": ("quick",), "zhao": ("long", "quick"),
-        "gamix": ("quick",)}
-"""Folders of a work's records, those with the largest budget first; "again" is preset quick once more."""
-SHARES = {"paper": "100 %", "tenth": "10 %", "half": "half of preset quick", "long": "preset quick, 3.8 times as long"}
-"""Of the published budget, in the folders that were trained for a known one, and what is no preset's."""
 STAND_INS = {"celeba": "lfw"}
 """Data that are not at hand, and what was run in their place."""
 IMAGES = {"cifar10": 50_000, "lfw": 12_166}
 """That Hinrichsen's rows are trained on here."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A folder of records, docs/results/WORK-`name`: of which preset, of how many times its length, and of which part alone."""
+
+    name: str
+    preset: str
+    times: float = 1.0
+    part: str = "all"
+
+    @property
+    def share(self) -> str:
+        """Of the published budget, where that is the preset's; or of the preset."""
+        if self.preset == "paper":
+            return _percent(self.times)
+        return f"preset {self.preset}" if self.times == 1 else f"{self.times:g} times preset {self.preset}"
+
+    def command(self, work: str, data: str, part: str = "") -> str:
+        """What made them."""
+        longer = "" if self.times == 1 else f" --share {self.times:g}"
+        return f"`{work} {part or self.part} --data {data} --preset {self.preset}{longer}`"
+
+
+QUICK = Kept("quick", "quick")
+KEPT = {
+    "dai-wipf": (Kept("paper", "paper"), Kept("tenth", "paper", 0.1), Kept("again", "quick"), QUICK,
+                 Kept("half", "quick", 0.5, "joint")),
+    "hinrichsen": (QUICK,),
+    "zhao": (Kept("long", "quick", 3.8, "fig5"), QUICK),
+    "gamix": (QUICK,),
+}
+"""The folders of each work, those with the largest budget first; "again" is preset quick once more."""
 
 
 @dataclass(frozen=True)
@@ -77,22 +105,23 @@ def read(*parts: str) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def _command(work: str, part: str, data: str, kept: str) -> str:
-    preset = {"tenth": "paper --share 0.1", "half": "quick --share 0.5", "long": "quick --share 3.8",
-              "again": "quick"}.get(kept, kept)
-    return f"`{work} {part} --data {data} --preset {preset}`"
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
-def _share_of_row(row: Row, part: str, data: str, kept: str) -> str:
+def _share_of_row(row: Row, part: str, data: str, kept: Kept) -> str:
     """What a row of table 1 or 2 was trained for, of the published epochs or steps: of both stages, where it has two."""
-    if kept in SHARES:
-        return SHARES[kept]
+    if kept.preset == "paper":
+        return kept.share
     if row.training is None or row.training.kind == "gan":
-        return f"{GAN_STEPS['mnist'] / GAN_STEPS[data]:.0%}".replace("%", " %")
+        place = {place: of for of, place in STAND_INS.items()}.get(data, data)
+        return _percent(kept.times * GAN_STEPS["mnist"] / GAN_STEPS[place])
+    if kept.times != 1:
+        return kept.share
     own = protocol.options(row.training, part, "paper", data).get("epochs")
     published = own or [stage.epochs for stage in TWO_STAGE["paper"].stages]
     stages = zip(TWO_STAGE["short"].stages, published)
-    shares = " and ".join(f"{100 * short.epochs / epochs:.3g} %" for short, epochs in list(stages)[:row.stage] if short.epochs)
+    shares = " and ".join(_percent(short.epochs / epochs) for short, epochs in list(stages)[:row.stage] if short.epochs)
     return shares if part == "table1" else f"{shares}, width {protocol.WAE_WIDTH} of 128"
 
 
@@ -105,15 +134,15 @@ def dai_wipf_numbers() -> Iterator[Line]:
         yield _distance("dai-wipf", "table2", row, "celeba", f"table 2, {TITLES[row.name]}: FID", *TABLE2[row.name]["celeba"])
     for data, values in MMD.items():
         place = STAND_INS.get(data, data)
-        kept = next((k for k in KEPT["dai-wipf"] if read(f"dai-wipf-{k}", place, "table3.json")), "quick")
-        found = read(f"dai-wipf-{kept}", place, "table3.json")
+        kept = next((k for k in KEPT["dai-wipf"] if read(f"dai-wipf-{k.name}", place, "table3.json")), QUICK)
+        found = read(f"dai-wipf-{kept.name}", place, "table3.json")
         for stage, value in zip((1, 2), values):
             what = f"table 3, stage {stage}: MMD² to N(0, I), kernel and scale unknown"
             line = Line("dai-wipf", _named(data, place), what, f"{value:g}")
             if found:
                 line = replace(line, here=f"{found[f'stage{stage}']['value']:.3g}", seeds="1", verdict=ELSEWHERE,
                                share=_share_of_row(protocol.TABLE1[-1], "table1", data, kept),
-                               command=_command("dai-wipf", "table3", place, kept))
+                               command=kept.command("dai-wipf", place, "table3"))
             yield line
 
 
@@ -122,14 +151,14 @@ def _distance(work: str, part: str, row: Row, data: str, what: str, mean: float,
     printed = f"{mean:g}" + (f" ± {std:g}" if std is not None else "")
     for place in filter(None, (data, STAND_INS.get(data))):
         for kept in KEPT[work]:
-            record = read(f"{work}-{kept}", place, f"{part}.json")
+            record = read(f"{work}-{kept.name}", place, f"{part}.json")
             if not record:
                 continue
             metric = measured(record, DISTANCES)
             if value := by_name(record).get(row.name, {}).get(metric):
                 return Line(work, _named(data, place), what, printed, f"{name_of(metric)} {value['mean']:.4g}",
                             _share_of_row(row, part, data, kept), str(len(value["values"])),
-                            "near" if metric == "fid" and place == data else ELSEWHERE, _command(work, part, place, kept))
+                            "near" if metric == "fid" and place == data else ELSEWHERE, kept.command(work, place, part))
     return Line(work, data, what, printed)
 
 
@@ -154,14 +183,14 @@ def hinrichsen_numbers() -> Iterator[Line]:
                 if key:
                     called = name_of(key.removesuffix("_512"))
                     line = replace(line, here=f"{called} {found[key]['mean']:.4g}", share=share, verdict=ELSEWHERE,
-                                   seeds=str(len(found[key]["values"])), command=_command("hinrichsen", "table", data, "quick"))
+                                   seeds=str(len(found[key]["values"])), command=QUICK.command("hinrichsen", data, "table"))
                 yield line
 
 
 def zhao_numbers() -> Iterator[Line]:
     """The authors' logs behind figure 5, at the same number of batches, which are smaller here."""
     kept = KEPT["zhao"][0]
-    found = {row["name"]: row for row in read(f"zhao-{kept}", "mnist", "fig5_log.json").get("rows", ())}
+    found = {row["name"]: row for row in read(f"zhao-{kept.name}", "mnist", "fig5_log.json").get("rows", ())}
     ours, theirs = PIXEL_BUDGETS["quick"].pixel, PIXEL_BUDGETS["paper"].pixel
     share = f"{100 * ours.batch / theirs.batch:.0f} % of the images, width {ours.width} of {theirs.width}"
     for rule, logged in LOGS.items():
@@ -174,7 +203,7 @@ def zhao_numbers() -> Iterator[Line]:
                     mean = here["mean"]
                     near = abs(mean - value) <= NEAR * abs(value) or max(abs(mean), abs(value)) < 0.01
                     line = replace(line, here=f"{mean:.4g}", share=share, seeds=str(len(here["values"])),
-                                   verdict="near" if near else "not near", command=_command("zhao", "fig5", "mnist", kept))
+                                   verdict="near" if near else "not near", command=kept.command("zhao", "mnist", "fig5"))
                 yield line
 
 
@@ -182,24 +211,24 @@ def statements(work: str) -> Iterator[Line]:
     """What the work says, by the largest budget that tells it; then what nothing here tells."""
     paper, told = PAPERS[work], {}
     for kept in reversed(KEPT[work]):
-        folder = RESULTS / f"{work}-{kept}"
+        folder = RESULTS / f"{work}-{kept.name}"
         for path in sorted(p for p in folder.iterdir() if p.is_dir()):
             for said in claims_of(paper, records(paper, path, once=False)):
                 if (key := (path.name, _bare(said))) not in told or said.holds is not None:
-                    told[key] = _line(work, path.name, said, SHARES.get(kept, "preset quick"), kept)
+                    told[key] = _line(work, path.name, said, kept.share, kept)
         for part, record in records(paper, folder, once=True).items():
             told |= {(part, _bare(said)): _line(work, part, said, "-", kept) for said in paper.parts[part].claims(record)}
     if work == "dai-wipf":
         for data in DATA:
             for said in of_table1({"rows": _rows_of_all(data)}):
                 if (line := told.get((data, _bare(said)))) and line.verdict == NOT_RUN and said.holds is not None:
-                    told[data, _bare(said)] = replace(_line(work, data, said, "each row its largest", "quick"), command="several")
+                    told[data, _bare(said)] = replace(_line(work, data, said, "each row its largest", QUICK), command="several")
         for part, claims in (("manifolds", of_manifolds), ("full_dimension", of_full_dimension)):
-            told |= {(part, _bare(said)): _line(work, part, said, "-", "quick")
+            told |= {(part, _bare(said)): _line(work, part, said, "-", QUICK)
                      for said in claims(read("manifolds-quick", f"{part}.json"))}
     for data, said in _not_run(work):
         if (STAND_INS.get(data), _bare(said)) not in told:
-            told.setdefault((data, _bare(said)), _line(work, data, said, "-", ""))
+            told.setdefault((data, _bare(said)), _line(work, data, said, "-", QUICK))
     yield from (told[key] for key in sorted(told))
 
 
@@ -207,7 +236,7 @@ def _rows_of_all(data: str) -> list[dict[str, Any]]:
     """Table 1's rows of a data set, each of the record with the largest budget that has it."""
     rows: dict[str, dict[str, Any]] = {}
     for kept in reversed(KEPT["dai-wipf"]):
-        for name, row in by_name(read(f"dai-wipf-{kept}", data, "table1.json") or {"rows": []}).items():
+        for name, row in by_name(read(f"dai-wipf-{kept.name}", data, "table1.json") or {"rows": []}).items():
             if name not in rows or any(row.get(metric) for metric in DISTANCES):
                 rows[name] = row
     return list(rows.values())
@@ -218,13 +247,12 @@ def _bare(said: Claim) -> str:
     return said.text.split(" (here:")[0]
 
 
-def _line(work: str, data: str, said: Claim, share: str, kept: str) -> Line:
+def _line(work: str, data: str, said: Claim, share: str, kept: Kept) -> Line:
     if said.holds is None:
         return Line(work, data, said.text, "-")
-    part = {"half": "joint", "long": "fig5"}.get(kept, "all")  # the one part that is there
     stands_for = {place: of for of, place in STAND_INS.items()} if work == "dai-wipf" else {}  # Hinrichsen's own is LFW
     return Line(work, _named(stands_for.get(data, data), data), said.text, "-", said.measured, share, "1",
-                verdict(said.as_dict()), _command(work, part, data, kept))
+                verdict(said.as_dict()), kept.command(work, data))
 
 
 def _not_run(work: str) -> Iterator[tuple[str, Claim]]:
