@@ -186,7 +186,7 @@ def test_pictures_of_the_pages_are_light():
     assert sum(sizes) < 4e6 and max(sizes) < 400e3
 
 
-@pytest.mark.parametrize("kept", [f"{name}-{kept}" for name, folders in matrix.KEPT.items() for kept in folders])
+@pytest.mark.parametrize("kept", [f"{name}-{kept.name}" for name, folders in matrix.KEPT.items() for kept in folders])
 def test_what_is_kept_of_a_paper_is_told_as_then(kept, tmp_path):
     """Records of the parts give the tables and claims that lie beside them."""
     paper, folder, told = PAPERS[kept.rpartition("-")[0]], ROOT / "docs/results" / kept, {}
