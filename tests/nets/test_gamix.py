@@ -7,9 +7,11 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from vaefast.errors import ArgumentError
+from vaefast.errors import ArgumentError, CheckpointError
 from vaefast.nets import NETS, BatchNorm, GAMIXDecoder, GAMIXEncoder, PatchGAN
+from vaefast.training.checkpoint import load_weights
 
 
 def count(*modules: torch.nn.Module) -> int:
@@ -163,10 +165,43 @@ def test_patchgan_by_hand():
 
 def test_dropout_is_there_in_training_alone_and_not_with_affine():
     x = torch.rand(4, 3, 32, 32)
-    critic = PatchGAN(3)
+    critic = PatchGAN(3, norm="batch")
     logits = critic(x)
     share = (logits == 0).float().mean()  # the logits are dropped, too
     assert 0.05 < share < 0.5 and not torch.equal(logits, critic(x))
     critic.eval()
     assert torch.equal(critic(x), critic(x))
     assert PatchGAN(3, norm="affine").dropout == 0
+
+
+def test_patchgan_can_tell_blurred_images_in_passes_of_their_own():
+    """As released; with a norm over a pass's logits both have the same mean, and the loss cannot fall below that of chance."""
+    def loss_of(critic: PatchGAN) -> torch.Tensor:
+        sharp = torch.rand(16, 1, 16, 16) * 2 - 1
+        blurred = F.avg_pool2d(F.pad(sharp, (1, 1, 1, 1)), 3, 1)
+        return F.softplus(-critic(sharp)).mean() + F.softplus(critic(blurred)).mean()
+
+    torch.manual_seed(0)
+    critic = PatchGAN(1, width=8)
+    optimizer = torch.optim.Adam(critic.parameters(), lr=5e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = loss_of(critic)
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.5
+    for norm in ("batch", "group"):
+        critic = PatchGAN(1, width=8, norm=norm, dropout=0.0)
+        critic.norms[-1].weight.data.fill_(0.3)
+        assert loss_of(critic) >= 2 * math.log(2) - 1e-6
+
+
+def test_patchgan_takes_weights_that_were_saved_with_batch_norm(tmp_path):
+    old, again = PatchGAN(3, width=4, norm="batch").state_dict(), nn.Sequential(PatchGAN(3, width=4))
+    load_weights(again, {f"0.{name}": tensor for name, tensor in old.items()}, tmp_path)
+    same = PatchGAN(3, width=4)
+    same.load_state_dict(old)
+    x = torch.rand(2, 3, 16, 16)
+    torch.testing.assert_close(again(x), same(x))
+    with pytest.raises(CheckpointError, match="norms.5.other is unknown"):
+        load_weights(again, {**{f"0.{name}": tensor for name, tensor in old.items()}, "0.norms.5.other": x}, tmp_path)

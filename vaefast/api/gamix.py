@@ -21,7 +21,7 @@ from vaefast.models.gamix import Reconstruction
 from vaefast.models.noise_level import Gamma
 from vaefast.models.second_stage import SecondStage, TwoStages
 from vaefast.nets import NetsName
-from vaefast.nets.norms import NormName
+from vaefast.nets.norms import NormName, checked_norm
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.training.device import crashing_convolution
 from vaefast.training.settings import StageSettings
@@ -47,7 +47,8 @@ class GAMIXVAE(TwoStageTraining, TwoStages, OneStage):
         latent_dim: dimensions of the code z.
         nets: "gamix", or another of `vaefast.nets.NETS`; or give both `encoder` and `decoder`, as for `vaefast.TwoStageVAE`.
         width: channels of the gamix networks, and of the PatchGAN's first layers.
-        norm: of both: "batch" (as described), "affine" (as the released training has it in effect) or "group".
+        norm: of the gamix networks: "batch" (as described), "affine" (as the released training has it in effect) or "group". The
+            PatchGAN's is "affine" in any case (see `vaefast.nets.PatchGAN`, which you can give as `adversary`).
         checkpoint: recompute activations in the backward pass, for less memory (gamix networks alone).
         input_norm: let the encoder begin with a layer norm over each channel, as released. It takes away an image's brightness
             and colour, so that no code can tell them; without, reconstructions have the image's (gamix networks alone).
@@ -87,10 +88,10 @@ class GAMIXVAE(TwoStageTraining, TwoStages, OneStage):
         if (checkpoint or not input_norm) and not named:
             what = "checkpoint is True" if checkpoint else "input_norm is False"
             raise ArgumentError(f"{what}, which the gamix networks alone have; leave it out for others.")
-        width_and_norm = {"width": width, "norm": norm}
-        options = {**width_and_norm, "checkpoint": checkpoint, "input_norm": input_norm} if named else None
+        checked_norm(norm)
+        options = {"width": width, "norm": norm, "checkpoint": checkpoint, "input_norm": input_norm} if named else None
         encoder, decoder = networks(nets, encoder, decoder, image_shape, latent_dim, options=options)
-        judge = image_adversary(adversary if adversarial_weight else None, image_shape[0], **width_and_norm)
+        judge = image_adversary(adversary if adversarial_weight else None, image_shape[0], width=width)
         super().__init__(models.GAMIXVAE(
             encoder, decoder, data_shape=image_shape, latent_dim=latent_dim, var=var, reconstruction=reconstruction,
             reconstruction_weight=reconstruction_weight, global_weight=global_weight, individual_weight=individual_weight,

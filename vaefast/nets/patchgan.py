@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,6 +18,8 @@ from vaefast.nets.shapes import whole_number
 FILTERS = (128, 128, 128, 64, 64, 1)
 STRIDES = (2, 2, 2, 1, 1, 1)
 SLOPE = 0.3
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+"""Of a batch norm."""
 
 
 class PatchGAN(nn.Module):
@@ -26,7 +30,9 @@ class PatchGAN(nn.Module):
 
     Args:
         channels: C.
-        norm: as in `vaefast.nets.GAMIXEncoder`.
+        norm: "affine", what the released training has in effect, or, as the paper describes, "batch" (or "group"). With these two
+            the discriminator learns next to nothing: real and reconstructed images are judged in passes of their own, a norm over
+            the logits of a pass gives both the same mean, and the loss cannot fall below that of chance, 2 log 2.
         dropout: share that is dropped in training; None for 0.25, and for 0 with norm="affine", as in the released training,
             in which neither batch norm nor dropout does anything.
         width: channels of the first three convolutions; the next two have half as many.
@@ -37,7 +43,7 @@ class PatchGAN(nn.Module):
     Source: Rivera 2023, "How to train your VAE", and its released code; after Isola et al. 2017.
     """
 
-    def __init__(self, channels: int = 3, *, norm: str = "batch", dropout: float | None = None, width: int = 128) -> None:
+    def __init__(self, channels: int = 3, *, norm: str = "affine", dropout: float | None = None, width: int = 128) -> None:
         super().__init__()
         checked_norm(norm)
         if whole_number("width", width) % 2:
@@ -58,6 +64,17 @@ class PatchGAN(nn.Module):
                 x = F.leaky_relu(x, SLOPE)
             x = self._dropped(x)
         return x
+
+    def read_older(self, state: dict[str, Tensor], prefix: str) -> None:
+        """Of weights that were saved when batch norm was the default: without its statistics."""
+        own = self.state_dict()
+        for name in (f"norms.{i}.{name}" for i in range(len(self.norms)) for name in STATISTICS):
+            if name not in own:
+                state.pop(prefix + name, None)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        self.read_older(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _dropped(self, x: Tensor) -> Tensor:
         if not (self.training and self.dropout):

@@ -28,8 +28,10 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], origin: Path) ->
     for name, part in module.named_modules():
         if hasattr(part, "make_room"):  # whose size is what was saved
             part.make_room({key.removeprefix(f"{name}."): value for key, value in tensors.items()})
-    state = module.state_dict()
+    state, tensors = module.state_dict(), dict(tensors)
     for name, part in module.named_modules():
+        if hasattr(part, "read_older"):
+            part.read_older(tensors, f"{name}." if name else "")
         of_before = {f"{name}.{key}" if name else key: value for key, value in getattr(part, "assumed", {}).items()}
         tensors = {**{key: value for key, value in of_before.items() if key in state}, **tensors}
     problems = [f"{name} is missing" for name in state if name not in tensors]

@@ -58,11 +58,15 @@ class ClassTable(nn.Linear):
     laid on them are loaded divided by their largest singular value, as they acted.
     """
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        u = state_dict.pop(f"{prefix}u", None)
+    def read_older(self, state: dict[str, Any], prefix: str) -> None:
+        """Of weights that were saved with spectral norm: as they acted."""
+        u = state.pop(f"{prefix}u", None)
         if u is not None:
-            weight = state_dict[f"{prefix}weight"]
-            state_dict[f"{prefix}weight"] = weight / (weight.t() @ F.normalize(weight @ u, dim=0, eps=1e-12)).norm()
+            weight = state[f"{prefix}weight"]
+            state[f"{prefix}weight"] = weight / (weight.t() @ F.normalize(weight @ u, dim=0, eps=1e-12)).norm()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        self.read_older(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
