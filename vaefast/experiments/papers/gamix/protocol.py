@@ -28,7 +28,7 @@ class Budget:
         width: of all networks; None: the published one.
         batch, steps: of images below a side of 64, and from it; None: the published ones.
         second_steps: of a second stage.
-        norm: of all networks. Batch norm's own statistics are worth nothing after 20 steps.
+        norm: of encoder and decoder. Batch norm's own statistics are worth nothing after 20 steps.
     """
 
     about: str
