@@ -31,7 +31,8 @@ class ImageAdversary(WeightedTerm):
 
     Args:
         discriminator: module, images [B, C, H, W] in [-1, 1] -> logits of any shape [B, ...], above 0 for "real", such as
-            `vaefast.nets.PatchGAN(channels)`.
+            `vaefast.nets.PatchGAN(channels)`. It sees real images and reconstructions in passes of their own, so that batch norm
+            in it takes away much of what tells them apart.
         weight: of the autoencoder's term, above 0; the discriminator's loss is multiplied by this first value, too, as in the
             source. Or "adaptive": as much gradient as 0.8 of the reconstruction's (see `WeightedTerm`), and 1 for the
             discriminator's.
