@@ -280,8 +280,10 @@ def test_gamix_is_the_measured_one():
         assert (folder / data / "ablation.md").read_text() in page
     for part in ("baselines", "weights", "dimensions", "moments"):
         assert (folder / "lfw" / f"{part}.md").read_text() in page
-    for call in json.loads((folder / "calls.json").read_text()):
-        assert f"{call['seconds'] / 60:.1f}" in page and call["threads"] == 1
+    calls = [json.loads(line) for line in (folder / "calls.jsonl").read_text().splitlines()]
+    for data, words in (("lfw", "minutes for LFW"), ("cifar10", "minutes for CIFAR-10")):
+        assert f"{sum(call['seconds'] for call in calls if call['data'] == [data]) / 60:.0f} {words}" in " ".join(page.split())
+    assert [call["threads"] for call in calls].count(2) == 1  # of the first
 
 
 def test_the_biggans_are_the_measured_ones():
