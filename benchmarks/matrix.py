@@ -73,7 +73,8 @@ class Kept:
 QUICK = Kept("quick", "quick")
 KEPT = {
     "dai-wipf": (Kept("paper", "paper"), Kept("tenth", "paper", 0.1), Kept("again", "quick"), QUICK,
-                 Kept("half", "quick", 0.5, "joint"), Kept("quarter", "quick", 0.25, "table1")),
+                 Kept("half", "quick", 0.5, "joint"), Kept("quarter", "quick", 0.25, "table1"),
+                 Kept("short", "quick", 0.1, "kappa")),
     "hinrichsen": (QUICK,),
     "zhao": (Kept("long", "quick", 3.8, "fig5"), QUICK),
     "gamix": (QUICK,),

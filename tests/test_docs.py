@@ -215,6 +215,8 @@ def test_the_reproduction_is_the_measured_one():
     again = folder.with_name("dai-wipf-again")
     told = (again / "claims.md").read_text(), (again / "mnist/joint.md").read_text()
     assert all(text in page for text in told)
+    assert (folder.with_name("dai-wipf-quarter") / "cifar10/table1.md").read_text() in page
+    assert (folder.with_name("dai-wipf-short") / "mnist/kappa.md").read_text() in page
     calls = [json.loads(line) for line in (again / "calls.jsonl").read_text().splitlines()]
     for data, words in (("mnist", "with the scores for MNIST"), ("fashion-mnist", "for Fashion-MNIST")):
         assert all(line in page for line in (again / data / "table1.md").read_text().splitlines() if "GAN" not in line)
