@@ -44,6 +44,7 @@ NEAR = 0.15
 NOT_RUN, ELSEWHERE = "not run", "another distance"
 STAND_INS = {"celeba": "lfw"}
 """Data that are not at hand, and what was run in their place."""
+STANDS_FOR = {place: data for data, place in STAND_INS.items()}
 IMAGES = {"cifar10": 50_000, "lfw": 12_166}
 """That Hinrichsen's rows are trained on here."""
 
@@ -115,8 +116,7 @@ def _share_of_row(row: Row, part: str, data: str, kept: Kept) -> str:
     if kept.preset == "paper":
         return kept.share
     if row.training is None or row.training.kind == "gan":
-        place = {place: of for of, place in STAND_INS.items()}.get(data, data)
-        return _percent(kept.times * GAN_STEPS["mnist"] / GAN_STEPS[place])
+        return _percent(kept.times * GAN_STEPS["mnist"] / GAN_STEPS[STANDS_FOR.get(data, data)])
     if kept.times != 1:
         return kept.share
     own = protocol.options(row.training, part, "paper", data).get("epochs")
@@ -251,8 +251,8 @@ def _bare(said: Claim) -> str:
 def _line(work: str, data: str, said: Claim, share: str, kept: Kept) -> Line:
     if said.holds is None:
         return Line(work, data, said.text, "-")
-    stands_for = {place: of for of, place in STAND_INS.items()} if work == "dai-wipf" else {}  # Hinrichsen's own is LFW
-    return Line(work, _named(stands_for.get(data, data), data), said.text, "-", said.measured, share, "1",
+    of = STANDS_FOR.get(data, data) if work == "dai-wipf" else data  # Hinrichsen's own is LFW
+    return Line(work, _named(of, data), said.text, "-", said.measured, share, "1",
                 verdict(said.as_dict()), kept.command(work, data))
 
 

@@ -30,8 +30,6 @@ class NoiseLevel(nn.Module):
     log_gamma: Tensor
     gamma_batches: Tensor
     sync = False
-    assumed = {"gamma_batches": torch.tensor(10**6)}
-    """What stands for a buffer that files from before there was one have not."""
 
     def _set_gamma(self, gamma: str | float, gamma_init: float, *, learns: bool = True) -> None:
         """Register `log_gamma`: a parameter if gamma is "learned" and the model `learns` it; a buffer otherwise."""
@@ -46,6 +44,11 @@ class NoiseLevel(nn.Module):
             self.register_buffer("log_gamma", start)
         if gamma == "optimal":
             self.register_buffer("gamma_batches", torch.zeros((), dtype=torch.long))
+
+    def read_older(self, state: dict[str, Tensor], prefix: str) -> None:
+        """Of files from before batches were counted: as if many had been seen."""
+        if hasattr(self, "gamma_batches"):
+            state.setdefault(f"{prefix}gamma_batches", torch.tensor(10**6))
 
     @property
     def gamma(self) -> Tensor:

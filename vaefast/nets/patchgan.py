@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,6 +10,7 @@ from vaefast.errors import ArgumentError
 from vaefast.nets.global_batch import own_rows, processes
 from vaefast.nets.layers import init_glorot
 from vaefast.nets.norms import checked_norm, make_norm
+from vaefast.nets.older import ReadsOlder
 from vaefast.nets.same import SameConv2d
 from vaefast.nets.shapes import whole_number
 
@@ -22,7 +21,7 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 """Of a batch norm."""
 
 
-class PatchGAN(nn.Module):
+class PatchGAN(ReadsOlder):
     """Image [B, C, H, W] -> logits [B, 1, H / 8, W / 8] (rounded up), each of a patch of 63x63 pixels; above 0 is "real".
 
     Six 3x3 convolutions, each followed by a normaliser, a leaky ReLU of slope 0.3 (not the last) and dropout (the last, too).
@@ -71,10 +70,6 @@ class PatchGAN(nn.Module):
         for name in (f"norms.{i}.{name}" for i in range(len(self.norms)) for name in STATISTICS):
             if name not in own:
                 state.pop(prefix + name, None)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        self.read_older(state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _dropped(self, x: Tensor) -> Tensor:
         if not (self.training and self.dropout):

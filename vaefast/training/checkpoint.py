@@ -30,10 +30,8 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], origin: Path) ->
             part.make_room({key.removeprefix(f"{name}."): value for key, value in tensors.items()})
     state, tensors = module.state_dict(), dict(tensors)
     for name, part in module.named_modules():
-        if hasattr(part, "read_older"):
+        if hasattr(part, "read_older"):  # of what earlier versions saved
             part.read_older(tensors, f"{name}." if name else "")
-        of_before = {f"{name}.{key}" if name else key: value for key, value in getattr(part, "assumed", {}).items()}
-        tensors = {**{key: value for key, value in of_before.items() if key in state}, **tensors}
     problems = [f"{name} is missing" for name in state if name not in tensors]
     problems += [f"{name} is unknown" for name in tensors if name not in state]
     problems += [f"{name} has shape {tuple(tensors[name].shape)} instead of {tuple(state[name].shape)}"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vaefast.errors import ArgumentError
 from vaefast.nets.layers import BatchNorm, SpectralNorm
+from vaefast.nets.older import ReadsOlder
 
 MOMENTUM = 0.1
 
@@ -51,23 +52,19 @@ def class_table(classes: int, outputs: int, bias: bool = False) -> nn.Embedding:
     return table
 
 
-class ClassTable(nn.Linear):
+class ClassTable(ReadsOlder, nn.Linear):
     """A linear map of one-hot classes without spectral norm: a row of `outputs` numbers for each class.
 
     Source: `self.which_embedding` of Brock et al.'s code, where norms share no embedding. Weights saved when spectral norm was
     laid on them are loaded divided by their largest singular value, as they acted.
     """
 
-    def read_older(self, state: dict[str, Any], prefix: str) -> None:
+    def read_older(self, state: dict[str, Tensor], prefix: str) -> None:
         """Of weights that were saved with spectral norm: as they acted."""
         u = state.pop(f"{prefix}u", None)
         if u is not None:
             weight = state[f"{prefix}weight"]
             state[f"{prefix}weight"] = weight / (weight.t() @ F.normalize(weight @ u, dim=0, eps=1e-12)).norm()
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        self.read_older(state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class LabelEmbedding(nn.Module):
