@@ -158,6 +158,8 @@ def test_rows_change_one_thing_at_a_time():
     assert {float(m.reconstruction_weight) for m in losses} == {5000.0}
     swept = [row.training.model.get("individual_weight", 0.2) for row in protocol.WEIGHTS]
     assert swept == pytest.approx([0, 0.02, 0.2, 2, 20])
+    models = [protocol.options(row.training, "quick", 32)["model_overrides"] for row in protocol.NORMS]
+    assert [(m["norm"], m.get("input_norm", True)) for m in models] == [("batch", True), ("affine", True), ("affine", False)]
     with pytest.raises(ArgumentError, match="preset is 'tiny'"):
         protocol.options(ROWS["elbo"].training, "tiny", 32)
 

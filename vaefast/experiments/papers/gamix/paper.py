@@ -92,6 +92,7 @@ PAPER = Paper(
         "weights": _table("The weight of the variance term (IND)", "weights", protocol.WEIGHTS, claims.of_weights),
         "dimensions": _table("Latent dimensions", "dimensions", protocol.DIMENSIONS),
         "moments": _table("How the global variance is taken", "moments", protocol.MOMENTS),
+        "norms": _table("What the networks are normalised by", "norms", protocol.NORMS),
         "latent": Part("Two coordinates of a code", columns=paths.COLUMNS["latent"], run=paths.run, figures=(
             ("latent", f"Three test images, 3x3 each: the two coordinates of largest KL at -{paths.SIGMAS:g}, 0 and "
              f"{paths.SIGMAS:g} posterior standard deviations, the first down, the second across"),)),

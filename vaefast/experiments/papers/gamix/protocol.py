@@ -100,6 +100,12 @@ MOMENTS = (
     _gamix("exact-memory", "the same over 10 batches", var="mixture", memory=9),
 )
 
+NORMS = (
+    _called(FULL, "batch norm, as described"),
+    _gamix("affine", "channels scaled and shifted, which is what the released training comes to", norm="affine"),
+    _gamix("affine-colour", "the same, and the image not normalised before it is coded", norm="affine", input_norm=False),
+)
+
 _TWO_STAGE = Training("two-stage", "two-stage", {"nets": "gamix"})
 _GAMIX_TWO_STAGE = Training("gamix-two-stage", "gamix-two-stage")
 BASELINES = (
@@ -128,7 +134,7 @@ def options(training: Training, preset: str, side: int) -> dict[str, Any]:
     model = {"latent_dim": budget.latent_dim, **training.model}
     model["latent_dim"] //= model.pop("latent_share", 1)
     nets = {"norm": budget.norm, **({} if budget.width is None else {"width": budget.width})}
-    model |= {"net_options": nets} if training.kind == "two-stage" else nets
+    model = {**model, "net_options": nets} if training.kind == "two-stage" else {**nets, **model}
     stages: list[dict[str, Any]] = [{"flip": True}, {}]
     small = "short" if training.kind == "two-stage" else "quick"
     request: dict[str, Any] = {"kind": training.kind, "preset_name": "paper" if preset == "paper" else small,
