@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from torch import nn
 
 from vaefast.errors import CheckpointError, DivergenceError
 from vaefast.experiments.pictures.report import write_report
-from vaefast.models import Player
+from vaefast.models import VAE, Player
 from vaefast.models.player import trainable
 from vaefast.training import Callback, RunFolder
 from vaefast.training.checkpoint import saved_weights
@@ -176,3 +177,23 @@ def test_what_is_not_finite_is_in_the_log_and_the_report(tmp_path, train, Line):
     assert last["step"] == 10 and "divergence: the loss of only became NaN" in last["warning"]
     assert load_tensors(run.path / "checkpoints" / "last-good", "a checkpoint")[1]["step"] == 8
     assert "became NaN or infinite at step 10" in write_report(run.path).read_text()
+
+
+@pytest.mark.parametrize(("settings", "told"), [
+    ({"gamma_init": 2.0}, True), ({"gamma_init": 0.4}, False), ({"gamma": 2.0}, False), ({"gamma": "optimal"}, False),
+    ({"likelihood": "bernoulli"}, False)])
+def test_a_learned_gamma_far_above_the_errors_is_told_at_the_end(settings, told):
+    decoder = nn.Sequential(nn.Linear(3, 4), nn.Unflatten(1, (1, 2, 2)))
+    decoder.output = "logits"
+    module = VAE(nn.Sequential(nn.Flatten(), nn.Linear(4, 6)), decoder, data_shape=(1, 2, 2), latent_dim=3, **settings)
+    x, said = torch.rand(50, 1, 2, 2, generator=torch.Generator().manual_seed(0)), []
+    terms = {f"autoencoder/{name}": value.item() for name, value in module.loss(x).items()}
+    watch = TroubleWatch(said.append)
+    for done in (1, 2):
+        record = {"stage": "stage1", "step": done, **terms}
+        watch.log(SimpleNamespace(run=None, stage=SimpleNamespace(name="stage1", module=module), done=done, total=2), record)
+        assert bool(said) == ("warning" in record) == (told and done == 2)
+    if told:
+        error = (module.reconstruct(x) - x).square().mean().sqrt().item()  # of other draws
+        [shown] = re.findall("square error is ([0-9.]+),", said[0])
+        assert float(shown) == pytest.approx(error, rel=0.3) and "gamma is still 2 " in said[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import torch
@@ -14,7 +15,7 @@ from vaefast.models.conditional import ConditionalModel
 from vaefast.models.diagnostics import collapse_terms
 from vaefast.models.doors import as_codes, takes_codes, takes_images
 from vaefast.models.images import gives_logits
-from vaefast.models.likelihood import bernoulli_nll, squared_error
+from vaefast.models.likelihood import HALF_LOG_2PI, bernoulli_nll, squared_error
 from vaefast.models.mode import evaluating
 from vaefast.models.noise_level import NoiseLevel
 from vaefast.models.perceptual import PerceptualLoss
@@ -26,6 +27,8 @@ from vaefast.nets.own import own_network
 
 Likelihood = Literal["gaussian", "bernoulli", "squared"]
 LIKELIHOODS: tuple[Likelihood, ...] = get_args(Likelihood)
+_FAR_ABOVE = 2.0
+"""Times its optimum from which a trained gamma is called far above it."""
 
 
 class VAE(ConditionalModel, NoiseLevel):
@@ -166,6 +169,21 @@ class VAE(ConditionalModel, NoiseLevel):
         if self.likelihood == "gaussian":
             terms["gamma"] = self.gamma
         return terms
+
+    def doubt(self, terms: Mapping[str, float]) -> str | None:
+        """What is doubtful about a training that ends with these means of `loss`: a trained gamma that is far above the errors.
+
+        An optimal gamma is their root mean square, which follows from the likelihood and gamma.
+        """
+        if self.likelihood != "gaussian" or self.gamma_mode != "learned" or not {"reconstruction", "gamma"} <= terms.keys():
+            return None
+        gamma, per_value = terms["gamma"], terms["reconstruction"] / math.prod(self.data_shape)
+        error = gamma * math.sqrt(max(0.0, 2 * (per_value - math.log(gamma) - HALF_LOG_2PI)))
+        if gamma <= _FAR_ABOVE * error:
+            return None
+        return (f"gamma is still {gamma:.3g} where the root mean square error is {error:.3g}, so this was trained as if data "
+                f"were {gamma / error:.2g} times as noisy. Adam moves a learned gamma e-fold in 1 / lr steps: train longer, "
+                "raise gamma_lr_factor, or take gamma 'optimal'")
 
     def _nll(self, x: Tensor, raw: Tensor) -> Tensor:
         """The reconstruction term of each example [B], of what the decoder returned."""

@@ -95,7 +95,8 @@ class _Case:
 
 
 class TroubleWatch(Callback):
-    """Warns of a collapse or a divergence, once when it is there and once when it has passed; training goes on.
+    """Warns of a collapse or a divergence, once when it is there and once when it has passed; training goes on. At the end of a
+    stage, of what its module doubts.
 
     A record at which a trouble is called one gets an entry `warning`, one at which it is over `warning_over`. When the first
     bad record comes, the newest checkpoint, which is from before it, is kept as checkpoints/last-good; it goes again if the
@@ -135,6 +136,8 @@ class TroubleWatch(Callback):
             self.say(f"{record['stage']}, step {record['step']}: {record['warning_over']}")
         if not self.warned and (before and not now or trainer.done == trainer.total):
             self._drop(trainer)
+        if trainer.done == trainer.total:
+            self._doubt(trainer, record)
 
     def diverged(self, trainer: Trainer, message: str) -> None:
         if not self._suspicious(trainer.stage.name):
@@ -157,6 +160,13 @@ class TroubleWatch(Callback):
                                                  _Case(rule, name, self.patience or rule.patience))
                     by_change.setdefault(case.see(value, record["step"]), []).append(case)
         return by_change["warning"], by_change["over"]
+
+    def _doubt(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        """What the trained module itself says of the way it ends."""
+        terms = {name.split("/")[-1]: value for name, value in record.items() if not name.startswith("validation/")}
+        if (doubt := getattr(trainer.stage.module, "doubt", None)) and (says := doubt(terms)):
+            record["warning"] = " ".join(filter(None, (record.get("warning"), f"{says}.")))
+            self.say(f"warning: {record['stage']}: {says}.")
 
     def _suspicious(self, stage: str) -> bool:
         return any(case.suspicious for (of_stage, _, _), case in self.cases.items() if of_stage == stage)
