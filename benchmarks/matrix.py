@@ -32,7 +32,7 @@ from vaefast.experiments.papers.dai_wipf.protocol import GAN_STEPS
 from vaefast.experiments.papers.hinrichsen import printed as hinrichsen
 from vaefast.experiments.papers.hinrichsen.protocol import PRESETS as BIGGAN_BUDGETS
 from vaefast.experiments.papers.page import claims_of, records
-from vaefast.experiments.papers.plan import Row, no_claims
+from vaefast.experiments.papers.plan import Paper, Record, Row, no_claims
 from vaefast.experiments.papers.zhao.printed import LOGS
 from vaefast.experiments.papers.zhao.protocol import PRESETS as PIXEL_BUDGETS
 from vaefast.experiments.presets import TWO_STAGE
@@ -74,13 +74,12 @@ class Kept:
 QUICK = Kept("quick", "quick")
 KEPT = {
     "dai-wipf": (Kept("paper", "paper"), Kept("tenth", "paper", 0.1), Kept("again", "quick"), QUICK,
-                 Kept("half", "quick", 0.5, "joint"), Kept("quarter", "quick", 0.25, "table1"),
-                 Kept("short", "quick", 0.1, "kappa")),
-    "hinrichsen": (QUICK,),
+                 Kept("half", "quick", 0.5, "joint"), Kept("quarter", "quick", 0.25, "table1")),
+    "hinrichsen": (Kept("long", "quick", 5, "table"), QUICK),
     "zhao": (Kept("long", "quick", 3.8, "fig5"), QUICK),
     "gamix": (QUICK,),
 }
-"""The folders of each work, those with the largest budget first; "again" is preset quick once more."""
+"""The folders of each work, those with the largest budget first (of GANs see `_largest_first`); "again" is preset quick again."""
 
 
 @dataclass(frozen=True)
@@ -111,12 +110,24 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
+def _share_of_gan(data: str, kept: Kept) -> float:
+    """Of the published steps on `data`, or on the set that it stands for."""
+    steps = GAN_STEPS.get(data, GAN_STEPS["mnist"]) if kept.preset == "paper" else GAN_STEPS["mnist"]
+    return kept.times * steps / GAN_STEPS[STANDS_FOR.get(data, data)]
+
+
+def _largest_first(row: Row, data: str) -> list[Kept]:
+    """Dai & Wipf's folders for a row: GANs count steps, all else epochs."""
+    kept, is_gan = list(KEPT["dai-wipf"]), row.training is None or row.training.kind == "gan"
+    return sorted(kept, key=lambda k: -_share_of_gan(data, k)) if is_gan else kept
+
+
 def _share_of_row(row: Row, part: str, data: str, kept: Kept) -> str:
     """What a row of table 1 or 2 was trained for, of the published epochs or steps: of both stages, where it has two."""
+    if row.training is None or row.training.kind == "gan":
+        return _percent(_share_of_gan(data, kept))
     if kept.preset == "paper":
         return kept.share
-    if row.training is None or row.training.kind == "gan":
-        return _percent(kept.times * GAN_STEPS["mnist"] / GAN_STEPS[STANDS_FOR.get(data, data)])
     if kept.times != 1:
         return kept.share
     own = protocol.options(row.training, part, "paper", data).get("epochs")
@@ -151,14 +162,14 @@ def _distance(work: str, part: str, row: Row, data: str, what: str, mean: float,
     """A row's FID, with the distance of its samples in the features that were at hand."""
     printed = f"{mean:g}" + (f" ± {std:g}" if std is not None else "")
     for place in filter(None, (data, STAND_INS.get(data))):
-        for kept in KEPT[work]:
+        for kept in _largest_first(row, place):
             record = read(f"{work}-{kept.name}", place, f"{part}.json")
             if not record:
                 continue
             metric = measured(record, DISTANCES)
             if value := by_name(record).get(row.name, {}).get(metric):
                 return Line(work, _named(data, place), what, printed, f"{name_of(metric)} {value['mean']:.4g}",
-                            _share_of_row(row, part, data, kept), str(len(value["values"])),
+                            _share_of_row(row, part, place, kept), str(len(value["values"])),
                             "near" if metric == "fid" and place == data else ELSEWHERE, kept.command(work, place, part))
     return Line(work, data, what, printed)
 
@@ -171,9 +182,11 @@ def _named(data: str, place: str) -> str:
 def hinrichsen_numbers() -> Iterator[Line]:
     """The table of BigGANs and VAEs."""
     for data, rows in hinrichsen.TABLE.items():
-        record, budget = read("hinrichsen-quick", data, "table.json"), BIGGAN_BUDGETS["quick"]
+        there = ((kept, read(f"hinrichsen-{kept.name}", data, "table.json")) for kept in KEPT["hinrichsen"])
+        kept, record = next((found for found in there if found[1]), (QUICK, {}))
+        budget = BIGGAN_BUDGETS[kept.preset]
         for name, of_paper in rows.items():
-            seen = (budget.steps or (0, 0))["vae" in name] * (budget.batch or 0)
+            seen = kept.times * (budget.steps or (0, 0))["vae" in name] * (budget.batch or 0)
             share = f"{100 * seen / (of_paper.epochs * IMAGES[data]):.2g} %, width {budget.ch} of {of_paper.ch}"
             found = by_name(record).get(name, {}) if record else {}
             for what, value, keys in (("Inception score of 512 samples", of_paper.inception_score,
@@ -184,7 +197,7 @@ def hinrichsen_numbers() -> Iterator[Line]:
                 if key:
                     called = name_of(key.removesuffix("_512"))
                     line = replace(line, here=f"{called} {found[key]['mean']:.4g}", share=share, verdict=ELSEWHERE,
-                                   seeds=str(len(found[key]["values"])), command=QUICK.command("hinrichsen", data, "table"))
+                                   seeds=str(len(found[key]["values"])), command=kept.command("hinrichsen", data, "table"))
                 yield line
 
 
@@ -214,16 +227,18 @@ def statements(work: str) -> Iterator[Line]:
     for kept in reversed(KEPT[work]):
         folder = RESULTS / f"{work}-{kept.name}"
         for path in sorted(p for p in folder.iterdir() if p.is_dir()):
-            for said in claims_of(paper, records(paper, path, once=False)):
+            for said, seeds in _claims(paper, records(paper, path, once=False)):
                 if (key := (path.name, _bare(said))) not in told or said.holds is not None:
-                    told[key] = _line(work, path.name, said, kept.share, kept)
+                    told[key] = _line(work, path.name, said, kept.share, kept, seeds)
         for part, record in records(paper, folder, once=True).items():
             told |= {(part, _bare(said)): _line(work, part, said, "-", kept) for said in paper.parts[part].claims(record)}
     if work == "dai-wipf":
         for data in DATA:
-            for said in of_table1({"rows": _rows_of_all(data)}):
-                if (line := told.get((data, _bare(said)))) and line.verdict == NOT_RUN and said.holds is not None:
-                    told[data, _bare(said)] = replace(_line(work, data, said, "each row its largest", QUICK), command="several")
+            place = STAND_INS.get(data, data)
+            for said in of_table1({"rows": _rows_of_all(data, place)}):
+                line = told.get((place, _bare(said)))
+                if said.holds is not None and (line is None or line.verdict == NOT_RUN):
+                    told[place, _bare(said)] = replace(_line(work, place, said, "each row its largest", QUICK), command="several")
         for part, claims in (("manifolds", of_manifolds), ("full_dimension", of_full_dimension)):
             told |= {(part, _bare(said)): _line(work, part, said, "-", QUICK)
                      for said in claims(read("manifolds-quick", f"{part}.json"))}
@@ -233,14 +248,26 @@ def statements(work: str) -> Iterator[Line]:
     yield from (told[key] for key in sorted(told))
 
 
-def _rows_of_all(data: str) -> list[dict[str, Any]]:
-    """Table 1's rows of a data set, each of the record with the largest budget that has it."""
-    rows: dict[str, dict[str, Any]] = {}
-    for kept in reversed(KEPT["dai-wipf"]):
-        for name, row in by_name(read(f"dai-wipf-{kept.name}", data, "table1.json") or {"rows": []}).items():
-            if name not in rows or any(row.get(metric) for metric in DISTANCES):
-                rows[name] = row
-    return list(rows.values())
+def _claims(paper: Paper, there: dict[str, Record]) -> Iterator[tuple[Claim, int]]:
+    """The claims of a data set's records, and of how many trainings of every row each is."""
+    if paper.claims is not None:
+        least = min((record.get("trials", 1) for record in there.values()), default=1)
+        yield from ((said, least) for said in claims_of(paper, there))
+        return
+    for name, record in there.items():
+        yield from ((said, record.get("trials", 1)) for said in paper.parts[name].claims(record))
+
+
+def _rows_of_all(data: str, place: str) -> list[dict[str, Any]]:
+    """Table 1's rows on `place`, each of the record with the largest budget that has it, beside what is printed of `data`."""
+    chosen = []
+    for row in protocol.TABLE1:
+        there = [by_name(record)[row.name] for kept in _largest_first(row, place)
+                 if row.name in by_name(record := read(f"dai-wipf-{kept.name}", place, "table1.json") or {"rows": []})]
+        if there:
+            values = next((values for values in there if any(values.get(metric) for metric in DISTANCES)), there[0])
+            chosen.append({**values, "paper_fid": {"mean": TABLE1[row.name][data][0]}})
+    return chosen
 
 
 def _bare(said: Claim) -> str:
@@ -248,11 +275,11 @@ def _bare(said: Claim) -> str:
     return said.text.split(" (here:")[0]
 
 
-def _line(work: str, data: str, said: Claim, share: str, kept: Kept) -> Line:
+def _line(work: str, data: str, said: Claim, share: str, kept: Kept, seeds: int = 1) -> Line:
     if said.holds is None:
         return Line(work, data, said.text, "-")
     of = STANDS_FOR.get(data, data) if work == "dai-wipf" else data  # Hinrichsen's own is LFW
-    return Line(work, _named(of, data), said.text, "-", said.measured, share, "1",
+    return Line(work, _named(of, data), said.text, "-", said.measured, share, str(seeds),
                 verdict(said.as_dict()), kept.command(work, data))
 
 
