@@ -209,7 +209,7 @@ def run(
 
 def _cell(variant: dict) -> str:
     if "median_us" not in variant:
-        return variant.get("error", "")
+        return variant.get("error", "").partition("\n")[0]  # a table's cell is one line
     us = variant["median_us"]
     share = f", {variant['of_copy']:.0%} of copy" if "of_copy" in variant else ""
     peak = f", {variant['peak_bytes'] / 2**20:,.0f} MiB" if "peak_bytes" in variant else ""

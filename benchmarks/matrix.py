@@ -31,7 +31,7 @@ from vaefast.experiments.papers.dai_wipf.printed import DATA, TABLE1, TABLE2, TI
 from vaefast.experiments.papers.dai_wipf.protocol import GAN_STEPS
 from vaefast.experiments.papers.hinrichsen import printed as hinrichsen
 from vaefast.experiments.papers.hinrichsen.protocol import PRESETS as BIGGAN_BUDGETS
-from vaefast.experiments.papers.page import claims_of, records
+from vaefast.experiments.papers.page import claims_of, folders, records
 from vaefast.experiments.papers.plan import Paper, Record, Row, no_claims
 from vaefast.experiments.papers.zhao.printed import LOGS
 from vaefast.experiments.papers.zhao.protocol import PRESETS as PIXEL_BUDGETS
@@ -226,7 +226,7 @@ def statements(work: str) -> Iterator[Line]:
     paper, told = PAPERS[work], {}
     for kept in reversed(KEPT[work]):
         folder = RESULTS / f"{work}-{kept.name}"
-        for path in sorted(p for p in folder.iterdir() if p.is_dir()):
+        for path in folders(folder):
             for said, seeds in _claims(paper, records(paper, path, once=False)):
                 if (key := (path.name, _bare(said))) not in told or said.holds is not None:
                     told[key] = _line(work, path.name, said, kept.share, kept, seeds)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import matrix
+from benchmarks import keep, matrix
 from vaefast.experiments.papers.catalog import PAPERS
-from vaefast.experiments.papers.claims import APART, ONE_SEED, markdown
-from vaefast.experiments.papers.page import claims_of, records
+from vaefast.experiments.papers.claims import APART, ONE_SEED
+from vaefast.experiments.papers.page import all_claims, folders, records, write_claims
 from vaefast.experiments.papers.tables import write_table
 from vaefast.experiments.scoring.tables import markdown_scores
 
@@ -181,6 +181,17 @@ def test_the_site_has_every_page():
     assert [str(p) for p in pages if p.parts[0] != "results" or len(p.parts) == 2 if f"- {p}\n" not in f"{nav}\n"] == []
 
 
+def test_tables_have_as_many_cells_in_every_row():
+    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        widths: set[int] = set()
+        for line in [*page.read_text().splitlines(), ""]:
+            if line.startswith("|"):
+                widths.add(len(re.findall(r"(?<!\\)\|", re.sub(r"`[^`]*`", "", line))))
+            else:
+                assert len(widths) < 2, f"{page}: the table before {line[:60]!r}"
+                widths = set()
+
+
 def test_pictures_of_the_pages_are_light():
     sizes = [f.stat().st_size for f in (ROOT / "docs").rglob("*") if f.suffix in (".png", ".jpg")]
     assert sum(sizes) < 4e6 and max(sizes) < 400e3
@@ -189,16 +200,30 @@ def test_pictures_of_the_pages_are_light():
 @pytest.mark.parametrize("kept", [f"{name}-{kept.name}" for name, folders in matrix.KEPT.items() for kept in folders])
 def test_what_is_kept_of_a_paper_is_told_as_then(kept, tmp_path):
     """Records of the parts give the tables and claims that lie beside them."""
-    paper, folder, told = PAPERS[kept.rpartition("-")[0]], ROOT / "docs/results" / kept, {}
-    for data in (path for path in sorted(folder.iterdir()) if path.is_dir()):
+    paper, folder = PAPERS[kept.rpartition("-")[0]], ROOT / "docs/results" / kept
+    for data in folders(folder):
         there = records(paper, data, once=False)
-        told |= {data.name: [claim.as_dict() for claim in claims_of(paper, there)]} if there else {}
         for part in (part for part in there if paper.parts[part].columns and (data / f"{part}.md").is_file()):
             write_table(there[part], tmp_path / part, paper.parts[part].columns)
             assert (tmp_path / f"{part}.md").read_text() == (data / f"{part}.md").read_text(), (data, part)
-    for part, record in records(paper, folder, once=True).items():
-        told[part] = [claim.as_dict() for claim in paper.parts[part].claims(record)]
-    assert markdown(told) == (folder / "claims.md").read_text()
+    write_claims(all_claims(paper, folder), tmp_path)
+    assert (tmp_path / "claims.md").read_text() == (folder / "claims.md").read_text()
+
+
+def test_what_is_kept_of_a_reproduction_names_no_folder_of_the_machine(tmp_path):
+    out, kept = tmp_path / "out/cifar10", tmp_path / "kept"
+    out.mkdir(parents=True)
+    kept.mkdir()
+    for path in (ROOT / "docs/results/hinrichsen-long/cifar10").glob("table.[jm]*"):
+        (out / path.name).write_bytes(path.read_bytes())
+    call = {"command": "vaefast reproduce hinrichsen --data-root /home/me/data --out /home/me/out", "seconds": 1.0}
+    (out.parent / "calls.jsonl").write_text(json.dumps(call) + "\n")
+    for _ in range(2):  # a call that is there stays one line
+        keep.keep(PAPERS["hinrichsen"], out.parent, kept, None)
+    assert json.loads((kept / "calls.jsonl").read_text())["command"] == "vaefast reproduce hinrichsen --data-root DIR --out REPRO"
+    assert (kept / "cifar10/table.json").read_bytes() == (out / "table.json").read_bytes()
+    write_claims(all_claims(PAPERS["hinrichsen"], kept), kept)
+    assert (kept / "claims.md").read_text() == (ROOT / "docs/results/hinrichsen-long/claims.md").read_text()
 
 
 def test_every_published_number_has_its_line():

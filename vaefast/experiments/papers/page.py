@@ -28,20 +28,34 @@ def write_page(paper: Paper, study: Study) -> Path:
     if study.share != 1:
         machine = f"Trained for {study.share:.2g} of the preset's epochs and steps; {machine}"
     body += [f'<p class="note">{escape(text)}</p>' for text in (f"{first} {machine}", *others)]
-    said: dict[str, list[Claim]] = {}
-    for folder in sorted(p for p in study.out.iterdir() if p.is_dir()) if study.out.is_dir() else ():
+    said = {name: judged(claims, study.preset) for name, claims in all_claims(paper, study.out).items()}
+    for folder in folders(study.out):
         if there := records(paper, folder, once=False):
-            said[folder.name] = judged(claims_of(paper, there), study.preset)
             body.append(html.section(folder.name, _section(paper, folder, there, said[folder.name])))
-    for name, record in records(paper, study.out, once=True).items():
-        said[name] = judged(paper.parts[name].claims(record), study.preset)
+    for name in records(paper, study.out, once=True):
         pieces = [*pictures(study.out, paper.parts[name].figures), *_verdicts(said[name])]
         body.append(html.section(paper.parts[name].heading, "".join(pieces)))
     body.append(html.section("Calls", calls(study)))
-    claim_records = {name: [claim.as_dict() for claim in claims] for name, claims in said.items()}
-    write_json(study.out / "claims.json", claim_records)
-    write_atomically(study.out / "claims.md", markdown(claim_records).encode())
+    write_claims(said, study.out)
     return write_atomically(study.out / "report.html", html.page(paper.title, body))
+
+
+def write_claims(said: Mapping[str, list[Claim]], folder: Path) -> None:
+    """claims.json and claims.md."""
+    claim_records = {name: [claim.as_dict() for claim in claims] for name, claims in said.items()}
+    write_json(folder / "claims.json", claim_records)
+    write_atomically(folder / "claims.md", markdown(claim_records).encode())
+
+
+def folders(out: Path) -> list[Path]:
+    """Those of the data sets."""
+    return sorted(path for path in out.iterdir() if path.is_dir()) if out.is_dir() else []
+
+
+def all_claims(paper: Paper, out: Path) -> dict[str, list[Claim]]:
+    """What the paper says of all records in a folder, by data set and by part that is there once."""
+    said = {folder.name: claims_of(paper, there) for folder in folders(out) if (there := records(paper, folder, once=False))}
+    return said | {name: list(paper.parts[name].claims(record)) for name, record in records(paper, out, once=True).items()}
 
 
 def records(paper: Paper, folder: Path, once: bool) -> dict[str, Record]:
