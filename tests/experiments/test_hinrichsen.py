@@ -80,10 +80,10 @@ def test_one_page_shows_all_of_it(study):
     assert all(heading in text for heading in headings)
     assert "cannot be read" not in text and "://" not in text.split("</style>")[1]
     pictures = {p.stem for p in (study / "digits").glob("*.png")}
-    assert pictures == {*TABLES, "neighbours", "interpolations", "reconstructed", "rates_curves"}
+    assert pictures == {*TABLES, "neighbours", "interpolations", "reconstructed", "rates_curves", "optimizers_curves"}
     assert text.count("<img ") == len(pictures) and "reproduce hinrichsen all" in text
     said = json.loads((study / "claims.json").read_text())["digits"]
-    assert len(said) == 2 + 2 + 2 + 2 + 2 + 4 and all(c["measured"] != "not measured" for c in said)
+    assert len(said) == 2 + 2 + 2 + 2 + 2 + 4 + 4 and all(c["measured"] != "not measured" for c in said)
     assert {c["holds"] for c in said} == {None}  # a smoke run is no evidence
     for name in TABLES:
         assert (study / "digits" / f"{name}.md").is_file() and (study / "digits" / f"{name}.csv").is_file()
@@ -131,10 +131,23 @@ def test_every_protocol_is_one_that_training_takes(name, preset, data):
         assert settings.batch_size == published.batch and settings.epochs == published.epochs
         assert found["model_overrides"]["ch"] == round(published.ch * (protocol.NARROW if name.endswith("narrow") else 1))
     if name.startswith("gan"):
-        factors = {"gan-deep-fast-d": (10, 1), "gan-deep-fast-g": (1, 10)}.get(name, (1, 1))
+        factors = {"gan-deep-fast-d": (10, 1), "gan-deep-fast-g": (1, 10), "gan-deep-sgd": (100, 100)}.get(name, (1, 1))
         players = [settings.of(player) for player in ("discriminator", "generator")]
         assert [p.lr for p in players] == pytest.approx([2e-4 * factors[0], (2e-4 if preset == "quick" else 5e-5) * factors[1]])
         assert all(p.clip_value == 0.1 and p.weight_decay == (1e-5 if data == "lfw" else 0) for p in players)
+
+
+@pytest.mark.parametrize("preset", protocol.PRESETS)
+def test_other_optimizers_than_adam(preset):
+    for family in ("gan", "vae"):
+        adam, rmsprop, sgd = (protocol.options(ROWS[f"{family}-deep{name}"].training, preset, "lfw")["stage_overrides"]
+                              for name in ("", "-rmsprop", "-sgd"))
+        lr = adam.get("lr", 1e-4)
+        assert "optimizer" not in adam and (rmsprop["optimizer"], rmsprop["lr"]) == ("rmsprop", lr)
+        assert (sgd["optimizer"], sgd["lr"]) == ("sgd", pytest.approx(lr * {"gan": 100, "vae": 1}[family]))
+        assert rmsprop["betas"] == sgd["betas"] == (0.9, 0.99)
+        if family == "gan":
+            assert [s["players"]["generator"].optimizer for s in (adam, rmsprop, sgd)] == ["adam", "rmsprop", "sgd"]
 
 
 def test_the_claims_rows():
@@ -186,6 +199,8 @@ def test_other_claims():
     assert [c.holds for c in claims.of_rates(rates)] == [True, False]
     activation = _table("lfw", **{"gan-deep": 2.0, "vae-deep": 2.0, "gan-deep-leaky": 3.0, "vae-deep-leaky": 1.0})
     assert [c.holds for c in claims.of_activation(activation)] == [True, False]
+    optimizers = _table("lfw", **{"gan-deep": 2.0, "gan-deep-rmsprop": 3.0, "gan-deep-sgd": 1.0, "vae-deep": 2.0})
+    assert [c.holds for c in claims.of_optimizers(optimizers)] == [True, False, None, None]
 
 
 def test_a_training_that_diverges_is_an_answer_that_is_kept(tmp_path, monkeypatch):
@@ -263,7 +278,8 @@ def test_everything_in_a_smoke_run(data_root, tmp_path, data):
     words = ["--data", data, "--data-root", str(data_root), "--preset", "smoke", "--out", str(tmp_path / "out")]
     assert main(["reproduce", "hinrichsen", *words]) == 0
     found = {path.stem for path in (tmp_path / "out" / data).glob("*.json")}
-    assert found == {"data", "table", "rates", "activation", "blocks", *(["latents", "own"] if data == "lfw" else [])}
+    of_faces = {"latents", "own"} if data == "lfw" else set()
+    assert found == {"data", "table", "rates", "activation", "optimizers", "blocks"} | of_faces
     key = {"cifar10": "fd_classifier", "lfw": "fd_exemplar"}[data]
     for row in json.loads((tmp_path / "out" / data / "table.json").read_text())["rows"]:
         assert row[key]["mean"] > 0 and (row["name"] == "real" or row["paper_fid"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vaefast.experiments.papers.claims import DISTANCES, Claim, by_name, claim, less, mean_of, measured, monotone
-from vaefast.experiments.papers.hinrichsen.protocol import FEW, LATENTS
+from vaefast.experiments.papers.hinrichsen.protocol import FEW, LATENTS, OPTIMIZERS
 
 INCEPTION = ("inception_score", "is_classifier", "is_exemplar")
 FAR = 1.5
@@ -71,6 +71,17 @@ def of_activation(record: dict[str, Any]) -> list[Claim]:
     rows, distance = by_name(record), measured(record, DISTANCES)
     return [_diverged(rows, f"{name}-leaky", text) or less(rows, distance, name, f"{name}-leaky", text)
             for name, text in (("gan-deep", "leaky ReLU is worse for the GAN"), ("vae-deep", "leaky ReLU is worse for the VAE"))]
+
+
+def of_optimizers(record: dict[str, Any]) -> list[Claim]:
+    """Of Adam beside RMSprop and SGD: convergence by the distance at the end of the same budget."""
+    rows, distance = by_name(record), measured(record, DISTANCES)
+    said = []
+    for name, what in (("gan-deep", "the GAN"), ("vae-deep", "the VAE")):
+        for optimizer, title in OPTIMIZERS.items():
+            text = f"Adam converges quicker than {title}, {what} (here: a better distance after as many steps)"
+            said.append(_diverged(rows, f"{name}-{optimizer}", text) or less(rows, distance, name, f"{name}-{optimizer}", text))
+    return said
 
 
 def _far(rows: dict[str, Any], score: str, better: str, worse: str, text: str) -> Claim:

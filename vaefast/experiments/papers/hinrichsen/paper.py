@@ -67,9 +67,12 @@ PAPER = Paper(
                         data=("lfw",)),
         "rates": Part("Learning rates of BigGAN-deep", protocol.RATE_ROWS, COLUMNS, (
             ("rates_curves", "Distance to test images, and diversity of batches of samples, while training"),
-            ("rates", _SAMPLES)), claims.of_rates, draw=pictures.rates),
+            ("rates", _SAMPLES)), claims.of_rates, draw=pictures.training_curves),
         "activation": Part("ReLU and leaky ReLU", protocol.ACTIVATION_ROWS, COLUMNS, (("activation", _SAMPLES),),
                            claims.of_activation),
+        "optimizers": Part("Adam, RMSprop and SGD", protocol.OPTIMIZER_ROWS, COLUMNS, (
+            ("optimizers_curves", "The GANs' distance to test images, and diversity of batches of samples, while training"),
+            ("optimizers", _SAMPLES)), claims.of_optimizers, draw=pictures.training_curves),
         "blocks": Part("More residual blocks of BigGAN", protocol.BLOCK_ROWS, COLUMNS, (("blocks", _SAMPLES),), claims.of_blocks),
         "own": Part("Hinrichsen's other VAE, of his repository Variational-Autoencoder-VAE-", protocol.OWN_ROWS, COLUMNS,
                     (("own", _SAMPLES),), suits=lambda task: task.data == "lfw"),  # its networks are for sides of 32 to 64

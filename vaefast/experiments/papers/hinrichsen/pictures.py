@@ -1,4 +1,4 @@
-"""The figures: interpolations between codes, nearest training images, curves of the learning rates."""
+"""The figures: interpolations between codes, nearest training images, curves of trainings."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def neighbours(task: Task) -> None:
         save_png(task.out.with_name("neighbours.png"), side_by_side(list(drawn.values()), list(drawn), cols=2))
 
 
-def rates(task: Task) -> None:
-    """rates_curves.png: distance and diversity over the training, by learning rates, as far as each came."""
-    runs = {row.title: task.folder(row.training) / "trial-01" for row in task.part.rows if row.training}
-    shared.training_curves(task.out.with_name("rates_curves"), runs)
+def training_curves(task: Task) -> None:
+    """PART_curves.png: distance and diversity of the part's GANs over the training, as far as each came."""
+    runs = {row.title: task.folder(row.training) / "trial-01" for row in task.part.rows
+            if row.training and row.training.kind == "biggan"}
+    shared.training_curves(task.out.with_name(f"{task.name}_curves"), runs)

@@ -21,6 +21,12 @@ FACES_WEIGHT_DECAY = 1e-5  # of the networks for faces, in the published code
 LATENTS = (128, 256, 512)
 LATENT = 256
 FACTOR = 10.0
+OPTIMIZERS = {"rmsprop": "RMSprop", "sgd": "SGD"}
+"""Beside Adam. The paper gives no settings of theirs."""
+OPTIMIZER_BETAS = (0.9, 0.99)
+"""SGD's momentum and RMSprop's decay."""
+SGD_FACTOR = {"gan": 100.0, "vae": 1.0}
+"""Of Adam's learning rate. A VAE's loss is a sum over pixels: with ten times the rate it becomes infinite within ten steps."""
 NARROW = 0.62
 """Of the width, at which two blocks a stage have about as many parameters, of both networks together, as one."""
 OWN_LATENT, OWN_BATCH, OWN_EPOCHS = 512, 1024, 125
@@ -94,6 +100,13 @@ ACTIVATION_ROWS = (
       for name in ("gan-deep", "vae-deep")),
 )
 
+OPTIMIZER_ROWS = (
+    *(replace(_ROW[name], title=f"{_ROW[name].title}, Adam") for name in ("gan-deep", "vae-deep")),
+    *(Row(f"{name}-{optimizer}", f"{_ROW[name].title}, {title}",
+          replace(_training(f"{name}-{optimizer}"), stages={"optimizer": optimizer}))
+      for name in ("gan-deep", "vae-deep") for optimizer, title in OPTIMIZERS.items()),
+)
+
 BLOCK_ROWS = (_ROW["gan-normal"], _ROW["vae-normal"], *(
     Row(f"{family}-normal-{name}", f"{_ROW[f'{family}-normal'].title}, 2 blocks a stage{words}",
         replace(_training(f"{family}-normal-{name}", blocks=2), stages={"ch_share": share}))
@@ -126,13 +139,19 @@ def options(training: Training, preset: str, data: str) -> dict[str, Any]:
     ch = round((budget.ch or printed.ch) * training.stages.get("ch_share", 1.0))
     model: dict[str, Any] = {"latent_dim": LATENT, "ch": ch, **training.model}
     stage: dict[str, Any] = {"batch_size": budget.batch or printed.batch}
+    optimizer = training.stages.get("optimizer")
+    factor = SGD_FACTOR["gan" if gan else "vae"] if optimizer == "sgd" else 1.0
     if gan:
         model |= budget.gan
-        stage |= _gan_stage(budget, training.stages.get("lr_factors", (1.0, 1.0)), FACES_WEIGHT_DECAY if data == "lfw" else 0.0)
+        factors = training.stages.get("lr_factors", (factor, factor))
+        stage |= _gan_stage(budget, factors, FACES_WEIGHT_DECAY if data == "lfw" else 0.0, optimizer)
         request["score_every"] = budget.score_every[data == "lfw"]
     else:
         model |= budget.of_vae
         stage |= budget.vae
+        if optimizer:
+            lr = budget.vae.get("lr", vae_stage(batch_size=1, epochs=1).lr)
+            stage |= {"optimizer": optimizer, "betas": OPTIMIZER_BETAS, "lr": lr * factor}
     return {**request, "model_overrides": model, "stage_overrides": stage}
 
 
@@ -146,9 +165,11 @@ def _own(training: Training, budget: Budget) -> dict[str, Any]:
             "stage_overrides": same | budget.vae}
 
 
-def _gan_stage(budget: Budget, factors: tuple[float, float], weight_decay: float) -> dict[str, Any]:
+def _gan_stage(budget: Budget, factors: tuple[float, float], weight_decay: float, optimizer: str | None) -> dict[str, Any]:
     common: dict[str, Any] = {"schedule": "constant", "betas": budget.betas, "clip_value": CLIP_VALUE,
                               "weight_decay": weight_decay}
+    if optimizer:
+        common |= {"optimizer": optimizer, "betas": OPTIMIZER_BETAS}
     discriminator, generator = (lr * factor for lr, factor in zip(budget.lr, factors, strict=True))
     return {"lr": discriminator, **common, "players": {"generator": PlayerSettings(lr=generator, **common)}}
 
