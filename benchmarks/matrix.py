@@ -77,7 +77,7 @@ KEPT = {
                  Kept("half", "quick", 0.5, "joint"), Kept("quarter", "quick", 0.25, "table1")),
     "hinrichsen": (Kept("long", "quick", 5, "table"), QUICK),
     "zhao": (Kept("long", "quick", 3.8, "fig5"), QUICK),
-    "gamix": (QUICK,),
+    "gamix": (Kept("ten", "quick", 10, "ablation"), QUICK),
 }
 """The folders of each work, those with the largest budget first (of GANs see `_largest_first`); "again" is preset quick again."""
 
