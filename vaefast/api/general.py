@@ -48,8 +48,8 @@ class GeneralVAE(OneStage):
         nets: "infogan", the neutral networks of Dai & Wipf (default for images), or another of `vaefast.nets.NETS`; "pixelcnn" or
             "pixelcnn++" for Zhao et al.'s encoders with autoregressive decoders; "residual" for data of `data_shape`; or give
             both `encoder` and `decoder`.
-        net_options: of the named networks, encoder and decoder alike, such as {"width": 32} of "gamix".
-        decoder_options: of the named decoder alone, such as {"layers": 6, "width": 16} of "pixelcnn".
+        net_options: of the named networks, encoder and decoder alike, such as width=32 of "gamix".
+        decoder_options: names and values of the named decoder alone, such as layers=6 and width=16 of "pixelcnn".
         encoder: any module image -> (mu, raw) or -> [B, 2 * latent_dim] (see `vaefast.nets` for how s is read).
         decoder: any module code -> what `family` reads, or an autoregressive one (see `vaefast.models.GeneralVAE`).
         family: of p(x|z): "bernoulli", "gaussian", "laplace", "logistic-mixture" or "categorical"; None for the decoder's own,

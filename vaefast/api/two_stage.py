@@ -71,7 +71,7 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
         adversary: "patchgan", or a discriminator module (images in [-1, 1] -> logits), that stage 1's reconstructions have to
             pass; a second player beside the VAE (see `vaefast.models.ImageAdversary`). None for none.
         adversarial_weight, perceptual, perceptual_weight: as for `vaefast.VAE`, of stage 1.
-        net_options: of the named networks, encoder and decoder alike, such as {"width": 32} of "gamix".
+        net_options: of the named networks, encoder and decoder alike, such as width=32 of "gamix".
 
     Raises:
         ArgumentError: a value that cannot work.

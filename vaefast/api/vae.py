@@ -60,7 +60,7 @@ class VAE(OneStage):
             take `condition`. With networks of your own, encoder(x, labels) and decoder(z, labels), such as
             `vaefast.nets.ConditionalEncoder` makes.
         condition_dim: d, instead, if it is conditioned on vectors of real numbers: `fit(data, condition=vectors)`, [N, d].
-        net_options: of the named networks, encoder and decoder alike, such as {"width": 32} of "gamix".
+        net_options: of the named networks, encoder and decoder alike, such as width=32 of "gamix".
 
     Raises:
         ArgumentError: a value that cannot work.

@@ -59,7 +59,7 @@ class WAE(OneStage):
         prior_std, kernel, reconstruction, image_range, posterior, prior_trick: see `vaefast.models.WAE`.
         adversary_width, adversary_depth: hidden layers of the adversary.
         classes, condition_dim: what encoder and decoder are conditioned on, as for `vaefast.VAE`.
-        net_options: of the named networks, encoder and decoder alike, such as {"width": 16} of "wae-stride2".
+        net_options: of the named networks, encoder and decoder alike, such as width=16 of "wae-stride2".
         pretrain: before training, let the encoder match the mean and covariance of the prior (up to 200 steps; see
             `vaefast.models.pretrain_encoder`).
 

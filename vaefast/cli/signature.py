@@ -135,7 +135,7 @@ def add_arguments(parser: Any, owner: Any, names: Sequence[str], *, group: str, 
         common: dict[str, Any] = {"dest": f"{group}.{name}", "default": argparse.SUPPRESS, "help": words}
         option_string = (renamed or {}).get(name) or flag(name)
         if hint.entries:
-            parser.add_argument(option_string, type=option, action="append", metavar="KEY=VALUE", **common)
+            parser.add_argument(option_string, type=option, action="append", metavar="NAME=VALUE", **common)
         elif bool in hint.plain:
             parser.add_argument(option_string, action=argparse.BooleanOptionalAction, **common)
         else:
