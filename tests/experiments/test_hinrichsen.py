@@ -131,7 +131,7 @@ def test_every_protocol_is_one_that_training_takes(name, preset, data):
         assert settings.batch_size == published.batch and settings.epochs == published.epochs
         assert found["model_overrides"]["ch"] == round(published.ch * (protocol.NARROW if name.endswith("narrow") else 1))
     if name.startswith("gan"):
-        factors = {"gan-deep-fast-d": (10, 1), "gan-deep-fast-g": (1, 10), "gan-deep-sgd": (100, 100)}.get(name, (1, 1))
+        factors = {"gan-deep-fast-d": (10, 1), "gan-deep-fast-g": (1, 10), "gan-deep-sgd": (10, 10)}.get(name, (1, 1))
         players = [settings.of(player) for player in ("discriminator", "generator")]
         assert [p.lr for p in players] == pytest.approx([2e-4 * factors[0], (2e-4 if preset == "quick" else 5e-5) * factors[1]])
         assert all(p.clip_value == 0.1 and p.weight_decay == (1e-5 if data == "lfw" else 0) for p in players)
@@ -144,7 +144,7 @@ def test_other_optimizers_than_adam(preset):
                               for name in ("", "-rmsprop", "-sgd"))
         lr = adam.get("lr", 1e-4)
         assert "optimizer" not in adam and (rmsprop["optimizer"], rmsprop["lr"]) == ("rmsprop", lr)
-        assert (sgd["optimizer"], sgd["lr"]) == ("sgd", pytest.approx(lr * {"gan": 100, "vae": 1}[family]))
+        assert (sgd["optimizer"], sgd["lr"]) == ("sgd", pytest.approx(lr * {"gan": 10, "vae": 1}[family]))
         assert rmsprop["betas"] == sgd["betas"] == (0.9, 0.99)
         if family == "gan":
             assert [s["players"]["generator"].optimizer for s in (adam, rmsprop, sgd)] == ["adam", "rmsprop", "sgd"]
