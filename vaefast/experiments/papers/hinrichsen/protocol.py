@@ -26,7 +26,7 @@ OPTIMIZERS = {"rmsprop": "RMSprop", "sgd": "SGD"}
 OPTIMIZER_BETAS = (0.9, 0.99)
 """SGD's momentum and RMSprop's decay."""
 SGD_FACTOR = {"gan": 10.0, "vae": 1.0}
-"""Of Adam's learning rate: the largest power of ten at which preset "quick" does not run away. (A VAE's loss is a sum over pixels.)"""
+"""Of Adam's learning rate: the largest power of ten at which preset "quick" does not run away."""
 NARROW = 0.62
 """Of the width, at which two blocks a stage have about as many parameters, of both networks together, as one."""
 OWN_LATENT, OWN_BATCH, OWN_EPOCHS = 512, 1024, 125
