@@ -76,7 +76,7 @@ KEPT = {
     "dai-wipf": (Kept("paper", "paper"), Kept("tenth", "paper", 0.1), Kept("again", "quick"), QUICK,
                  Kept("half", "quick", 0.5, "joint"), Kept("quarter", "quick", 0.25, "table1")),
     "hinrichsen": (Kept("long", "quick", 5, "table"), QUICK),
-    "zhao": (Kept("long", "quick", 3.8, "fig5"), QUICK),
+    "zhao": (Kept("long", "quick", 3.8, "fig5"), Kept("five", "quick", 5, "fig2"), QUICK),
     "gamix": (Kept("ten", "quick", 10, "ablation"), QUICK),
 }
 """The folders of each work, those with the largest budget first (of GANs see `_largest_first`); "again" is preset quick again."""
