@@ -75,7 +75,7 @@ QUICK = Kept("quick", "quick")
 KEPT = {
     "dai-wipf": (Kept("paper", "paper"), Kept("tenth", "paper", 0.1), Kept("again", "quick"), QUICK,
                  Kept("half", "quick", 0.5, "joint"), Kept("quarter", "quick", 0.25, "table1")),
-    "hinrichsen": (Kept("long", "quick", 5, "table"), QUICK),
+    "hinrichsen": (Kept("long", "quick", 5, "table"), QUICK, Kept("quarter", "quick", 0.25, "optimizers")),
     "zhao": (Kept("long", "quick", 3.8, "fig5"), Kept("five", "quick", 5, "fig2"), QUICK),
     "gamix": (Kept("ten", "quick", 10, "ablation"), QUICK),
 }

@@ -321,8 +321,11 @@ def test_the_biggans_are_the_measured_ones():
     folder, page = ROOT / "docs/results/hinrichsen-quick", (ROOT / "docs/results/hinrichsen.md").read_text()
     calls = json.loads((folder / "calls.json").read_text())
     assert (folder / "claims.md").read_text() in page
-    longer = folder.with_name("hinrichsen-long")
-    assert all((longer / name).read_text() in page for name in ("claims.md", "cifar10/table.md"))
+    for budget, table in (("long", "cifar10/table.md"), ("quarter", "lfw/optimizers.md")):
+        assert all((folder.with_name(f"hinrichsen-{budget}") / name).read_text() in page for name in ("claims.md", table))
+    spent = [json.loads(line)["seconds"] / 60
+             for line in (folder.with_name("hinrichsen-quarter") / "calls.jsonl").read_text().splitlines()]
+    assert "{:.0f} minutes and {:.0f} more".format(*spent) in page
     for part, words in (("rates", "minutes on two cores"), ("activation", "minutes more")):
         later = [call for call in calls if (call["part"], call["data"]) == (part, ["cifar10"])]
         calls = [call for call in calls if call not in later]
