@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import signal
 from types import SimpleNamespace
@@ -197,3 +198,9 @@ def test_a_learned_gamma_far_above_the_errors_is_told_at_the_end(settings, told)
         error = (module.reconstruct(x) - x).square().mean().sqrt().item()  # of other draws
         [shown] = re.findall("square error is ([0-9.]+),", said[0])
         assert float(shown) == pytest.approx(error, rel=0.3) and "gamma is still 2 " in said[0]
+
+
+def test_errors_that_rounding_hides_beside_gamma_are_told_too():
+    module = VAE(nn.Flatten(), nn.Flatten(), data_shape=(1, 2, 2), latent_dim=2)
+    told = module.doubt({"gamma": 0.5, "reconstruction": 4 * (0.9189 + math.log(0.5)) - 1e-4})
+    assert "square error is 0," in told

@@ -182,7 +182,7 @@ class VAE(ConditionalModel, NoiseLevel):
         if gamma <= _FAR_ABOVE * error:
             return None
         return (f"gamma is still {gamma:.3g} where the root mean square error is {error:.3g}, so this was trained as if data "
-                f"were {gamma / error:.2g} times as noisy. Adam moves a learned gamma e-fold in 1 / lr steps: train longer, "
+                "were that noisy. Adam moves a learned gamma e-fold in 1 / lr steps: train longer, "
                 "raise gamma_lr_factor, or take gamma 'optimal'")
 
     def _nll(self, x: Tensor, raw: Tensor) -> Tensor:
