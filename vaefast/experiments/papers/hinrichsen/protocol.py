@@ -25,8 +25,8 @@ OPTIMIZERS = {"rmsprop": "RMSprop", "sgd": "SGD"}
 """Beside Adam. The paper gives no settings of theirs."""
 OPTIMIZER_BETAS = (0.9, 0.99)
 """SGD's momentum and RMSprop's decay."""
-SGD_FACTOR = {"gan": 10.0, "vae": 1.0}
-"""Of Adam's learning rate: the largest power of ten at which preset "quick" does not run away."""
+SGD_FACTOR = 10.0
+"""Of Adam's learning rates, of a GAN: the largest power of ten at which preset "quick" does not run away."""
 NARROW = 0.62
 """Of the width, at which two blocks a stage have about as many parameters, of both networks together, as one."""
 OWN_LATENT, OWN_BATCH, OWN_EPOCHS = 512, 1024, 125
@@ -139,19 +139,17 @@ def options(training: Training, preset: str, data: str) -> dict[str, Any]:
     ch = round((budget.ch or printed.ch) * training.stages.get("ch_share", 1.0))
     model: dict[str, Any] = {"latent_dim": LATENT, "ch": ch, **training.model}
     stage: dict[str, Any] = {"batch_size": budget.batch or printed.batch}
-    optimizer = training.stages.get("optimizer")
-    factor = SGD_FACTOR["gan" if gan else "vae"] if optimizer == "sgd" else 1.0
+    name = training.stages.get("optimizer")
+    optimizer = {"optimizer": name, "betas": OPTIMIZER_BETAS} if name else {}
     if gan:
         model |= budget.gan
+        factor = SGD_FACTOR if name == "sgd" else 1.0
         factors = training.stages.get("lr_factors", (factor, factor))
         stage |= _gan_stage(budget, factors, FACES_WEIGHT_DECAY if data == "lfw" else 0.0, optimizer)
         request["score_every"] = budget.score_every[data == "lfw"]
     else:
         model |= budget.of_vae
-        stage |= budget.vae
-        if optimizer:
-            lr = budget.vae.get("lr", vae_stage(batch_size=1, epochs=1).lr)
-            stage |= {"optimizer": optimizer, "betas": OPTIMIZER_BETAS, "lr": lr * factor}
+        stage |= budget.vae | optimizer
     return {**request, "model_overrides": model, "stage_overrides": stage}
 
 
@@ -165,11 +163,10 @@ def _own(training: Training, budget: Budget) -> dict[str, Any]:
             "stage_overrides": same | budget.vae}
 
 
-def _gan_stage(budget: Budget, factors: tuple[float, float], weight_decay: float, optimizer: str | None) -> dict[str, Any]:
+def _gan_stage(budget: Budget, factors: tuple[float, float], weight_decay: float,
+               optimizer: dict[str, Any]) -> dict[str, Any]:
     common: dict[str, Any] = {"schedule": "constant", "betas": budget.betas, "clip_value": CLIP_VALUE,
-                              "weight_decay": weight_decay}
-    if optimizer:
-        common |= {"optimizer": optimizer, "betas": OPTIMIZER_BETAS}
+                              "weight_decay": weight_decay, **optimizer}
     discriminator, generator = (lr * factor for lr, factor in zip(budget.lr, factors, strict=True))
     return {"lr": discriminator, **common, "players": {"generator": PlayerSettings(lr=generator, **common)}}
 
