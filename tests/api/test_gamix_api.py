@@ -22,7 +22,8 @@ def images(n: int = 24) -> torch.Tensor:
 
 
 def small(**options) -> vaefast.GAMIXVAE:
-    return vaefast.GAMIXVAE(SHAPE, 4, **{"width": 8, "second_width": 8, "second_depth": 1, **options})
+    sizes = {"second_width": 8, "second_depth": 1} if options.get("second_stage") else {}
+    return vaefast.GAMIXVAE(SHAPE, 4, **{"width": 8, **sizes, **options})
 
 
 def test_trainable_parameters_at_256_pixels():

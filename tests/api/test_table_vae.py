@@ -61,7 +61,8 @@ def test_a_model_comes_back_as_it_was(second, tmp_path):
 def test_a_run_that_was_stopped_goes_on_bit_for_bit(second, tmp_path, stop_at):
     def run(**options) -> vaefast.TableVAE:
         torch.manual_seed(0)
-        model = vaefast.TableVAE(**SMALL, second=second, second_width=8, second_depth=1, likelihood={"visits": "poisson"})
+        sizes = {"second_width": 8, "second_depth": 1} if second else {}
+        model = vaefast.TableVAE(**SMALL, second=second, **sizes, likelihood={"visits": "poisson"})
         model.fit(frame(), steps=20, **QUIET, **options)
         return model
 

@@ -12,7 +12,7 @@ from vaefast.api import ImageModel, Model
 from vaefast.models import Posterior
 
 images = torch.zeros(100, 1, 28, 28, dtype=torch.uint8)
-model = vaefast.TwoStageVAE(image_shape=(1, 28, 28), latent_dim=64, gamma="optimal", likelihood="bernoulli")
+model = vaefast.TwoStageVAE(image_shape=(1, 28, 28), latent_dim=64, gamma="optimal", likelihood="gaussian")
 history = model.fit(images, epochs=(2, 4), batch_size=32, out="runs/mnist", resume="auto", precision="bf16")
 assert_type(history, vaefast.History)
 assert_type(model.sample(64), Tensor)

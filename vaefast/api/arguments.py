@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import nn
 
+from vaefast.api.unread import refuse_unread
+
 CUSTOM = "custom"
 """What stands in a config for a module or function of the user's own."""
 
@@ -17,7 +19,7 @@ def recorded(init: Callable[..., None]) -> Callable[..., None]:
     """`init`, after which the model's `_arguments` holds its arguments as they were given, and `_config` JSON-ready.
 
     There networks of the user's own are left out, and "nets" is then "custom"; what a model settles in `_settled`, such as a
-    width that depends on other arguments, is as it settled it.
+    width that depends on other arguments, is as it settled it. An argument that is given and that nothing reads is refused.
     """
     signature = inspect.signature(init)
 
@@ -27,6 +29,7 @@ def recorded(init: Callable[..., None]) -> Callable[..., None]:
         bound = signature.bind(self, *args, **options)
         bound.apply_defaults()
         arguments = dict(list(bound.arguments.items())[1:])
+        refuse_unread(arguments)
         self._arguments = dict(arguments)
         if any([arguments.pop(name, None) is not None for name in self.networks]):
             arguments["nets"] = CUSTOM

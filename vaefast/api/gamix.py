@@ -98,7 +98,7 @@ class GAMIXVAE(TwoStageTraining, TwoStages, OneStage):
             kl_weight=kl_weight, adversary=judge, adversarial_weight=adversarial_weight, memory=memory,
             image_range=(-1.0, 1.0)))
         self.second: SecondStage | None = None
-        second_width, second_depth = second_sizes(second, second_width, second_depth, gamma=second_gamma)
+        second_width, second_depth = second_sizes(second, second_width, second_depth)
         if second_stage:
             self.second = build_second(latent_dim, second_width, second_depth, kind=second, gamma=second_gamma, classes=classes)
             self.defaults = (PAPER, *second_defaults(second, SECOND))

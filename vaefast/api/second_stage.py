@@ -14,7 +14,6 @@ from vaefast import models
 from vaefast.api.base import Model, Part, require_seed
 from vaefast.api.reading import Images, Reading, conditions_of, source_of
 from vaefast.api.transformer import Transformer
-from vaefast.api.unread import READ, UNSAID
 from vaefast.data.arrays import as_labels
 from vaefast.data.stream import ImageStream
 from vaefast.errors import ArgumentError, DataError
@@ -52,24 +51,19 @@ FLOW = StageSettings(steps=4_000, batch_size=512, lr=1e-3, betas=(0.9, 0.99), sc
 """How a flow is trained."""
 
 
-def second_sizes(kind: str, width: int | None, depth: int | None, prefix: str = "second_", *, maps: bool = False,
-                 **noise: Any) -> tuple[int, int]:
+def second_sizes(kind: str, width: int | None, depth: int | None, prefix: str = "second_", *,
+                 maps: bool = False) -> tuple[int, int]:
     """Width and depth of a second stage's networks; `maps` of codes have networks of their own. The door calls its arguments by
     `prefix`, too.
 
     Raises:
-        ArgumentError: no such kind, numbers that cannot work, or what is given (gamma and gamma_init, too) to a kind that has no
-            such thing.
+        ArgumentError: no such kind, or numbers that cannot work.
     """
     if kind not in KINDS:
         raise ArgumentError(f"{prefix.rstrip('_') or 'kind'} is {kind!r}; expected one of {', '.join(KINDS)}.")
     usual = SIZES.get(f"{kind} on maps" if maps else kind, SIZES.get(kind, SIZES["vae"]))
-    sizes = (whole_number(f"{prefix}width", usual[0] if width is None else width),
+    return (whole_number(f"{prefix}width", usual[0] if width is None else width),
              whole_number(f"{prefix}depth", usual[1] if depth is None else depth))
-    for name, value in {**noise, "width": width, "depth": depth}.items():
-        if name not in READ[kind] and value not in UNSAID[name]:
-            raise ArgumentError(f"{prefix}{name} is {value!r}, which a second stage of kind {kind!r} has not; leave it out.")
-    return sizes
 
 
 def second_defaults(kind: str, vae: StageSettings) -> tuple[StageSettings, ...]:
@@ -214,7 +208,7 @@ class SecondStage(Transformer, Model):
                  depth: int | None = None) -> None:
         super().__init__()
         _, maps = checked_latents(latent_dim)
-        sizes = second_sizes(kind, width, depth, "", maps=maps is not None, gamma=gamma, gamma_init=gamma_init)
+        sizes = second_sizes(kind, width, depth, "", maps=maps is not None)
         self.second = build_second(latent_dim, *sizes, kind=kind, gamma=gamma, gamma_init=gamma_init,
                                    classes=classes, condition_dim=condition_dim)
         self.defaults = second_defaults(kind, StageSettings(epochs=800))

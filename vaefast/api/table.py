@@ -104,7 +104,7 @@ class TableVAE(Model, TwoStages):
         if second is None:
             self.second, self.defaults, sizes = None, (FIRST,), (second_width, second_depth)
         else:
-            sizes = second_sizes(second, second_width, second_depth, gamma=second_gamma)
+            sizes = second_sizes(second, second_width, second_depth)
             self.second = build_second(latent_dim, *sizes, kind=second, gamma=second_gamma)
             self.defaults = (FIRST, *second_defaults(second, SECOND_VAE))
         self._settled = {"second_width": sizes[0], "second_depth": sizes[1]}

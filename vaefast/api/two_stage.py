@@ -111,7 +111,7 @@ class TwoStageVAE(TwoStageTraining, ImageAutoencoder, models.TwoStageVAE):
                            likelihood=likelihood, gamma_init=gamma_init, adversary=judge, adversarial_weight=adversarial_weight,
                            perceptual=perceptual_term(perceptual, perceptual_weight),
                            standardiser=standardiser_for(shape, standardise), **told_first)
-        width, depth = second_sizes(second, second_width, second_depth, maps=maps is not None, gamma=second_gamma)
+        width, depth = second_sizes(second, second_width, second_depth, maps=maps is not None)
         super().__init__(first, build_second(maps or k, width, depth, kind=second, gamma=second_gamma, **told), joint=joint)
         of_second = () if joint else second_defaults(second, StageSettings(epochs=800))
         self.defaults = (StageSettings(epochs=400), *of_second)
