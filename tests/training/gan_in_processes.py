@@ -22,7 +22,8 @@ def main(out: str, batch_size: int, losses: list[str]) -> None:
     for loss in losses:
         torch.manual_seed(0)
         name, _, labels = loss.partition("+")
-        model = vaefast.GAN((1, 4, 4), name, 4, disc_iters=2, began_lambda=0.1, classes=3 if labels else None)
+        of_began = {"began_lambda": 0.1} if name == "began" else {}
+        model = vaefast.GAN((1, 4, 4), name, 4, disc_iters=2, classes=3 if labels else None, **of_began)
         settings = StageSettings(steps=6, batch_size=batch_size, optimizer="sgd", betas=(0.0, 0.9), lr=0.02, schedule="constant")
         model.fit(data, settings=settings, out=f"{out}/{loss}", device="cpu", precision="fp32", sync=True, log_every=2,
                   progress=False)
