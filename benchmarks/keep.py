@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from benchmarks.matrix import RESULTS
 from vaefast.experiments.papers.catalog import PAPERS
 from vaefast.experiments.papers.page import CALLS, all_claims, folders, records, write_claims
 from vaefast.experiments.papers.plan import Paper
+
+PLACES = {"--data-root": "DIR", "--out": "REPRO"}
 
 
 def keep(paper: Paper, out: Path, folder: Path, side: int | None) -> None:
@@ -47,8 +49,12 @@ def keep(paper: Paper, out: Path, folder: Path, side: int | None) -> None:
 def without_paths(call: str) -> str:
     """A line of calls with DIR and REPRO for a machine's own folders."""
     made = json.loads(call)
-    made["command"] = re.sub(r"--out [^ ]+", "--out REPRO", re.sub(r"--data-root [^ ]+", "--data-root DIR", made["command"]))
-    return json.dumps(made)
+    words = shlex.split(made["command"])
+    for i, word in enumerate(words):
+        flag, equals, _ = word.partition("=")
+        if flag in PLACES:
+            words[i:i + 1 if equals else i + 2] = [flag, PLACES[flag]]
+    return json.dumps(made | {"command": shlex.join(words)})
 
 
 def main() -> None:

@@ -216,7 +216,7 @@ def test_what_is_kept_of_a_reproduction_names_no_folder_of_the_machine(tmp_path)
     kept.mkdir()
     for path in (ROOT / "docs/results/hinrichsen-long/cifar10").glob("table.[jm]*"):
         (out / path.name).write_bytes(path.read_bytes())
-    call = {"command": "vaefast reproduce hinrichsen --data-root /home/me/data --out /home/me/out", "seconds": 1.0}
+    call = {"command": "vaefast reproduce hinrichsen --data-root '/home/me/my data' --out=/home/me/out", "seconds": 1.0}
     (out.parent / "calls.jsonl").write_text(json.dumps(call) + "\n")
     for _ in range(2):  # a call that is there stays one line
         keep.keep(PAPERS["hinrichsen"], out.parent, kept, None)
