@@ -81,6 +81,19 @@ def test_a_file_that_has_it_still_loads(tmp_path, model, given):
     assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), made.state_dict().values()))
 
 
+def test_a_cross_entropy_that_counted_batches_of_a_closed_form_still_loads(tmp_path):
+    made = vaefast.VAE(**IMAGE, likelihood="bernoulli")
+    made.first.register_buffer("gamma_batches", torch.tensor(7))
+    made.save(tmp_path / "model")
+    meta = json.loads((tmp_path / "model" / "model.json").read_text())
+    meta["config"]["gamma"] = "optimal"
+    (tmp_path / "model" / "model.json").write_text(json.dumps(meta))
+    again = vaefast.load(tmp_path / "model").state_dict()
+    assert {**again, "first.gamma_batches": torch.tensor(7)}.keys() == made.state_dict().keys()
+    with pytest.raises(RuntimeError, match="gamma_batches"):  # a learned gamma is another model
+        vaefast.VAE(**IMAGE).load_state_dict(made.state_dict())
+
+
 @pytest.mark.parametrize(("name", "overrides", "gone"), [
     ("vae", {"likelihood": "bernoulli"}, "gamma"), ("wae-gan", {"penalty": "mmd"}, "adversary_width"),
     ("gamix-two-stage", {"second_stage": False}, "second_width")])

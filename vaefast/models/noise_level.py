@@ -46,9 +46,11 @@ class NoiseLevel(nn.Module):
             self.register_buffer("gamma_batches", torch.zeros((), dtype=torch.long))
 
     def read_older(self, state: dict[str, Tensor], prefix: str) -> None:
-        """Of files from before batches were counted: as if many had been seen."""
+        """Of files from before batches were counted: as if many had been seen. Models without that noise could have a count."""
         if hasattr(self, "gamma_batches"):
             state.setdefault(f"{prefix}gamma_batches", torch.tensor(10**6))
+        elif self.gamma_mode == "learned" and "log_gamma" in self._buffers:
+            state.pop(f"{prefix}gamma_batches", None)
 
     @property
     def gamma(self) -> Tensor:
