@@ -90,3 +90,18 @@ def test_a_runs_config_makes_the_same_run_again_and_a_dry_run_makes_none(tmp_pat
     assert not other.exists() and "two-stage, preset quick, on 1,442 images of 1x32x32 of digits" in said
     assert "stage1: encoder GAMIXEncoder" in said and "stage2: 40 steps of 16" in said and "lr 0.002 cosine; about" in said
     assert "with gradients and Adam's moments about" in said and "in all about" in said
+
+
+def test_a_files_argument_that_nothing_reads_gives_way_to_the_command_line_and_is_refused_by_itself(tmp_path, capsys):
+    def asked(config: dict, *words: str) -> int:
+        (tmp_path / "c.json").write_text(json.dumps(config))
+        return main(["train", "vae", "--config", str(tmp_path / "c.json"), *FAST, "--steps", "2", "--dry-run", "--out",
+                     str(tmp_path / "none"), *words])
+
+    gamma = {"model": {"gamma": 0.5}}
+    assert asked(gamma) == 0
+    assert asked(gamma, "--likelihood", "bernoulli") == 0
+    both = {"model": {"gamma": 0.5, "likelihood": "bernoulli"}}
+    assert asked(both) == 2
+    assert "gamma is 0.5, which --likelihood bernoulli has not" in capsys.readouterr().err
+    assert asked({"format": 1, "kind": "vae", **both}) == 0  # a run's, of an earlier version

@@ -97,5 +97,15 @@ def refuse_unread(given: Arguments) -> None:
 
 def without_unread(config: dict[str, Any]) -> dict[str, Any]:
     """A saved model's arguments without those that are refused: earlier versions took, and saved, any."""
-    unread = {name for rule in RULES for name in rule.unsaid if name in config and rule.unread(config)}
+    unread = _unread(config)
     return {name: value for name, value in config.items() if name not in unread}
+
+
+def giving_way(chosen: dict[str, Any], given: Arguments) -> dict[str, Any]:
+    """A preset's or file's arguments without those that only `given` ones leave unread."""
+    unread = _unread({**chosen, **given}) - _unread(chosen)
+    return {name: value for name, value in chosen.items() if name not in unread}
+
+
+def _unread(given: Arguments) -> set[str]:
+    return {name for rule in RULES for name in rule.unsaid if name in given and rule.unread(given)}

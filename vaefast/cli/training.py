@@ -10,6 +10,7 @@ from typing import Any
 
 from vaefast.api import MODELS
 from vaefast.api.base import Model
+from vaefast.api.unread import giving_way
 from vaefast.cli.arguments import NETWORKS, named, numbers, option, pair, real, value_of
 from vaefast.cli.signature import Hint, add_arguments, flag, hints_of
 from vaefast.data import names as data_names
@@ -160,7 +161,7 @@ def request_of(args: argparse.Namespace) -> Request:
     if shape is not None:
         data["data_shape"] = list(shape)
     return Request(**{**request, "kind": args.model, "data_options": data, "stage_overrides": stage,
-                      "model_overrides": {**file.pop("model_overrides", {}), **model}, "command": args.line,
+                      "model_overrides": {**giving_way(file.pop("model_overrides", {}), model), **model}, "command": args.line,
                       "trainer": {**file.pop("trainer", {}), **by_group["trainer"]}, "device": args.device,
                       **({"seed": args.seed} if hasattr(args, "seed") else {})})
 

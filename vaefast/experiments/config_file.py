@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vaefast.api.arguments import CUSTOM
+from vaefast.api.unread import without_unread
 from vaefast.errors import ArgumentError
 from vaefast.experiments.presets import PRESETS
 from vaefast.training.settings import FIELDS
@@ -64,7 +65,10 @@ def _known(where: str, entries: Mapping[str, Any], names: list[str]) -> None:
 
 def _model(path: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The model's arguments; its images' shape is that of the data."""
-    arguments = {name: value for name, value in config.get("model", {}).items() if name not in ("image_shape", "data_shape")}
+    model = config.get("model", {})
+    if "format" in config:  # a run's own, and perhaps an earlier version's
+        model = without_unread(model)
+    arguments = {name: value for name, value in model.items() if name not in ("image_shape", "data_shape")}
     if arguments.get("nets") == CUSTOM:
         source = config.get("networks", {})
         if "from" not in source:

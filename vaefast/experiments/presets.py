@@ -9,7 +9,7 @@ from vaefast.api import sequential
 from vaefast.api.base import Model
 from vaefast.api.gamix import PAPER as GAMIX_PAPER
 from vaefast.api.gamix import SECOND as GAMIX_SECOND
-from vaefast.api.unread import without_unread
+from vaefast.api.unread import giving_way
 from vaefast.api.wae import against_adversary
 from vaefast.errors import ArgumentError
 from vaefast.training.schedule import Ramp
@@ -46,9 +46,8 @@ class Preset:
     def arguments(self, overrides: dict[str, Any], image_shape: tuple[int, ...] | None = None) -> dict[str, Any]:
         """The model's arguments for images of such a shape, with those given in their places; without what nothing reads then."""
         kind = self.model.get("second", "vae")
-        read = without_unread({**self.model, **overrides})
-        own = {name: value for name, value in self.model.items()
-               if name in read and (overrides.get("second", kind) == kind or name != "second_width")}  # of which it is the size
+        own = {name: value for name, value in giving_way(self.model, overrides).items()
+               if overrides.get("second", kind) == kind or name != "second_width"}  # of which it is the size
         large = self.of_large if image_shape and (image_shape[0] > 1 or max(image_shape) > 32) else {}
         return {**own, **large, **self._of(overrides.get("loss", self.model.get("loss"))).model, **overrides}
 
