@@ -72,3 +72,14 @@ def test_overriding_a_stage_reaches_its_players():
     for wrong in ({"lr": -1.0}, {"lr": "fast"}, {"epochs": 1, "steps": 1}, {"schedule": "never"}):
         with pytest.raises(ArgumentError):
             override(settings, wrong)
+
+
+@pytest.mark.parametrize(("name", "value", "of"), [("halve_every", 5.0, "halving"), ("plateau_patience", 3, "plateau"),
+                                                   ("plateau_factor", 0.1, "plateau")])
+def test_what_the_schedule_has_not_is_refused(name, value, of):
+    falling = StageSettings(steps=4, schedule="cosine")
+    with pytest.raises(ArgumentError, match=f"{name} is {value}, which schedule='cosine' has not; choose schedule='{of}'"):
+        override(falling, {name: value})
+    assert getattr(override(falling, {name: value, "schedule": of}), name) == value
+    assert override(falling, {name: getattr(falling, name)}) == falling
+    assert override(StageSettings(steps=4, halve_every=2.0), {"schedule": "cosine"}).schedule == "cosine"

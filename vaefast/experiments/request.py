@@ -128,8 +128,8 @@ class Request:
         """The same with `share` of its length."""
         if self.share == 1:
             return settings
-        lengths = {name: value * self.share for name in ("epochs", "halve_every")
-                   if (value := getattr(settings, name)) is not None}
+        names = ("epochs", "halve_every") if settings.schedule == "halving" else ("epochs",)
+        lengths = {name: value * self.share for name in names if (value := getattr(settings, name)) is not None}
         steps = {} if settings.steps is None else {"steps": max(1, round(settings.steps * self.share))}
         return override(settings, lengths | steps)
 

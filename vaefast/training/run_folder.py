@@ -103,13 +103,15 @@ class RunFolder:
 
         Settings that this run knows nothing of were added by a later version: they are no difference. Arguments of the model that
         it knows nothing of had their `defaults`, and settings of a stage theirs. Of the model's arguments those count that
-        `counted` leaves.
+        `counted` leaves of both.
         """
         config, defaults = json.loads(json.dumps([config, defaults or {}], default=str))  # as the file holds it: tuples are lists
         mine = dict(self.config)
         if isinstance(mine.get("model"), dict):
             mine["model"] = {**{k: v for k, v in defaults.items() if k in config.get("model", {})}, **mine["model"]}
-            mine["model"], config["model"] = counted(mine["model"]), counted(config.get("model", {}))
+            models = (mine["model"], config.get("model", {}))
+            left = [name for model in models for name in model.keys() - counted(model).keys()]
+            mine["model"], config["model"] = ({k: v for k, v in model.items() if k not in left} for model in models)
         if isinstance(mine.get("stages"), list):
             mine["stages"] = [completed(stage) for stage in mine["stages"]]
         longer, told = _longer(mine.get("stages"), config.get("stages")), []

@@ -175,6 +175,7 @@ def completed(saved: dict[str, Any]) -> dict[str, Any]:
 
 _PLAYER_FIELDS = {f.name for f in fields(PlayerSettings)}
 FIELDS = {f.name for f in fields(StageSettings)}
+_OF_SCHEDULE = {"halve_every": "halving", "plateau_patience": "plateau", "plateau_factor": "plateau"}
 
 
 def override(settings: StageSettings, changes: dict[str, Any]) -> StageSettings:
@@ -184,9 +185,14 @@ def override(settings: StageSettings, changes: dict[str, Any]) -> StageSettings:
     stage's.
 
     Raises:
-        ArgumentError: a value that cannot work.
+        ArgumentError: a value that cannot work, or that the schedule has not.
     """
     changes = dict(changes)
+    schedule = changes.get("schedule", settings.schedule)
+    for name, of in _OF_SCHEDULE.items():
+        if changes.get(name) not in (None, getattr(PlayerSettings, name)) and schedule != of:
+            raise ArgumentError(f"{name} is {changes[name]!r}, which schedule={schedule!r} has not; choose schedule={of!r}, or "
+                                "leave it out.")
     if "players" not in changes and settings.players:
         of_players = {k: v for k, v in changes.items() if k in _PLAYER_FIELDS and k != "lr"}
         factor = changes["lr"] / settings.lr if "lr" in changes and _is_positive(changes["lr"]) else 1.0

@@ -155,12 +155,12 @@ def options(training: Training, preset: str, data: str) -> dict[str, Any]:
 
 def _own(training: Training, budget: Budget) -> dict[str, Any]:
     """Hinrichsen's other VAE as its code trains it; in short presets as long as the others."""
-    stage = vae_stage(batch_size=budget.batch or OWN_BATCH, epochs=OWN_EPOCHS).as_dict()
-    same = {name: stage[name] for name in ("batch_size", "lr", "schedule", "plateau_patience", "plateau_factor", "clip_value",
-                                           "weight_decay")}
+    stage = vae_stage(batch_size=budget.batch or OWN_BATCH, epochs=OWN_EPOCHS).as_dict() | budget.vae
+    of_plateau = ("plateau_patience", "plateau_factor") if stage["schedule"] == "plateau" else ()
+    same = {name: stage[name] for name in ("batch_size", "lr", "schedule", *of_plateau, "clip_value", "weight_decay")}
     length = {"epochs": (float(OWN_EPOCHS),)} if budget.steps is None else {"steps": (budget.steps[1],)}
     return {"kind": "vae", "preset_name": "paper", **length, "model_overrides": dict(training.model),
-            "stage_overrides": same | budget.vae}
+            "stage_overrides": same}
 
 
 def _gan_stage(budget: Budget, factors: tuple[float, float], weight_decay: float,
