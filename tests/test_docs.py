@@ -326,6 +326,7 @@ def test_the_biggans_are_the_measured_ones():
     spent = [json.loads(line)["seconds"] / 60
              for line in (folder.with_name("hinrichsen-quarter") / "calls.jsonl").read_text().splitlines()]
     assert "{:.0f} minutes and {:.0f} more".format(*spent) in page
+    assert (folder / "cifar10/blocks.md").read_text() in page
     for part, words in (("rates", "minutes on two cores"), ("activation", "minutes more")):
         later = [call for call in calls if (call["part"], call["data"]) == (part, ["cifar10"])]
         calls = [call for call in calls if call not in later]
