@@ -6,7 +6,7 @@ from vaefast.errors import ArgumentError, RunFolderError
 from vaefast.experiments.papers.pictures import training_curves
 from vaefast.experiments.pictures import nearest
 from vaefast.experiments.pictures.curves import draw_curves
-from vaefast.experiments.pictures.grids import image_grid, reconstruction_grid, save_png
+from vaefast.experiments.pictures.grids import image_grid, reconstruction_grid, save_png, side_by_side
 from vaefast.training import RunFolder
 
 Image = pytest.importorskip("PIL.Image")
@@ -49,6 +49,13 @@ def test_reconstructions_stand_right_of_their_originals():
     assert with_legend.shape[0] == grid.shape[0] + 24
     with pytest.raises(ArgumentError, match="differ"):
         reconstruction_grid(originals, other[:2])
+
+
+def test_a_long_title_is_not_cut_off():
+    picture = np.zeros((20, 300, 3), np.uint8)
+    short, long = (side_by_side([picture], [title])[:-20] for title in ("a title", "|" * 40 + "a title longer than its picture"))
+    assert short.shape == long.shape  # titles in a row have one height
+    assert (long[:, -4:] == 255).all() and (long[:, -40:-4] < 255).any()
 
 
 def test_bad_images_are_refused():

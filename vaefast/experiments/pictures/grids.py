@@ -157,8 +157,10 @@ def _pil_image(array: np.ndarray) -> Any:
 def _with_legend(grid: np.ndarray, text: str) -> np.ndarray:
     from PIL import Image, ImageDraw, ImageFont
 
-    size = max(14, grid.shape[1] // 25)
-    font = ImageFont.load_default(size)
+    size, room = max(14, grid.shape[1] // 25), grid.shape[1] - 12
+    font: Any = ImageFont.load_default(size)
+    if (length := font.getlength(text)) > room:  # smaller letters in a strip as high as the others
+        font = ImageFont.load_default(max(8, size * room / length))
     strip = Image.new("L", (grid.shape[1], size + 10), 255)
     ImageDraw.Draw(strip).text((6, 3), text, fill=0, font=font)
     return np.concatenate([np.asarray(strip)[..., None].repeat(grid.shape[2], axis=2), grid])
