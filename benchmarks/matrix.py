@@ -77,7 +77,7 @@ KEPT = {
                  Kept("half", "quick", 0.5, "joint"), Kept("quarter", "quick", 0.25, "table1")),
     "hinrichsen": (Kept("long", "quick", 5, "table"), QUICK, Kept("quarter", "quick", 0.25, "optimizers")),
     "zhao": (Kept("long", "quick", 3.8, "fig5"), Kept("five", "quick", 5, "fig2"), QUICK),
-    "gamix": (Kept("ten", "quick", 10, "ablation"), QUICK),
+    "gamix": (Kept("ten", "quick", 10, "ablation"), Kept("two", "quick", 2, "norms"), QUICK),
 }
 """The folders of each work, those with the largest budget first (of GANs see `_largest_first`); "again" is preset quick again."""
 

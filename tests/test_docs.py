@@ -309,6 +309,7 @@ def test_gamix_is_the_measured_one():
         assert (folder / data / "ablation.md").read_text() in page
     for part in ("baselines", "weights", "dimensions", "moments"):
         assert (folder / "lfw" / f"{part}.md").read_text() in page
+    assert (folder.with_name("gamix-two") / "cifar10/norms.md").read_text() in page
     longer = (folder.with_name("gamix-ten") / "lfw/ablation.md").read_text().splitlines()
     assert all(line in page or line.endswith("| - | - |") for line in longer)
     calls = [json.loads(line) for line in (folder / "calls.jsonl").read_text().splitlines()]
