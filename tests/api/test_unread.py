@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import vaefast
+from vaefast.api.unread import RULES, without_unread
 from vaefast.errors import ArgumentError
 from vaefast.experiments.presets import PRESETS
 
@@ -102,3 +103,9 @@ def test_a_preset_gives_way(name, overrides, gone):
     assert gone in preset.model
     assert gone not in preset.arguments(overrides)
     assert preset.arguments(overrides).items() >= overrides.items()
+
+
+@pytest.mark.parametrize("name", ["kind", "second", "loss", "penalty", "family", "likelihood", "nets", "regularizer"])
+@pytest.mark.parametrize("value", [[], {}, [[]], 3, True])
+def test_a_file_may_hold_anything(name, value):
+    assert isinstance(without_unread({**{n: 0.5 for rule in RULES for n in rule.unsaid}, name: value}), dict)

@@ -33,8 +33,14 @@ class Rule:
     instead: str = ""
 
 
+def _word(given: Arguments, key: str) -> str:
+    """Of a file, which may hold anything."""
+    value = given.get(key)
+    return value if isinstance(value, str) else ""
+
+
 def _of_kind(key: str, prefix: str, name: str) -> Rule:
-    return Rule({prefix + name: OF_SECOND[name]}, lambda given: name in NOT_READ.get(given.get(key) or "", ()),
+    return Rule({prefix + name: OF_SECOND[name]}, lambda given: name in NOT_READ.get(_word(given, key), ()),
                 f"which a second stage of kind {{{key}!r}} has not")
 
 
@@ -59,7 +65,7 @@ def _no_noise(given: Arguments) -> bool:
 
 
 def _no_penalty(given: Arguments) -> bool:
-    loss = LOSSES.get(given.get("loss", ""))
+    loss = LOSSES.get(_word(given, "loss"))
     return loss is not None and (given.get("penalty") or loss.penalty) == "none"
 
 
