@@ -108,4 +108,4 @@ def test_a_preset_gives_way(name, overrides, gone):
 @pytest.mark.parametrize("name", ["kind", "second", "loss", "penalty", "family", "likelihood", "nets", "regularizer"])
 @pytest.mark.parametrize("value", [[], {}, [[]], 3, True])
 def test_a_file_may_hold_anything(name, value):
-    assert isinstance(without_unread({**{n: 0.5 for rule in RULES for n in rule.unsaid}, name: value}), dict)
+    assert isinstance(without_unread({**{n: 0.5 for rule in RULES for n in rule.names}, name: value}), dict)

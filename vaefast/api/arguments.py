@@ -22,6 +22,7 @@ def recorded(init: Callable[..., None]) -> Callable[..., None]:
     width that depends on other arguments, is as it settled it. An argument that is given and that nothing reads is refused.
     """
     signature = inspect.signature(init)
+    defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
 
     @wraps(init)
     def recording(self: Any, *args: Any, **options: Any) -> None:
@@ -29,7 +30,7 @@ def recorded(init: Callable[..., None]) -> Callable[..., None]:
         bound = signature.bind(self, *args, **options)
         bound.apply_defaults()
         arguments = dict(list(bound.arguments.items())[1:])
-        refuse_unread(arguments)
+        refuse_unread(arguments, defaults)
         self._arguments = dict(arguments)
         if any([arguments.pop(name, None) is not None for name in self.networks]):
             arguments["nets"] = CUSTOM

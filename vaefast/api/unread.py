@@ -11,45 +11,37 @@ from vaefast.models.gan_losses import LOSSES
 from vaefast.nets.second_stage import DEPTH, WIDTH
 
 Arguments = Mapping[str, Any]
-Unsaid = Mapping[str, tuple[Any, ...]]
-"""Arguments, with what stands where nothing is given, in files of models, too."""
 
-GAMMA: Unsaid = {"gamma": ("learned",), "gamma_init": (1.0,)}
-OF_SECOND: Unsaid = {**GAMMA, "width": (None, WIDTH), "depth": (None, DEPTH)}
-NOT_READ = {"flow": tuple(GAMMA), "mixture": tuple(OF_SECOND)}
+GAMMA = ("gamma", "gamma_init")
+SIZES = {"width": WIDTH, "depth": DEPTH}
+"""Of a second stage; these values are in a model's config where nothing was given."""
+NOT_READ = {"flow": GAMMA, "mixture": (*GAMMA, *SIZES)}
 """By kinds of a second stage."""
-SECOND: Unsaid = {f"second_{name}": unsaid for name, unsaid in OF_SECOND.items()}
-BEGAN: Unsaid = {"began_lambda": (1e-3,), "began_gamma": (0.75,), "began_clip": (False,)}
-ADVERSARY: Unsaid = {"adversary_width": (1024,), "adversary_depth": (4,)}
+SECOND = tuple(f"second_{name}" for name in (*GAMMA, *SIZES))
+USUAL = SIZES | {f"second_{name}": size for name, size in SIZES.items()}
 
 
 @dataclass(frozen=True)
 class Rule:
     """Arguments that others leave `unread`; `why`, with {names} of those; and what to do `instead` of leaving them out."""
 
-    unsaid: Unsaid
+    names: tuple[str, ...]
     unread: Callable[[Arguments], bool]
     why: str
     instead: str = ""
 
 
-def _word(given: Arguments, key: str) -> str:
-    """Of a file, which may hold anything."""
-    value = given.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def _of_kind(key: str, prefix: str, name: str) -> Rule:
-    return Rule({prefix + name: OF_SECOND[name]}, lambda given: name in NOT_READ.get(_word(given, key), ()),
-                f"which a second stage of kind {{{key}!r}} has not")
+def _of_kind(key: str, prefix: str, kind: str) -> Rule:
+    return Rule(tuple(prefix + name for name in NOT_READ[kind]), lambda given: given.get(key) == kind,
+                f"which a second stage of kind {kind!r} has not")
 
 
 def _none(key: str) -> Callable[[Arguments], bool]:
-    return lambda given: key in given and given[key] is None
+    return lambda given: given.get(key, "") is None
 
 
 def _no_adversary(given: Arguments) -> bool:
-    return "adversary" in given and given["adversary"] is None and given.get("adversarial_weight") != 0
+    return given.get("adversary", "") is None and given.get("adversarial_weight") != 0
 
 
 def _not_gamix(given: Arguments) -> bool:
@@ -64,39 +56,43 @@ def _no_noise(given: Arguments) -> bool:
     return given.get("image_shape") is not None if named is None else named not in ("gaussian", "laplace")
 
 
+def _no_code_adversary(given: Arguments) -> bool:
+    return given.get("penalty") == "mmd" or given.get("regularizer", "adversarial") != "adversarial"
+
+
 def _no_penalty(given: Arguments) -> bool:
-    loss = LOSSES.get(_word(given, "loss"))
-    return loss is not None and (given.get("penalty") or loss.penalty) == "none"
+    loss = given.get("loss")
+    return isinstance(loss, str) and loss in LOSSES and (given.get("penalty") or LOSSES[loss].penalty) == "none"
 
 
 RULES = (
-    *[_of_kind(key, prefix, name) for key, prefix in (("kind", ""), ("second", "second_")) for name in OF_SECOND],
+    *[_of_kind(key, prefix, kind) for key, prefix in (("kind", ""), ("second", "second_")) for kind in NOT_READ],
     Rule(SECOND, _none("second"), "which is of a second stage, and second is None", "choose one"),
-    Rule({"second": ("vae",), "classes": (None,), **SECOND}, lambda given: given.get("second_stage") is False,
+    Rule(("second", "classes", *SECOND), lambda given: given.get("second_stage") is False,
          "which is of a second stage, and there is none", "give second_stage=True with it"),
-    Rule({"adversarial_weight": (100.0,)}, _no_adversary, "and there is no adversary", "choose one"),
-    Rule({"perceptual_weight": ("adaptive",)}, _none("perceptual"), "and perceptual is None", "choose one"),
-    Rule({"norm": ("batch",)}, _not_gamix, "which the gamix networks alone have"),
-    Rule({"flow_depth": (10,)}, _none("flow"), "and flow is None", "choose one"),
+    Rule(("adversarial_weight",), _no_adversary, "and there is no adversary", "choose one"),
+    Rule(("perceptual_weight",), _none("perceptual"), "and perceptual is None", "choose one"),
+    Rule(("norm",), _not_gamix, "which the gamix networks alone have"),
+    Rule(("flow_depth",), _none("flow"), "and flow is None", "choose one"),
     Rule(GAMMA, lambda given: given.get("likelihood") == "bernoulli", "which likelihood={likelihood!r} has not"),
     Rule(GAMMA, _no_noise, "which a Gaussian or Laplace family alone has", "choose family='gaussian' or 'laplace'"),
-    Rule({"gamma_init": (1.0,)}, lambda given: isinstance(given.get("gamma"), (int, float)),
+    Rule(("gamma_init",), lambda given: isinstance(given.get("gamma"), (int, float)),
          "which a gamma that is a number has not"),
-    Rule(ADVERSARY, lambda given: given.get("penalty") == "mmd" or given.get("regularizer", "adversarial") != "adversarial",
-         "which is of an adversary on the codes, and there is none"),
-    Rule({"kernel": ("imq",)}, lambda given: given.get("penalty") == "gan", "which penalty='gan' has not"),
-    Rule({"prior_trick": (True,)}, lambda given: given.get("penalty") == "mmd", "which penalty='mmd' has not"),
-    Rule({"lambda_": (10.0,)}, _no_penalty, "the weight of a gradient penalty, and loss={loss!r} has none by itself",
+    Rule(("adversary_width", "adversary_depth"), _no_code_adversary, "which is of an adversary on the codes, and there is none"),
+    Rule(("kernel",), lambda given: given.get("penalty") == "gan", "which penalty='gan' has not"),
+    Rule(("prior_trick",), lambda given: given.get("penalty") == "mmd", "which penalty='mmd' has not"),
+    Rule(("lambda_",), _no_penalty, "the weight of a gradient penalty, and loss={loss!r} has none by itself",
          "choose a penalty"),
-    Rule(BEGAN, lambda given: given.get("loss", "began") != "began", "which loss={loss!r} has not"),
+    Rule(("began_lambda", "began_gamma", "began_clip"), lambda given: given.get("loss", "began") != "began",
+         "which loss={loss!r} has not"),
 )
 
 
-def refuse_unread(given: Arguments) -> None:
-    """Raise for an argument that is given, and that nothing reads."""
+def refuse_unread(given: Arguments, defaults: Arguments) -> None:
+    """Raise for an argument that is given, which is other than its default, and that nothing reads."""
     for rule in RULES:
-        for name, unsaid in rule.unsaid.items():
-            if name in given and given[name] not in unsaid and rule.unread(given):
+        for name in rule.names:
+            if name in given and given[name] not in (defaults[name], USUAL.get(name)) and rule.unread(given):
                 instead = f"{rule.instead}, or " if rule.instead else ""
                 raise ArgumentError(f"{name} is {given[name]!r}, {rule.why.format(**given)}; {instead}leave it out.")
 
@@ -114,4 +110,4 @@ def giving_way(chosen: dict[str, Any], given: Arguments) -> dict[str, Any]:
 
 
 def _unread(given: Arguments) -> set[str]:
-    return {name for rule in RULES for name in rule.unsaid if name in given and rule.unread(given)}
+    return {name for rule in RULES for name in rule.names if name in given and rule.unread(given)}
