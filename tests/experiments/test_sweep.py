@@ -14,6 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 
+import vaefast
+from vaefast.api.gan import AUTHORS
 from vaefast.cli import main
 from vaefast.errors import ArgumentError, DivergenceError, RunFolderError, TrainingError
 from vaefast.experiments.request import Request
@@ -23,6 +25,7 @@ from vaefast.experiments.sweep.job import Milestones, ended, run_job, state_of, 
 from vaefast.experiments.sweep.search import Sweep, sweep
 from vaefast.experiments.sweep.space import LOSSES, Choice, LogUniform, Uniform, overrides, read_space, space_of
 from vaefast.experiments.sweep.table import best_row, setting_rows
+from vaefast.training.settings import StageSettings, override
 from vaefast.training.storage import write_json
 
 SMALL = {"stage/lr": {"log_uniform": [1e-4, 1e-3]}, "model/latent_dim": {"choice": [4, 6]}, "model/gamma": "optimal"}
@@ -215,6 +218,34 @@ def test_a_sweep_goes_on_and_grows(tmp_path, space, done_at_once, capsys):
     assert len(done_at_once) == len(set(done_at_once)) == 9
     assert main([*words, "--settings", "4", "--seeds", "5", "--steps", "7"]) == 2
     assert "steps was None, now [7]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["quick", "paper"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gans_are_searched_around_their_authors_settings(tmp_path, monkeypatch, loss, name):
+    """All that a published space does not draw is the authors', and setting 0 all of it; of the preset, the length is taken."""
+    def run_jobs(asked, machines, folder, **_):
+        for one in asked:
+            request = Request(**one["train"])
+            model = vaefast.GAN((1, 28, 28), **request.preset.arguments(dict(request.model_overrides)))
+            trained.append((model, request.stages_from(request.preset.stages_of(model))[0]))
+            fake(Path(one["out"]), 1.0)
+        return {}
+
+    trained: list[tuple[vaefast.GAN, StageSettings]] = []
+    monkeypatch.setitem(sys.modules, "vaefast.experiments.sweep.ray_tune", SimpleNamespace(
+        run_jobs=run_jobs, Machines=lambda *given: given, MILESTONES=(1 / 9, 1 / 3)))
+    monkeypatch.setattr(search, "_train_network", lambda *given: None)
+    asked = Request("gan", "digits", str(tmp_path / "s"), preset_name=name, data_options={"image_size": 28})
+    sweep(Sweep(asked, loss=loss, metric="classifier", settings=2, seeds=0))
+
+    steps = 15_625 if name == "paper" else 3_750 if loss in ("mm", "ns", "began") else 7_500
+    for i, (model, settings) in enumerate(trained):
+        arguments, drawn = overrides(space_of("gan", "wide", loss).setting(0, i))
+        authors = vaefast.GAN((1, 28, 28), **arguments)
+        assert model.config() == authors.config()
+        assert settings == override(authors.defaults[0], {"steps": steps, **drawn})
+    assert settings.lr != trained[0][1].lr == AUTHORS[loss].lr
 
 
 def test_what_cannot_work_is_said_at_once(tmp_path, space, done_at_once):

@@ -189,13 +189,14 @@ def _halving(jobs: Sequence[Job]) -> _Halving:
     """The scheduler, which knows what jobs that have ended had on their way."""
     scheduler = _Halving(time_attr="clock", metric="score", mode="min", max_t=_WHOLE, grace_period=round(MILESTONES[0] * _WHOLE),
                          reduction_factor=HALVING)
+    controller: Any = None  # of which ASHA asks nothing
     for job in jobs:
         path = Path(job["out"])
         if ended(path):
-            earlier = SimpleNamespace(trial_id=_title(job))
-            scheduler.on_trial_add(None, earlier)
+            earlier: Any = SimpleNamespace(trial_id=_title(job))
+            scheduler.on_trial_add(controller, earlier)
             for share, score in milestones_of(path, job["metric"]):
-                scheduler.on_trial_result(None, earlier, {"clock": round(share * _WHOLE), "score": score})
+                scheduler.on_trial_result(controller, earlier, {"clock": round(share * _WHOLE), "score": score})
     return scheduler
 
 

@@ -14,11 +14,12 @@ import torch
 from vaefast import api
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError, RunFolderError, TrainingError
+from vaefast.experiments.presets import OfLoss
 from vaefast.experiments.request import Request
 from vaefast.experiments.run import load_data
 from vaefast.experiments.scoring.evaluate import SAMPLES, own_network
 from vaefast.experiments.sweep.job import SCORES, Job, describe, ended, score_of, state_of
-from vaefast.experiments.sweep.space import overrides, space_of
+from vaefast.experiments.sweep.space import SPACES, overrides, space_of
 from vaefast.experiments.sweep.table import HEADINGS, best_row, setting_rows, write_best, write_settings
 from vaefast.experiments.trials import seed_of
 from vaefast.metrics.inception_weights import cached_file
@@ -36,7 +37,8 @@ class Sweep:
     Args:
         training: what every setting has: its model, data, budget and machine. Its folder `out` is the sweep's: setting-000/, ...
             with a run each, best/ with the repeats, tables; and its seed is of what is drawn, and of the trainings.
-        space, loss: see `space_of`.
+        space, loss: see `space_of`. In a published space of GANs all that is not drawn is the authors', whatever the preset: its
+            length alone is taken.
         metric: that ranks, of `job.SCORES`; None: "fid" where the Inception weights are at hand, else "classifier" (of a set
             without labels "exemplar").
         samples: images that are scored.
@@ -89,13 +91,18 @@ def sweep(asked: Sweep) -> dict[str, Any]:
     space = space_of(train.kind, asked.space, asked.loss)
     settings = [space.setting(train.seed, i) for i in range(asked.settings)]
     _check(asked, settings)
-    out = Path(train.out).resolve()
+    out, of_loss = Path(train.out).resolve(), train.preset.of_loss.get(space.fixed.get("model/loss", ""), OfLoss())
+    # a folder of an earlier version has trainings with what the preset has for the loss
+    authors = {"authors": True} if of_loss.model and asked.space in SPACES else {}
     _claim(out, {"kind": train.kind, "space": space.name, "data": train.data_name, "data_options": train.data_options,
                  "preset": train.preset_name, "epochs": train.epochs, "steps": train.steps, "stages": train.stage_overrides,
                  "precision": train.precision, "metric": metric, "samples": asked.samples, "early_stop": asked.early_stop,
-                 "seed": train.seed})
+                 "seed": train.seed, **authors})
     cache = None if asked.address is None else str(out / "classifier")  # one for all machines
     _train_network(asked, metric, cache)
+    if train.kind == "gan" and asked.space in SPACES:  # of the authors' settings, for as long as the preset says
+        length = None if train.epochs else ({**train.preset.settings, **of_loss.settings}["steps"],)
+        train = replace(train, preset_name="paper", steps=train.steps or length)
     train = replace(train, data_root=str(Path(train.data_root).resolve()) if train.data_root else None)
 
     def job(path: Path, setting: dict[str, Any], seed: int, milestones: tuple[float, ...] = ()) -> Job:
