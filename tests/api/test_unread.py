@@ -59,6 +59,17 @@ def test_what_is_read_is_taken(kind, options):
     assert getattr(vaefast, kind)(**{**IMAGE, **options}).config().items() >= options.items()
 
 
+def test_a_learning_rate_of_gamma_needs_one_that_is_learned():
+    x = torch.rand(8, 1, 8, 8)
+    once = {"steps": 1, "batch_size": 4, "progress": False}
+    for kind, options in (("VAE", {"gamma": "optimal"}), ("VAE", {"likelihood": "bernoulli"}), ("WAE", {})):
+        with pytest.raises(ArgumentError, match="gamma_lr_factor is 10.0, but no gamma"):
+            getattr(vaefast, kind)(**IMAGE, **options).fit(x, gamma_lr_factor=10.0, **once)
+    vaefast.VAE(**IMAGE).fit(x, gamma_lr_factor=10.0, **once)
+    vaefast.TwoStageVAE(**IMAGE, gamma="optimal").fit(x, gamma_lr_factor=10.0, **once)  # of the second stage
+    vaefast.WAE(**IMAGE).fit(x, gamma_lr_factor=1.0, **once)
+
+
 def test_vectors_have_a_gaussian_family_and_so_gamma():
     assert float(vaefast.GeneralVAE(data_shape=(3,), latent_dim=2, gamma=0.5).first.gamma) == 0.5
 

@@ -27,6 +27,15 @@ def test_a_request_survives_json():
     assert again.stages_from(base)[0].ramps == {"beta": Ramp(0.0, 1.0, 5)} and again.stages_from(base)[0].steps == 3
 
 
+def test_files_hold_settings_that_nothing_reads():
+    """A run's config.json has all of a stage's settings; the same by hand are refused."""
+    file = {**StageSettings(steps=1).as_dict(), "optimizer": "sgd", "eps": 1e-7, "schedule": "cosine", "halve_every": 2.0}
+    (settings,) = Request("vae", "digits", "out", stages=[file]).stages_from((StageSettings(epochs=1),))
+    assert (settings.optimizer, settings.schedule) == ("sgd", "cosine")
+    with pytest.raises(ArgumentError, match="halve_every is 2.0, which schedule='cosine' has not"):
+        Request("vae", "digits", "out", stage_overrides=[file]).stages_from((StageSettings(epochs=1),))
+
+
 def test_what_concerns_images_is_of_the_first_stage_and_ramps_join_the_presets():
     base = (StageSettings(epochs=1, ramps={"kl_weight": Ramp()}), StageSettings(epochs=2))
     asked = Request("two-stage", "digits", "out", stages=[{"lr": 1e-2}, {"batch_size": 7}],

@@ -62,7 +62,7 @@ def test_the_published_ranges_and_defaults():
     assert narrow.draws["stage/lr"] == LogUniform(1e-4, 1e-3) and narrow.draws["model/weight_clip"] == LogUniform(1e-2, 1.0)
     assert narrow.draws["stage/beta1"] == Choice((0.5,)) and narrow.draws["model/disc_iters"] == Choice((1,))
     assert overrides(wide.setting(0, 0)) == (
-        {"loss": "wgan", "disc_iters": 5, "batch_norm": True, "weight_clip": 0.01}, {"lr": 5e-5, "betas": (0.5, 0.999)})
+        {"loss": "wgan", "disc_iters": 5, "batch_norm": True, "weight_clip": 0.01}, {"lr": 5e-5, "beta1": 0.5})
     for loss in ("wgan-gp", "dragan"):
         assert space_of("gan", "narrow", loss).draws["model/batch_norm"] == Choice((False,))
         assert space_of("gan", "narrow", loss).draws["model/lambda_"] == LogUniform(0.1, 10.0)
@@ -246,6 +246,14 @@ def test_gans_are_searched_around_their_authors_settings(tmp_path, monkeypatch, 
         assert model.config() == authors.config()
         assert settings == override(authors.defaults[0], {"steps": steps, **drawn})
     assert settings.lr != trained[0][1].lr == AUTHORS[loss].lr
+
+
+def test_published_spaces_have_what_the_optimizer_has(tmp_path, done_at_once):
+    """Zhao et al.'s RMSprop has a decay, the second of betas, and no beta1."""
+    for kind, drawn in (("pixel-vae", {"lr"}), ("vae", {"lr", "beta1"})):
+        best = sweep(Sweep(Request(kind, "digits", str(tmp_path / kind)), metric="classifier", settings=3, seeds=0))
+        rows = json.loads((tmp_path / kind / "settings.json").read_text())["rows"]
+        assert all({name.partition("/")[2] for name in row["setting"]} in (set(), drawn) for row in rows) and best["name"]
 
 
 def test_what_cannot_work_is_said_at_once(tmp_path, space, done_at_once):

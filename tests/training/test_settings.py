@@ -74,6 +74,25 @@ def test_overriding_a_stage_reaches_its_players():
             override(settings, wrong)
 
 
+def test_beta1_is_the_first_of_betas_and_leaves_the_second():
+    settings = StageSettings(steps=1, betas=(0.9, 0.99), players={"critic": PlayerSettings(betas=(0.1, 0.9))})
+    changed = override(settings, {"beta1": 0.5, "lr": 1e-3})
+    assert changed.betas == (0.5, 0.99) and changed.players["critic"].betas == (0.5, 0.9)
+    assert override(StageSettings(steps=1, optimizer="sgd"), {"beta1": 0.0}).betas == (0.0, 0.999)
+    with pytest.raises(ArgumentError, match="beta1, the first of them"):
+        override(settings, {"beta1": 0.5, "betas": (0.5, 0.9)})
+    with pytest.raises(ArgumentError, match="betas is"):
+        override(settings, {"beta1": 1.0})
+
+
+@pytest.mark.parametrize(("name", "kind"), [("beta1", "rmsprop"), ("beta1", "rmsprop-tf"), ("eps", "sgd")])
+def test_what_the_optimizer_has_not_is_refused(name, kind):
+    settings = StageSettings(steps=1, optimizer=kind)
+    with pytest.raises(ArgumentError, match=f"{name} is 0.25, which optimizer='{kind}' has not; choose optimizer='adam' or"):
+        override(settings, {name: 0.25})
+    assert override(settings, {name: 0.25, "optimizer": "adamw"}).optimizer == "adamw"
+
+
 @pytest.mark.parametrize(("name", "value", "of"), [("halve_every", 5.0, "halving"), ("plateau_patience", 3, "plateau"),
                                                    ("plateau_factor", 0.1, "plateau")])
 def test_what_the_schedule_has_not_is_refused(name, value, of):

@@ -33,6 +33,7 @@ from vaefast.training.augment import Augmentation, AugmentName, augmentation
 from vaefast.training.callbacks import Callback
 from vaefast.training.checkpoint import load_weights, saved_weights
 from vaefast.training.device import Mode, Precision, refuse_float64, resolve_device, resolve_precision
+from vaefast.training.optimizer import is_log_gamma
 from vaefast.training.progress import make_progress
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.settings import StageSettings, override
@@ -259,6 +260,8 @@ class Model(Draws, nn.Module):
             if began != precision:
                 told = [*told, f"goes on in {began}, in which it began; one that begins here would have {precision}"]
                 precision = config["precision"] = resolve_precision(began, chosen)
+        if not resume:  # runs of earlier versions may have been asked for it
+            self._require_learned_gamma(stages)
         weights = None if start_from is None else saved_weights(start_from)  # read before the folder is made
         run, longer = self._open_run(out, config, resume) if group.writes else (None, [])
         group.barrier()
@@ -368,6 +371,12 @@ class Model(Draws, nn.Module):
                 raise ArgumentError(f"{name} has {len(value)} values; expected one, or {count}: one a stage.")
         return [override(default, {k: v[i] if isinstance(v, (tuple, list)) else v for k, v in overrides.items()})
                 for i, default in enumerate(self.defaults)]
+
+    def _require_learned_gamma(self, stages: Sequence[StageSettings]) -> None:
+        factors = [stage.gamma_lr_factor for stage in stages if stage.gamma_lr_factor != StageSettings.gamma_lr_factor]
+        if factors and not any(is_log_gamma(name) and p.requires_grad for name, p in self.named_parameters()):
+            raise ArgumentError(f"gamma_lr_factor is {factors[0]!r}, but no gamma of this model is learned at a learning rate; "
+                                "leave it at 1.")
 
     def _open_run(self, out: str | os.PathLike[str] | None, config: dict[str, Any],
                   resume: bool | str) -> tuple[RunFolder | None, list[str]]:

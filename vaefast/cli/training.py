@@ -106,7 +106,7 @@ def add_model(parser: argparse.ArgumentParser, kind: str, words: Sequence[str]) 
     add_arguments(stage, StageSettings, [n for n in hints_of(StageSettings) if n not in {*_TAKEN, *hints}], group="stage",
                   defaults=_of_stages(chosen))
     stage.add_argument("--beta1", dest="stage.beta1", type=real, metavar="X", default=argparse.SUPPRESS,
-                       help="the first of --betas")
+                       help="the first of --betas; the second stays")
     stage.add_argument("--ramp", dest="stage.ramps", type=ramp, action="append", metavar="NAME=START:END:STEPS",
                        default=argparse.SUPPRESS, help="a weight of the first stage's loss, such as beta or kl_weight, goes from "
                        "START to END in so many steps; may end in :exponential and :CYCLE, steps after which it begins again; "
@@ -142,8 +142,6 @@ def request_of(args: argparse.Namespace) -> Request:
             by_group[group][name] = value
     file = read_config(args.config) if getattr(args, "config", None) else {}
     stage = by_group["stage"]
-    if "beta1" in stage:
-        stage["betas"] = (stage.pop("beta1"), 0.999)
     if "ramps" in stage:
         stage["ramps"] = dict(stage["ramps"])
     model = {name: dict(value) if isinstance(value, list) and value and isinstance(value[0], tuple) else value

@@ -20,8 +20,8 @@ def make_optimizer(player: Player, settings: PlayerSettings, device: torch.devic
     """
     if not player.parameters:
         raise ArgumentError(f"{player.name} has no parameter to train: are all of them frozen (requires_grad False)?")
-    gamma = [p for name, p in player.parameters.items() if name.split(".")[-1] == "log_gamma"]
-    rest = [p for name, p in player.parameters.items() if name.split(".")[-1] != "log_gamma"]
+    gamma = [p for name, p in player.parameters.items() if is_log_gamma(name)]
+    rest = [p for name, p in player.parameters.items() if not is_log_gamma(name)]
     cuda = device.type == "cuda"
     fused = device.type != "mps"  # whose fused steps need not know `found_inf`
 
@@ -43,6 +43,11 @@ def make_optimizer(player: Player, settings: PlayerSettings, device: torch.devic
         for p in player.parameters.values():  # a first step that is skipped would leave them as they came from memory
             sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
     return sgd
+
+
+def is_log_gamma(name: str) -> bool:
+    """Whether a parameter of this name is a learned log gamma, which `gamma_lr_factor` is of."""
+    return name.split(".")[-1] == "log_gamma"
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

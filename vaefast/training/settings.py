@@ -175,29 +175,53 @@ def completed(saved: dict[str, Any]) -> dict[str, Any]:
 
 _PLAYER_FIELDS = {f.name for f in fields(PlayerSettings)}
 FIELDS = {f.name for f in fields(StageSettings)}
-_OF_SCHEDULE = {"halve_every": "halving", "plateau_patience": "plateau", "plateau_factor": "plateau"}
+_OF_SCHEDULE = {"halve_every": ("halving",), "plateau_patience": ("plateau",), "plateau_factor": ("plateau",)}
+_OF_OPTIMIZER = {"beta1": ("adam", "adamw", "sgd"), "eps": ("adam", "adamw", "rmsprop", "rmsprop-tf")}
+_READ_BY = (("schedule", _OF_SCHEDULE, SCHEDULES), ("optimizer", _OF_OPTIMIZER, OPTIMIZERS))
+
+
+def has_beta1(settings: PlayerSettings) -> bool:
+    """Whether the optimizer reads the first of `betas`."""
+    return settings.optimizer in _OF_OPTIMIZER["beta1"]
+
+
+def unread(settings: StageSettings, changes: Mapping[str, Any]) -> dict[str, tuple[str, Any, tuple[str, ...]]]:
+    """Which of `changes` the schedule or the optimizer has not, by name: which of the two, its kind, the kinds that have it."""
+    found: dict[str, tuple[str, Any, tuple[str, ...]]] = {}
+    for chosen, table, kinds in _READ_BY:
+        kind = changes.get(chosen, getattr(settings, chosen))
+        found |= {name: (chosen, kind, of) for name, of in table.items()
+                  if changes.get(name) not in (None, getattr(PlayerSettings, name, None)) and kind in kinds and kind not in of}
+    return found
 
 
 def override(settings: StageSettings, changes: dict[str, Any]) -> StageSettings:
     """`settings` with the given fields in their places, for the players with settings of their own, too.
 
     A budget in steps replaces one in epochs, and the other way round. Learning rates of players keep their ratio to the
-    stage's.
+    stage's. "beta1" is the first of `betas`; the second stays, of each player.
 
     Raises:
-        ArgumentError: a value that cannot work, or that the schedule has not.
+        ArgumentError: a value that cannot work, or that the schedule or the optimizer has not.
     """
+    if found := unread(settings, changes):
+        name, (chosen, kind, of) = next(iter(found.items()))
+        raise ArgumentError(f"{name} is {changes[name]!r}, which {chosen}={kind!r} has not; choose {chosen}="
+                            f"{' or '.join(map(repr, of))}, or leave it out.")
     changes = dict(changes)
-    schedule = changes.get("schedule", settings.schedule)
-    for name, of in _OF_SCHEDULE.items():
-        if changes.get(name) not in (None, getattr(PlayerSettings, name)) and schedule != of:
-            raise ArgumentError(f"{name} is {changes[name]!r}, which schedule={schedule!r} has not; choose schedule={of!r}, or "
-                                "leave it out.")
+    first = changes.pop("beta1", None)
+    if first is not None and "betas" in changes:
+        raise ArgumentError(f"betas is {changes['betas']!r} and beta1, the first of them, is {first!r}; give one of the two.")
+
+    def of_player(player: PlayerSettings) -> dict[str, Any]:
+        return {} if first is None else {"betas": (first, player.betas[1])}
+
     if "players" not in changes and settings.players:
         of_players = {k: v for k, v in changes.items() if k in _PLAYER_FIELDS and k != "lr"}
         factor = changes["lr"] / settings.lr if "lr" in changes and _is_positive(changes["lr"]) else 1.0
-        changes["players"] = {name: replace(p, **of_players, lr=p.lr * factor) for name, p in settings.players.items()}
+        changes["players"] = {name: replace(p, **of_players, **of_player(p), lr=p.lr * factor)
+                              for name, p in settings.players.items()}
     if ("epochs" in changes) != ("steps" in changes):
         changes.setdefault("epochs", None)
         changes.setdefault("steps", None)
-    return replace(settings, **changes)
+    return replace(settings, **changes, **of_player(settings))

@@ -19,12 +19,12 @@ from vaefast.experiments.request import Request
 from vaefast.experiments.run import load_data
 from vaefast.experiments.scoring.evaluate import SAMPLES, own_network
 from vaefast.experiments.sweep.job import SCORES, Job, describe, ended, score_of, state_of
-from vaefast.experiments.sweep.space import SPACES, overrides, space_of
+from vaefast.experiments.sweep.space import SPACES, Space, overrides, space_of
 from vaefast.experiments.sweep.table import HEADINGS, best_row, setting_rows, write_best, write_settings
 from vaefast.experiments.trials import seed_of
 from vaefast.metrics.inception_weights import cached_file
 from vaefast.training.device import resolve_device
-from vaefast.training.settings import FIELDS, StageSettings
+from vaefast.training.settings import FIELDS, StageSettings, has_beta1
 from vaefast.training.storage import read_json, write_json
 
 SETTINGS, SEEDS = 100, 50
@@ -88,7 +88,7 @@ def sweep(asked: Sweep) -> dict[str, Any]:
     machines = Machines(asked.address, asked.cpus, asked.gpus, asked.at_once)
     metric = asked.metric or ("fid" if asked.weights or cached_file().is_file() else _without_weights(asked))
     train = asked.training
-    space = space_of(train.kind, asked.space, asked.loss)
+    space = _space(asked)
     settings = [space.setting(train.seed, i) for i in range(asked.settings)]
     _check(asked, settings)
     out, of_loss = Path(train.out).resolve(), train.preset.of_loss.get(space.fixed.get("model/loss", ""), OfLoss())
@@ -148,16 +148,30 @@ def sweep(asked: Sweep) -> dict[str, Any]:
     return best_table()
 
 
+def _space(asked: Sweep) -> Space:
+    """The space; a published one without beta1 where the optimizer has none."""
+    train = asked.training
+    space = space_of(train.kind, asked.space, asked.loss)
+    if asked.space not in SPACES or any(map(has_beta1, train.stages_from(_base(train)))):
+        return space
+    draws = {name: draw for name, draw in space.draws.items() if name != "stage/beta1"}
+    return replace(space, name=f"{space.name}/lr", draws=draws)  # by another name: earlier versions drew one all the same
+
+
+def _base(train: Request) -> tuple[StageSettings, ...]:
+    return train.preset.stages or (StageSettings(steps=1),)  # of models that have their own
+
+
 def _check(asked: Sweep, settings: list[dict[str, Any]]) -> None:
     """Whatever would fail in a worker and can be known here."""
     train, chosen = asked.training, asked.training.preset
-    base = chosen.stages or (StageSettings(steps=1),)  # of models that have their own
+    base = _base(train)
     taken = inspect.signature(api.MODELS[chosen.kind]).parameters
     for setting in settings:
         model, stages = overrides(setting)
         if unknown := [name for name in model if name not in taken]:
             raise ArgumentError(f"the space draws model/{unknown[0]}; {train.kind} takes {', '.join(taken)}.")
-        if unknown := [name for name in stages if name not in FIELDS]:
+        if unknown := [name for name in stages if name not in {*FIELDS, "beta1"}]:
             raise ArgumentError(f"the space draws stage/{unknown[0]}; a stage has {', '.join(sorted(FIELDS))}, and beta1.")
         train.with_overrides(model, stages).stages_from(base)
     if asked.early_stop and len(chosen.stages) > 1:

@@ -94,8 +94,6 @@ def overrides(setting: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     for name, value in setting.items():
         group, _, key = name.partition("/")
         by_group[group][key] = value
-    if "beta1" in by_group["stage"]:
-        by_group["stage"]["betas"] = (by_group["stage"].pop("beta1"), 0.999)
     return by_group["model"], by_group["stage"]
 
 
