@@ -12,6 +12,7 @@ import vaefast
 from vaefast.api.gan import AUTHORS
 from vaefast.errors import ArgumentError, CheckpointError, RunFolderError
 from vaefast.nets import BatchNorm, BEGANDiscriminator
+from vaefast.training import StageSettings
 
 X = torch.randint(0, 256, (64, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 FAST = {"steps": 6, "batch_size": 16, "device": "cpu", "progress": False, "log_every": 2}
@@ -40,6 +41,16 @@ def test_each_loss_brings_its_authors_settings(loss, lr, beta1, disc_iters, norm
     assert isinstance(model.first.discriminator, BEGANDiscriminator) == (loss == "began")
     assert float(model.first.lambda_) == 10 and (model.first.began_lambda, model.first.began_gamma) == (1e-3, 0.75)
     assert set(AUTHORS) >= {loss}
+
+
+@pytest.mark.parametrize("options", [{"loss": "wgan"}, {"loss": "ns", "weight_clip": 0.02}])
+def test_the_clip_is_the_models_whatever_the_settings(options):
+    model = make(**options)
+    given = StageSettings(steps=2, batch_size=16, lr=1e-2, schedule="constant")
+    model.fit(X, settings=given, device="cpu", progress=False)
+    clip = options.get("weight_clip", 0.01)
+    assert max(float(p.detach().abs().max()) for p in model.first.discriminator.parameters()) <= clip * (1 + 1e-6)
+    assert max(float(p.detach().abs().max()) for p in model.first.generator.parameters()) > clip
 
 
 @pytest.mark.parametrize("loss", ["ns", "wgan-gp", "began"])

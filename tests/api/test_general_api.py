@@ -16,9 +16,10 @@ def images(n: int = 64, channels: int = 1) -> torch.Tensor:
     return torch.randint(0, 256, (n, channels, 8, 8), dtype=torch.uint8)
 
 
-def fitted(**options):
+def fitted(validation=None, **options):
     model = vaefast.GeneralVAE(options.pop("shape", SHAPE), 3, **options)
-    model.fit(images(channels=model.image_shape[0]), steps=2, batch_size=16, device="cpu", progress=False)
+    model.fit(images(channels=model.image_shape[0]), steps=2, batch_size=16, device="cpu", progress=False,
+              validation=validation)
     return model
 
 
@@ -67,6 +68,14 @@ def test_a_pixelcnn_draws_images_pixel_by_pixel(tmp_path):
 
 def test_total_correlation_knows_the_size_of_the_data():
     assert fitted(regularizer="tc").first.regularizer.dataset_size == 64
+
+
+def test_total_correlation_of_held_out_data_has_the_training_sets_size():
+    x = torch.rand(64, *SHAPE)
+    model = fitted(regularizer="tc", validation=0.25)
+    assert model.first.regularizer.dataset_size == 48
+    model.score(x[:8])
+    assert model.first.regularizer.dataset_size == 48
 
 
 def test_an_adversary_has_its_own_settings():

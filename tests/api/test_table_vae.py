@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import vaefast
+from vaefast.api.reading import Reading
 from vaefast.data import Schema
 from vaefast.errors import ArgumentError, CheckpointError, DataError, RunFolderError
 from vaefast.models import Mixture
@@ -197,9 +198,19 @@ def test_what_was_inferred_is_told_in_a_line(capsys):
 def test_the_length_follows_the_rows():
     for rows, wish in ((20, (20, 1_000, None)), (1_000, (128, None, 300)), (200_000, (128, 20_000, None))):
         model = vaefast.TableVAE.of(np.zeros((2, 1)) + [[0.5], [1.5]], **SMALL)
-        model._accept(np.linspace(0, 1, rows)[:, None])
+        for other in (10, rows, 3_000, rows):  # each training by itself
+            data, _ = model._accept(np.linspace(0, 1, other)[:, None])
+            model._hold_out(data, None, Reading())
         (stage,) = model.defaults
         assert (stage.batch_size, stage.steps, stage.epochs) == wish
+
+
+def test_the_length_follows_the_rows_that_are_trained_on():
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    for held_out in (x[:20], 1 / 3):
+        model = vaefast.TableVAE(**SMALL)
+        model.fit(x if isinstance(held_out, float) else x[20:], validation=held_out, epochs=1, progress=False)
+        assert model.defaults[0].batch_size == 40
 
 
 UNSEEN = {**frame(8, 0), "city": ["Oslo"] * 7 + ["Tokyo"]}

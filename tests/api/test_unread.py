@@ -36,6 +36,11 @@ LINEAR = {"encoder": nn.Sequential(nn.Flatten(), nn.Linear(64, 4)),
     ("WAE", {"adversary_depth": 2}, "adversary_depth is 2"),
     ("WAE", {"penalty": "gan", "kernel": "rbf"}, "kernel is 'rbf', which penalty='gan' has not"),
     ("WAE", {"prior_trick": False}, "prior_trick is False, which penalty='mmd' has not"),
+    ("GAMIXVAE", {"nets": "resnet", "adversary": None, "width": 9}, "width is 9, and there are neither gamix networks nor a"),
+    ("VAE", {**LINEAR, "nets": "bogus"}, "nets is 'bogus', beside an encoder and a decoder of your own; leave it out"),
+    ("VAE", {"likelihood": "squared", "gamma": 0.5}, "gamma is 0.5, which likelihood='squared' has not"),
+    ("SequentialVAE", {"reveal": 0.5}, "reveal is 0.5, which inference='infusion' alone has"),
+    ("BigGAN", {"embedding_dim": 7}, "embedding_dim is 7, and there are no classes; give classes, or leave it out"),
     ("GAN", {"lambda_": 3.0}, "lambda_ is 3.0, the weight of a gradient penalty, and loss='ns' has none by itself; choose a"),
     ("GAN", {"loss": "wgan-gp", "penalty": "none", "lambda_": 3.0}, "lambda_ is 3.0"),
     ("GAN", {"began_clip": True}, "began_clip is True, which loss='ns' has not"),
@@ -43,7 +48,8 @@ LINEAR = {"encoder": nn.Sequential(nn.Flatten(), nn.Linear(64, 4)),
     ("TableVAE", {"second": None, "second_width": 5}, "second_width is 5, which is of a second stage, and second is None")])
 def test_what_nothing_reads_is_refused(kind, options, says):
     shape = {"SecondStage": {"latent_dim": 2}, "TableVAE": {}, "BigGANVAE": {"image_shape": (1, 32, 32), "ch": 2}}
-    small = {"GAMIXVAE": {**IMAGE, "width": 4}, "GAN": {"image_shape": (1, 8, 8)}}
+    small = {"GAMIXVAE": {**IMAGE, "width": 4}, "GAN": {"image_shape": (1, 8, 8)},
+             "BigGAN": {"image_shape": (1, 32, 32), "ch": 2}, "SequentialVAE": {"image_shape": (1, 16, 16), "width": 0.05}}
     with pytest.raises(ArgumentError, match=says):
         getattr(vaefast, kind)(**{**{**shape, **small}.get(kind, IMAGE), **options})
 
@@ -51,12 +57,14 @@ def test_what_nothing_reads_is_refused(kind, options, says):
 @pytest.mark.parametrize(("kind", "options"), [
     ("GAMIXVAE", {"width": 4, "adversarial_weight": 0}), ("GAMIXVAE", {"width": 4, "second_stage": True, "second": "flow"}),
     ("GAMIXVAE", {"width": 4, "norm": "group"}), ("VAE", {"gamma": "optimal", "gamma_init": 0.1}),
-    ("VAE", {"likelihood": "squared", "gamma": 0.5}), ("GeneralVAE", {"family": "laplace", "gamma": 0.5}),
+    ("GAMIXVAE", {"nets": "residual", "width": 4}), ("GeneralVAE", {"family": "laplace", "gamma": 0.5}),
+    ("BigGAN", {"image_shape": (1, 32, 32), "ch": 2, "classes": 2, "embedding_dim": 7}),
     ("GeneralVAE", {"regularizer": "adversarial", "adversary_width": 8}), ("WAE", {"penalty": "gan", "prior_trick": False}),
     ("WAE", {"kernel": "rbf"}), ("GAN", {"loss": "dragan", "lambda_": 3.0}), ("GAN", {"penalty": "r1", "lambda_": 3.0}),
     ("GAN", {"loss": "began", "began_gamma": 0.5})])
 def test_what_is_read_is_taken(kind, options):
-    assert getattr(vaefast, kind)(**{**IMAGE, **options}).config().items() >= options.items()
+    config = getattr(vaefast, kind)(**{**IMAGE, **options}).config()
+    assert config.items() >= {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}.items()
 
 
 def test_a_learning_rate_of_gamma_needs_one_that_is_learned():

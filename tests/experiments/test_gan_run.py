@@ -145,5 +145,10 @@ def test_a_short_run_of_began_has_another_balance_and_a_slower_discriminator():
     generator, discriminator = (settings.of(player) for player in ("generator", "discriminator"))
     assert (generator.lr, discriminator.lr) == (1e-3, 5e-5)
     assert (generator.betas, generator.schedule) == (discriminator.betas, discriminator.schedule) == ((0.5, 0.999), "cosine")
+    model = build("gan", preset("gan", "quick"), (1, 28, 28), {"loss": "began", "weight_clip": 0.1})
+    clipped, = preset("gan", "quick").stages_of(model)
+    assert (d := clipped.of("discriminator")).weight_clip == 0.1
+    assert (d.lr, d.betas, d.schedule) == (discriminator.lr, discriminator.betas, discriminator.schedule)
+    assert clipped.of("generator") == generator
     given = build("gan", preset("gan", "quick"), (1, 28, 28), {"loss": "began", "disc_iters": 5})
     assert (given.config()["disc_iters"], given.config()["batch_norm"]) == (5, True)

@@ -12,6 +12,7 @@ import torch
 from vaefast import api, data
 from vaefast.cli import main
 from vaefast.experiments.presets import PRESETS, preset
+from vaefast.experiments.run import build
 
 FAST = ["--data", "npz", "--steps", "6", "--batch-size", "32", "--latent-dim", "4", "--device", "cpu", "--log-every", "3"]
 KINDS = {"two-stage": ["--second", "vae"], "vae": ["--likelihood", "bernoulli"],
@@ -219,6 +220,22 @@ def test_a_second_stage_of_another_kind_has_settings_of_its_own(kind, stages):
 
 CONDITIONED = {"vae": ["vae", "--validation", "0.2", "--mi-every", "0.3"],
                "two-stage": ["two-stage", "--second", "mixture", "--conditioned", "both"]}
+
+
+@pytest.mark.parametrize("name", ["quick", "paper"])
+@pytest.mark.parametrize(("kind", "named", "overrides"), [
+    ("wae-mmd", "wae-gan", {"penalty": "gan"}), ("wae-gan", "wae-mmd", {"penalty": "mmd"}),
+    ("general-vae", "wae-gan", {"regularizer": "adversarial"})])
+def test_an_adversary_by_a_flag_is_trained_as_the_kind_that_has_it(name, kind, named, overrides):
+    flagged = build(kind, preset(kind, name), (1, 8, 8), {**overrides, "latent_dim": 2})
+    asked = preset(kind, name).stages_of(flagged)
+    assert asked == preset(named, name).stages_of(build(named, preset(named, name), (1, 8, 8), {"latent_dim": 2}))
+    assert asked[0].players.keys() == flagged.defaults[0].players.keys()
+
+
+def test_a_gamix_model_with_a_flag_for_a_second_stage_has_settings_for_it():
+    model = build("gamix", preset("gamix", "quick"), (1, 8, 8), {"second_stage": True, "latent_dim": 2})
+    assert preset("gamix", "quick").stages_of(model)[1:] == model.defaults[1:]
 
 
 @pytest.mark.parametrize("name", CONDITIONED)

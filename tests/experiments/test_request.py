@@ -6,6 +6,7 @@ import json
 import math
 import re
 
+import numpy as np
 import pytest
 
 from vaefast.cli import main
@@ -27,13 +28,50 @@ def test_a_request_survives_json():
     assert again.stages_from(base)[0].ramps == {"beta": Ramp(0.0, 1.0, 5)} and again.stages_from(base)[0].steps == 3
 
 
-def test_files_hold_settings_that_nothing_reads():
+def test_files_hold_settings_that_nothing_reads(tmp_path):
     """A run's config.json has all of a stage's settings; the same by hand are refused."""
-    file = {**StageSettings(steps=1).as_dict(), "optimizer": "sgd", "eps": 1e-7, "schedule": "cosine", "halve_every": 2.0}
-    (settings,) = Request("vae", "digits", "out", stages=[file]).stages_from((StageSettings(epochs=1),))
+    stage = {**StageSettings(steps=1).as_dict(), "optimizer": "sgd", "eps": 1e-7, "schedule": "cosine", "halve_every": 2.0}
+    (tmp_path / "config.json").write_text(json.dumps({"format": 1, "kind": "vae", "stages": [stage]}))
+    stages, base = read_config(str(tmp_path))["stages"], (StageSettings(epochs=1),)
+    (settings,) = Request("vae", "digits", "out", stages=stages).stages_from(base)
     assert (settings.optimizer, settings.schedule) == ("sgd", "cosine")
+    (tmp_path / "config.json").write_text(json.dumps({"stages": {"schedule": "cosine", "halve_every": 2.0}}))
     with pytest.raises(ArgumentError, match="halve_every is 2.0, which schedule='cosine' has not"):
-        Request("vae", "digits", "out", stage_overrides=[file]).stages_from((StageSettings(epochs=1),))
+        Request("vae", "digits", "out", stages=read_config(str(tmp_path))["stages"]).stages_from(base)
+
+
+def test_a_dry_run_is_of_what_is_trained(tmp_path, capsys):
+    words = ["train", "vae", *FAST, "--epochs", "2", "--latent-dim", "2", "--nets", "infogan", "--dry-run",
+             "--out", str(tmp_path / "o")]
+    assert main([*words, "--validation", "0.5", "--trials", "4"]) == 0
+    said = capsys.readouterr().out
+    assert "on 721 images" in said and "90 steps of 16 (2 epochs)" in said and "4 trials, one after the other" in said
+    np.save(tmp_path / "v.npy", np.random.default_rng(0).random((40, 6)))
+    vectors = ["train", "vae", "--data", str(tmp_path / "v.npy"), "--steps", "3", "--batch-size", "16", "--device", "cpu",
+               "--out", str(tmp_path / "o")]
+    for flags in (["--augment", "flip"], ["--score-every", "1"]):
+        assert main([*vectors, *flags]) == main([*vectors, *flags, "--dry-run"]) == 2
+    capsys.readouterr()
+    assert main([*words[:-3], "--out", str(tmp_path / "o"), "--at-once", "2"]) == 2
+    assert "--at-once is 2, which is of trials; give --trials" in capsys.readouterr().err
+    assert main(["train", "gan", *FAST, "--steps", "2", "--mi-every", "1", "--out", str(tmp_path / "o")]) == 2
+    assert "--mi-every is 1.0; it is of codes with a density" in capsys.readouterr().err
+
+
+def test_a_file_by_hand_drops_nothing(tmp_path):
+    file = tmp_path / "own.json"
+
+    def read(**entries):
+        file.write_text(json.dumps(entries))
+        return read_config(str(file))
+
+    assert read(kind="vae", keep_best=True)["keep_best"] is True
+    assert read(kind="vae", networks={"from": "mine:make"})["model_overrides"] == {"networks": "mine:make"}
+    with pytest.raises(ArgumentError, match="networks of its own; leave one of the two out"):
+        read(kind="vae", networks={"from": "mine:make"}, model={"nets": "residual"})
+    for name in ("device", "workers", "value_range"):
+        with pytest.raises(ArgumentError, match=f"has '{name}'"):
+            read(kind="vae", **{name: "cpu"})
 
 
 def test_what_concerns_images_is_of_the_first_stage_and_ramps_join_the_presets():

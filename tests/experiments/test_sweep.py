@@ -218,6 +218,18 @@ def test_a_sweep_goes_on_and_grows(tmp_path, space, done_at_once, capsys):
     assert len(done_at_once) == len(set(done_at_once)) == 9
     assert main([*words, "--settings", "4", "--seeds", "5", "--steps", "7"]) == 2
     assert "steps was None, now [7]" in capsys.readouterr().err
+    for other, said in ((["--condition", "labels"], "condition was None"), (["--augment", "flip"], "augment was None")):
+        assert main([*words, "--settings", "4", *other]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_loss_is_of_the_sweep(tmp_path, space, done_at_once, capsys):
+    space.write_text(json.dumps({"stage/lr": {"log_uniform": [1e-4, 1e-3]}}))
+    words = ["sweep", "gan", "--data", "digits", "--space", str(space), "--metric", "classifier", "--settings", "2", "--seeds",
+             "0", "--out", str(tmp_path / "s")]
+    assert main([*words, "--loss", "ns"]) == 0
+    assert main([*words, "--loss", "wgan"]) == 2
+    assert "fixed was {'model/loss': 'ns'}, now {'model/loss': 'wgan'}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["quick", "paper"])

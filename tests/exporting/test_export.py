@@ -256,6 +256,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(tmp_path, monkeypatch):
                (model, {"to": []}, "to is"), (model, {"what": "critic", "to": "torch-export"}, "what is 'critic'"),
                (model, {"to": "safetensors", "what": "decoder"}, "hold the whole model"),
                (model, {"to": "torch-export", "steps": 3}, "for a second stage that is a flow"),
+               (model, {"to": "safetensors", "steps": 3}, "steps is 3, which is of graphs"),
                (plain(second="flow"), {"to": "torch-export", "steps": 0}, "steps is 0"),
                (vaefast.GAN(SHAPE, latent_dim=4), {"to": "torch-export", "what": "encoder"}, "has decoder, sampler"),
                (vaefast.TableVAE(), {"to": "torch-export"}, "tables"),

@@ -196,7 +196,7 @@ def test_batches_of_a_loader_in_any_form(form):
     torch.testing.assert_close(found.sort(0).values[0], unit)
 
 
-def test_a_loaders_own_batches_and_samplers_are_used(tmp_path):
+def test_a_loaders_own_batches_and_samplers_are_used(tmp_path, capsys):
     asked = []
 
     class Sampler(torch.utils.data.Sampler):
@@ -218,6 +218,9 @@ def test_a_loaders_own_batches_and_samplers_are_used(tmp_path):
                              ({"settings": vaefast.training.StageSettings(steps=1, batch_size=5)}, "batch_size is 5")):
         with pytest.raises(ArgumentError, match=message):
             vae().fit(data, **({} if "settings" in options else {"steps": 2}), device="cpu", progress=False, **options)
+    capsys.readouterr()
+    vae().fit(data, settings=vaefast.training.StageSettings(steps=1), device="cpu")  # of 64, which it may not have been asked for
+    assert "batches of 6, as the DataLoader makes them, instead of the settings' 64" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("make", [Streamed, lambda d: Torch([d[i] for i in range(len(d))])])

@@ -39,6 +39,11 @@ def recorded(init: Callable[..., None]) -> Callable[..., None]:
     return recording
 
 
+def defaults_of(model: type) -> dict[str, Any]:
+    """A model's arguments that have a default, with it."""
+    return {p.name: p.default for p in inspect.signature(model).parameters.values() if p.default is not p.empty}
+
+
 def _plain(value: Any) -> Any:
     """As JSON has it, but for tuples; an empty mapping says as little as None."""
     if isinstance(value, nn.Module) or callable(value):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vaefast import __version__
-from vaefast.api.arguments import CUSTOM, recorded
+from vaefast.api.arguments import CUSTOM, defaults_of, recorded
 from vaefast.api.footprint import footprint
 from vaefast.api.own_networks import source_of
 from vaefast.api.reading import Reading, with_batches_of
@@ -229,7 +228,10 @@ class Model(Draws, nn.Module):
         if isinstance(data, ImageStream):
             usual = StageSettings(steps=1).batch_size  # what settings have where nobody names one
             named = batch_size is not None or (settings is not None and stages[0].batch_size != usual)
-            stages = with_batches_of(data, stages, named)
+            given, stages = stages, with_batches_of(data, stages, named)
+            if settings is not None and stages[0].batch_size != given[0].batch_size:
+                told = [*told, f"batches of {stages[0].batch_size}, as the {data.name} makes them, instead of the settings' "
+                        f"{given[0].batch_size}"]
         chosen = distributed.join(resolve_device(device))
         asked, precision = precision, resolve_precision(precision, chosen)
         refuse_float64(self, chosen)
@@ -388,9 +390,7 @@ class Model(Draws, nn.Module):
         if not resume:
             return RunFolder.create(out, config), []
         run = RunFolder.open(out)
-        arguments = inspect.signature(type(self)).parameters.values()
-        return run, run.require(config, {p.name: p.default for p in arguments if p.default is not p.empty},
-                                without_unread)
+        return run, run.require(config, defaults_of(type(self)), without_unread)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the model into folder `path`: model.json (settings, checksum) and model.safetensors.

@@ -83,7 +83,7 @@ class BigGAN(Adversarial):
         attention, spectral_norm, init, blocks: of both networks, as for `vaefast.nets.BigGANGenerator`.
         loss, penalty, lambda_: "ns" is the source's, "hinge" Brock et al.'s (see `vaefast.models.GAN`).
         order: "dgd", an iteration is D, G, and D again on the same images; or "dg".
-        disc_iters: iterations in which D alone has its turn, for each one in which G has, too.
+        disc_iters: iterations for each one in which G has its turn, too; D has its in all of them.
         orthogonal_weight: of the generator's orthogonal regularisation; Brock et al. have 1e-4.
 
     Raises:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -160,6 +162,16 @@ class GAN(Adversarial):
             disc_iters=authors.disc_iters if disc_iters is None else disc_iters, order=order, same_z=same_z, z=z,
             image_range=image_range, began_lambda=began_lambda, began_gamma=began_gamma, began_clip=began_clip))
         self.defaults = (settings_of(authors, clip),)
+        self._clip = clip
+
+    def _settings(self, settings: StageSettings | Sequence[StageSettings] | None,
+                  overrides: dict[str, Any]) -> list[StageSettings]:
+        (stage,) = super()._settings(settings, overrides)
+        discriminator = stage.of("discriminator")
+        if self._clip is None or discriminator.weight_clip is not None:
+            return [stage]
+        own = {f.name: getattr(discriminator, f.name) for f in fields(PlayerSettings)} | {"weight_clip": self._clip}
+        return [replace(stage, players={**stage.players, "discriminator": PlayerSettings(**own)})]
 
 
 def settings_of(authors: Authors, weight_clip: float | None) -> StageSettings:

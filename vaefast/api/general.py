@@ -108,13 +108,22 @@ class GeneralVAE(OneStage):
                                            alpha=alpha, lambda_=lambda_, kernel=kernel, adversary=adversary,
                                            standardiser=standardiser_for(shape, standardise)))
         self._settled = settled
+        self._trained_on: int | None = None
         if adversary is not None:
             self.defaults = tuple(map(against_adversary, self.defaults))
 
+    def _equip(self, data: Images, device: torch.device) -> None:
+        super()._equip(data, device)
+        self._trained_on = _count(data)
+
     def _parts(self, data: Images, device: torch.device) -> list[Part]:
-        if isinstance(self.first.regularizer, models.regularizers.TotalCorrelation):
-            self.first.regularizer.dataset_size = data.count if isinstance(data, ImageStream) else len(data)
+        if isinstance(self.first.regularizer, models.regularizers.TotalCorrelation):  # held-out data have the training set's N
+            self.first.regularizer.dataset_size = self._trained_on or _count(data)
         return super()._parts(data, device)
+
+
+def _count(data: Images) -> int | None:
+    return data.count if isinstance(data, ImageStream) else len(data)
 
 
 def _not_saved(mu: Tensor, scale: Tensor, z: Tensor) -> Any:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vaefast import models
 from vaefast.api.base import Model, Part
+from vaefast.api.reading import Reading
 from vaefast.api.second_stage import SecondKind, build_second, fit_mixture, second_defaults, second_sizes, source_of_codes
 from vaefast.data.columns import Kind
 from vaefast.data.table import Schema, Table
@@ -107,6 +108,7 @@ class TableVAE(Model, TwoStages):
             sizes = second_sizes(second, second_width, second_depth)
             self.second = build_second(latent_dim, *sizes, kind=second, gamma=second_gamma)
             self.defaults = (FIRST, *second_defaults(second, SECOND_VAE))
+        self._usual = self.defaults
         self._settled = {"second_width": sizes[0], "second_depth": sizes[1]}
         self._chosen: list[str | int] | None = None
         if isinstance(columns, Schema):
@@ -184,8 +186,12 @@ class TableVAE(Model, TwoStages):
         table = self._known().read(data)
         if len(table) < 2:
             raise DataError(f"the table has {len(table)} row; a model takes 2 or more to learn from.")
-        self.defaults = tuple(_fitting(s, len(table)) for s in self.defaults)
         return table, {"name": "table", "count": len(table), "columns": len(table.schema), "digest": table.digest}
+
+    def _hold_out(self, data: Table, validation: Any, reading: Reading) -> tuple[Any, tuple[Any, dict[str, Any]] | None]:
+        kept, held_out = super()._hold_out(data, validation, reading)
+        self.defaults = tuple(_fitting(s, len(kept)) for s in self._usual)  # of the rows that are trained on
+        return kept, held_out
 
     def _source(self, data: Table, device: torch.device) -> RowSource:
         return RowSource(self._known().scaled(data.values).float(), device)

@@ -40,12 +40,20 @@ def _none(key: str) -> Callable[[Arguments], bool]:
     return lambda given: given.get(key, "") is None
 
 
+def _has_own(given: Arguments) -> bool:
+    return given.get("encoder") is not None and given.get("nets") != "custom"
+
+
 def _no_adversary(given: Arguments) -> bool:
     return given.get("adversary", "") is None and given.get("adversarial_weight") != 0
 
 
 def _not_gamix(given: Arguments) -> bool:
     return given.get("nets", "gamix") != "gamix" or given.get("encoder") is not None
+
+
+def _no_patchgan(given: Arguments) -> bool:
+    return "adversary" in given and (given["adversary"] != "patchgan" or given.get("adversarial_weight") == 0)
 
 
 def _no_noise(given: Arguments) -> bool:
@@ -73,8 +81,13 @@ RULES = (
     Rule(("adversarial_weight",), _no_adversary, "and there is no adversary", "choose one"),
     Rule(("perceptual_weight",), _none("perceptual"), "and perceptual is None", "choose one"),
     Rule(("norm",), _not_gamix, "which the gamix networks alone have"),
+    Rule(("width",), lambda given: _not_gamix(given) and _no_patchgan(given),
+         "and there are neither gamix networks nor a PatchGAN"),
+    Rule(("nets",), _has_own, "beside an encoder and a decoder of your own"),
+    Rule(("reveal",), lambda given: given.get("inference", "infusion") != "infusion", "which inference='infusion' alone has"),
+    Rule(("embedding_dim",), _none("classes"), "and there are no classes", "give classes"),
     Rule(("flow_depth",), _none("flow"), "and flow is None", "choose one"),
-    Rule(GAMMA, lambda given: given.get("likelihood") == "bernoulli", "which likelihood={likelihood!r} has not"),
+    Rule(GAMMA, lambda given: given.get("likelihood") in ("bernoulli", "squared"), "which likelihood={likelihood!r} has not"),
     Rule(GAMMA, _no_noise, "which a Gaussian or Laplace family alone has", "choose family='gaussian' or 'laplace'"),
     Rule(("gamma_init",), lambda given: isinstance(given.get("gamma"), (int, float)),
          "which a gamma that is a number has not"),

@@ -26,6 +26,8 @@ BETAS = (0.5, 0.999)
 """Adam's, where there is an adversary: Tolstikhin et al.'s."""
 ADVERSARY_LR = 0.5
 """Of the adversary, relative to the autoencoder's: that of Tolstikhin et al.'s MNIST configuration."""
+ADVERSARY = "adversary"
+"""Its name among the players."""
 PRETRAIN_BATCH = 256
 PRETRAIN_IMAGES = 40 * PRETRAIN_BATCH
 """Most images of a stream that are held for it."""
@@ -35,7 +37,7 @@ def against_adversary(settings: StageSettings) -> StageSettings:
     """`settings` for a WAE-GAN's stage: Adam with beta1 of 0.5, and half the learning rate for the adversary."""
     adversary = PlayerSettings(lr=ADVERSARY_LR * settings.lr, schedule=settings.schedule, halve_every=settings.halve_every,
                                warmup_steps=settings.warmup_steps, betas=BETAS)
-    return replace(settings, betas=BETAS, players={"adversary": adversary})
+    return replace(settings, betas=BETAS, players={ADVERSARY: adversary})
 
 
 class WAE(OneStage):

@@ -32,7 +32,7 @@ def add(commands: Any, machine: argparse.ArgumentParser, words: Sequence[str]) -
                        "is none")
     train.add_argument("--dry-run", action="store_true", help="say what would be trained, and how long it would take, and stop")
     train.add_argument("--trials", type=int, metavar="N", help="train N times from derived seeds: RUN/trial-01, ..., trials.json")
-    train.add_argument("--at-once", type=int, default=1, metavar="N", help="trials that train at the same time (default: 1)")
+    train.add_argument("--at-once", type=int, metavar="N", help="trials that train at the same time (default: 1)")
     add_request(train, ["start_from"])
     add_trainer(train, ["compile", "channels_last", "deterministic", "sync"])
     watching = train.add_argument_group("to watch it")
@@ -56,18 +56,21 @@ def refuse(word: str, kind: str) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     from vaefast.cli.training import request_of
+    from vaefast.errors import ArgumentError
     from vaefast.experiments.dry_run import dry_run
     from vaefast.experiments.run import train
     from vaefast.experiments.trials import run_trials
     from vaefast.training.distributed import leave, world
 
     asked = request_of(args)
+    if args.at_once is not None and args.trials is None:
+        raise ArgumentError(f"at_once is {args.at_once}, which is of trials; give --trials, or leave it out.")
     try:
         if args.dry_run:
-            dry_run(asked)
+            dry_run(asked, trials=args.trials or 1)
         elif args.trials is not None:
-            run_trials(asked, args.trials, at_once=args.at_once)
-            print(f"done: {asked.out} holds {args.trials} trials; their mean and spread are in "
+            summary = run_trials(asked, args.trials, at_once=args.at_once or 1)
+            print(f"done: {asked.out} holds {summary['trials']} trials; their mean and spread are in "
                   f"{Path(asked.out) / 'trials.json'}")
         else:
             train(asked)

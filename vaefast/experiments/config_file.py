@@ -12,13 +12,13 @@ from vaefast.api.arguments import CUSTOM
 from vaefast.api.unread import without_unread
 from vaefast.errors import ArgumentError
 from vaefast.experiments.presets import PRESETS
-from vaefast.training.settings import FIELDS
+from vaefast.training.settings import FIELDS, StageSettings, unread
 
 _AS_THEY_ARE = ("data_name", "data_root", "data_options", "seed", "precision", "start_from", "augment")
 _TRAINER = ("compile", "channels_last", "deterministic", "sync")
-_READ = (*_AS_THEY_ARE, *_TRAINER, "kind", "model", "stages", "preset", "networks")
-_LEFT = ("format", "data", "command", "versions", "device", "processes", "keep_best", "materialize", "workers", "value_range")
-"""What a run notes of itself, of its machine, or of images that were given in Python."""
+_READ = (*_AS_THEY_ARE, *_TRAINER, "kind", "model", "stages", "preset", "networks", "keep_best", "data", "command", "versions")
+_OF_A_RUN = ("format", "device", "processes", "materialize", "workers", "value_range")
+"""What a run notes of itself, of its machine, or of images that were given in Python; nothing that a file by hand may say."""
 
 
 def read_config(path: str) -> dict[str, Any]:
@@ -34,12 +34,21 @@ def read_config(path: str) -> dict[str, Any]:
         raise ArgumentError(f"config is {path!r}; expected a run's config.json, or a part of one ({error}).") from None
     if not isinstance(config, Mapping):
         raise ArgumentError(f"config is {path!r}, which holds {type(config).__name__}; expected an object.")
-    _known(path, config, [*_READ, *_LEFT])
-    stages = config.get("stages")
-    for stage in [stages] if isinstance(stages, Mapping) else stages or []:
+    of_a_run = "format" in config  # and perhaps of an earlier version, with settings that nothing reads
+    _known(path, config, [*_READ, *(_OF_A_RUN if of_a_run else ())])
+    given = config.get("stages")
+    stages = [given] if isinstance(given, Mapping) else list(given or [])
+    for stage in stages:
         _known(f"stages of {path}", stage, sorted(FIELDS))
     arguments = {name: config[name] for name in _AS_THEY_ARE if config.get(name) is not None}
-    arguments |= {name: config[key] for key, name in (("preset", "preset_name"), ("stages", "stages")) if key in config}
+    if "preset" in config:
+        arguments["preset_name"] = config["preset"]
+    if stages:
+        left = [unread(StageSettings(steps=1), stage) if of_a_run else {} for stage in stages]
+        stages = [{name: value for name, value in stage.items() if name not in out} for stage, out in zip(stages, left)]
+        arguments["stages"] = stages[0] if isinstance(given, Mapping) else stages
+    if not of_a_run and "keep_best" in config:  # a run does not note by which score
+        arguments["keep_best"] = config["keep_best"]
     if CUSTOM in (config.get("augment") or ()):
         raise ArgumentError(f"{path} is of a run with an augment of its own, which is not in the file; leave it out, or train in "
                             "Python.")
@@ -66,15 +75,16 @@ def _known(where: str, entries: Mapping[str, Any], names: list[str]) -> None:
 def _model(path: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The model's arguments; its images' shape is that of the data."""
     model = config.get("model", {})
-    if "format" in config:  # a run's own, and perhaps an earlier version's
+    if "format" in config:
         model = without_unread(model)
     arguments = {name: value for name, value in model.items() if name not in ("image_shape", "data_shape")}
-    if arguments.get("nets") == CUSTOM:
-        source = config.get("networks", {})
+    source = config.get("networks") or {}
+    if arguments.get("nets") == CUSTOM or source:
         if "from" not in source:
             raise ArgumentError(f"{path} is of a model with networks of its own, and does not say what makes them; train it in "
                                 "Python, or leave nets out of the file and name what does as networks.")
-        del arguments["nets"]
+        if arguments.pop("nets", CUSTOM) != CUSTOM:
+            raise ArgumentError(f"{path} has nets {model['nets']!r} and networks of its own; leave one of the two out.")
         arguments |= {"networks": source["from"], "network_options": source.get("options") or None}
     if custom := [name for name, value in arguments.items() if value == CUSTOM]:
         raise ArgumentError(f"{path} is of a model with a {custom[0]} of its own, which is not in the file; leave it out, or "

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from vaefast.api.footprint import count_in_words, footprint
+from vaefast.api.reading import Reading
 from vaefast.data import ImageSet
 from vaefast.experiments.request import Request
 from vaefast.experiments.run import plan
@@ -33,8 +34,8 @@ class _Clock(Callback):
         self.ends.setdefault(trainer.stage.name, []).append(time.monotonic())
 
 
-def dry_run(asked: Request, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Say what `train` would do; nothing is written.
+def dry_run(asked: Request, say: Callable[[str], None] = print, *, trials: int = 1) -> dict[str, Any]:
+    """Say what `train` would do, or `run_trials`, of so many; nothing is written.
 
     Returns:
         steps and seconds of each stage, by its name, as estimated.
@@ -44,6 +45,8 @@ def dry_run(asked: Request, say: Callable[[str], None] = print) -> dict[str, Any
     """
     planned = plan(asked)
     model, images = planned.model, planned.images
+    if asked.validation is not None:
+        images, _ = model._hold_out(images, asked.validation, Reading(False, None, "auto", None, asked.seed))
     device = resolve_device(asked.device)
     things = "images" if model.draws_images else "examples"
     shape = images.image_shape if isinstance(images, ImageSet) else images.data_shape
@@ -55,7 +58,8 @@ def dry_run(asked: Request, say: Callable[[str], None] = print) -> dict[str, Any
              for stage, (_, module) in zip(planned.stages, parts)]
     clock = _Clock()
     history = model.fit(images, settings=brief, seed=asked.seed, device=asked.device, precision=asked.precision, progress=False,
-                        callbacks=[clock], start_from=asked.start_from, **{**asked.trainer, "log_every": 1})
+                        callbacks=[clock], start_from=asked.start_from, augment=asked.augment,
+                        **{**asked.trainer, "log_every": 1})
     estimates: dict[str, Any] = {}
     for stage, (name, module) in zip(planned.stages, parts):
         ends, steps = clock.ends[name], stage.total_steps(clock.per_epoch[name])
@@ -66,8 +70,9 @@ def dry_run(asked: Request, say: Callable[[str], None] = print) -> dict[str, Any
             f"{stage.lr:g} {stage.schedule}; about {_duration(seconds)}")
     if used := max((r["memory_mb"] for r in history.records if r.get("memory_mb")), default=0):
         say(f"memory in use in the first steps: {used:,.0f} MB")
-    total = _duration(sum(one["seconds"] for one in estimates.values()))
-    say(f"in all about {total}, without pictures and scores; nothing was kept")
+    seconds = sum(one["seconds"] for one in estimates.values())
+    say(f"in all about {_duration(seconds)}, without pictures and scores"
+        + (f"; {trials} trials, one after the other, {_duration(trials * seconds)}" if trials > 1 else "") + "; nothing was kept")
     return estimates
 
 

@@ -10,7 +10,7 @@ from vaefast.api.base import Model
 from vaefast.api.gamix import PAPER as GAMIX_PAPER
 from vaefast.api.gamix import SECOND as GAMIX_SECOND
 from vaefast.api.unread import giving_way
-from vaefast.api.wae import against_adversary
+from vaefast.api.wae import ADVERSARY, against_adversary
 from vaefast.errors import ArgumentError
 from vaefast.training.schedule import Ramp
 from vaefast.training.settings import PlayerSettings, StageSettings, override
@@ -58,10 +58,14 @@ class Preset:
         """The stages' settings for a model."""
         of_loss = self._of(model.config().get("loss"))
         second, count = model.config().get("second", "vae"), len(model.defaults)  # both stages trained together are one
-        if self.stages and second != self.model.get("second", "vae"):
-            return (self.stages[0], *([self.of_second[second]] if second in self.of_second else model.defaults[1:]))[:count]
         if self.stages:
-            return self.stages[:count]
+            first, *more = self.stages
+            if second != self.model.get("second", "vae"):
+                more = [self.of_second[second]] if second in self.of_second else []
+            judged = ADVERSARY in model.defaults[0].players
+            if judged != (ADVERSARY in first.players):  # the preset's model has another penalty
+                first = against_adversary(first) if judged else replace(first, betas=StageSettings.betas, players={})
+            return (first, *more, *model.defaults[1 + len(more):])[:count]
         return tuple(override(settings, {**self.settings, **of_loss.settings}) for settings in model.defaults)
 
 

@@ -11,7 +11,7 @@ from vaefast.errors import ArgumentError
 from vaefast.experiments.presets import Preset, preset
 from vaefast.training.augment import AugmentName
 from vaefast.training.device import Precision
-from vaefast.training.settings import StageSettings, override, unread
+from vaefast.training.settings import StageSettings, override
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,7 @@ class Request:
             if not isinstance(values, Mapping | None) and len(values) not in (least, count):
                 raise ArgumentError(f"{name} has {len(values)} values; {self.kind} has {count} stage{'s' * (count > 1)}: give "
                                     f"{least}{f' or {count}' * (count > least)}.")
-        files = [(s, _of_stage(i, self.stages or {})) for i, s in enumerate(base)]  # which hold all settings, read or not
-        settings = [override(s, {k: v for k, v in file.items() if k not in unread(s, file)}) for s, file in files]
+        settings = [override(s, _of_stage(i, self.stages or {})) for i, s in enumerate(base)]
         overrides = [_of_stage(i, self.stage_overrides) | self.budget(i) for i in range(count)]
         chosen = (override(s, {**one, "ramps": {**s.ramps, **one["ramps"]}} if "ramps" in one else one)
                   for s, one in zip(settings, overrides))

@@ -112,6 +112,12 @@ def plan(asked: Request) -> Plan:
         overrides.setdefault("classes", images.num_classes)
     torch.manual_seed(asked.seed)
     model = build(asked.kind, asked.preset, _shape(images), overrides)
+    if asked.score_every is not None and not isinstance(images, data.ImageSet):
+        raise ArgumentError(f"score_every is {asked.score_every!r}; it scores images, and these are examples of shape "
+                            f"{_shape(images)}: leave it out, and keep_best with it.")
+    if asked.mi_every is not None and not model.infers:
+        raise ArgumentError(f"mi_every is {asked.mi_every!r}; it is of codes with a density q(z|x), which {asked.kind} has not: "
+                            "leave it out.")
     return Plan(images, model, asked.stages_from(asked.preset.stages_of(model)))
 
 
@@ -127,9 +133,6 @@ def train(asked: Request, *, callbacks: Sequence[Callback] = (), progress: bool 
     planned = plan(asked)
     model, images, noise = planned.model, planned.images, sampling_seed(asked.seed)
     scored: dict[str, Any] = {}
-    if asked.score_every is not None and not isinstance(images, data.ImageSet):
-        raise ArgumentError(f"score_every is {asked.score_every!r}; it scores images, and these are examples of shape "
-                            f"{_shape(images)}: leave it out, and keep_best with it.")
     if asked.score_every is not None and isinstance(images, data.ImageSet):
         test = load_data(asked.data_name, asked.data_root, "test", **asked.data_options)
         curve = ScoreCurve(images, test, device=resolve_device(asked.device), seed=noise)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import statistics
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vaefast.api.arguments import defaults_of
+from vaefast.api.unread import without_unread
 from vaefast.errors import ArgumentError, RunFolderError
 from vaefast.experiments.processes import train_in_processes
 from vaefast.experiments.request import Request
-from vaefast.experiments.run import train
+from vaefast.experiments.run import plan, train
 from vaefast.training.distributed import world
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.storage import write_json
@@ -35,7 +38,7 @@ def run_trials(asked: Request, trials: int, *, at_once: int = 1) -> dict[str, An
 
     Raises:
         ArgumentError: trials or at_once below 1, or more than one at once in a distributed run.
-        RunFolderError: OUT holds something, and not `resume`.
+        RunFolderError: OUT holds something, and not `resume`; or ended trials of other settings.
         TrainingError: a trial's process failed; the others are kept.
     """
     for name, value in (("trials", trials), ("at_once", at_once)):
@@ -48,6 +51,8 @@ def run_trials(asked: Request, trials: int, *, at_once: int = 1) -> dict[str, An
     if not asked.resume and world().writes and folder.exists() and any(folder.iterdir()):
         raise RunFolderError(f"{folder} is not empty; go on with its trials (resume=True), or choose another out.")
     paths = [folder / f"trial-{trial:02d}" for trial in range(1, trials + 1)]
+    if asked.resume:
+        _require_same(asked, paths)
     todo = [replace(asked, out=str(path), seed=seed_of(asked.seed, trial),
                     resume=bool(asked.resume) and (path / "config.json").exists())
             for trial, path in enumerate(paths, start=1) if not (asked.resume and _has_ended(path, asked))]
@@ -55,13 +60,34 @@ def run_trials(asked: Request, trials: int, *, at_once: int = 1) -> dict[str, An
         try:
             train_in_processes(todo, at_once)
         finally:
-            summarise(folder, asked.seed)
+            summarise(folder, paths, asked.seed)
     else:
         for one in todo:
             train(one)
             if world().writes:
-                summarise(folder, asked.seed)
-    return summarise(folder, asked.seed)
+                summarise(folder, paths, asked.seed)
+    return summarise(folder, paths, asked.seed)
+
+
+def _require_same(asked: Request, paths: Sequence[Path]) -> None:
+    """Refuse ended trials that are of something else, with which the others would be averaged; those that go on are refused by
+    their training."""
+    ended = [(trial, path) for trial, path in enumerate(paths, start=1) if _has_ended(path, asked)]
+    if not ended:
+        return
+    planned = plan(asked)
+    entries = {"kind": planned.model.kind, "model": planned.model.config(), "stages": [s.as_dict() for s in planned.stages],
+               "preset": asked.preset_name, "data_name": asked.data_name, "data_options": dict(asked.data_options),
+               "start_from": asked.start_from, "augment": list(asked.augment) if asked.augment else None,
+               "keep_best": asked.keep_best}
+    for trial, path in ended:
+        run = RunFolder.open(path)
+        run.require_same({**entries, "seed": seed_of(asked.seed, trial)}, defaults_of(type(planned.model)),
+                         without_unread)
+        held_out = (run.config.get("data") or {}).get("validation", {}).get("share")
+        if held_out != asked.validation:
+            raise RunFolderError(f"{path} was started with other settings (validation was {held_out}, is now "
+                                 f"{asked.validation}); resume with the same, or choose another out.")
 
 
 def _has_ended(path: Path, asked: Request) -> bool:
@@ -72,14 +98,15 @@ def _has_ended(path: Path, asked: Request) -> bool:
                for name, value in asked.budget(i).items())
 
 
-def summarise(folder: Path, seed: int) -> dict[str, Any]:
-    """Mean and sample standard deviation over the ended trials of the last record's terms (and of scores, where evaluated).
+def summarise(folder: Path, paths: Sequence[Path], seed: int) -> dict[str, Any]:
+    """Mean and sample standard deviation over those trials that have ended of the last record's terms (and of scores, where
+    evaluated).
 
     Written to trials.json; the deviation of a single trial is null.
     """
     values: dict[str, list[float]] = {}
     seeds = {}
-    for path in sorted(folder.glob("trial-*"), key=lambda p: (len(p.name), p.name)):  # trial-100 after trial-99
+    for path in paths:
         if not (path / "model.json").is_file():
             continue
         run = RunFolder.open(path)

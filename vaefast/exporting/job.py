@@ -90,6 +90,8 @@ def export(model: Model | str | os.PathLike[str], out: str | os.PathLike[str], *
     graphs = [cast(GraphFormat, name) for name in formats if name != "safetensors"]
     if wanted is not None and not graphs:
         raise ArgumentError(f"what is {what!r}, which says what graphs are of; safetensors hold the whole model: leave it out.")
+    if steps is not None and not graphs:
+        raise ArgumentError(f"steps is {steps!r}, which is of graphs; safetensors hold the whole model: leave it out.")
     packages = {name: version for form in graphs for name, version in need_packages(form).items()}
     path = Path(out)
     _require_empty(path)

@@ -28,6 +28,10 @@ VOLATILE = ("command", "data_root", "versions", "device", "trainer", "workers")
 BUDGET = ("epochs", "steps")
 
 
+def _compared(config: dict[str, Any]) -> list[str]:
+    return [key for key in sorted(config) if key not in VOLATILE]
+
+
 def _longer(before: Any, now: Any) -> list[int]:
     """Numbers of the stages that have more epochs, or more steps, than before."""
     if not isinstance(before, list) or not isinstance(now, list) or len(before) != len(now):
@@ -105,26 +109,13 @@ class RunFolder:
         it knows nothing of had their `defaults`, and settings of a stage theirs. Of the model's arguments those count that
         `counted` leaves of both.
         """
-        config, defaults = json.loads(json.dumps([config, defaults or {}], default=str))  # as the file holds it: tuples are lists
-        mine = dict(self.config)
-        if isinstance(mine.get("model"), dict):
-            mine["model"] = {**{k: v for k, v in defaults.items() if k in config.get("model", {})}, **mine["model"]}
-            models = (mine["model"], config.get("model", {}))
-            left = [name for model in models for name in model.keys() - counted(model).keys()]
-            mine["model"], config["model"] = ({k: v for k, v in model.items() if k not in left} for model in models)
-        if isinstance(mine.get("stages"), list):
-            mine["stages"] = [completed(stage) for stage in mine["stages"]]
+        mine, config = self._comparable(config, defaults or {}, counted)
         longer, told = _longer(mine.get("stages"), config.get("stages")), []
         for stage in longer:
             budgets = [[{name: s["stages"][stage][name] for name in BUDGET}] for s in (mine, config)]
             told += [f"{line} (stage {stage + 1})" for line in _differences("stages", *budgets)]
             mine["stages"][stage] = {**mine["stages"][stage], **{name: config["stages"][stage][name] for name in BUDGET}}
-        compared = [key for key in sorted(mine) if key not in VOLATILE]
-        differing = [line for key in compared for line in _differences(key, mine[key], config.get(key))]
-        if differing:
-            more = f"; and {len(differing) - 5} more" if len(differing) > 5 else ""
-            raise RunFolderError(f"{self.path} was started with other settings ({'; '.join(differing[:5])}{more}); resume with "
-                                 "the same, or choose another out.")
+        self._refuse([line for key in _compared(mine) for line in _differences(key, mine[key], config.get(key))])
         at_work = self.checkpoints.stage_at_work()
         for stage in longer:
             if at_work == len(mine["stages"]):
@@ -138,6 +129,32 @@ class RunFolder:
             self.config = {**self.config, "stages": mine["stages"]}
             write_json(self.path / "config.json", self.config)
         return told
+
+    def require_same(self, entries: dict[str, Any], defaults: Mapping[str, Any],
+                     counted: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Raise `RunFolderError` as `require` does, where some `entries` of a config are other than this run's, budgets too."""
+        mine, entries = self._comparable(entries, defaults, counted)
+        self._refuse([line for key in _compared(mine) if key in entries for line in _differences(key, mine[key], entries[key])])
+
+    def _comparable(self, config: dict[str, Any], defaults: Mapping[str, Any],
+                    counted: Callable[[dict[str, Any]], dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """This run's config and another, without what is no difference."""
+        config, defaults = json.loads(json.dumps([config, defaults], default=str))  # as the file holds it: tuples are lists
+        mine = dict(self.config)
+        if isinstance(mine.get("model"), dict):
+            mine["model"] = {**{k: v for k, v in defaults.items() if k in config.get("model", {})}, **mine["model"]}
+            models = (mine["model"], config.get("model", {}))
+            left = [name for model in models for name in model.keys() - counted(model).keys()]
+            mine["model"], config["model"] = ({k: v for k, v in model.items() if k not in left} for model in models)
+        if isinstance(mine.get("stages"), list):
+            mine["stages"] = [completed(stage) for stage in mine["stages"]]
+        return mine, config
+
+    def _refuse(self, differing: list[str]) -> None:
+        if differing:
+            more = f"; and {len(differing) - 5} more" if len(differing) > 5 else ""
+            raise RunFolderError(f"{self.path} was started with other settings ({'; '.join(differing[:5])}{more}); resume with "
+                                 "the same, or choose another out.")
 
     def discard_unused(self) -> None:
         """Take the folder away again, or what `create` wrote into it, if nothing of a run is there but its settings."""

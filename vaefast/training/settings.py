@@ -199,7 +199,7 @@ def override(settings: StageSettings, changes: dict[str, Any]) -> StageSettings:
     """`settings` with the given fields in their places, for the players with settings of their own, too.
 
     A budget in steps replaces one in epochs, and the other way round. Learning rates of players keep their ratio to the
-    stage's. "beta1" is the first of `betas`; the second stays, of each player.
+    stage's. "beta1" is the first of `betas`; the second stays, of each player. Of "players" those that are not named stay.
 
     Raises:
         ArgumentError: a value that cannot work, or that the schedule or the optimizer has not.
@@ -216,11 +216,11 @@ def override(settings: StageSettings, changes: dict[str, Any]) -> StageSettings:
     def of_player(player: PlayerSettings) -> dict[str, Any]:
         return {} if first is None else {"betas": (first, player.betas[1])}
 
-    if "players" not in changes and settings.players:
+    if settings.players:
         of_players = {k: v for k, v in changes.items() if k in _PLAYER_FIELDS and k != "lr"}
         factor = changes["lr"] / settings.lr if "lr" in changes and _is_positive(changes["lr"]) else 1.0
-        changes["players"] = {name: replace(p, **of_players, **of_player(p), lr=p.lr * factor)
-                              for name, p in settings.players.items()}
+        others = {name: replace(p, **of_players, **of_player(p), lr=p.lr * factor) for name, p in settings.players.items()}
+        changes["players"] = {**others, **changes.get("players", {})}
     if ("epochs" in changes) != ("steps" in changes):
         changes.setdefault("epochs", None)
         changes.setdefault("steps", None)

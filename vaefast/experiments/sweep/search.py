@@ -97,7 +97,7 @@ def sweep(asked: Sweep) -> dict[str, Any]:
     _claim(out, {"kind": train.kind, "space": space.name, "data": train.data_name, "data_options": train.data_options,
                  "preset": train.preset_name, "epochs": train.epochs, "steps": train.steps, "stages": train.stage_overrides,
                  "precision": train.precision, "metric": metric, "samples": asked.samples, "early_stop": asked.early_stop,
-                 "seed": train.seed, **authors})
+                 "seed": train.seed, "condition": train.condition, "augment": train.augment, "fixed": space.fixed, **authors})
     cache = None if asked.address is None else str(out / "classifier")  # one for all machines
     _train_network(asked, metric, cache)
     if train.kind == "gan" and asked.space in SPACES:  # of the authors' settings, for as long as the preset says
@@ -183,7 +183,7 @@ def _claim(out: Path, config: dict[str, Any]) -> None:
     """The folder is this sweep's, or becomes it."""
     config, file = json.loads(json.dumps(config)), out / "sweep.json"
     if file.is_file():
-        was = read_json(file, "a sweep's settings")
+        was = {"fixed": config["fixed"], **read_json(file, "a sweep's settings")}  # which earlier versions did not note
         if differing := [key for key in config if was.get(key) != config[key]]:
             key = differing[0]
             raise RunFolderError(f"{out} holds a sweep with other settings ({key} was {was.get(key)!r}, now {config[key]!r}); "

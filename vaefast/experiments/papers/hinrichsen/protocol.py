@@ -114,7 +114,7 @@ BLOCK_ROWS = (_ROW["gan-normal"], _ROW["vae-normal"], *(
     for name, share, words in (("blocks", 1.0, ""), ("narrow", NARROW, ", about as many parameters"))))
 
 OWN_ROWS = (_ROW["vae-deep"], Row("vae-own", "Hinrichsen's other VAE", Training("vae-own", "vae", {
-    "nets": "hinrichsen", "latent_dim": OWN_LATENT, "gamma": 1.0, "likelihood": "squared", "beta": 0.1})))
+    "nets": "hinrichsen", "latent_dim": OWN_LATENT, "likelihood": "squared", "beta": 0.1})))
 
 
 def options(training: Training, preset: str, data: str) -> dict[str, Any]:
