@@ -70,6 +70,6 @@ def test_trials_go_on(trials, capsys):
     assert json.loads((trials / "trials.json").read_text())["trials"] == 2  # the third is shorter
     for other, said in ((["--lr", "0.5"], "lr was 0.002, is now 0.5"), (["--latent-dim", "3"], "latent-dim was 12, is now 3"),
                         (["--seed", "1"], "seed was 0, is now 1"), (["--validation", "0.1"], "validation was None"),
-                        (["--augment", "flip"], "augment was None")):
+                        (["--augment", "flip"], "augment was None"), (["--precision", "bf16"], "precision was 'fp32'")):
         assert main([*words, "2", "--resume", "--steps", "6,9", *other]) == 2
         assert said in capsys.readouterr().err

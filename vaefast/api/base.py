@@ -217,10 +217,8 @@ class Model(Draws, nn.Module):
         reading = Reading(materialize, workers, value_range, augment, seed)
         augmented = augmentation(augment)
         data, told = self._read(data, reading)
-        data, described = self._accept(self._with_labels(data, y, condition))
-        data, held_out = self._hold_out(data, validation, replace(reading, augment=None))
+        data, held_out, described = self._split(self._with_labels(data, y, condition), validation, reading)
         if held_out is not None:
-            described = {**described, "validation": held_out[1]} | ({} if isinstance(data, ImageStream) else {"count": len(data)})
             evaluate_every, best = 1.0 if evaluate_every is None else evaluate_every, best or LOSS
         overrides = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "schedule": schedule,
                      "gamma_lr_factor": gamma_lr_factor, "ema": ema}
@@ -330,6 +328,15 @@ class Model(Draws, nn.Module):
         if condition is None or isinstance(condition, str) and condition == "labels":
             return data
         return self._labelled(data, condition)
+
+    def _split(self, data: Any, validation: Any,
+               reading: Reading) -> tuple[Any, tuple[Any, dict[str, Any]] | None, dict[str, Any]]:
+        """What `_hold_out` says of data as they are given, and what config.json says of them."""
+        data, described = self._accept(data)
+        data, held_out = self._hold_out(data, validation, replace(reading, augment=None))
+        if held_out is not None:
+            described = {**described, "validation": held_out[1]} | ({} if isinstance(data, ImageStream) else {"count": len(data)})
+        return data, held_out, described
 
     def _hold_out(self, data: Any, validation: Any, reading: Reading) -> tuple[Any, tuple[Any, dict[str, Any]] | None]:
         """The data that are trained on, and what is held out with its description; both in the form of `_accept`."""

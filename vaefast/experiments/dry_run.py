@@ -45,8 +45,7 @@ def dry_run(asked: Request, say: Callable[[str], None] = print, *, trials: int =
     """
     planned = plan(asked)
     model, images = planned.model, planned.images
-    if asked.validation is not None:
-        images, _ = model._hold_out(images, asked.validation, Reading(False, None, "auto", None, asked.seed))
+    images, _, _ = model._split(images, asked.validation, Reading(seed=asked.seed))
     device = resolve_device(asked.device)
     things = "images" if model.draws_images else "examples"
     shape = images.image_shape if isinstance(images, ImageSet) else images.data_shape

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from vaefast.api.arguments import defaults_of
+from vaefast.api.reading import Reading
 from vaefast.api.unread import without_unread
 from vaefast.errors import ArgumentError, RunFolderError
 from vaefast.experiments.processes import train_in_processes
 from vaefast.experiments.request import Request
 from vaefast.experiments.run import plan, train
+from vaefast.training.device import resolve_device, resolve_precision
 from vaefast.training.distributed import world
 from vaefast.training.run_folder import RunFolder
 from vaefast.training.storage import write_json
@@ -76,18 +78,16 @@ def _require_same(asked: Request, paths: Sequence[Path]) -> None:
     if not ended:
         return
     planned = plan(asked)
-    entries = {"kind": planned.model.kind, "model": planned.model.config(), "stages": [s.as_dict() for s in planned.stages],
-               "preset": asked.preset_name, "data_name": asked.data_name, "data_options": dict(asked.data_options),
-               "start_from": asked.start_from, "augment": list(asked.augment) if asked.augment else None,
-               "keep_best": asked.keep_best}
+    model, stages = planned.model, [stage.as_dict() for stage in planned.stages]
+    _, _, described = model._split(planned.images, asked.validation, Reading(seed=asked.seed))
+    entries: dict[str, Any] = {
+        "kind": model.kind, "model": model.config(), "stages": stages, "data": described, "preset": asked.preset_name,
+        "start_from": asked.start_from, "augment": list(asked.augment) if asked.augment else None, "keep_best": asked.keep_best}
+    if asked.precision != "auto":
+        entries["precision"] = resolve_precision(asked.precision, resolve_device(asked.device))
     for trial, path in ended:
-        run = RunFolder.open(path)
-        run.require_same({**entries, "seed": seed_of(asked.seed, trial)}, defaults_of(type(planned.model)),
-                         without_unread)
-        held_out = (run.config.get("data") or {}).get("validation", {}).get("share")
-        if held_out != asked.validation:
-            raise RunFolderError(f"{path} was started with other settings (validation was {held_out}, is now "
-                                 f"{asked.validation}); resume with the same, or choose another out.")
+        entries["seed"] = seed_of(asked.seed, trial)
+        RunFolder.open(path).require_same(entries, defaults_of(type(model)), without_unread)
 
 
 def _has_ended(path: Path, asked: Request) -> bool:
