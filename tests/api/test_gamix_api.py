@@ -33,7 +33,7 @@ def test_trainable_parameters_at_256_pixels():
 
 
 @pytest.mark.parametrize("options", [{}, {"norm": "affine", "var": "mixture", "memory": 2, "checkpoint": True},
-                                     {"adversary": None, "nets": "infogan", "individual_weight": 20.0}])
+                                     {"adversary": None, "nets": "infogan", "individual_weight": 20.0, "width": 128}])
 def test_fit_sample_save_load(tmp_path, options):
     model = small(**options)
     model.fit(images(), steps=3, batch_size=8, out=tmp_path / "run", progress=False, precision="fp32")
