@@ -22,7 +22,7 @@ def recorded(init: Callable[..., None]) -> Callable[..., None]:
     width that depends on other arguments, is as it settled it. An argument that is given and that nothing reads is refused.
     """
     signature = inspect.signature(init)
-    defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
+    defaults = defaults_of(init)
 
     @wraps(init)
     def recording(self: Any, *args: Any, **options: Any) -> None:
@@ -39,8 +39,8 @@ def recorded(init: Callable[..., None]) -> Callable[..., None]:
     return recording
 
 
-def defaults_of(model: type) -> dict[str, Any]:
-    """A model's arguments that have a default, with it."""
+def defaults_of(model: Callable[..., Any]) -> dict[str, Any]:
+    """The arguments of a model, or of its `__init__`, that have a default, with it."""
     return {p.name: p.default for p in inspect.signature(model).parameters.values() if p.default is not p.empty}
 
 

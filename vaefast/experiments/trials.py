@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,12 @@ def run_trials(asked: Request, trials: int, *, at_once: int = 1) -> dict[str, An
     if not asked.resume and world().writes and folder.exists() and any(folder.iterdir()):
         raise RunFolderError(f"{folder} is not empty; go on with its trials (resume=True), or choose another out.")
     paths = [folder / f"trial-{trial:02d}" for trial in range(1, trials + 1)]
-    if asked.resume:
-        _require_same(asked, paths)
+    ended = {trial: path for trial, path in enumerate(paths, start=1) if asked.resume and _has_ended(path, asked)}
+    if ended:
+        _require_same(asked, ended)
     todo = [replace(asked, out=str(path), seed=seed_of(asked.seed, trial),
                     resume=bool(asked.resume) and (path / "config.json").exists())
-            for trial, path in enumerate(paths, start=1) if not (asked.resume and _has_ended(path, asked))]
+            for trial, path in enumerate(paths, start=1) if trial not in ended]
     if at_once > 1:
         try:
             train_in_processes(todo, at_once)
@@ -71,12 +72,9 @@ def run_trials(asked: Request, trials: int, *, at_once: int = 1) -> dict[str, An
     return summarise(folder, paths, asked.seed)
 
 
-def _require_same(asked: Request, paths: Sequence[Path]) -> None:
+def _require_same(asked: Request, ended: Mapping[int, Path]) -> None:
     """Refuse ended trials that are of something else, with which the others would be averaged; those that go on are refused by
     their training."""
-    ended = [(trial, path) for trial, path in enumerate(paths, start=1) if _has_ended(path, asked)]
-    if not ended:
-        return
     planned = plan(asked)
     model, stages = planned.model, [stage.as_dict() for stage in planned.stages]
     _, _, described = model._split(planned.images, asked.validation, Reading(seed=asked.seed))
@@ -85,7 +83,7 @@ def _require_same(asked: Request, paths: Sequence[Path]) -> None:
         "start_from": asked.start_from, "augment": list(asked.augment) if asked.augment else None, "keep_best": asked.keep_best}
     if asked.precision != "auto":
         entries["precision"] = resolve_precision(asked.precision, resolve_device(asked.device))
-    for trial, path in ended:
+    for trial, path in ended.items():
         entries["seed"] = seed_of(asked.seed, trial)
         RunFolder.open(path).require_same(entries, defaults_of(type(model)), without_unread)
 

@@ -213,15 +213,15 @@ def override(settings: StageSettings, changes: dict[str, Any]) -> StageSettings:
     if first is not None and "betas" in changes:
         raise ArgumentError(f"betas is {changes['betas']!r} and beta1, the first of them, is {first!r}; give one of the two.")
 
-    def of_player(player: PlayerSettings) -> dict[str, Any]:
+    def betas_of(player: PlayerSettings) -> dict[str, Any]:
         return {} if first is None else {"betas": (first, player.betas[1])}
 
     if settings.players:
         of_players = {k: v for k, v in changes.items() if k in _PLAYER_FIELDS and k != "lr"}
         factor = changes["lr"] / settings.lr if "lr" in changes and _is_positive(changes["lr"]) else 1.0
-        others = {name: replace(p, **of_players, **of_player(p), lr=p.lr * factor) for name, p in settings.players.items()}
+        others = {name: replace(p, **of_players, **betas_of(p), lr=p.lr * factor) for name, p in settings.players.items()}
         changes["players"] = {**others, **changes.get("players", {})}
     if ("epochs" in changes) != ("steps" in changes):
         changes.setdefault("epochs", None)
         changes.setdefault("steps", None)
-    return replace(settings, **changes, **of_player(settings))
+    return replace(settings, **changes, **betas_of(settings))
