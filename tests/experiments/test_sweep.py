@@ -187,6 +187,12 @@ def test_a_milestone_scores_a_model_as_the_evaluation_does(tmp_path, monkeypatch
 # --- the protocol, with jobs that are done at once ---------------------------------------------------------------
 
 
+def instead_of_ray(monkeypatch, run_jobs) -> None:
+    monkeypatch.setitem(sys.modules, "vaefast.experiments.sweep.ray_tune", SimpleNamespace(
+        run_jobs=run_jobs, Machines=lambda *given: given, MILESTONES=(1 / 9, 1 / 3)))
+    monkeypatch.setattr(search, "_train_network", lambda *given: None)
+
+
 @pytest.fixture
 def done_at_once(monkeypatch):
     """Jobs end at once with a score that falls with their latent_dim, and are counted."""
@@ -201,9 +207,7 @@ def done_at_once(monkeypatch):
                 changed("ended", path, "")
         return {}
 
-    monkeypatch.setitem(sys.modules, "vaefast.experiments.sweep.ray_tune", SimpleNamespace(
-        run_jobs=run_jobs, Machines=lambda *given: given, MILESTONES=(1 / 9, 1 / 3)))
-    monkeypatch.setattr(search, "_train_network", lambda *given: None)
+    instead_of_ray(monkeypatch, run_jobs)
     return seen
 
 
@@ -245,9 +249,7 @@ def test_gans_are_searched_around_their_authors_settings(tmp_path, monkeypatch, 
         return {}
 
     trained: list[tuple[vaefast.GAN, StageSettings]] = []
-    monkeypatch.setitem(sys.modules, "vaefast.experiments.sweep.ray_tune", SimpleNamespace(
-        run_jobs=run_jobs, Machines=lambda *given: given, MILESTONES=(1 / 9, 1 / 3)))
-    monkeypatch.setattr(search, "_train_network", lambda *given: None)
+    instead_of_ray(monkeypatch, run_jobs)
     asked = Request("gan", "digits", str(tmp_path / "s"), preset_name=name, data_options={"image_size": 28})
     sweep(Sweep(asked, loss=loss, metric="classifier", settings=2, seeds=0))
 

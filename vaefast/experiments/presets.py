@@ -49,14 +49,18 @@ class Preset:
         own = {name: value for name, value in giving_way(self.model, overrides).items()
                if overrides.get("second", kind) == kind or name != "second_width"}  # of which it is the size
         large = self.of_large if image_shape and (image_shape[0] > 1 or max(image_shape) > 32) else {}
-        return {**own, **large, **self._of(overrides.get("loss", self.model.get("loss"))).model, **overrides}
+        return {**own, **large, **self.with_loss(overrides.get("loss", self.model.get("loss"))).model, **overrides}
 
-    def _of(self, loss: str | None) -> OfLoss:
+    def with_loss(self, loss: str | None) -> OfLoss:
+        """What it has for one loss alone: nothing for most."""
         return OfLoss() if loss is None else self.of_loss.get(loss, OfLoss())
+
+    def settings_of(self, loss: str | None) -> dict[str, Any]:
+        """What it changes in the `defaults` of a model with that loss."""
+        return {**self.settings, **self.with_loss(loss).settings}
 
     def stages_of(self, model: Model) -> tuple[StageSettings, ...]:
         """The stages' settings for a model."""
-        of_loss = self._of(model.config().get("loss"))
         second, count = model.config().get("second", "vae"), len(model.defaults)  # both stages trained together are one
         if self.stages:
             first, *more = self.stages
@@ -66,7 +70,7 @@ class Preset:
             if judged != (ADVERSARY in first.players):  # the preset's model has another penalty
                 first = against_adversary(first) if judged else replace(first, betas=StageSettings.betas, players={})
             return (first, *more, *model.defaults[1 + len(more):])[:count]
-        return tuple(override(settings, {**self.settings, **of_loss.settings}) for settings in model.defaults)
+        return tuple(override(settings, self.settings_of(model.config().get("loss"))) for settings in model.defaults)
 
 
 # Dai & Wipf's model in minutes; the tables of the works have it

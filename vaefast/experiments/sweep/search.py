@@ -14,7 +14,6 @@ import torch
 from vaefast import api
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError, RunFolderError, TrainingError
-from vaefast.experiments.presets import OfLoss
 from vaefast.experiments.request import Request
 from vaefast.experiments.run import load_data
 from vaefast.experiments.scoring.evaluate import SAMPLES, own_network
@@ -91,9 +90,9 @@ def sweep(asked: Sweep) -> dict[str, Any]:
     space = _space(asked)
     settings = [space.setting(train.seed, i) for i in range(asked.settings)]
     _check(asked, settings)
-    out, of_loss = Path(train.out).resolve(), train.preset.of_loss.get(space.fixed.get("model/loss", ""), OfLoss())
+    out, preset, loss = Path(train.out).resolve(), train.preset, space.fixed.get("model/loss")
     # a folder of an earlier version has trainings with what the preset has for the loss
-    authors = {"authors": True} if of_loss.model and asked.space in SPACES else {}
+    authors = {"authors": True} if preset.with_loss(loss).model and asked.space in SPACES else {}
     _claim(out, {"kind": train.kind, "space": space.name, "data": train.data_name, "data_options": train.data_options,
                  "preset": train.preset_name, "epochs": train.epochs, "steps": train.steps, "stages": train.stage_overrides,
                  "precision": train.precision, "metric": metric, "samples": asked.samples, "early_stop": asked.early_stop,
@@ -101,7 +100,7 @@ def sweep(asked: Sweep) -> dict[str, Any]:
     cache = None if asked.address is None else str(out / "classifier")  # one for all machines
     _train_network(asked, metric, cache)
     if train.kind == "gan" and asked.space in SPACES:  # of the authors' settings, for as long as the preset says
-        length = None if train.epochs else ({**train.preset.settings, **of_loss.settings}["steps"],)
+        length = None if train.epochs else (preset.settings_of(loss)["steps"],)
         train = replace(train, preset_name="paper", steps=train.steps or length)
     train = replace(train, data_root=str(Path(train.data_root).resolve()) if train.data_root else None)
 
