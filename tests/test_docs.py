@@ -322,7 +322,7 @@ def test_the_biggans_are_the_measured_ones():
     folder, page = ROOT / "docs/results/hinrichsen-quick", (ROOT / "docs/results/hinrichsen.md").read_text()
     calls = json.loads((folder / "calls.json").read_text())
     assert (folder / "claims.md").read_text() in page
-    for budget, table in (("long", "cifar10/table.md"), ("quarter", "lfw/optimizers.md")):
+    for budget, table in (("long", "cifar10/table.md"), ("half", "lfw/table.md"), ("quarter", "lfw/optimizers.md")):
         assert all((folder.with_name(f"hinrichsen-{budget}") / name).read_text() in page for name in ("claims.md", table))
     spent = [json.loads(line)["seconds"] / 60
              for line in (folder.with_name("hinrichsen-quarter") / "calls.jsonl").read_text().splitlines()]
