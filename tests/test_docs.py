@@ -310,8 +310,9 @@ def test_gamix_is_the_measured_one():
     for part in ("baselines", "weights", "dimensions", "moments"):
         assert (folder / "lfw" / f"{part}.md").read_text() in page
     assert (folder.with_name("gamix-two") / "cifar10/norms.md").read_text() in page
-    longer = (folder.with_name("gamix-ten") / "lfw/ablation.md").read_text().splitlines()
-    assert all(line in page or line.endswith("| - | - |") for line in longer)
+    for longer in ("gamix-ten/lfw/ablation.md", "gamix-five/cifar10/norms.md"):  # rows that were not run are left out
+        lines = (folder.parent / longer).read_text().splitlines()
+        assert all(line in page or line.endswith("| - | - |") for line in lines)
     calls = [json.loads(line) for line in (folder / "calls.jsonl").read_text().splitlines()]
     for data, words in (("lfw", "minutes for LFW"), ("cifar10", "minutes for CIFAR-10")):
         assert f"{sum(call['seconds'] for call in calls if call['data'] == [data]) / 60:.0f} {words}" in " ".join(page.split())
