@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import keep, matrix
 from vaefast.experiments.papers.catalog import PAPERS
-from vaefast.experiments.papers.claims import APART, ONE_SEED
+from vaefast.experiments.papers.claims import APART, ONE_SEED, by_name
 from vaefast.experiments.papers.page import all_claims, folders, records, write_claims
 from vaefast.experiments.papers.tables import write_table
 from vaefast.experiments.scoring.tables import markdown_scores
@@ -325,6 +325,9 @@ def test_the_biggans_are_the_measured_ones():
     assert (folder / "claims.md").read_text() in page
     for budget, table in (("long", "cifar10/table.md"), ("half", "lfw/table.md"), ("quarter", "lfw/optimizers.md")):
         assert all((folder.with_name(f"hinrichsen-{budget}") / name).read_text() in page for name in ("claims.md", table))
+    seeds = by_name(json.loads((folder.with_name("hinrichsen-half") / "lfw/table.json").read_text()))
+    for row in ("gan-normal", "gan-deep"):
+        assert ", ".join(f"{value:.1f}" for value in seeds[row]["fd_exemplar"]["values"]) in page
     spent = [json.loads(line)["seconds"] / 60
              for line in (folder.with_name("hinrichsen-quarter") / "calls.jsonl").read_text().splitlines()]
     assert "{:.0f} minutes and {:.0f} more".format(*spent) in page
