@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from vaefast.errors import ArgumentError, RunFolderError
-from vaefast.experiments.papers.pictures import training_curves
+from vaefast.experiments.papers.pictures import save_beside_real, training_curves
 from vaefast.experiments.pictures import nearest
 from vaefast.experiments.pictures.curves import draw_curves
 from vaefast.experiments.pictures.grids import image_grid, reconstruction_grid, save_png, side_by_side
@@ -56,6 +56,19 @@ def test_a_long_title_is_not_cut_off():
     short, long = (side_by_side([picture], [title])[:-20] for title in ("a title", "|" * 40 + "a title longer than its picture"))
     assert short.shape == long.shape  # titles in a row have one height
     assert (long[:, -4:] == 255).all() and (long[:, -40:-4] < 255).any()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_real_images_stand_in_front_of_the_drawn(channels, tmp_path):
+    images = torch.randint(256, (7, channels, 20, 16), dtype=torch.uint8)
+    drawn = {name: np.full((*image_grid(images, 2, 3).shape[:2], 3), 9, np.uint8) for name in "ab"}
+    save_beside_real(tmp_path / "x.png", drawn, images, (2, 3), cols=2)
+    real = image_grid(images[[0, 1, 2, 3, 4, 6]], 2, 3)  # spread over all of them
+    high, wide = real.shape[:2]
+    picture = np.asarray(Image.open(tmp_path / "x.png"))
+    top = (picture.shape[0] - 24) // 2 - high  # the title's strip
+    assert picture.shape[1] == 2 * wide + 24
+    assert (picture[top : top + high, :wide] == real).all() and (picture[top : top + high, wide + 24 :] == 9).all()
 
 
 def test_bad_images_are_refused():

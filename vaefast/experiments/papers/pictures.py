@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaefast import data
 from vaefast.experiments.papers.cells import curve
 from vaefast.experiments.papers.plan import Row
 from vaefast.experiments.pictures import figures
@@ -19,15 +18,24 @@ from vaefast.experiments.scoring.codes import spread_over
 from vaefast.experiments.scoring.draws import to_uint8
 from vaefast.experiments.scoring.registry import OWN, RANKING, name_of
 
+CAPTION = "First samples of the first trial, not picked, beside real images"
+"""What `samples` draws, as a figure's caption."""
 
-def samples(out: Path, runs: Sequence[tuple[Row, Path]], train: data.ImageSet | None = None) -> None:
-    """OUT: the first samples of every row's run, of its stage; of `train` as many images in front of them. Nothing without
-    rows."""
+
+def samples(out: Path, runs: Sequence[tuple[Row, Path]], images: Tensor) -> None:
+    """OUT: the first samples of every row's run, of its stage, and as many of the training `images` in front of them. Nothing
+    without rows."""
     drawn = {row.title: read_png(path / f"samples_stage{row.stage}.png") for row, path in runs}
-    if train is not None and drawn:
-        drawn = {"real images": in_colour(image_grid(spread_over(train.images, GRID * GRID), GRID, GRID)), **drawn}
     if drawn:
-        save_png(out, side_by_side(list(drawn.values()), list(drawn)))
+        save_beside_real(out, drawn, images)
+
+
+def save_beside_real(out: Path, drawn: Mapping[str, Any], images: Tensor, grid: tuple[int, int] = (GRID, GRID),
+                     cols: int = 3) -> None:
+    """OUT: pictures by title, each a `grid` of rows and columns, and in front of them as many of the `images` [N, C, H, W]."""
+    rows, columns = grid
+    real = in_colour(image_grid(spread_over(images, rows * columns), rows, columns))
+    save_png(out, side_by_side([real, *drawn.values()], ["real images", *drawn], cols=cols))
 
 
 def training_curves(stem: Path, runs: Mapping[str, Path], against: str = "epoch") -> None:

@@ -102,7 +102,6 @@ class Part:
         columns: of its table; none where it has none.
         figures: of it, on the page.
         claims: what the paper says of its record.
-        real: whether samples stand beside real images.
         draw: draws its figures beside the samples, once its rows are trained.
         run: all that is done for it, in the place of training the rows and writing their table.
         once: whether `run` is of no data set.
@@ -116,7 +115,6 @@ class Part:
     columns: Columns = ()
     figures: Pictures = ()
     claims: Callable[[Record], Sequence[Claim]] = no_claims
-    real: bool = False
     draw: Callable[[Task], None] | None = None
     run: Callable[[Task, Sequence[str] | None], None] | None = None
     once: bool = False

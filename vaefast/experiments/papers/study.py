@@ -82,6 +82,6 @@ def _do(task: Task, models: Sequence[str] | None) -> None:
     for row in part.rows:
         task.train_rows([row], models)
         write_table(table(task), task.out, part.columns)
-    pictures.samples(task.out.with_name(f"{task.name}.png"), task.first_models(), task.train if part.real else None)
+    pictures.samples(task.out.with_name(f"{task.name}.png"), task.first_models(), task.train.images)
     if part.draw is not None:
         part.draw(task)

@@ -61,7 +61,7 @@ def _gans(task: Task) -> None:
 
 def _table(heading: str, name: str, rows: tuple[Row, ...]) -> Part:
     return Part(heading, rows, COLUMNS, draw=_gans, figures=(
-        (name, "First samples of the first trial, not picked"),
+        (name, pictures.CAPTION),
         (f"{name}_curves", "The GANs while they trained: distance of samples, and diversity of batches of them")))
 
 
@@ -97,10 +97,10 @@ PAPER = Paper(
         "table1": _table("Table 1, neutral networks", "table1", protocol.TABLE1),
         "table2": _table("Table 2, networks of the WAE paper", "table2", protocol.TABLE2),
         "kappa": Part("Numbers of latent dimensions", protocol.KAPPA, COLUMNS,
-                      figures=(("kappa", "First samples of the first trial, not picked"),),
+                      figures=(("kappa", pictures.CAPTION),),
                       suits=lambda task: False),  # ten trainings: by name alone
         "joint": Part("Both stages trained together, and one larger VAE", protocol.JOINT, COLUMNS,
-                      figures=(("joint", "First samples of the first trial, not picked"),),
+                      figures=(("joint", pictures.CAPTION),),
                       suits=lambda task: False),  # beside what "all" trains: by name alone
         "table3": _of_two_stage("Table 3, MMD² to N(0, I)", "table3", theory.table3),
         "fig1a": Part("Figure 1a, gamma while training", run=_figure1a, figures=(("fig1a", "Figure 1a, gamma while training"),)),

@@ -9,6 +9,7 @@ from pathlib import Path
 from vaefast.experiments.papers.cells import Task, metrics_of
 from vaefast.experiments.papers.gamix import claims, paths, pictures, protocol
 from vaefast.experiments.papers.gamix.protocol import PRESETS
+from vaefast.experiments.papers.pictures import CAPTION
 from vaefast.experiments.papers.plan import Columns, Paper, Part, Record, Row, Study, no_claims
 from vaefast.experiments.scoring.registry import columns
 from vaefast.training.storage import read_object
@@ -73,10 +74,10 @@ def _features(folder: Path, record: Record) -> list[str]:
 
 def _table(heading: str, name: str, rows: tuple[Row, ...], said: claims.Said = no_claims, shown: Columns = ABLATION) -> Part:
     return Part(heading, rows, shown, (
-        (name, "First samples of the first trial, not picked, beside real images"),
+        (name, CAPTION),
         (f"{name}_reconstructions", "Training images, each with its reconstruction to the right"),
         (f"{name}_codes", "Every latent dimension of the first trials, test images: its KL, and its posterior variance"),
-    ), said, real=True, draw=pictures.draw, more=_features if name == "baselines" else None)
+    ), said, draw=pictures.draw, more=_features if name == "baselines" else None)
 
 
 def _scoring(task: Task) -> dict[str, object]:

@@ -10,6 +10,7 @@ from vaefast.experiments.papers.cells import curve, metrics_of
 from vaefast.experiments.papers.hinrichsen import claims, pictures, protocol
 from vaefast.experiments.papers.hinrichsen.printed import DATA, TABLE
 from vaefast.experiments.papers.hinrichsen.protocol import FEW, PRESETS, SAMPLES
+from vaefast.experiments.papers.pictures import CAPTION
 from vaefast.experiments.papers.plan import Paper, Part, Row, Study
 from vaefast.experiments.papers.tables import printed
 from vaefast.experiments.scoring.registry import columns
@@ -24,7 +25,6 @@ COLUMNS = (
     ("minutes", "minutes of training"),
 )
 """Key of a row's value, and its heading. Those of the paper were not measured here."""
-_SAMPLES = "First samples of the first trial, not picked"
 
 
 def _notes(study: Study) -> Sequence[str]:
@@ -59,23 +59,23 @@ PAPER = Paper(
     title="Hinrichsen, Variational Autoencoders aren't Very Varied (As Generators)", notes=_notes, data=("cifar10", "lfw"),
     parts={
         "table": Part("The result table", protocol.MAIN, COLUMNS, (
-            ("table", f"{_SAMPLES}, beside real images"),
+            ("table", CAPTION),
             ("neighbours", "Samples (first column), each with the training images nearest in the features of FD-classifier or "
-             "FD-exemplar: whether a model has learned images by heart")), claims.of_table, real=True, draw=pictures.neighbours),
+             "FD-exemplar: whether a model has learned images by heart")), claims.of_table, draw=pictures.neighbours),
         "latents": Part("Latent dimensions of the VAE of BigGAN-deep's parts", protocol.LATENT_ROWS, COLUMNS,
-                        (("latents", _SAMPLES),), claims.of_latents, suits=lambda task: task.data == "lfw",  # as in the paper
+                        (("latents", CAPTION),), claims.of_latents, suits=lambda task: task.data == "lfw",  # as in the paper
                         data=("lfw",)),
         "rates": Part("Learning rates of BigGAN-deep", protocol.RATE_ROWS, COLUMNS, (
             ("rates_curves", "Distance to test images, and diversity of batches of samples, while training"),
-            ("rates", _SAMPLES)), claims.of_rates, draw=pictures.training_curves),
-        "activation": Part("ReLU and leaky ReLU", protocol.ACTIVATION_ROWS, COLUMNS, (("activation", _SAMPLES),),
+            ("rates", CAPTION)), claims.of_rates, draw=pictures.training_curves),
+        "activation": Part("ReLU and leaky ReLU", protocol.ACTIVATION_ROWS, COLUMNS, (("activation", CAPTION),),
                            claims.of_activation),
         "optimizers": Part("Adam, RMSprop and SGD", protocol.OPTIMIZER_ROWS, COLUMNS, (
             ("optimizers_curves", "The GANs' distance to test images, and diversity of batches of samples, while training"),
-            ("optimizers", _SAMPLES)), claims.of_optimizers, draw=pictures.training_curves),
-        "blocks": Part("More residual blocks of BigGAN", protocol.BLOCK_ROWS, COLUMNS, (("blocks", _SAMPLES),), claims.of_blocks),
+            ("optimizers", CAPTION)), claims.of_optimizers, draw=pictures.training_curves),
+        "blocks": Part("More residual blocks of BigGAN", protocol.BLOCK_ROWS, COLUMNS, (("blocks", CAPTION),), claims.of_blocks),
         "own": Part("Hinrichsen's other VAE, of his repository Variational-Autoencoder-VAE-", protocol.OWN_ROWS, COLUMNS,
-                    (("own", _SAMPLES),), suits=lambda task: task.data == "lfw"),  # its networks are for sides of 32 to 64
+                    (("own", CAPTION),), suits=lambda task: task.data == "lfw"),  # its networks are for sides of 32 to 64
         "interpolations": Part(run=pictures.interpolations),
     },
     loose=("Interpolations", (

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from vaefast.experiments.papers.cells import Task
+from vaefast.experiments.papers.pictures import save_beside_real
 from vaefast.experiments.papers.plan import Row
 from vaefast.experiments.papers.tables import spread, write_table
 from vaefast.experiments.pictures import figures
 from vaefast.experiments.pictures.grids import read_png, save_png, side_by_side
 from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.scoring.registry import entry
-from vaefast.experiments.scoring.steps import by_step, write_steps
+from vaefast.experiments.scoring.steps import ROWS, by_step, write_steps
 
 QUANTITIES = (("step_error", "squared error a pixel of reconstructions"), ("step_sharpness", "sharpness of samples"))
 
@@ -73,5 +74,8 @@ def _draw(task: Task, record: dict[str, Any]) -> None:
     figures.save_figure(figure, task.out)
     for kind in ("samples", "reconstructions"):
         drawn = {row.title: read_png(path / f"{kind}_steps.png") for row, path in done}
-        if drawn:
-            save_png(task.out.with_name(f"{task.name}_{kind}.png"), side_by_side(list(drawn.values()), list(drawn), cols=2))
+        out = task.out.with_name(f"{task.name}_{kind}.png")
+        if drawn and kind == "samples":
+            save_beside_real(out, drawn, task.train.images, (ROWS, len(series(record, done[0][0].name, "step_error"))), cols=2)
+        elif drawn:
+            save_png(out, side_by_side(list(drawn.values()), list(drawn), cols=2))

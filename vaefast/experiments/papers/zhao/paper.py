@@ -66,7 +66,8 @@ def _propositions(task: Task, models: Sequence[str] | None) -> None:
 def _steps(name: str, heading: str, rows: tuple[Row, ...], **more: Any) -> Part:
     return Part(heading, rows, chains.columns(rows), (
         (name, "Squared error of reconstructed test images, and sharpness of samples, after each step"),
-        (f"{name}_samples", "Samples of the first trial, not picked, one a row: the image after each step, from left to right"),
+        (f"{name}_samples", "Samples of the first trial, not picked, one a row: the image after each step, from left to right; "
+         "and real images"),
         (f"{name}_reconstructions", "Reconstructions of training images, one a row: after each step, and the image itself"),
     ), run=chains.run, suits=lambda task: not _grey(task), data=("lfw",), **more)
 
