@@ -128,9 +128,7 @@ def _share_of_row(row: Row, part: str, data: str, kept: Kept) -> str:
     """What a row of table 1 or 2 was trained for, of the published epochs or steps: of both stages, where it has two."""
     if row.training is None or row.training.kind == "gan":
         return _percent(_share_of_gan(data, kept))
-    if kept.preset == "paper":
-        return kept.share
-    if kept.times != 1:
+    if kept.preset == "paper" or kept.times != 1:
         return kept.share
     own = protocol.options(row.training, part, "paper", data).get("epochs")
     published = own or [stage.epochs for stage in TWO_STAGE["paper"].stages]
