@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from vaefast.errors import ArgumentError, RunFolderError
-from vaefast.experiments.papers.pictures import save_beside_real, training_curves
+from vaefast.experiments.papers.pictures import training_curves
 from vaefast.experiments.pictures import nearest
+from vaefast.experiments.pictures.beside_real import save_beside_real
 from vaefast.experiments.pictures.curves import draw_curves
 from vaefast.experiments.pictures.grids import image_grid, reconstruction_grid, save_png, side_by_side
 from vaefast.training import RunFolder

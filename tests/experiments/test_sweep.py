@@ -12,16 +12,20 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
 import vaefast
 from vaefast.api.gan import AUTHORS
 from vaefast.cli import main
 from vaefast.errors import ArgumentError, DivergenceError, RunFolderError, TrainingError
+from vaefast.experiments.pictures.grids import image_grid, save_png
 from vaefast.experiments.request import Request
 from vaefast.experiments.sweep import job as jobs
 from vaefast.experiments.sweep import search
 from vaefast.experiments.sweep.job import Milestones, ended, run_job, state_of, stop
+from vaefast.experiments.sweep.pictures import draw_samples
 from vaefast.experiments.sweep.search import Sweep, sweep
 from vaefast.experiments.sweep.space import LOSSES, Choice, LogUniform, Uniform, overrides, read_space, space_of
 from vaefast.experiments.sweep.table import best_row, setting_rows
@@ -134,6 +138,24 @@ def test_tables(tmp_path):
     assert json.loads((tmp_path / "settings.json").read_text())["rows"][0]["last_on_the_way"] == {"share": 0.3, "score": 9.0}
     best = best_row(paths, "setting-002", settings[2], "classifier")
     assert (best["mean"], best["std"], best["seeds"], best["diverged"]) == (2.0, pytest.approx(2**0.5), 2, 1)
+
+
+def test_samples_of_the_best_setting_stand_beside_the_first_ones(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    images = torch.randint(256, (150, 1, 28, 28), dtype=torch.uint8)
+    grid = image_grid(images, 10, 10)
+    rows = [{"name": f"setting-{i:03d}", "score": score} for i, score in ((2, 3.0), (1, 4.0), (0, 50.0), (3, None))]
+    for row, shade in zip(rows, (10, 20, 30, 40)):
+        (tmp_path / row["name"]).mkdir()
+        save_png(tmp_path / row["name"] / "samples_stage1.png", grid * 0 + 99)
+        save_png(tmp_path / row["name"] / "samples_stage2.png", grid * 0 + shade)
+    for drawn, shades in ((rows, (30, 10)), (rows[2:], (30,)), ([*rows[:2], {"name": "setting-000", "score": None}], (10,))):
+        draw_samples(tmp_path, drawn, "classifier", images)
+        picture = np.asarray(image.open(tmp_path / "samples.png").convert("L"))
+        wide = grid.shape[1]
+        assert picture.shape[1] == (len(shades) + 1) * (wide + 24) - 24
+        assert (picture[-grid.shape[0]:, :wide] == image_grid(images[torch.linspace(0, 149, 100).long()], 10, 10)[..., 0]).all()
+        assert tuple(picture[-9, (i + 1) * (wide + 24) + 9] for i in range(len(shades))) == shades
 
 
 def test_a_training_that_diverges_has_ended(tmp_path, monkeypatch):
@@ -250,7 +272,7 @@ def test_gans_are_searched_around_their_authors_settings(tmp_path, monkeypatch, 
 
     trained: list[tuple[vaefast.GAN, StageSettings]] = []
     instead_of_ray(monkeypatch, run_jobs)
-    asked = Request("gan", "digits", str(tmp_path / "s"), preset_name=name, data_options={"image_size": 28})
+    asked = Request("gan", "digits", str(tmp_path / "s"), preset_name=name, data_options={"pad": 28})
     sweep(Sweep(asked, loss=loss, metric="classifier", settings=2, seeds=0))
 
     steps = 15_625 if name == "paper" else 3_750 if loss in ("mm", "ns", "began") else 7_500
@@ -355,7 +377,8 @@ def test_workers_and_drivers_may_die(tmp_path, space):
         assert state_of(path) == "done"
         steps = [json.loads(line)["step"] for line in (path / "metrics.jsonl").read_text().splitlines()]
         assert steps == list(range(10, 81, 10))  # each once
-    assert not (out / ".ray").exists() and len(json.loads((out / "settings.json").read_text())["rows"]) == 3
+    assert not (out / ".ray").exists() and (out / "samples.png").is_file()
+    assert len(json.loads((out / "settings.json").read_text())["rows"]) == 3
 
     from vaefast.experiments.run import train
 

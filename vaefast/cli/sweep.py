@@ -57,5 +57,5 @@ def _run(args: argparse.Namespace) -> None:
         asked, space=args.space, loss=args.loss, metric=args.metric, samples=args.n, early_stop=args.early_stop,
         settings=args.settings, seeds=args.seeds, weights=args.inception_weights, address=args.address,
         cpus=args.cpus, gpus=args.gpus, at_once=args.at_once))
-    print(f"done: {best['name']} is best; tables in {vars(args)['request.out']}: settings.md"
+    print(f"done: {best['name']} is best; in {vars(args)['request.out']}: settings.md, samples.png"
           + (f", best.md ({best['metric']} {best['mean']:.4g} over {best['seeds']} seeds)" if best["seeds"] else ""))

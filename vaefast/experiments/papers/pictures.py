@@ -12,9 +12,8 @@ from torch import Tensor
 from vaefast.experiments.papers.cells import curve
 from vaefast.experiments.papers.plan import Row
 from vaefast.experiments.pictures import figures
-from vaefast.experiments.pictures.grids import image_grid, read_png, save_png, side_by_side
-from vaefast.experiments.run import GRID
-from vaefast.experiments.scoring.codes import spread_over
+from vaefast.experiments.pictures.beside_real import save_beside_real
+from vaefast.experiments.pictures.grids import image_grid, in_colour, read_png
 from vaefast.experiments.scoring.draws import to_uint8
 from vaefast.experiments.scoring.registry import OWN, RANKING, name_of
 
@@ -28,14 +27,6 @@ def samples(out: Path, runs: Sequence[tuple[Row, Path]], images: Tensor) -> None
     drawn = {row.title: read_png(path / f"samples_stage{row.stage}.png") for row, path in runs}
     if drawn:
         save_beside_real(out, drawn, images)
-
-
-def save_beside_real(out: Path, drawn: Mapping[str, Any], images: Tensor, grid: tuple[int, int] = (GRID, GRID),
-                     cols: int = 3) -> None:
-    """OUT: pictures by title, each a `grid` of rows and columns, and in front of them as many of the `images` [N, C, H, W]."""
-    rows, columns = grid
-    real = in_colour(image_grid(spread_over(images, rows * columns), rows, columns))
-    save_png(out, side_by_side([real, *drawn.values()], ["real images", *drawn], cols=cols))
 
 
 def training_curves(stem: Path, runs: Mapping[str, Path], against: str = "epoch") -> None:
@@ -61,11 +52,6 @@ def training_curves(stem: Path, runs: Mapping[str, Path], against: str = "epoch"
         figures.label(axes[0], axes[0].get_title(), against, "distance")
         figures.label(axes[1], "diversity", against, "of the real images' deviation")
         figures.save_figure(figure, stem)
-
-
-def in_colour(grid: Any) -> Any:
-    """A picture [height, width, 1 or 3] with three channels, as `side_by_side` wants it."""
-    return grid if grid.shape[2] == 3 else grid.repeat(3, axis=2)
 
 
 @torch.no_grad()

@@ -100,6 +100,11 @@ def reconstruction_grid(
     return _with_legend(grid, "each pair: original | reconstruction") if legend else grid
 
 
+def in_colour(picture: np.ndarray) -> np.ndarray:
+    """A picture [height, width, 1 or 3] with three channels, as `side_by_side` wants it."""
+    return picture if picture.shape[2] == 3 else picture.repeat(3, axis=2)
+
+
 def side_by_side(pictures: Sequence[np.ndarray], titles: Sequence[str], cols: int = 3, gap: int = 24) -> np.ndarray:
     """Pictures with a title above each, `cols` in a row.
 

@@ -18,6 +18,7 @@ from vaefast.experiments.request import Request
 from vaefast.experiments.run import load_data
 from vaefast.experiments.scoring.evaluate import SAMPLES, own_network
 from vaefast.experiments.sweep.job import SCORES, Job, describe, ended, score_of, state_of
+from vaefast.experiments.sweep.pictures import draw_samples
 from vaefast.experiments.sweep.space import SPACES, Space, overrides, space_of
 from vaefast.experiments.sweep.table import HEADINGS, best_row, setting_rows, write_best, write_settings
 from vaefast.experiments.trials import seed_of
@@ -126,6 +127,7 @@ def sweep(asked: Sweep) -> dict[str, Any]:
     write_settings(rows, metric, out / "settings")
     if rows[0]["score"] is None:
         raise TrainingError(f"no setting of {train.out} came to a score: all of them diverged. Take another space.")
+    draw_samples(out, rows, metric, _data(asked, "train").images)
 
     best, name = rows[0]["setting"], rows[0]["name"]
     repeats = [out / "best" / name / f"seed-{i:02d}" for i in range(1, asked.seeds + 1)]

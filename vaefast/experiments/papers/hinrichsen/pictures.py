@@ -11,7 +11,7 @@ from vaefast import metrics
 from vaefast.experiments.papers import pictures as shared
 from vaefast.experiments.papers.cells import Task
 from vaefast.experiments.papers.hinrichsen.protocol import MAIN
-from vaefast.experiments.pictures.grids import image_grid, save_png, side_by_side
+from vaefast.experiments.pictures.grids import image_grid, in_colour, save_png, side_by_side
 from vaefast.experiments.scoring.draws import to_uint8
 from vaefast.experiments.scoring.evaluate import own_metric, own_network
 from vaefast.training.device import resolve_device
@@ -57,7 +57,7 @@ def neighbours(task: Task) -> None:
         images = to_uint8(model.sample(PAIRS, torch.Generator(model.device).manual_seed(study.seed + 1)))
         near = torch.cdist(metrics.classifier_features(network, images), rows).topk(min(NEIGHBOURS, len(train)), largest=False)
         lines = torch.cat([images[:, None], train.images[near.indices]], 1)
-        drawn[row.title] = shared.in_colour(image_grid(lines.flatten(0, 1), PAIRS, lines.shape[1]))
+        drawn[row.title] = in_colour(image_grid(lines.flatten(0, 1), PAIRS, lines.shape[1]))
     if drawn:
         save_png(task.out.with_name("neighbours.png"), side_by_side(list(drawn.values()), list(drawn), cols=2))
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from vaefast.experiments.papers.cells import Task
-from vaefast.experiments.papers.pictures import save_beside_real
 from vaefast.experiments.papers.plan import Row
 from vaefast.experiments.papers.tables import spread, write_table
 from vaefast.experiments.pictures import figures
+from vaefast.experiments.pictures.beside_real import save_beside_real
 from vaefast.experiments.pictures.grids import read_png, save_png, side_by_side
 from vaefast.experiments.pictures.report import write_report
 from vaefast.experiments.scoring.registry import entry
