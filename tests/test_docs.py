@@ -286,6 +286,24 @@ def test_the_published_budget_is_the_measured_one():
     assert "took {:.1f} + {:.1f} s".format(*seconds) in (ROOT / "docs/gpu.md").read_text()
 
 
+def test_the_searched_gan_is_the_measured_one():
+    folder, page = ROOT / "docs/results/gan-search/mm", (ROOT / "docs/results/dai-wipf.md").read_text()
+    told = " ".join(page.split())
+    asked, found, best = (json.loads((folder / f"{name}.json").read_text()) for name in ("sweep", "settings", "best"))
+    assert asked["space"] == "gan/wide/mm" and asked["steps"] == [1875] and asked["early_stop"] and len(found["rows"]) == 20
+    lines = (folder / "settings.md").read_text().splitlines()
+    done = [line for line, row in zip(lines[2:], found["rows"], strict=True) if row["state"] == "done"]
+    assert "\n".join([*lines[:2], *done, ""]) in page and f"The other {20 - len(done)} were stopped" in told
+    assert {row["state"] for row in found["rows"]} == {"done", "stopped"}
+    authors = next(row for row in found["rows"] if row["name"] == "setting-000")
+    first = found["rows"][0]
+    assert best["name"] == first["name"] and best["seeds"] == 3
+    assert f"FD-classifier {first['score']:.4g} where the authors' have {authors['score']:.0f}" in told
+    assert f"from three other seeds {best['mean']:.3g} ± {best['std']:.2g}" in told
+    assert f"lr {first['setting']['stage/lr']:.2g} and beta1 {first['setting']['stage/beta1']:.2g}" in told
+    assert f"`lr={first['setting']['stage/lr']:.2g}`, `beta1={first['setting']['stage/beta1']:.2g}`" in (ROOT / "docs/gan.md").read_text()
+
+
 def test_the_controls_are_the_measured_ones():
     folder, page = ROOT / "docs/results/dai-wipf-half", (ROOT / "docs/results/dai-wipf.md").read_text()
     assert (folder / "claims.md").read_text() in page and (folder / "mnist/joint.md").read_text() in page
