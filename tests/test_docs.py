@@ -300,8 +300,8 @@ def test_the_searched_gan_is_the_measured_one():
     assert best["name"] == first["name"] and best["seeds"] == 3
     assert f"FD-classifier {first['score']:.4g} where the authors' have {authors['score']:.0f}" in told
     assert f"from three other seeds {best['mean']:.3g} ± {best['std']:.2g}" in told
-    assert f"lr {first['setting']['stage/lr']:.2g} and beta1 {first['setting']['stage/beta1']:.2g}" in told
-    assert f"`lr={first['setting']['stage/lr']:.2g}`, `beta1={first['setting']['stage/beta1']:.2g}`" in (ROOT / "docs/gan.md").read_text()
+    lr, beta1 = (f"{first['setting'][f'stage/{name}']:.2g}" for name in ("lr", "beta1"))
+    assert f"lr {lr} and beta1 {beta1}" in told and f"`lr={lr}`, `beta1={beta1}`" in (ROOT / "docs/gan.md").read_text()
 
 
 def test_the_controls_are_the_measured_ones():
