@@ -24,11 +24,15 @@ from vaefast.experiments.papers.tables import table
 from vaefast.experiments.request import Request
 from vaefast.experiments.run import build, train
 from vaefast.experiments.scoring import score_curve
+from vaefast.nets import hinrichsen_vae
 from vaefast.training.settings import StageSettings, override
 
 TABLES = {name: part.rows for name, part in PAPER.parts.items() if part.rows}
 ROWS = {row.name: row for rows in TABLES.values() for row in rows}
 PARTS = ("all", "latents", "own")
+NARROW = {"FEATURES": 64, "ENCODER": ((8, 16), (16, 32), (32, 32), (64, 128)),
+          "DECODER": (((16, 16), (32, 16)), ((16, 16), (16, 8)), ((8, 8), (8, 4)), ((4, 4), (4, 4)), ((2, 2), (2, None)))}
+"""Widths of Hinrichsen's other VAE, an eighth."""
 
 
 def reproduce(out: Path, *words: str) -> int:
@@ -51,6 +55,8 @@ def study(tmp_path_factory, patch):
     patch.setitem(protocol.SAMPLES, "smoke", 520)
     patch.setattr(score_curve, "SAMPLES", 50)
     patch.setattr(protocol, "LIMIT", 200)
+    for name, narrow in NARROW.items():  # whose widths are no argument
+        patch.setattr(hinrichsen_vae, name, narrow)
     for part in PARTS:
         assert reproduce(out, part) == 0
     return out
