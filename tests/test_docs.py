@@ -295,8 +295,7 @@ def test_the_searched_gan_is_the_measured_one():
     done = [line for line, row in zip(lines[2:], found["rows"], strict=True) if row["state"] == "done"]
     assert "\n".join([*lines[:2], *done, ""]) in page and f"The other {20 - len(done)} were stopped" in told
     assert {row["state"] for row in found["rows"]} == {"done", "stopped"}
-    authors = next(row for row in found["rows"] if row["name"] == "setting-000")
-    first = found["rows"][0]
+    authors, first = by_name(found)["setting-000"], found["rows"][0]
     assert best["name"] == first["name"] and best["seeds"] == 3
     assert f"FD-classifier {first['score']:.4g} where the authors' have {authors['score']:.0f}" in told
     assert f"from three other seeds {best['mean']:.3g} ± {best['std']:.2g}" in told

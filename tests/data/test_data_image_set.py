@@ -100,7 +100,8 @@ def test_digits():
     assert torch.equal(counts, torch.bincount(load("digits", split="all").labels) // 5)
     assert train.digest == load("digits").digest
     changed = load("digits")
-    changed.images.zero_(), changed.labels.zero_()
+    changed.images.zero_()
+    changed.labels.zero_()
     assert load("digits").digest == train.digest  # each call's arrays are its own
     assert load("digits", size=28).image_shape == (1, 28, 28)
     raw = load("digits", split="all", size=8).images

@@ -147,7 +147,7 @@ def train(asked: Request, *, callbacks: Sequence[Callback] = (), progress: bool 
                   start_from=asked.start_from, augment=asked.augment, info=info, **scored, **asked.trainer)
     except DivergenceError:
         if world().writes and Path(asked.out).is_dir():
-            with _told("the report", Path(asked.out)):
+            with after_training("the report", Path(asked.out)):
                 write_report(asked.out)  # which shows the warning
         raise
     run = RunFolder.open(asked.out)
@@ -216,9 +216,9 @@ def draw_pictures(model: api.ImageModel, images: data.ImageSet | data.ArraySet, 
                   coded: int | None = None) -> None:
     """The pictures of `draw_model` of a run, curves.png and report.html."""
     draw_model(model, images, run.path, seed, coded)
-    with _told("curves.png", run.path):
+    with after_training("curves.png", run.path):
         draw_curves(run.read_metrics(), run.path / "curves.png")
-    with _told("report.html", run.path):
+    with after_training("report.html", run.path):
         write_report(run.path)
 
 
@@ -229,18 +229,18 @@ def draw_model(model: api.ImageModel, images: data.ImageSet | data.ArraySet, pat
     encoder) in the folder `path`. One that cannot be made is told of, and the others are."""
     generator = torch.Generator(model.device).manual_seed(seed)
     for stage, draw in enumerate(model.samplers().values(), start=1):
-        with _told(f"samples_stage{stage}.png", path):
+        with after_training(f"samples_stage{stage}.png", path):
             if isinstance(images, data.ArraySet):
                 draw_arrays(path / f"samples_stage{stage}.png", draw(POINTS, generator), beside_samples(images))
             else:
                 save_png(path / f"samples_stage{stage}.png", image_grid(draw(GRID * GRID, generator).cpu(), GRID, GRID))
     if getattr(model, "classes", 0) and not isinstance(images, data.ArraySet):
-        with _told("samples_classes.png", path):
+        with after_training("samples_classes.png", path):
             rows = [label for label in known_classes(model)[:GRID] for _ in range(GRID)]
             save_png(path / "samples_classes.png",
                      image_grid(class_sampler(model, rows)(len(rows), generator).cpu(), len(rows) // GRID, GRID))
     if encodes(model):
-        with _told("reconstructions.png", path):
+        with after_training("reconstructions.png", path):
             batch, given = next(told_batches(model, spread_over(images, PAIRS)))
             originals = data.to_float(batch)
             again = model.reconstruct(originals, generator, **given)
@@ -249,16 +249,16 @@ def draw_model(model: api.ImageModel, images: data.ImageSet | data.ArraySet, pat
             else:
                 save_png(path / "reconstructions.png", reconstruction_grid(originals.cpu(), again.cpu()))
     if infers(model):
-        with _told("latents.png", path):
+        with after_training("latents.png", path):
             write_latents(model, spread_over(images, coded), path, seed, _labels(images, coded))
     if stepwise(model):
-        with _told("the pictures of its steps", path):
+        with after_training("the pictures of its steps", path):
             draw_steps(model, images.images, path, seed)
             write_steps(model, images.images, path, split="training")
 
 
 @contextmanager
-def _told(what: str, path: Path) -> Iterator[None]:
+def after_training(what: str, path: Path) -> Iterator[None]:
     """What fails inside comes after the training, which it must not cost: it is told of in a sentence."""
     try:
         yield

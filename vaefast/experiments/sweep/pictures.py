@@ -14,7 +14,8 @@ from vaefast.experiments.sweep.table import HEADINGS
 
 
 def draw_samples(out: Path, rows: Sequence[dict[str, Any]], metric: str, images: Tensor) -> None:
-    """OUT/samples.png: samples of setting-000 (the authors', or the preset's) and of the best one, beside real images.
+    """OUT/samples.png: samples of the last stage of setting-000 (the authors', or the preset's) and of the best one, beside
+    real images.
 
     Args:
         out: the sweep's folder.
@@ -22,9 +23,9 @@ def draw_samples(out: Path, rows: Sequence[dict[str, Any]], metric: str, images:
         images: of the training set, uint8 [N, C, H, W].
     """
     drawn = {}
-    for row in sorted((row for row in rows if row is rows[0] or row["name"] == "setting-000"), key=lambda row: str(row["name"])):
-        pictures = sorted((out / row["name"]).glob("samples_stage*.png"))  # the last stage's are what was scored
-        if row["score"] is not None and pictures:
+    for row in reversed(rows):
+        pictures = sorted((out / row["name"]).glob("samples_stage*.png"))
+        if row["score"] is not None and pictures and (row["name"] == "setting-000" or row is rows[0]):
             drawn[f"{row['name']}: {HEADINGS[metric]} {row['score']:.4g}"] = read_png(pictures[-1])
     if drawn:
         save_beside_real(out / "samples.png", drawn, images)

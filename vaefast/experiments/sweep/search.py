@@ -15,7 +15,7 @@ from vaefast import api
 from vaefast.data import ImageSet
 from vaefast.errors import ArgumentError, RunFolderError, TrainingError
 from vaefast.experiments.request import Request
-from vaefast.experiments.run import load_data
+from vaefast.experiments.run import after_training, load_data
 from vaefast.experiments.scoring.evaluate import SAMPLES, own_network
 from vaefast.experiments.sweep.job import SCORES, Job, describe, ended, score_of, state_of
 from vaefast.experiments.sweep.pictures import draw_samples
@@ -127,7 +127,8 @@ def sweep(asked: Sweep) -> dict[str, Any]:
     write_settings(rows, metric, out / "settings")
     if rows[0]["score"] is None:
         raise TrainingError(f"no setting of {train.out} came to a score: all of them diverged. Take another space.")
-    draw_samples(out, rows, metric, _data(asked, "train").images)
+    with after_training("samples.png", out):
+        draw_samples(out, rows, metric, _data(asked, "train").images)
 
     best, name = rows[0]["setting"], rows[0]["name"]
     repeats = [out / "best" / name / f"seed-{i:02d}" for i in range(1, asked.seeds + 1)]

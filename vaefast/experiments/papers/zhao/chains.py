@@ -72,10 +72,10 @@ def _draw(task: Task, record: dict[str, Any]) -> None:
         figures.label(panel, word + (" (dashed: the data)" if panel is axes[1] else ", test images"), "step t",
                       "mean squared error" if panel is axes[0] else "variance of the Laplacian")
     figures.save_figure(figure, task.out)
-    for kind in ("samples", "reconstructions"):
-        drawn = {row.title: read_png(path / f"{kind}_steps.png") for row, path in done}
-        out = task.out.with_name(f"{task.name}_{kind}.png")
-        if drawn and kind == "samples":
-            save_beside_real(out, drawn, task.train.images, (ROWS, len(series(record, done[0][0].name, "step_error"))), cols=2)
-        elif drawn:
-            save_png(out, side_by_side(list(drawn.values()), list(drawn), cols=2))
+    if done:
+        samples, reconstructed = ({row.title: read_png(path / f"{kind}_steps.png") for row, path in done}
+                                  for kind in ("samples", "reconstructions"))
+        steps = len(record["rows"]) - 1  # the last row is the data's
+        save_beside_real(task.out.with_name(f"{task.name}_samples.png"), samples, task.train.images, (ROWS, steps), cols=2)
+        save_png(task.out.with_name(f"{task.name}_reconstructions.png"),
+                 side_by_side(list(reconstructed.values()), list(reconstructed), cols=2))
