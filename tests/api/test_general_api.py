@@ -66,6 +66,23 @@ def test_a_pixelcnn_draws_images_pixel_by_pixel(tmp_path):
     assert colour.first.likelihood == "logistic-mixture" and colour.chain(2, 1).shape == (2, 3, 8, 8)
 
 
+def test_weight_normed_layers_begin_with_the_data(monkeypatch):
+    """As Zhao et al.'s code of CIFAR-10: what each puts out has mean 0 and its deviation over the images that training begins
+    with; not of a run that goes on, or begins with other weights."""
+    from vaefast.api import general
+    monkeypatch.setattr(general, "INITIAL_IMAGES", 64)
+    x = (torch.rand(64, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 200 + 50).to(torch.uint8)
+    options = {"nets": "pixelcnn++", "decoder_options": {"filters": 4, "blocks": 1, "dropout": 0.0}}
+    model = vaefast.GeneralVAE((3, 8, 8), 2, **options)
+    model.fit(x, steps=1, lr=1e-12, device="cpu", progress=False)
+    conv = model.first.encoder.convs[0]
+    y = conv(x / 127.5 - 1)
+    torch.testing.assert_close(y.mean((0, 2, 3)), torch.zeros(64), rtol=0, atol=1e-3)
+    torch.testing.assert_close(y.std((0, 2, 3)), torch.ones(64), rtol=1e-2, atol=0)
+    raw = model.first.decoder(model.first.encode(x).mean, x)
+    torch.testing.assert_close(raw.std((0, 2, 3)), torch.ones(raw.shape[1]), rtol=0.1, atol=0)
+
+
 def test_total_correlation_knows_the_size_of_the_data():
     assert fitted(regularizer="tc").first.regularizer.dataset_size == 64
 

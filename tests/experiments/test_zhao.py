@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,14 +23,15 @@ from vaefast.training.settings import StageSettings, override
 
 Image = pytest.importorskip("PIL.Image")
 ROWS = {row.name: row for part in PAPER.parts.values() for row in part.rows}
-TINY = protocol.Budget("a few steps", protocol.PixelBudget(2, 4, 30, 8, 60, 1, 50), 6, 4,
+TINY = protocol.Budget("a few steps", protocol.PixelBudget({"layers": 2, "width": 4, "condition": "maps"}, 30, 8, 60, 1, 50),
+                       protocol.PixelBudget({"filters": 4, "blocks": 1, "dropout": 0.0}, 30, 8, 20, 1, 50), 6, 4,
                        {"steps": (4,), "stage_overrides": {"batch_size": 8}, "model_overrides": {"width": 0.09, "steps": 3}},
                        ("none", "elbo"))
 
 
-def reproduce(out: Path, *words: str) -> int:
-    return main(["reproduce", "zhao", *words, "--data", "digits", "--data-option", "size=28", "--data-root", "none", "--preset",
-                 "smoke", "--out", str(out), "--device", "cpu"])
+def reproduce(out: Path, *words: str, size: int = 28) -> int:
+    return main(["reproduce", "zhao", *words, "--data", "digits", "--data-option", f"size={size}", "--data-root", "none",
+                 "--preset", "smoke", "--out", str(out), "--device", "cpu"])
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,16 @@ def made(tmp_path_factory, patch):
     return out
 
 
+@pytest.fixture(scope="module")
+def in_colour(tmp_path_factory, patch):
+    """A row of figure 5's experiment in colour, of a few steps on a few grey digits."""
+    out = tmp_path_factory.mktemp("zhao") / "out"
+    patch.setitem(protocol.PRESETS, "smoke", TINY)
+    patch.setattr(protocol, "LIMIT", 160)
+    assert reproduce(out, "fig5-colour", "--models", "colour-elbo", size=32) == 0
+    return out
+
+
 def record(made: Path, name: str) -> dict:
     return json.loads((made / "digits" / f"{name}.json").read_text())
 
@@ -53,8 +65,9 @@ def record(made: Path, name: str) -> dict:
 def test_all_is_what_suits_the_images(made):
     calls = [json.loads(line) for line in (made / "calls.jsonl").read_text().splitlines()]
     assert [call["part"] for call in calls] == ["all", "fig3", "fig4", "fig5"]
-    assert {p.name for p in (made / "digits" / "runs").iterdir()} == {row.training.name for name, row in ROWS.items()
-                                                                     if name not in ("center", "elbo-true")}
+    assert {p.name for p in (made / "digits" / "runs").iterdir()} == {
+        row.training.name for name, row in ROWS.items()
+        if name not in ("center", "elbo-true") and row not in protocol.COLOUR_ROWS}
 
 
 def test_the_rows_of_figure_5(made):
@@ -80,6 +93,23 @@ def test_the_logs_stand_beside_ours(made):
     assert list(rows) == ["30", "300", "600", "1500", "3000", "4470", "5700"]
     assert rows["600"]["none_information_paper"]["mean"] == 9.488 and rows["600"]["none_information"] is None
     assert 0.2 < rows["30"]["elbo_loss"]["mean"] < 1.2 and rows["30"]["elbo_loss_paper"]["mean"] == 0.781
+
+
+def test_figure_5_in_colour(in_colour):
+    rows = {row["name"]: row for row in record(in_colour, "fig5-colour")["rows"]}
+    assert list(rows) == ["colour-elbo", "real"]
+    run, row = in_colour / "digits" / "runs" / "colour-elbo" / "trial-01", rows["colour-elbo"]
+    scores = json.loads((run / "evaluation.json").read_text())
+    assert row["bits"]["mean"] == pytest.approx(scores["loss_test"] / math.log(2)) and 1 < row["bits"]["mean"] < 12
+    assert row["ceiling"]["mean"] == pytest.approx(math.log(50)) and row["information"]["mean"] <= math.log(50)
+    assert row["fd_ancestral"]["mean"] > 0 and row["fd_chain"]["mean"] > 0
+    assert (scores["samples"], scores["chain_steps"], scores["mutual_information_images"]) == (20, 1, 50)
+    config = json.loads((run / "config.json").read_text())
+    assert config["model"]["nets"] == "pixelcnn++" and config["model"]["latent_dim"] == 20
+    text = (in_colour / "report.html").read_text()
+    assert "cannot be read" not in text and "in colour" in text
+    pictures = {p.stem for p in (in_colour / "digits").glob("*.png")}
+    assert pictures == {f"fig5-colour{kind}" for kind in ("", "_samples", "_chains")}
 
 
 def test_figure_2_takes_the_error_apart(made):
@@ -126,13 +156,20 @@ def test_every_protocol_is_one_that_training_takes(row, name):
     training = ROWS[row].training
     found = protocol.options(training, name)
     chosen = preset(training.kind, found["preset_name"])
-    shape = (3, 64, 64) if training.kind == "sequential" else (1, 28, 28)
-    if not (training.kind == "sequential" and name == "paper"):  # 160 million parameters
+    in_colour = found["model_overrides"].get("nets") == "pixelcnn++"
+    shape = (3, 64, 64) if training.kind == "sequential" else (3, 32, 32) if in_colour else (1, 28, 28)
+    if not (name == "paper" and shape[0] == 3):  # more than a hundred million parameters
         model = build(training.kind, chosen, shape, found["model_overrides"])
         assert model.kind == chosen.kind
     base = chosen.stages[0] if chosen.stages else StageSettings(epochs=1)
     settings = override(base, {**found.get("stage_overrides", {}), **({"steps": found["steps"][0]} if "steps" in found else {})})
-    if training.kind == "pixel-vae":
+    if in_colour:  # a true ELBO, by the authors' optimizer
+        assert (settings.optimizer, settings.lr, settings.betas, settings.clip_value) == ("adam", 1e-3, (0.95, 0.9995), None)
+        assert (settings.ema, found["model_overrides"]["latent_dim"]) == (0.9995, 20)
+        if name == "paper":
+            assert settings.batch_size == 24
+            assert found["model_overrides"]["decoder_options"] == {"filters": 160, "blocks": 5, "dropout": 0.5}
+    elif training.kind == "pixel-vae":
         assert (settings.optimizer, settings.lr, settings.betas[1]) == ("rmsprop-tf", 1e-3, 0.9)
         assert settings.clip_value == (784.0 if row == "elbo-true" else 1.0)
         if name == "paper":
@@ -147,7 +184,8 @@ def test_a_preset_that_there_is_not():
 
 def test_default_data_by_part():
     of_data = {name: part.data for name, part in PAPER.parts.items() if not part.once}
-    assert of_data == {"fig2": ("mnist",), "fig3": ("lfw",), "fig4": ("lfw",), "fig5": ("mnist",)}
+    assert of_data == {"fig2": ("mnist",), "fig3": ("lfw",), "fig4": ("lfw",), "fig5": ("mnist",),
+                       "fig5-colour": ("cifar10",)}
 
 
 def test_the_logs():
@@ -172,6 +210,19 @@ def test_the_claims_of_figure_5(information, chain, holds):
     assert (loss.holds, beats.holds, alike.holds) == (True, holds, True)
     nothing = claims.of_pixels({"rows": rows[:1]})
     assert [c.holds for c in nothing] == [holds, None, None, None, holds, None]
+
+
+def test_the_claims_of_figure_5_in_colour():
+    rows = [row("colour-none", information=9.9, ceiling=10.09, bits=5.0, fd_ancestral=90.0, fd_chain=30.0),
+            row("colour-elbo", information=0.2, ceiling=10.09, bits=5.5, fd_ancestral=60.0, fd_chain=70.0)]
+    assert [c.holds for c in claims.of_colour({"rows": rows})] == [True, False, True, True, True]
+
+
+@pytest.mark.parametrize(("shape", "parts"), [((1, 28, 28), {"fig2", "fig5"}), ((3, 32, 32), {"fig5-colour"}),
+                                              ((3, 64, 64), {"fig3", "fig4"})])
+def test_what_all_keeps_to(shape, parts):
+    task = SimpleNamespace(train=SimpleNamespace(image_shape=shape))
+    assert {name for name, part in PAPER.parts.items() if not part.once and part.suits(task)} == parts
 
 
 def test_the_claims_of_the_others():

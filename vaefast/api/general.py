@@ -12,7 +12,7 @@ from vaefast import models
 from vaefast.api.arguments import CUSTOM
 from vaefast.api.base import Part
 from vaefast.api.images import OneStage, networks
-from vaefast.api.reading import Images
+from vaefast.api.reading import Images, some_of, source_of
 from vaefast.api.shapes import are_images, refuse_what_images_have, settled_nets, standardiser_for
 from vaefast.api.wae import against_adversary
 from vaefast.data.stream import ImageStream
@@ -24,11 +24,15 @@ from vaefast.models.prior_penalty import Kernel
 from vaefast.models.regularizers import RegularizerName
 from vaefast.nets import NETS, GatedPixelCNN, LatentAdversary, NetsName, PixelCNNPlusPlus, ZhaoEncoder, zhao_cifar_encoder
 from vaefast.nets.shapes import shape_of_data, whole_number
+from vaefast.nets.weight_norm import normed_layers
 from vaefast.training.settings import StageSettings
 
 PixelNets = Literal["pixelcnn", "pixelcnn++"]
 PIXEL_NETS = {"pixelcnn": (ZhaoEncoder, GatedPixelCNN), "pixelcnn++": (zhao_cifar_encoder, PixelCNNPlusPlus)}
 """Encoders with autoregressive decoders, by name: of binarised images, and of those of 256 levels."""
+
+INITIAL_IMAGES = 80
+"""That weight-normed layers begin with, as in Zhao et al.'s code of CIFAR-10."""
 
 
 class GeneralVAE(OneStage):
@@ -115,6 +119,13 @@ class GeneralVAE(OneStage):
     def _equip(self, data: Images, device: torch.device) -> None:
         super()._equip(data, device)
         self._trained_on = _count(data)
+
+    def _prepare(self, data: Images, seed: int, device: torch.device) -> None:
+        super()._prepare(data, seed, device)
+        if any(normed_layers(net) for net in (self.first.encoder, self.first.decoder)):
+            with torch.random.fork_rng([]):
+                torch.manual_seed(seed)
+                self.first.initialise_from_data(some_of(source_of(data, torch.device("cpu")), INITIAL_IMAGES))
 
     def _parts(self, data: Images, device: torch.device) -> list[Part]:
         if isinstance(self.first.regularizer, models.regularizers.TotalCorrelation):  # held-out data have the training set's N

@@ -114,6 +114,13 @@ def source_of(data: Images, device: torch.device, *, condition: Tensor | None = 
     return ImageSource(data.images, device, labels=condition, scale=False)
 
 
+def some_of(source: ImageSource | StreamSource, count: int) -> Tensor:
+    """So many of a source's images, or all, where there are fewer: torch's generator chooses among those that are in memory."""
+    if isinstance(source, StreamSource):
+        return source.stream.some(count)[0]
+    return source.images[torch.randperm(len(source.images))[:count]]
+
+
 def conditions_of(model: Any, data: Images) -> Tensor | None:
     """What each example is conditioned on, where the module `model` is conditioned: its label, or its vector. A stream, whose
     batches come with their labels from then on, has none at hand.

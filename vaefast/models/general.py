@@ -20,6 +20,7 @@ from vaefast.models.prior_penalty import choice
 from vaefast.models.regularizers import AggregatePrior, Regularizer, make_regularizer
 from vaefast.models.standardiser import Standardiser
 from vaefast.nets.own import own_network
+from vaefast.nets.weight_norm import initialise_from_data, normed_layers
 
 
 class GeneralVAE(LatentModel):
@@ -100,6 +101,17 @@ class GeneralVAE(LatentModel):
             return [Player("model", trainable(self), self)]
         return [Player("autoencoder", trainable(self.encoder, self.decoder, self.family), self.loss),
                 Player("adversary", trainable(regularizer.adversary), self.adversary_loss, new_batch=False)]
+
+    @takes_images
+    @torch.no_grad()
+    def initialise_from_data(self, x: Tensor) -> None:
+        """Set the lengths and biases of weight-normed layers, where there are such, by these examples [B, *data_shape] and a code
+        of each (`vaefast.nets.initialise_from_data`)."""
+        if normed_layers(self.encoder):
+            initialise_from_data(self.encoder, self._seen(x))
+        if normed_layers(self.decoder):
+            z = in_dtype(self.encode(x).sample(), self._like)
+            initialise_from_data(self.decoder, *((z, self._seen(x)) if self.autoregressive else (z,)))
 
     def _raw(self, z: Tensor, x: Tensor) -> Tensor:
         """What the decoder says of p(x|z) at the data x."""

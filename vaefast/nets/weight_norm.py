@@ -31,6 +31,12 @@ def weight_normed(layer: L, scale: float = 1.0) -> L:
     return layer
 
 
+def normed_layers(net: nn.Module) -> list[nn.Module]:
+    """Its layers from `weight_normed`."""
+    return [m for m in net.modules() if isinstance(m, _Layer) and parametrize.is_parametrized(m, "weight")
+            and hasattr(m, "init_scale")]
+
+
 @torch.no_grad()
 def initialise_from_data(net: nn.Module, *inputs: Tensor) -> None:
     """Set lengths and biases so that, on these inputs, every weight-normed layer's outputs have mean 0 and std `scale`.
@@ -44,8 +50,7 @@ def initialise_from_data(net: nn.Module, *inputs: Tensor) -> None:
 
     Source: Salimans & Kingma 2016, section 3.
     """
-    layers = [m for m in net.modules() if isinstance(m, _Layer) and parametrize.is_parametrized(m, "weight")
-              and hasattr(m, "init_scale")]
+    layers = normed_layers(net)
     if not layers:
         raise ArgumentError(f"{type(net).__name__} has no weight-normed layers; nothing in it is initialised from data.")
 

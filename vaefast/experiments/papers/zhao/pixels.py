@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vaefast import data, metrics
 from vaefast.experiments.papers.cells import Task, curve
+from vaefast.experiments.papers.plan import Columns, Record, Row
 from vaefast.experiments.papers.tables import printed, spread, write_table
 from vaefast.experiments.papers.zhao.printed import LOGS
 from vaefast.experiments.papers.zhao.protocol import PIXEL_ROWS, PRESETS, PixelBudget
@@ -106,29 +107,38 @@ def _per_pixel(model: Any) -> float:
 
 
 def table(task: Task) -> dict[str, Any]:
-    """The rows over all trials that are finished; and real images that were not trained on."""
-    rows: list[dict[str, Any]] = []
+    """The rows over all trials that are finished, beside the ends of the authors' logs; and real images that were not trained
+    on."""
+    record = table_of(task, PIXEL_ROWS, COLUMNS, values_of)
+    for row in record["rows"]:
+        last = LOGS[row["name"]][-1] if row["name"] in LOGS else None
+        row["paper_information"] = printed((last.information, None) if last else None)
+        row["paper_loss"] = printed((last.loss, None) if last else None)
+    return record
+
+
+def table_of(task: Task, rows: Sequence[Row], columns: Columns, values: Callable[[dict[str, Any]], dict[str, float]]) -> Record:
+    """Columns' `values` of a trial's scores, of the rows over all trials that are finished; and real images that were not trained
+    on."""
+    found: list[dict[str, Any]] = []
     trials, real = 0, None
-    for row in PIXEL_ROWS:
-        done = task.evaluations(row)
-        values = [_values(scores) for _, scores in done]
-        trials = max(trials, len(values))
-        last = LOGS[row.name][-1] if row.name in LOGS else None
-        if values:
-            rows.append({"name": row.name, "title": row.title,
-                         "paper_information": printed((last.information, None) if last else None),
-                         "paper_loss": printed((last.loss, None) if last else None),
-                         **{key: spread([v[key] for v in values]) for key, _ in COLUMNS[2:]}})
-            real = done[0][1][entry("fd_classifier", "test_vs_train")]
+    for row in rows:
+        done = [values(scores) for _, scores in task.evaluations(row)]
+        trials = max(trials, len(done))
+        if done:
+            found.append({"name": row.name, "title": row.title,
+                          **{key: spread([v[key] for v in done]) for key, _ in columns if key in done[0]}})
+            real = done[0]["fd_real"]
     if real is not None:
-        rows.append({"name": "real", "title": "as many training images", **{key: None for key, _ in COLUMNS},
-                     "fd_ancestral": spread([real]), "fd_chain": spread([real])})
-    return {"table": "fig5", "data": task.data, "preset": task.study.preset, "trials": trials, "rows": rows}
+        found.append({"name": "real", "title": "as many training images", **{key: None for key, _ in columns},
+                      "fd_ancestral": spread([real]), "fd_chain": spread([real])})
+    return {"table": task.name, "data": task.data, "preset": task.study.preset, "trials": trials, "rows": found}
 
 
-def _values(scores: dict[str, Any]) -> dict[str, float]:
+def values_of(scores: dict[str, Any]) -> dict[str, float]:
+    """What columns have of a trial's scores."""
     keys = {"information": "mutual_information", "ceiling": "mutual_information_ceiling", "loss": "loss",
-            "loss_test": "loss_test", "minutes": "minutes/stage1",
+            "loss_test": "loss_test", "minutes": "minutes/stage1", "fd_real": entry("fd_classifier", "test_vs_train"),
             **{f"fd_{how}": entry("fd_classifier", how) for how in ("ancestral", "chain")}}
     return {column: float(scores[key]) for column, key in keys.items()}
 
@@ -155,14 +165,17 @@ def _draw(task: Task) -> None:
     """fig5.png: the curves; fig5_samples.png: ancestral and chain samples side by side; fig5_chains.png: chains step by step."""
     done = task.first_models()
     _curves(task.out, [(row.name, row.title, path) for row, path in done if row.name in LOG_ROWS])
-    samples, chains = {}, {}
-    for row, path in done:
-        for kind, name in (("ancestral", "samples_stage1"), ("chain", "samples_chain")):
-            samples[f"{row.title}: {kind}"] = read_png(path / f"{name}.png")
-        chains[row.title] = read_png(path / "chain_steps.png")
     if done:
+        samples = panels(done)
+        chains = {row.title: read_png(path / "chain_steps.png") for row, path in done}
         save_png(task.out.with_name("fig5_samples.png"), side_by_side(list(samples.values()), list(samples), cols=2))
         save_png(task.out.with_name("fig5_chains.png"), side_by_side(list(chains.values()), list(chains), cols=1))
+
+
+def panels(done: Sequence[tuple[Row, Path]]) -> dict[str, Any]:
+    """Ancestral and chain samples of each row, by what they are."""
+    return {f"{row.title}: {kind}": read_png(path / f"{name}.png") for row, path in done
+            for kind, name in (("ancestral", "samples_stage1"), ("chain", "samples_chain"))}
 
 
 def _curves(stem: Path, done: Sequence[tuple[str, str, Path]]) -> None:

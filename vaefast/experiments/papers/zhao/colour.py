@@ -1,0 +1,77 @@
+"""Figure 5's experiment in colour: VAEs with PixelCNN++ decoders, with and without a regulariser."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vaefast import metrics
+from vaefast.experiments.papers.cells import Task, curve
+from vaefast.experiments.papers.tables import write_table
+from vaefast.experiments.papers.zhao import pixels
+from vaefast.experiments.papers.zhao.protocol import PRESETS
+from vaefast.experiments.pictures import figures
+from vaefast.experiments.pictures.beside_real import save_beside_real
+from vaefast.experiments.pictures.grids import read_png, save_png, side_by_side
+from vaefast.experiments.run import GRID
+from vaefast.experiments.scoring.registry import name_of
+from vaefast.training.device import resolve_device
+
+COLUMNS = (
+    ("information", "MI, nats"),
+    ("ceiling", "its ceiling log N"),
+    ("bits", "loss, bits a dimension of test images"),
+    ("fd_ancestral", f"{name_of('fd_classifier')}, ancestral"),
+    ("fd_chain", f"{name_of('fd_classifier')}, chain"),
+    ("minutes", "minutes of training"),
+)
+
+
+def run(task: Task, models: Sequence[str] | None) -> None:
+    """Train and score the rows; fig5-colour.json, .csv, .md and the pictures."""
+    train, test, say = task.train, task.test, task.study.say
+    classifier = metrics.classifier_for(train, test_set=test, device=resolve_device(task.study.device), notice=say)
+    scored = partial(pixels.score, budget=PRESETS[task.study.preset].colour, train=train, test=test, classifier=classifier)
+    for row in task.part.rows:
+        task.train_rows([row], models, score=scored)
+        write_table(table(task), task.out, COLUMNS)
+    _draw(task)
+
+
+def table(task: Task) -> dict[str, Any]:
+    """The rows over all trials that are finished; and real images that were not trained on."""
+    def values(scores: dict[str, Any]) -> dict[str, float]:
+        found = pixels.values_of(scores)
+        return {**found, "bits": found["loss_test"] / math.log(2)}
+
+    return pixels.table_of(task, task.part.rows, COLUMNS, values)
+
+
+def _draw(task: Task) -> None:
+    """fig5-colour.png: the curves; _samples.png: ancestral and chain samples beside real images; _chains.png: step by step."""
+    done = task.first_models()
+    if not done:
+        return
+    _curves(task.out, [(row.title, path, task.train.images[0].numel()) for row, path in done])
+    save_beside_real(task.out.with_name(f"{task.name}_samples.png"), pixels.panels(done), task.train.images, (GRID, GRID), cols=3)
+    chains = {row.title: read_png(path / "chain_steps.png") for row, path in done}
+    save_png(task.out.with_name(f"{task.name}_chains.png"), side_by_side(list(chains.values()), list(chains), cols=2))
+
+
+def _curves(stem: Path, done: Sequence[tuple[str, Path, int]]) -> None:
+    """Mutual information and loss against batches."""
+    figure, (left, right) = figures.panels(2)
+    for colour, (title, path, dimensions) in zip(figures.COLOURS, done, strict=False):
+        left.plot(*zip(*curve(path, "mutual_information", "step"), strict=True), color=colour, marker=".", label=title)
+        if ceilings := curve(path, "mutual_information_ceiling", "step"):
+            left.axhline(ceilings[-1][1], color=figures.GREY, linewidth=1, linestyle="--")
+        points = [(step, value / dimensions / math.log(2)) for step, value in curve(path, "loss", "step")]
+        right.plot(*zip(*points, strict=True), color=colour, linewidth=1, label=title)
+    for axes in (left, right):
+        axes.set_xscale("log")
+    figures.label(left, "mutual information (dashed: log N of the estimate)", "batches", "nats")
+    figures.label(right, "loss while training", "batches", "bits a dimension")
+    figures.save_figure(figure, stem)
