@@ -206,7 +206,7 @@ def zhao_numbers() -> Iterator[Line]:
     kept = KEPT["zhao"][0]
     found = {row["name"]: row for row in read(f"zhao-{kept.name}", "mnist", "fig5_log.json").get("rows", ())}
     ours, theirs = PIXEL_BUDGETS["quick"].pixel, PIXEL_BUDGETS["paper"].pixel
-    share = f"{100 * ours.batch / theirs.batch:.0f} % of the images, width {ours.width} of {theirs.width}"
+    share = f"{100 * ours.batch / theirs.batch:.0f} % of the images, width {ours.decoder['width']} of {theirs.decoder['width']}"
     for rule, logged in LOGS.items():
         for at in logged:
             for key, what, value in (("information", "mutual information, nats", at.information),

@@ -50,7 +50,8 @@ class GeneralVAE(OneStage):
         latent_dim: dimensions of the code z.
         data_shape, standardise: instead of it, the shape of examples that are no images, and their units, as for `vaefast.VAE`.
         nets: "infogan", the neutral networks of Dai & Wipf (default for images), or another of `vaefast.nets.NETS`; "pixelcnn" or
-            "pixelcnn++" for Zhao et al.'s encoders with autoregressive decoders; "residual" for data of `data_shape`; or give
+            "pixelcnn++" for Zhao et al.'s encoders with autoregressive decoders (the second's layers are weight-normed, and set
+            by 80 images before training); "residual" for data of `data_shape`; or give
             both `encoder` and `decoder`.
         net_options: of the named networks, encoder and decoder alike, such as width=32 of "gamix".
         decoder_options: names and values of the named decoder alone, such as layers=6 and width=16 of "pixelcnn".
@@ -123,9 +124,10 @@ class GeneralVAE(OneStage):
     def _prepare(self, data: Images, seed: int, device: torch.device) -> None:
         super()._prepare(data, seed, device)
         if any(normed_layers(net) for net in (self.first.encoder, self.first.decoder)):
-            with torch.random.fork_rng([]):
+            self.to(device)
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):
                 torch.manual_seed(seed)
-                self.first.initialise_from_data(some_of(source_of(data, torch.device("cpu")), INITIAL_IMAGES))
+                self.first.initialise_from_data(some_of(source_of(data, torch.device("cpu")), INITIAL_IMAGES).to(device))
 
     def _parts(self, data: Images, device: torch.device) -> list[Part]:
         if isinstance(self.first.regularizer, models.regularizers.TotalCorrelation):  # held-out data have the training set's N

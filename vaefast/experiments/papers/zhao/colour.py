@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from vaefast import metrics
-from vaefast.experiments.papers.cells import Task, curve
+from vaefast.experiments.papers.cells import Task
 from vaefast.experiments.papers.tables import write_table
 from vaefast.experiments.papers.zhao import pixels
 from vaefast.experiments.papers.zhao.protocol import PRESETS
-from vaefast.experiments.pictures import figures
 from vaefast.experiments.pictures.beside_real import save_beside_real
 from vaefast.experiments.pictures.grids import read_png, save_png, side_by_side
 from vaefast.experiments.run import GRID
@@ -55,23 +53,8 @@ def _draw(task: Task) -> None:
     done = task.first_models()
     if not done:
         return
-    _curves(task.out, [(row.title, path, task.train.images[0].numel()) for row, path in done])
+    pixels.curves(task.out, [(row.name, row.title, path) for row, path in done], "bits a dimension",
+                  1 / (task.train.images[0].numel() * math.log(2)))
     save_beside_real(task.out.with_name(f"{task.name}_samples.png"), pixels.panels(done), task.train.images, (GRID, GRID), cols=3)
     chains = {row.title: read_png(path / "chain_steps.png") for row, path in done}
     save_png(task.out.with_name(f"{task.name}_chains.png"), side_by_side(list(chains.values()), list(chains), cols=2))
-
-
-def _curves(stem: Path, done: Sequence[tuple[str, Path, int]]) -> None:
-    """Mutual information and loss against batches."""
-    figure, (left, right) = figures.panels(2)
-    for colour, (title, path, dimensions) in zip(figures.COLOURS, done, strict=False):
-        left.plot(*zip(*curve(path, "mutual_information", "step"), strict=True), color=colour, marker=".", label=title)
-        if ceilings := curve(path, "mutual_information_ceiling", "step"):
-            left.axhline(ceilings[-1][1], color=figures.GREY, linewidth=1, linestyle="--")
-        points = [(step, value / dimensions / math.log(2)) for step, value in curve(path, "loss", "step")]
-        right.plot(*zip(*points, strict=True), color=colour, linewidth=1, label=title)
-    for axes in (left, right):
-        axes.set_xscale("log")
-    figures.label(left, "mutual information (dashed: log N of the estimate)", "batches", "nats")
-    figures.label(right, "loss while training", "batches", "bits a dimension")
-    figures.save_figure(figure, stem)

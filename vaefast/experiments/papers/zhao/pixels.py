@@ -164,7 +164,7 @@ def log_table(task: Task) -> dict[str, Any]:
 def _draw(task: Task) -> None:
     """fig5.png: the curves; fig5_samples.png: ancestral and chain samples side by side; fig5_chains.png: chains step by step."""
     done = task.first_models()
-    _curves(task.out, [(row.name, row.title, path) for row, path in done if row.name in LOG_ROWS])
+    curves(task.out, [(row.name, row.title, path) for row, path in done if row.name in LOG_ROWS])
     if done:
         samples = panels(done)
         chains = {row.title: read_png(path / "chain_steps.png") for row, path in done}
@@ -178,22 +178,27 @@ def panels(done: Sequence[tuple[Row, Path]]) -> dict[str, Any]:
             for kind, name in (("ancestral", "samples_stage1"), ("chain", "samples_chain"))}
 
 
-def _curves(stem: Path, done: Sequence[tuple[str, str, Path]]) -> None:
-    """Mutual information and loss against batches, with the authors' logs as crosses."""
+def curves(stem: Path, done: Sequence[tuple[str, str, Path]], unit: str = "nats a pixel", factor: float = 1.0) -> None:
+    """Mutual information and loss, `factor` times which is in the `unit`, of rows by name, title and run folder, against batches;
+    the authors' logs of them, where there are such, as crosses."""
     figure, (left, right) = figures.panels(2)
-    for colour, (name, title, path) in zip(figures.COLOURS, done, strict=False):
+    logs = [LOGS.get(name, ()) for name, _, _ in done]
+    late: list[float] = []
+    for colour, log, (_, title, path) in zip(figures.COLOURS, logs, done, strict=False):
         points = curve(path, "mutual_information", "step")
         left.plot(*zip(*points, strict=True), color=colour, marker=".", label=title)
         if ceilings := curve(path, "mutual_information_ceiling", "step"):
             left.axhline(ceilings[-1][1], color=figures.GREY, linewidth=1, linestyle="--")
-        right.plot(*zip(*curve(path, "loss", "step"), strict=True), color=colour, linewidth=1, label=title)
+        losses = [(step, factor * value) for step, value in curve(path, "loss", "step")]
+        right.plot(*zip(*losses, strict=True), color=colour, linewidth=1, label=title)
+        late += [value for _, value in losses[3:]]
         for axes, key in ((left, "information"), (right, "loss")):
-            axes.plot([line.batches for line in LOGS[name]], [getattr(line, key) for line in LOGS[name]], "x", color=colour)
-    losses = [value for _, _, path in done for step, value in curve(path, "loss", "step")[3:]]
-    if losses:
-        right.set_ylim(0.9 * min(*losses, *(line.loss for log in LOGS.values() for line in log)), 1.1 * max(losses))
+            axes.plot([line.batches for line in log], [getattr(line, key) for line in log], "x", color=colour)
+    if late:
+        right.set_ylim(0.9 * min([*late, *(line.loss for log in logs for line in log)]), 1.1 * max(late))
     for axes in (left, right):
         axes.set_xscale("log")
-    figures.label(left, "mutual information (dashed: log N of the estimate)", "batches (crosses: the authors' log)", "nats")
-    figures.label(right, "loss while training", "batches (crosses: the authors' log)", "nats a pixel")
+    batches = "batches (crosses: the authors' log)" if any(logs) else "batches"
+    figures.label(left, "mutual information (dashed: log N of the estimate)", batches, "nats")
+    figures.label(right, "loss while training", batches, unit)
     figures.save_figure(figure, stem)
