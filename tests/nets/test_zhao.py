@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from vaefast.errors import ArgumentError
 from vaefast.models import DiagonalGaussian
 from vaefast.nets import PixelCNNPlusPlus, ZhaoEncoder, initialise_from_data, zhao_cifar_encoder
-from vaefast.nets.weight_norm import weight_normed
+from vaefast.nets.weight_norm import normed_layers, weight_normed
 
 
 @pytest.mark.parametrize("make, shape, floor", [(ZhaoEncoder, (1, 28, 28), 1e-3), (zhao_cifar_encoder, (3, 32, 32), 0.01)])
@@ -18,7 +19,8 @@ def test_the_standard_deviation_is_a_sigmoid_with_a_floor(make, shape, floor):
     seen = []
     encoder.spread.register_forward_hook(lambda m, i, y: seen.append(y))
     with torch.no_grad():
-        encoder.spread.weight.mul_(300)
+        head = encoder.spread
+        (head.parametrizations.weight.original0 if is_parametrized(head) else head.weight).mul_(300)
         mu, raw = encoder(torch.rand(64, *shape).double())
     std = DiagonalGaussian(mu, raw, encoder.scale_param).std
     torch.testing.assert_close(std, torch.sigmoid(seen[0]).clamp_min(floor), rtol=1e-12, atol=0)
@@ -28,6 +30,28 @@ def test_the_standard_deviation_is_a_sigmoid_with_a_floor(make, shape, floor):
 def test_parameters():
     assert sum(p.numel() for p in ZhaoEncoder().parameters()) == 1088 + 131200 + 3211776 + 2 * 5130
     assert not isinstance(ZhaoEncoder(deterministic=True)(torch.rand(2, 1, 28, 28)), tuple)
+
+
+def test_every_layer_of_the_cifar_encoder_is_weight_normed_and_begins_with_the_data():
+    """Codes, too, then: in the authors' code the dense layers are those of PixelCNN++."""
+    encoder = zhao_cifar_encoder(latent_dim=5).double()
+    x = torch.rand(80, 3, 32, 32).double()
+    initialise_from_data(encoder, x)
+    mu, raw = encoder(x)
+    torch.testing.assert_close(mu.mean(0), torch.zeros(5).double(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(mu.std(0, correction=0), torch.ones(5).double(), rtol=1e-5, atol=0)
+    assert len(normed_layers(encoder)) == 6 and -1.5 < raw.mean() < -0.5  # log of a sigmoid around a half
+
+
+def test_weights_of_dense_layers_that_were_not_weight_normed_are_read():
+    encoder, x = zhao_cifar_encoder(latent_dim=3), torch.rand(4, 3, 32, 32)
+    kept = ("convs", "dense.b", "mean.b", "spread.b")
+    older = {name: value for name, value in encoder.state_dict().items() if name.startswith(kept)}
+    older |= {f"{name}.weight": getattr(encoder, name).weight.detach() for name in ("dense", "mean", "spread")}
+    again = zhao_cifar_encoder(latent_dim=3)
+    again.load_state_dict(older)
+    for a, b in zip(encoder(x), again(x)):
+        torch.testing.assert_close(a, b)
 
 
 def test_the_cifar_encoder_sees_images_around_zero():

@@ -6,14 +6,18 @@ import math
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from vaefast.errors import ArgumentError
 from vaefast.nets.layers import init_glorot
+from vaefast.nets.older import ReadsOlder
 from vaefast.nets.shapes import checked_image_shape, whole_number
 from vaefast.nets.weight_norm import weight_normed
 
+DENSE = ("dense", "mean", "spread")
 
-class ZhaoEncoder(nn.Module):
+
+class ZhaoEncoder(ReadsOlder):
     """Image [B, C, H, W] in [0, 1] -> (mu, log s), [B, latent_dim] each; mu alone if `deterministic`.
 
     Convolutions of kernel 4 and stride 2, a dense layer, leaky ReLUs of slope 0.1, and no normalisation of batches. The
@@ -25,7 +29,7 @@ class ZhaoEncoder(nn.Module):
         channels: of the convolutions.
         features: of the dense layer.
         floor: least standard deviation.
-        weight_norm: weight-normed convolutions.
+        weight_norm: weight-normed layers.
         centred: map the image to [-1, 1] first.
         deterministic: one head.
 
@@ -60,8 +64,18 @@ class ZhaoEncoder(nn.Module):
         self.spread = None if deterministic else nn.Linear(features, latent_dim)
         self.apply(init_glorot)
         if weight_norm:
-            for conv in convs:
-                weight_normed(conv)
+            for layer in (*convs, *(getattr(self, name) for name in DENSE)):
+                if layer is not None:
+                    weight_normed(layer)
+
+    def read_older(self, state: dict[str, Tensor], prefix: str) -> None:
+        """Of earlier versions convolutions alone were weight-normed."""
+        for name in DENSE:
+            weight = state.get(f"{prefix}{name}.weight")
+            if weight is not None and is_parametrized(getattr(self, name)):
+                del state[f"{prefix}{name}.weight"]
+                now = f"{prefix}{name}.parametrizations.weight.original"
+                state[f"{now}0"], state[f"{now}1"] = weight.norm(dim=1, keepdim=True), weight
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         h = 2 * x - 1 if self.centred else x
@@ -75,6 +89,6 @@ class ZhaoEncoder(nn.Module):
 
 def zhao_cifar_encoder(image_shape: tuple[int, int, int] = (3, 32, 32), latent_dim: int = 20, *,
                        deterministic: bool = False) -> ZhaoEncoder:
-    """`ZhaoEncoder` as in the CIFAR-10 experiment: three weight-normed convolutions, and a floor of 0.01."""
+    """`ZhaoEncoder` as in the CIFAR-10 experiment: three convolutions, weight-normed layers, and a floor of 0.01."""
     return ZhaoEncoder(image_shape, latent_dim, channels=(64, 128, 256), floor=0.01, weight_norm=True, centred=True,
                        deterministic=deterministic)
