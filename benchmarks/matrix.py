@@ -77,7 +77,8 @@ KEPT = {
                  Kept("half", "quick", 0.5, "joint"), Kept("quarter", "quick", 0.25, "table1")),
     "hinrichsen": (Kept("long", "quick", 5, "table"), Kept("half", "quick", 0.5, "table"), QUICK,
                    Kept("quarter", "quick", 0.25, "optimizers")),
-    "zhao": (Kept("long", "quick", 3.8, "fig5"), Kept("five", "quick", 5, "fig2"), QUICK),
+    "zhao": (Kept("long", "quick", 3.8, "fig5"), Kept("five", "quick", 5, "fig2"),
+             Kept("colour", "quick", part="fig5-colour"), QUICK),
     "gamix": (Kept("ten", "quick", 10, "ablation"), Kept("five", "quick", 5, "norms"), Kept("two", "quick", 2, "norms"), QUICK),
 }
 """The folders of each work, those with the largest budget first (of GANs see `_largest_first`): steps times seeds, of which

@@ -387,7 +387,16 @@ def test_the_chains_in_colour_are_the_measured_ones():
     folder, page = ROOT / "docs/results/zhao-colour", (ROOT / "docs/results/zhao.md").read_text()
     assert (folder / "claims.md").read_text() in page and (folder / "cifar10/fig5-colour.md").read_text() in page
     calls = [json.loads(line) for line in (folder / "calls.jsonl").read_text().splitlines()]
-    assert {(call["part"], call["preset"], call["share"], call["threads"]) for call in calls} == {("fig5-colour", "quick", 1.0, 1)}
+    asked = {(call["part"], call["preset"], call["share"], call["threads"]) for call in calls}
+    assert asked == {("fig5-colour", "quick", 1.0, 1)}
+    rows, told = by_name(json.loads((folder / "cifar10/fig5-colour.json").read_text())), " ".join(page.split())
+    kl = json.loads((folder / "cifar10/colour-elbo-latents.json").read_text())["kl"]
+    information = rows["colour-elbo"]["information"]["mean"]
+    assert f"KL is {kl:.1f} nats (of 10,000 training images), of which {information:.1f} are mutual information" in told
+    bits = [f"{rows[f'colour-{name}']['bits']['mean']:.2f}" for name in ("none", "elbo")]
+    assert f"({bits[0]} and {bits[1]} bits)" in told
+    minutes = [f"{call['seconds'] / 60:.0f}" for call in calls if "--models" in call["command"]]
+    assert f"row by row, {minutes[0]} and {minutes[1]} minutes with the scores" in told
 
 
 def test_the_longer_sequential_run_is_the_measured_one():
