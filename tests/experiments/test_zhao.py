@@ -42,9 +42,10 @@ def made(tmp_path_factory, patch):
     patch.setattr(protocol, "LIMIT", 160)
     for part in ("all", "fig3", "fig4"):
         assert reproduce(out, part) == 0
-    patch.setattr(cells, "train", lambda *_, **__: pytest.fail("trained again"))
-    patch.setattr(cells, "image_model", lambda *_: pytest.fail("scored again"))
-    assert reproduce(out, "fig5") == 0
+    with pytest.MonkeyPatch.context() as nothing:
+        nothing.setattr(cells, "train", lambda *_, **__: pytest.fail("trained again"))
+        nothing.setattr(cells, "image_model", lambda *_: pytest.fail("scored again"))
+        assert reproduce(out, "fig5") == 0
     return out
 
 
