@@ -66,7 +66,7 @@ def test_a_pixelcnn_draws_images_pixel_by_pixel(tmp_path):
     assert colour.first.likelihood == "logistic-mixture" and colour.chain(2, 1).shape == (2, 3, 8, 8)
 
 
-def test_weight_normed_layers_begin_with_the_data(monkeypatch):
+def test_weight_normed_layers_begin_with_the_data(monkeypatch, tmp_path):
     """As Zhao et al.'s code of CIFAR-10: what each puts out has mean 0 and its deviation over the images that training begins
     with; not of a run that goes on, or begins with other weights."""
     from vaefast.api import general
@@ -81,6 +81,10 @@ def test_weight_normed_layers_begin_with_the_data(monkeypatch):
     torch.testing.assert_close(y.std((0, 2, 3)), torch.ones(64), rtol=1e-2, atol=0)
     raw = model.first.decoder(model.first.encode(x).mean, x)
     torch.testing.assert_close(raw.std((0, 2, 3)), torch.ones(raw.shape[1]), rtol=0.1, atol=0)
+    model.save(tmp_path / "m")
+    again = vaefast.GeneralVAE((3, 8, 8), 2, **options)
+    again.fit(255 - x, steps=1, lr=1e-12, device="cpu", progress=False, start_from=tmp_path / "m")
+    torch.testing.assert_close(again.first.encoder.convs[0].bias, conv.bias)
 
 
 def test_total_correlation_knows_the_size_of_the_data():

@@ -12,7 +12,7 @@ from vaefast import models
 from vaefast.api.arguments import CUSTOM
 from vaefast.api.base import Part
 from vaefast.api.images import OneStage, networks
-from vaefast.api.reading import Images, some_of, source_of
+from vaefast.api.reading import Images, some_of
 from vaefast.api.shapes import are_images, refuse_what_images_have, settled_nets, standardiser_for
 from vaefast.api.wae import against_adversary
 from vaefast.data.stream import ImageStream
@@ -51,8 +51,7 @@ class GeneralVAE(OneStage):
         data_shape, standardise: instead of it, the shape of examples that are no images, and their units, as for `vaefast.VAE`.
         nets: "infogan", the neutral networks of Dai & Wipf (default for images), or another of `vaefast.nets.NETS`; "pixelcnn" or
             "pixelcnn++" for Zhao et al.'s encoders with autoregressive decoders (the second's layers are weight-normed, and set
-            by 80 images before training); "residual" for data of `data_shape`; or give
-            both `encoder` and `decoder`.
+            by 80 images before training); "residual" for data of `data_shape`; or give both `encoder` and `decoder`.
         net_options: of the named networks, encoder and decoder alike, such as width=32 of "gamix".
         decoder_options: names and values of the named decoder alone, such as layers=6 and width=16 of "pixelcnn".
         encoder: any module image -> (mu, raw) or -> [B, 2 * latent_dim] (see `vaefast.nets` for how s is read).
@@ -127,7 +126,7 @@ class GeneralVAE(OneStage):
             self.to(device)
             with torch.random.fork_rng([device] if device.type == "cuda" else []):
                 torch.manual_seed(seed)
-                self.first.initialise_from_data(some_of(source_of(data, torch.device("cpu")), INITIAL_IMAGES).to(device))
+                self.first.initialise_from_data(some_of(data, INITIAL_IMAGES).to(device))
 
     def _parts(self, data: Images, device: torch.device) -> list[Part]:
         if isinstance(self.first.regularizer, models.regularizers.TotalCorrelation):  # held-out data have the training set's N

@@ -114,11 +114,11 @@ def source_of(data: Images, device: torch.device, *, condition: Tensor | None = 
     return ImageSource(data.images, device, labels=condition, scale=False)
 
 
-def some_of(source: ImageSource | StreamSource, count: int) -> Tensor:
-    """So many of a source's images, or all, where there are fewer: torch's generator chooses among those that are in memory."""
-    if isinstance(source, StreamSource):
-        return source.stream.some(count)[0]
-    return source.images[torch.randperm(len(source.images))[:count]]
+def some_of(data: Images, count: int) -> Tensor:
+    """So many of the images, or all, where there are fewer: torch's generator chooses among those that are in memory."""
+    if isinstance(data, ImageStream):
+        return data.some(count)[0]
+    return data.images[torch.randperm(len(data))[:count]]
 
 
 def conditions_of(model: Any, data: Images) -> Tensor | None:

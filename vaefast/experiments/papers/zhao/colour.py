@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from vaefast import metrics
 from vaefast.experiments.papers.cells import Task
-from vaefast.experiments.papers.tables import write_table
 from vaefast.experiments.papers.zhao import pixels
 from vaefast.experiments.papers.zhao.protocol import PRESETS
 from vaefast.experiments.pictures.beside_real import save_beside_real
 from vaefast.experiments.pictures.grids import read_png, save_png, side_by_side
 from vaefast.experiments.run import GRID
 from vaefast.experiments.scoring.registry import name_of
-from vaefast.training.device import resolve_device
 
 COLUMNS = (
     ("information", "MI, nats"),
@@ -30,12 +26,7 @@ COLUMNS = (
 
 def run(task: Task, models: Sequence[str] | None) -> None:
     """Train and score the rows; fig5-colour.json, .csv, .md and the pictures."""
-    train, test, say = task.train, task.test, task.study.say
-    classifier = metrics.classifier_for(train, test_set=test, device=resolve_device(task.study.device), notice=say)
-    scored = partial(pixels.score, budget=PRESETS[task.study.preset].colour, train=train, test=test, classifier=classifier)
-    for row in task.part.rows:
-        task.train_rows([row], models, score=scored)
-        write_table(table(task), task.out, COLUMNS)
+    pixels.train_and_score(task, models, PRESETS[task.study.preset].colour, table, COLUMNS)
     _draw(task)
 
 

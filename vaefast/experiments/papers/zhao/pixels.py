@@ -49,16 +49,21 @@ CHAINS = 8
 
 def run(task: Task, models: Sequence[str] | None) -> None:
     """Train and score the rows; fig5.json, .csv, .md, the same of fig5_log, and the pictures."""
-    study, train, test = task.study, task.train, task.test
-    budget = PRESETS[study.preset]
-    wanted = budget.rows if models is None else models
-    classifier = metrics.classifier_for(train, test_set=test, device=resolve_device(study.device), notice=study.say)
-    scored = partial(score, budget=budget.pixel, train=train, test=test, classifier=classifier)
-    for row in PIXEL_ROWS:
-        task.train_rows([row], wanted, score=scored)
-        write_table(table(task), task.out, COLUMNS)
+    budget = PRESETS[task.study.preset]
+    train_and_score(task, budget.rows if models is None else models, budget.pixel, table, COLUMNS)
     write_table(log_table(task), task.out.with_name("fig5_log"), LOG_COLUMNS)
     _draw(task)
+
+
+def train_and_score(task: Task, models: Sequence[str] | None, budget: PixelBudget, record: Callable[[Task], Record],
+                    columns: Columns) -> None:
+    """Train and score the part's rows, or those that `models` names, with the table anew after each."""
+    train, test, study = task.train, task.test, task.study
+    classifier = metrics.classifier_for(train, test_set=test, device=resolve_device(study.device), notice=study.say)
+    scored = partial(score, budget=budget, train=train, test=test, classifier=classifier)
+    for row in task.part.rows:
+        task.train_rows([row], models, score=scored)
+        write_table(record(task), task.out, columns)
 
 
 @torch.no_grad()
