@@ -19,6 +19,7 @@ from vaefast.experiments.papers.zhao import claims, pixels, printed, protocol, v
 from vaefast.experiments.papers.zhao.paper import PAPER
 from vaefast.experiments.presets import preset
 from vaefast.experiments.run import build
+from vaefast.experiments.theory.propositions import MODELS
 from vaefast.training.settings import StageSettings, override
 
 Image = pytest.importorskip("PIL.Image")
@@ -29,8 +30,8 @@ TINY = protocol.Budget("a few steps", protocol.PixelBudget({"layers": 2, "width"
                        ("none", "elbo"))
 
 
-def reproduce(out: Path, *words: str, size: int = 28) -> int:
-    return main(["reproduce", "zhao", *words, "--data", "digits", "--data-option", f"size={size}", "--data-root", "none",
+def reproduce(out: Path, *words: str) -> int:
+    return main(["reproduce", "zhao", *words, "--data", "digits", "--data-option", "size=28", "--data-root", "none",
                  "--preset", "smoke", "--out", str(out), "--device", "cpu"])
 
 
@@ -40,6 +41,7 @@ def made(tmp_path_factory, patch):
     out = tmp_path_factory.mktemp("zhao") / "out"
     patch.setitem(protocol.PRESETS, "smoke", TINY)
     patch.setattr(protocol, "LIMIT", 160)
+    patch.setitem(MODELS, "smoke", 1)
     for part in ("all", "fig3", "fig4"):
         assert reproduce(out, part) == 0
     with pytest.MonkeyPatch.context() as nothing:
@@ -55,7 +57,7 @@ def in_colour(tmp_path_factory, patch):
     out = tmp_path_factory.mktemp("zhao") / "out"
     patch.setitem(protocol.PRESETS, "smoke", TINY)
     patch.setattr(protocol, "LIMIT", 160)
-    assert reproduce(out, "fig5-colour", "--models", "colour-elbo", size=32) == 0
+    assert reproduce(out, "fig5-colour", "--models", "colour-elbo") == 0
     return out
 
 

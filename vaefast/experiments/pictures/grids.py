@@ -141,7 +141,7 @@ def save_png(path: str | os.PathLike[str], array: np.ndarray) -> Path:
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
         raise ArgumentError(f"A PNG needs uint8 [height, width, 1 or 3], got {array.dtype} {array.shape}.")
     buffer = io.BytesIO()
-    _pil_image(array).save(buffer, "PNG", optimize=True)
+    _pil_image(array).save(buffer, "PNG")
     return write_atomically(path, buffer.getvalue())
 
 
