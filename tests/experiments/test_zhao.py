@@ -30,8 +30,8 @@ TINY = protocol.Budget("a few steps", protocol.PixelBudget({"layers": 2, "width"
                        ("none", "elbo"))
 
 
-def reproduce(out: Path, *words: str) -> int:
-    return main(["reproduce", "zhao", *words, "--data", "digits", "--data-option", "size=28", "--data-root", "none",
+def reproduce(out: Path, *words: str, size: int = 28) -> int:
+    return main(["reproduce", "zhao", *words, "--data", "digits", "--data-option", f"size={size}", "--data-root", "none",
                  "--preset", "smoke", "--out", str(out), "--device", "cpu"])
 
 
@@ -57,7 +57,7 @@ def in_colour(tmp_path_factory, patch):
     out = tmp_path_factory.mktemp("zhao") / "out"
     patch.setitem(protocol.PRESETS, "smoke", TINY)
     patch.setattr(protocol, "LIMIT", 160)
-    assert reproduce(out, "fig5-colour", "--models", "colour-elbo") == 0
+    assert reproduce(out, "fig5-colour", "--models", "colour-elbo", size=32) == 0
     return out
 
 
