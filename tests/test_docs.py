@@ -400,15 +400,24 @@ def test_the_chains_in_colour_are_the_measured_ones():
 
 
 def test_the_longer_sequential_runs_are_the_measured_ones():
-    page, cells = (ROOT / "docs/results/zhao.md").read_text(), [f"| step {t} " for t in range(1, 9)]
+    page, cells, ends = (ROOT / "docs/results/zhao.md").read_text(), [f"| step {t} " for t in range(1, 9)], []
+    told = " ".join(page.split())
     for run in ("long", "quarter"):
         folder = ROOT / f"docs/results/sequential-lfw-{run}"
         found = json.loads((folder / "steps.json").read_text())
         assert (found["split"], found["images"]) == ("test", 500)
-        for t, (error, sharpness) in enumerate(zip(found["reconstruction_error"], found["sharpness_samples"], strict=True)):
-            cells[t] += f"| {error:.4g} | {sharpness:.4g} "
-        assert f"{json.loads((folder / 'training.json').read_text())['seconds'] / 60:.1f} minutes" in page
+        errors, sharpness = found["reconstruction_error"], found["sharpness_samples"]
+        for t, (error, sharp) in enumerate(zip(errors, sharpness, strict=True)):
+            cells[t] += f"| {error:.4g} | {sharp:.4g} "
+        (fall,) = [1 - after / before for before, after in zip(sharpness, sharpness[1:]) if after < before]
+        assert f"by {100 * fall:.1f} %" in told
+        ends.append((errors[-1], sharpness[-1], f"{100 * sharpness[-1] / found['sharpness_data']:.0f}"))
+        assert f"{json.loads((folder / 'training.json').read_text())['seconds'] / 60:.1f} minutes on one core" in told
     assert all(f"{line}|\n" in page for line in cells)
+    (error, sharp, share), (wide_error, wide_sharp, wide_share) = ends
+    assert f"at {share} and {wide_share} % of the data's own sharpness" in told
+    better, softer = (f"{100 * (1 - wide / narrow):.0f} %" for narrow, wide in ((error, wide_error), (sharp, wide_sharp)))
+    assert f"better, by {better}, and its samples are less sharp, by {softer}" in told
 
 
 def test_the_longer_fashion_run_is_the_measured_one():

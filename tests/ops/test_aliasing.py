@@ -55,8 +55,8 @@ def calls(shape: tuple[int, int], dtype: torch.dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_results_share_no_memory(cpu_backend, shape, dtype):
-    if cpu_backend == "triton" and shape != SHAPES[0]:
-        pytest.skip("one kernel takes all shapes there, and two minutes in the interpreter")
+    if cpu_backend == "triton":
+        shape = shape[0], min(shape[1], 4)  # as many tiles and splits; further columns are two minutes in the interpreter
     torch.manual_seed(0)
     with Watched() as watched:
         for results in calls(shape, dtype):

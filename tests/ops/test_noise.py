@@ -90,9 +90,8 @@ def noise(seed: int, n: int, dtype=torch.float32) -> torch.Tensor:
 
 
 def test_normals_of_float32_agree_with_float64_to_a_few_ulp(cpu_backend):
-    n = 1 << (13 if cpu_backend == "triton" else 16)  # the interpreter is slow
-    exact = noise(7, n, torch.float64)
-    error = (noise(7, n).double() - exact).abs()
+    exact = noise(7, 1 << 16, torch.float64)
+    error = (noise(7, 1 << 16).double() - exact).abs()
     # An ulp of the normal itself, or of the pair's radius where the normal is near zero.
     radius = exact.view(-1, 2).norm(dim=1, keepdim=True).expand(-1, 2).flatten()
     near_one = radius < 0.1  # there u is within 2^-8 of 1, and float32 holds fewer digits of 1 - u
@@ -102,8 +101,6 @@ def test_normals_of_float32_agree_with_float64_to_a_few_ulp(cpu_backend):
 
 
 def test_moments_and_distribution(cpu_backend):
-    if cpu_backend == "triton":
-        pytest.skip("slow in the interpreter, where the noise is held against the reference's, number by number")
     n = 1 << 18
     x = noise(11, n, torch.float64)
     for power, moment, variance in [(1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96), (6, 15, 10170)]:
